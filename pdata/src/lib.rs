@@ -1,0 +1,25 @@
+//! Telemetry model: OTLP payloads kept as received bytes, validated once, read through views.
+//!
+//! - [`Signal`]: the four kinds of telemetry;
+//! - [`validate`](validate::validate): the structural walk at the door;
+//! - [`Payload`]: one or more validated requests of one signal, merged without copying, split on boundaries;
+//! - [`view`]: borrowed, lazy reading of the bytes;
+//! - [`json`]: OTLP/JSON to protobuf and back, driven by the table in [`schema`];
+//! - [`otlp`]: owned prost messages, the rare path, and how a component makes telemetry of its own.
+//!
+//! This crate depends on nothing else of ours.
+
+pub mod json;
+pub mod otlp;
+mod payload;
+mod profiles;
+pub mod schema;
+mod signal;
+mod split;
+#[cfg(test)]
+mod testing;
+pub mod validate;
+pub mod view;
+
+pub use payload::Payload;
+pub use signal::Signal;

@@ -1,0 +1,274 @@
+//! A payload: validated requests of one signal on their way through the pipelines.
+//!
+//! # Design
+//! OTLP export requests of traces, metrics and logs consist of one repeated field, so the concatenation of two encoded
+//! requests is the encoded union of both. A payload is therefore a list of *chunks*, each the bytes of one whole,
+//! validated request as it was received. Merging moves chunks, nothing is copied or decoded, and an exporter writes the
+//! chunks one after the other. Only profiles, whose dictionary is shared by index, are re-encoded on a merge.
+//!
+//! Readers go over [`Payload::requests`] with the views of [`crate::view`].
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+
+use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest};
+use crate::validate::{Malformed, validate};
+use crate::{Signal, profiles, split};
+
+/// Telemetry of one signal as encoded, validated OTLP requests. Cloning copies references, not bytes.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    signal: Signal,
+    chunks: Vec<Chunk>,
+    items: usize,
+    bytes: usize,
+}
+
+/// One whole request.
+#[derive(Debug, Clone)]
+struct Chunk {
+    bytes: Bytes,
+    items: usize,
+}
+
+impl Payload {
+    /// A payload without items.
+    pub fn empty(signal: Signal) -> Payload {
+        Payload {
+            signal,
+            chunks: Vec::new(),
+            items: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Validates one encoded export request and takes it as it is.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the bytes are not a well-formed request of that signal.
+    pub fn from_request(signal: Signal, request: Bytes) -> Result<Payload, Malformed> {
+        let items = validate(signal, &request)?;
+        Ok(Payload::trusted(signal, request, items))
+    }
+
+    /// A request that this program encoded or checked itself.
+    pub(crate) fn trusted(signal: Signal, bytes: Bytes, items: usize) -> Payload {
+        let length = bytes.len();
+        let chunks = if length == 0 {
+            Vec::new()
+        } else {
+            vec![Chunk { bytes, items }]
+        };
+        Payload {
+            signal,
+            chunks,
+            items,
+            bytes: length,
+        }
+    }
+
+    /// The kind of telemetry.
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// Number of spans, data points, log records or samples.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// Encoded size in bytes.
+    pub fn encoded_len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is no item in it.
+    pub fn is_empty(&self) -> bool {
+        self.items == 0
+    }
+
+    /// The whole requests in it, in order: each can be read on its own.
+    pub fn requests(&self) -> impl Iterator<Item = &Bytes> {
+        self.chunks.iter().map(|c| &c.bytes)
+    }
+
+    /// Everything as one encoded request; copies only when it was merged from several.
+    pub fn to_bytes(&self) -> Bytes {
+        match &self.chunks[..] {
+            [] => Bytes::new(),
+            [only] => only.bytes.clone(),
+            several => {
+                let mut out = BytesMut::with_capacity(self.bytes);
+                several.iter().for_each(|c| out.extend_from_slice(&c.bytes));
+                out.freeze()
+            }
+        }
+    }
+
+    /// Adds the items of `other` behind its own. Both must be of the same signal; a payload of another signal is
+    /// handed back.
+    ///
+    /// # Errors
+    /// `other` itself when its signal differs.
+    pub fn append(&mut self, other: Payload) -> Result<(), Payload> {
+        if other.signal != self.signal {
+            return Err(other);
+        }
+        if self.signal == Signal::Profiles && !self.chunks.is_empty() && !other.chunks.is_empty() {
+            *self = profiles::merge(self, &other);
+            return Ok(());
+        }
+        self.items += other.items;
+        self.bytes += other.bytes;
+        self.chunks.extend(other.chunks);
+        Ok(())
+    }
+
+    /// Takes the first `max` items (at least one) out of this payload, splitting on resource and scope boundaries and
+    /// re-encoding only when the limit falls inside a resource. What remains stays here.
+    pub fn split_off_front(&mut self, max: usize) -> Payload {
+        let max = max.max(1);
+        if self.items <= max {
+            return std::mem::replace(self, Payload::empty(self.signal));
+        }
+        let mut front = Payload::empty(self.signal);
+        let mut rest = Vec::new();
+        for chunk in std::mem::take(&mut self.chunks) {
+            let room = max - front.items;
+            if room == 0 {
+                rest.push(chunk);
+            } else if chunk.items <= room {
+                front.push(chunk);
+            } else {
+                let (head, tail) = split::split(self.signal, &chunk.bytes, room);
+                front.push(Chunk {
+                    bytes: head,
+                    items: room,
+                });
+                rest.push(Chunk {
+                    bytes: tail,
+                    items: chunk.items - room,
+                });
+            }
+        }
+        self.chunks = rest;
+        self.items -= front.items;
+        self.bytes = self.chunks.iter().map(|c| c.bytes.len()).sum();
+        front
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        self.items += chunk.items;
+        self.bytes += chunk.bytes.len();
+        self.chunks.push(chunk);
+    }
+
+    /// Decodes everything into owned messages: the rare path, for code that edits deeply.
+    pub fn decode_traces(&self) -> TracesRequest {
+        TracesRequest::decode(self.to_bytes()).unwrap_or_default()
+    }
+
+    /// See [`Payload::decode_traces`].
+    pub fn decode_metrics(&self) -> MetricsRequest {
+        MetricsRequest::decode(self.to_bytes()).unwrap_or_default()
+    }
+
+    /// See [`Payload::decode_traces`].
+    pub fn decode_logs(&self) -> LogsRequest {
+        LogsRequest::decode(self.to_bytes()).unwrap_or_default()
+    }
+
+    /// See [`Payload::decode_traces`].
+    pub fn decode_profiles(&self) -> ProfilesRequest {
+        ProfilesRequest::decode(self.to_bytes()).unwrap_or_default()
+    }
+}
+
+macro_rules! from_owned {
+    ($($request:ty => $signal:expr;)*) => {$(
+        impl From<$request> for Payload {
+            fn from(request: $request) -> Payload {
+                let bytes = Bytes::from(request.encode_to_vec());
+                // What prost encodes is well formed except for ids of odd lengths, which count as no items.
+                let items = validate($signal, &bytes);
+                debug_assert!(items.is_ok(), "own telemetry is malformed: {items:?}");
+                items.map_or_else(|_| Payload::empty($signal), |n| Payload::trusted($signal, bytes, n))
+            }
+        }
+    )*};
+}
+from_owned! {
+    TracesRequest => Signal::Traces;
+    MetricsRequest => Signal::Metrics;
+    LogsRequest => Signal::Logs;
+    ProfilesRequest => Signal::Profiles;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn merging_is_concatenation_and_keeps_every_byte() {
+        let mut a = Payload::from(testing::logs(3));
+        let b = Payload::from(testing::logs(4));
+        let mut expected = a.decode_logs();
+        expected.resource_logs.extend(b.decode_logs().resource_logs);
+        a.append(b).expect("same signal");
+        assert_eq!((a.items(), a.requests().count()), (7, 2));
+        assert_eq!(a.decode_logs(), expected);
+        assert_eq!(a.to_bytes().len(), a.encoded_len());
+    }
+
+    #[test]
+    fn payloads_of_different_signals_do_not_merge() {
+        let mut logs = Payload::from(testing::logs(1));
+        assert_eq!(
+            logs.append(Payload::from(testing::traces(2)))
+                .expect_err("refused")
+                .items(),
+            2
+        );
+        assert_eq!(logs.items(), 1);
+    }
+
+    #[test]
+    fn malformed_requests_do_not_become_payloads() {
+        assert!(Payload::from_request(Signal::Traces, Bytes::from_static(&[0x0a, 9, 1])).is_err());
+    }
+
+    fn flat(payload: &Payload) -> Vec<Vec<u8>> {
+        testing::flatten(payload)
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_keeps_each_item_with_its_resource_and_scope_in_order(
+            sizes in proptest::collection::vec(0usize..9, 1..5),
+            max in 1usize..8,
+            which in 0usize..4,
+        ) {
+            let signal = Signal::ALL[which];
+            let mut whole = Payload::empty(signal);
+            for (i, n) in sizes.iter().enumerate() {
+                whole.append(testing::payload(signal, &format!("r{i}"), *n)).expect("same signal");
+            }
+            let expected = flat(&whole);
+            let total = whole.items();
+            let mut seen = Vec::new();
+            let mut count = 0;
+            while !whole.is_empty() {
+                let part = whole.split_off_front(max);
+                prop_assert!(part.items() <= max && part.items() > 0);
+                prop_assert_eq!(validate(signal, &part.to_bytes()), Ok(part.items()));
+                count += part.items();
+                seen.extend(flat(&part));
+            }
+            prop_assert_eq!(count, total);
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}

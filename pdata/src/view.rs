@@ -1,0 +1,648 @@
+//! Borrowed, lazy reading of validated OTLP bytes: nothing is decoded that nobody asks for.
+//!
+//! The views never fail: they are made for bytes that passed [`crate::validate`]; on others they end early.
+
+use crate::Payload;
+
+/// One field of a message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Field<'a> {
+    /// Field number.
+    pub number: u32,
+    /// Its value.
+    pub value: Value<'a>,
+    /// Offset of its tag in the message.
+    pub start: usize,
+    /// Offset behind its last byte.
+    pub end: usize,
+}
+
+/// A value by wire type.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// Varint: bool, enums, integers.
+    Varint(u64),
+    /// 64 bits: fixed64, sfixed64, double.
+    Fixed64(u64),
+    /// 32 bits.
+    Fixed32(u32),
+    /// Strings, bytes, messages, packed lists.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Field<'a> {
+    /// Content of a length-delimited field; empty for others.
+    pub fn bytes(&self) -> &'a [u8] {
+        match self.value {
+            Value::Bytes(b) => b,
+            _ => &[],
+        }
+    }
+
+    /// Content as text; empty when it is none.
+    pub fn str(&self) -> &'a str {
+        std::str::from_utf8(self.bytes()).unwrap_or_default()
+    }
+
+    /// Value as an unsigned integer; 0 for length-delimited fields.
+    pub fn u64(&self) -> u64 {
+        match self.value {
+            Value::Varint(v) | Value::Fixed64(v) => v,
+            Value::Fixed32(v) => u64::from(v),
+            Value::Bytes(_) => 0,
+        }
+    }
+
+    /// Value as a signed integer (two's complement).
+    pub fn i64(&self) -> i64 {
+        self.u64().cast_signed()
+    }
+
+    /// Value as a double.
+    pub fn f64(&self) -> f64 {
+        f64::from_bits(self.u64())
+    }
+}
+
+/// The fields of a message, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'a> {
+    buf: &'a [u8],
+    pos: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads the message in `buf`.
+    pub fn new(buf: &'a [u8]) -> Self {
+        Fields { buf, pos: 0 }
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.buf.get(self.pos)?;
+            self.pos += 1;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let end = self.pos.checked_add(n)?;
+        let bytes = self.buf.get(self.pos..end)?;
+        self.pos = end;
+        Some(bytes)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        let start = self.pos;
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed64(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                Value::Bytes(self.take(length)?)
+            }
+            5 => Value::Fixed32(u32::from_le_bytes(self.take(4)?.try_into().ok()?)),
+            _ => return None,
+        };
+        Some(Field {
+            number: u32::try_from(tag >> 3).ok()?,
+            value,
+            start,
+            end: self.pos,
+        })
+    }
+}
+
+/// Numbers of a packed or unpacked repeated 64-bit field.
+fn fixed64s<'a>(buf: &'a [u8], number: u32) -> impl Iterator<Item = u64> + 'a {
+    Fields::new(buf)
+        .filter(move |f| f.number == number)
+        .flat_map(|f| {
+            let single = if let Value::Fixed64(v) = f.value {
+                Some(v)
+            } else {
+                None
+            };
+            let packed = f
+                .bytes()
+                .chunks_exact(8)
+                .filter_map(|c| c.try_into().ok().map(u64::from_le_bytes));
+            single.into_iter().chain(packed)
+        })
+}
+
+/// A message as bytes: the base of all typed views.
+macro_rules! views {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name<'a>(&'a [u8]);
+        impl<'a> $name<'a> {
+            /// The encoded message.
+            pub fn as_bytes(&self) -> &'a [u8] { self.0 }
+            fn field(&self, number: u32) -> Option<Field<'a>> {
+                // The last occurrence wins, as in every protobuf reader.
+                Fields::new(self.0).filter(|f| f.number == number).last()
+            }
+            #[allow(dead_code, reason = "not every message has text or numbers")]
+            fn text(&self, number: u32) -> &'a str { self.field(number).map_or("", |f| f.str()) }
+            #[allow(dead_code, reason = "not every message has text or numbers")]
+            fn number(&self, number: u32) -> u64 { self.field(number).map_or(0, |f| f.u64()) }
+            #[allow(dead_code, reason = "not every message has children")]
+            fn children(&self, number: u32) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+                Fields::new(self.0).filter(move |f| f.number == number).map(|f| f.bytes())
+            }
+        }
+    )*};
+}
+
+views! {
+    /// `Resource` and everything below it of one signal: `ResourceSpans`, `ResourceMetrics`, `ResourceLogs`.
+    Resource;
+    /// `ScopeSpans`, `ScopeMetrics`, `ScopeLogs`.
+    Scope;
+    /// `Span`.
+    Span;
+    /// `Metric`.
+    Metric;
+    /// `NumberDataPoint`.
+    NumberPoint;
+    /// `HistogramDataPoint`.
+    HistogramPoint;
+    /// `LogRecord`.
+    LogRecord;
+}
+
+/// All resources of a payload of traces, metrics or logs.
+pub fn resources(payload: &Payload) -> impl Iterator<Item = Resource<'_>> {
+    payload.requests().flat_map(|request| resources_in(request))
+}
+
+/// The resources of one encoded request.
+pub fn resources_in(request: &[u8]) -> impl Iterator<Item = Resource<'_>> {
+    Fields::new(request)
+        .filter(|f| f.number == 1)
+        .map(|f| Resource(f.bytes()))
+}
+
+impl<'a> Resource<'a> {
+    /// Attributes of the resource.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.field(1).map_or(&[], |f| f.bytes()), 1)
+    }
+
+    /// Its scopes.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope<'a>> + use<'a> {
+        self.children(2).map(Scope)
+    }
+}
+
+impl<'a> Scope<'a> {
+    fn scope(&self) -> &'a [u8] {
+        self.field(1).map_or(&[], |f| f.bytes())
+    }
+
+    /// Name of the instrumentation scope.
+    pub fn name(&self) -> &'a str {
+        Fields::new(self.scope())
+            .filter(|f| f.number == 1)
+            .last()
+            .map_or("", |f| f.str())
+    }
+
+    /// Version of the instrumentation scope.
+    pub fn version(&self) -> &'a str {
+        Fields::new(self.scope())
+            .filter(|f| f.number == 2)
+            .last()
+            .map_or("", |f| f.str())
+    }
+
+    /// Attributes of the instrumentation scope.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.scope(), 3)
+    }
+
+    /// Spans, of a `ScopeSpans`.
+    pub fn spans(&self) -> impl Iterator<Item = Span<'a>> + use<'a> {
+        self.children(2).map(Span)
+    }
+
+    /// Metrics, of a `ScopeMetrics`.
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'a>> + use<'a> {
+        self.children(2).map(Metric)
+    }
+
+    /// Records, of a `ScopeLogs`.
+    pub fn log_records(&self) -> impl Iterator<Item = LogRecord<'a>> + use<'a> {
+        self.children(2).map(LogRecord)
+    }
+}
+
+impl<'a> Span<'a> {
+    /// Trace id, 16 bytes or none.
+    pub fn trace_id(&self) -> &'a [u8] {
+        self.field(1).map_or(&[], |f| f.bytes())
+    }
+
+    /// Span id, 8 bytes or none.
+    pub fn span_id(&self) -> &'a [u8] {
+        self.field(2).map_or(&[], |f| f.bytes())
+    }
+
+    /// Name.
+    pub fn name(&self) -> &'a str {
+        self.text(5)
+    }
+
+    /// Attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.0, 9)
+    }
+}
+
+/// Data points of a metric.
+#[derive(Debug, Clone, Copy)]
+pub enum Data<'a> {
+    /// No data, or a kind this view does not read (exponential histogram, summary).
+    Other,
+    /// `Gauge`.
+    Gauge(&'a [u8]),
+    /// `Sum`.
+    Sum {
+        /// The message.
+        points: &'a [u8],
+        /// Never decreases.
+        monotonic: bool,
+        /// Cumulative temporality.
+        cumulative: bool,
+    },
+    /// `Histogram`.
+    Histogram {
+        /// The message.
+        points: &'a [u8],
+        /// Cumulative temporality.
+        cumulative: bool,
+    },
+}
+
+impl<'a> Metric<'a> {
+    /// Name.
+    pub fn name(&self) -> &'a str {
+        self.text(1)
+    }
+
+    /// Unit (UCUM).
+    pub fn unit(&self) -> &'a str {
+        self.text(3)
+    }
+
+    /// Its data.
+    pub fn data(&self) -> Data<'a> {
+        let mut data = Data::Other;
+        for f in Fields::new(self.0) {
+            let inner = |n| {
+                Fields::new(f.bytes())
+                    .filter(|g| g.number == n)
+                    .last()
+                    .map_or(0, |g| g.u64())
+            };
+            data = match f.number {
+                5 => Data::Gauge(f.bytes()),
+                7 => Data::Sum {
+                    points: f.bytes(),
+                    cumulative: inner(2) == 2,
+                    monotonic: inner(3) == 1,
+                },
+                9 => Data::Histogram {
+                    points: f.bytes(),
+                    cumulative: inner(2) == 2,
+                },
+                _ => data,
+            };
+        }
+        data
+    }
+
+    /// Points of a gauge or sum; none for others.
+    pub fn number_points(&self) -> impl Iterator<Item = NumberPoint<'a>> + use<'a> {
+        let points = match self.data() {
+            Data::Gauge(points) | Data::Sum { points, .. } => points,
+            _ => &[],
+        };
+        Fields::new(points)
+            .filter(|f| f.number == 1)
+            .map(|f| NumberPoint(f.bytes()))
+    }
+
+    /// Points of a histogram; none for others.
+    pub fn histogram_points(&self) -> impl Iterator<Item = HistogramPoint<'a>> + use<'a> {
+        let points = if let Data::Histogram { points, .. } = self.data() {
+            points
+        } else {
+            &[]
+        };
+        Fields::new(points)
+            .filter(|f| f.number == 1)
+            .map(|f| HistogramPoint(f.bytes()))
+    }
+}
+
+impl<'a> NumberPoint<'a> {
+    /// Attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.0, 7)
+    }
+
+    /// Time, Unix ns.
+    pub fn time(&self) -> u64 {
+        self.number(3)
+    }
+
+    /// Start of a cumulative sum, Unix ns.
+    pub fn start_time(&self) -> u64 {
+        self.number(2)
+    }
+
+    /// Value, integers converted.
+    pub fn value(&self) -> f64 {
+        let mut value = 0.0;
+        for f in Fields::new(self.0) {
+            value = match f.number {
+                4 => f.f64(),
+                6 => f.i64() as f64,
+                _ => value,
+            };
+        }
+        value
+    }
+}
+
+impl<'a> HistogramPoint<'a> {
+    /// Attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.0, 9)
+    }
+
+    /// Time, Unix ns.
+    pub fn time(&self) -> u64 {
+        self.number(3)
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> u64 {
+        self.number(4)
+    }
+
+    /// Sum of the values.
+    pub fn sum(&self) -> f64 {
+        f64::from_bits(self.number(5))
+    }
+
+    /// Counts per bucket.
+    pub fn bucket_counts(&self) -> impl Iterator<Item = u64> + use<'a> {
+        fixed64s(self.0, 6)
+    }
+
+    /// Upper bounds of all but the last bucket.
+    pub fn explicit_bounds(&self) -> impl Iterator<Item = f64> + use<'a> {
+        fixed64s(self.0, 7).map(f64::from_bits)
+    }
+}
+
+impl<'a> LogRecord<'a> {
+    /// Event time, Unix ns.
+    pub fn time(&self) -> u64 {
+        self.number(1)
+    }
+
+    /// When it was observed, Unix ns.
+    pub fn observed_time(&self) -> u64 {
+        self.number(11)
+    }
+
+    /// Event name.
+    pub fn event_name(&self) -> &'a str {
+        self.text(12)
+    }
+
+    /// Body.
+    pub fn body(&self) -> AnyValue<'a> {
+        self.field(5)
+            .map_or(AnyValue::Empty, |f| AnyValue::read(f.bytes()))
+    }
+
+    /// Attributes.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::new(self.0, 6)
+    }
+}
+
+/// A list of key-value pairs.
+#[derive(Debug, Clone, Copy)]
+pub struct Attributes<'a> {
+    fields: Fields<'a>,
+    number: u32,
+}
+
+impl<'a> Attributes<'a> {
+    fn new(buf: &'a [u8], number: u32) -> Self {
+        Attributes {
+            fields: Fields::new(buf),
+            number,
+        }
+    }
+
+    /// The value of a key; the last one when it is given twice.
+    pub fn get(self, key: &str) -> Option<AnyValue<'a>> {
+        self.filter(|(k, _)| *k == key).last().map(|(_, v)| v)
+    }
+
+    /// The text of a key, if it has one.
+    pub fn text(self, key: &str) -> Option<&'a str> {
+        self.get(key).and_then(|v| v.as_str())
+    }
+
+    /// The integer of a key, if it has one.
+    pub fn int(self, key: &str) -> Option<i64> {
+        self.get(key).and_then(|v| v.as_i64())
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a str, AnyValue<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let number = self.number;
+        let pair = self.fields.find(|f| f.number == number)?.bytes();
+        let (mut key, mut value) = ("", AnyValue::Empty);
+        for f in Fields::new(pair) {
+            match f.number {
+                1 => key = f.str(),
+                2 => value = AnyValue::read(f.bytes()),
+                _ => {}
+            }
+        }
+        Some((key, value))
+    }
+}
+
+/// A value of any type.
+#[derive(Debug, Clone, Copy)]
+pub enum AnyValue<'a> {
+    /// No value.
+    Empty,
+    /// Text.
+    Str(&'a str),
+    /// Boolean.
+    Bool(bool),
+    /// Integer.
+    Int(i64),
+    /// Floating point.
+    Double(f64),
+    /// List: an encoded `ArrayValue`, see [`AnyValue::items`].
+    Array(&'a [u8]),
+    /// Map: an encoded `KeyValueList`, see [`AnyValue::entries`].
+    Map(&'a [u8]),
+    /// Raw bytes.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> AnyValue<'a> {
+    fn read(bytes: &'a [u8]) -> Self {
+        let mut value = AnyValue::Empty;
+        for f in Fields::new(bytes) {
+            value = match f.number {
+                1 => AnyValue::Str(f.str()),
+                2 => AnyValue::Bool(f.u64() != 0),
+                3 => AnyValue::Int(f.i64()),
+                4 => AnyValue::Double(f.f64()),
+                5 => AnyValue::Array(f.bytes()),
+                6 => AnyValue::Map(f.bytes()),
+                7 => AnyValue::Bytes(f.bytes()),
+                _ => value,
+            };
+        }
+        value
+    }
+
+    /// The text, if it is text.
+    pub fn as_str(&self) -> Option<&'a str> {
+        if let AnyValue::Str(s) = self {
+            Some(s)
+        } else {
+            None
+        }
+    }
+
+    /// The integer, if it is one; a whole double counts.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            AnyValue::Int(i) => Some(*i),
+            AnyValue::Double(d) if d.fract() == 0.0 && d.abs() < 9e15 => Some(*d as i64),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is one.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            AnyValue::Int(i) => Some(*i as f64),
+            AnyValue::Double(d) => Some(*d),
+            _ => None,
+        }
+    }
+
+    /// Entries of a list; none for others.
+    pub fn items(&self) -> impl Iterator<Item = AnyValue<'a>> + use<'a> {
+        let bytes = if let AnyValue::Array(b) = self { *b } else { &[] };
+        Fields::new(bytes)
+            .filter(|f| f.number == 1)
+            .map(|f| AnyValue::read(f.bytes()))
+    }
+
+    /// Entries of a map; none for others.
+    pub fn entries(&self) -> Attributes<'a> {
+        Attributes::new(if let AnyValue::Map(b) = self { b } else { &[] }, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_span_is_read_where_it_lies() {
+        let payload = Payload::from(testing::traces(2));
+        let resource = resources(&payload).next().expect("resource");
+        assert_eq!(resource.attributes().text("service.name"), Some("traces"));
+        let scope = resource.scopes().next().expect("scope");
+        assert_eq!((scope.name(), scope.version()), ("scope", "1"));
+        let names: Vec<_> = scope.spans().map(|s| s.name()).collect();
+        assert_eq!(names, ["span 0", "span 1"]);
+        assert_eq!(
+            scope
+                .spans()
+                .next()
+                .map(|s| (s.trace_id().len(), s.span_id().len())),
+            Some((16, 8))
+        );
+    }
+
+    #[test]
+    fn points_of_gauges_sums_and_histograms_are_read() {
+        let payload = Payload::from(testing::metrics(2));
+        let resource = resources(&payload).next().expect("resource");
+        let metrics: Vec<_> = resource.scopes().flat_map(|s| s.metrics()).collect();
+        assert_eq!(
+            metrics[0].number_points().map(|p| p.value()).collect::<Vec<_>>(),
+            [0.5, 1.5]
+        );
+        assert!(matches!(
+            metrics[1].data(),
+            Data::Sum {
+                monotonic: true,
+                cumulative: true,
+                ..
+            }
+        ));
+        assert_eq!(
+            metrics[1].number_points().map(|p| p.value()).collect::<Vec<_>>(),
+            [0.0, 1.0]
+        );
+        let histogram = metrics[2].histogram_points().next().expect("point");
+        assert_eq!(histogram.bucket_counts().collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(histogram.explicit_bounds().collect::<Vec<_>>(), [0.5, 1.0]);
+        assert_eq!((histogram.count(), histogram.sum()), (6, 4.5));
+    }
+
+    #[test]
+    fn log_bodies_and_attributes_keep_their_types() {
+        let payload = Payload::from(testing::logs(1));
+        let resource = resources(&payload).next().expect("resource");
+        let record = resource
+            .scopes()
+            .flat_map(|s| s.log_records())
+            .next()
+            .expect("record");
+        assert_eq!(record.body().as_str(), Some("body 0"));
+        assert_eq!(record.attributes().int("n"), Some(0));
+        assert_eq!(record.event_name(), "event");
+        let list = record.attributes().get("list").expect("list");
+        assert_eq!(
+            list.items().filter_map(|v| v.as_i64()).collect::<Vec<_>>(),
+            [1, 2]
+        );
+    }
+}
