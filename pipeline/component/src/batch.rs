@@ -1,0 +1,61 @@
+//! A batch on its way.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use weir_pdata::Payload;
+
+use crate::Receipt;
+
+/// One payload on its way, with the duty to say what became of it and what is known of its sender.
+#[derive(Debug)]
+pub struct Batch {
+    /// The telemetry.
+    pub payload: Payload,
+    /// The duty.
+    pub receipt: Receipt,
+    /// The sender.
+    pub context: Arc<Context>,
+}
+
+/// What is known of the sender of a batch. Shared by all parts of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Context {
+    /// Request headers or gRPC metadata, keys in lower case; only with `include_metadata`.
+    pub metadata: Vec<(String, Vec<String>)>,
+    /// Address of the peer, when it came over a network.
+    pub peer: Option<SocketAddr>,
+    /// How it came: `grpc`, `http`, or empty.
+    pub transport: &'static str,
+}
+
+impl Context {
+    /// Values of a metadata key; the key is compared without regard to case.
+    pub fn metadata(&self, key: &str) -> &[String] {
+        self.metadata
+            .iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(key))
+            .map_or(&[], |(_, values)| values)
+    }
+}
+
+impl Batch {
+    /// A batch of the agent's own telemetry: nobody waits for its outcome.
+    pub fn unattended(payload: impl Into<Payload>) -> Batch {
+        Batch {
+            payload: payload.into(),
+            receipt: Receipt::unattended(),
+            context: Arc::default(),
+        }
+    }
+
+    /// A second batch of the same data; both must be settled.
+    #[must_use]
+    pub fn fork(&self) -> Batch {
+        Batch {
+            payload: self.payload.clone(),
+            receipt: self.receipt.fork(),
+            context: Arc::clone(&self.context),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! How the engine learns of components: plain tables of factories, no registration at link time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use weir_config::{ConfigError, Node, Path};
+use weir_pdata::Signal;
+
+use crate::{DeliverySettings, Exporter, Extension, Host, Receiver, Stage, Transform};
+
+/// How mature a component is, in the Collector's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stability {
+    /// May change in any release.
+    Development,
+    /// Fit for trials.
+    Alpha,
+    /// Fit for production; options may still change with notice.
+    Beta,
+    /// Fit for production.
+    Stable,
+}
+
+/// What a factory is given: one component as configured.
+#[derive(Debug, Clone)]
+pub struct Build<'a> {
+    /// Component id as written, such as `otlp/2`.
+    pub id: &'a str,
+    /// Its body; null when nothing was written.
+    pub node: &'a Node,
+    /// Where the body stands.
+    pub path: Path,
+    /// The agent around it.
+    pub host: &'a Host,
+}
+
+impl Build<'_> {
+    /// The body as the component's own type.
+    ///
+    /// # Errors
+    /// All mistakes in the body, each with its position.
+    pub fn config<T: weir_config::ConfigValue>(&self) -> Result<T, BuildError> {
+        weir_config::from_node(self.node, &self.path).map_err(BuildError)
+    }
+
+    /// A mistake that names this component.
+    pub fn invalid(&self, message: impl Into<String>) -> BuildError {
+        let mut error = ConfigError::new(weir_config::ErrorKind::Invalid, message).on(&self.path);
+        error.span = Some(self.node.span.clone());
+        BuildError(vec![error])
+    }
+}
+
+/// Why a component could not be built.
+#[derive(Debug)]
+pub struct BuildError(pub Vec<ConfigError>);
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+impl From<Vec<ConfigError>> for BuildError {
+    fn from(errors: Vec<ConfigError>) -> Self {
+        BuildError(errors)
+    }
+}
+
+type Create<T> = fn(&Build<'_>) -> Result<T, BuildError>;
+
+/// Makes receivers.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiverFactory {
+    /// Type as written in the configuration.
+    pub kind: &'static str,
+    /// Older names of the type.
+    pub aliases: &'static [&'static str],
+    /// Signals it can deliver.
+    pub signals: &'static [Signal],
+    /// How mature it is.
+    pub stability: Stability,
+    /// `metadata.yaml` of the component: what it is, its options, its metrics.
+    pub metadata: &'static str,
+    /// Makes one; nothing is opened or started yet.
+    pub create: Create<Box<dyn Receiver>>,
+}
+
+/// A processor of either shape.
+pub enum Processor {
+    /// Inline.
+    Transform(Arc<dyn Transform>),
+    /// In a task of its own.
+    Stage(Box<dyn Stage>),
+}
+
+/// Makes processors.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessorFactory {
+    /// Type as written in the configuration.
+    pub kind: &'static str,
+    /// Older names of the type.
+    pub aliases: &'static [&'static str],
+    /// Signals it works on.
+    pub signals: &'static [Signal],
+    /// How mature it is.
+    pub stability: Stability,
+    /// `metadata.yaml` of the component.
+    pub metadata: &'static str,
+    /// One instance for all pipelines in which an id stands, instead of one for each. Only a [`Stage`] may be shared.
+    pub shared: bool,
+    /// Makes one.
+    pub create: Create<Processor>,
+}
+
+/// An exporter and what is to stand in front of it.
+pub struct ExporterParts {
+    /// Sends.
+    pub exporter: Arc<dyn Exporter>,
+    /// Queue, batching, timeout, retries.
+    pub delivery: DeliverySettings,
+}
+
+/// Makes exporters, one instance for each id and signal.
+#[derive(Debug, Clone, Copy)]
+pub struct ExporterFactory {
+    /// Type as written in the configuration.
+    pub kind: &'static str,
+    /// Older names of the type.
+    pub aliases: &'static [&'static str],
+    /// Signals it can send.
+    pub signals: &'static [Signal],
+    /// How mature it is.
+    pub stability: Stability,
+    /// `metadata.yaml` of the component.
+    pub metadata: &'static str,
+    /// Makes one for a signal.
+    pub create: fn(&Build<'_>, Signal) -> Result<ExporterParts, BuildError>,
+}
+
+/// Makes connectors, one instance for each id and signal that comes in.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectorFactory {
+    /// Type as written in the configuration.
+    pub kind: &'static str,
+    /// Older names of the type.
+    pub aliases: &'static [&'static str],
+    /// From which signal to which.
+    pub pairs: &'static [(Signal, Signal)],
+    /// How mature it is.
+    pub stability: Stability,
+    /// `metadata.yaml` of the component.
+    pub metadata: &'static str,
+    /// Makes one for a signal that comes in.
+    pub create: fn(&Build<'_>, Signal) -> Result<Box<dyn Stage>, BuildError>,
+}
+
+/// Makes extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct ExtensionFactory {
+    /// Type as written in the configuration.
+    pub kind: &'static str,
+    /// Older names of the type.
+    pub aliases: &'static [&'static str],
+    /// How mature it is.
+    pub stability: Stability,
+    /// `metadata.yaml` of the component.
+    pub metadata: &'static str,
+    /// Makes one.
+    pub create: Create<Box<dyn Extension>>,
+}

@@ -1,0 +1,180 @@
+//! The agent around a component.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use opentelemetry::metrics::Meter;
+use tokio::sync::watch;
+
+use crate::Stats;
+
+/// Runs blocking work off the engine's threads; a simulation runs it inline.
+pub trait Blocking: Send + Sync {
+    /// Starts `work` and completes when it has ended.
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
+}
+
+/// The agent around a component: what is shared by all, owned by the engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    shared: Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    sources: Mutex<BTreeMap<String, SourceStatus>>,
+    health: watch::Sender<Health>,
+    blocking: Arc<dyn Blocking>,
+    meter: Meter,
+    stats: Stats,
+    version: String,
+    started: u64,
+}
+
+/// Whether the agent is ready for work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Health {
+    /// Pipelines are being built or stopped.
+    #[default]
+    NotReady,
+    /// Receivers take data.
+    Ready,
+}
+
+/// How a source of evidence is doing, for people.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SourceStatus {
+    /// `events`, `sockets` or `profile`.
+    pub kind: &'static str,
+    /// `ok`, `waiting`, `degraded` or `failed`.
+    pub state: &'static str,
+    /// When it last delivered, Unix ns; 0 when never.
+    pub last: u64,
+    /// What it waits for or what is wrong, and the cure.
+    pub message: String,
+}
+
+impl Host {
+    /// An agent of that version, started at `started` (Unix ns).
+    pub fn new(version: &str, started: u64, meter: Meter, blocking: Arc<dyn Blocking>) -> Host {
+        Host(Arc::new(Inner {
+            shared: Mutex::default(),
+            sources: Mutex::default(),
+            health: watch::Sender::default(),
+            blocking,
+            stats: Stats::new(meter.clone()),
+            meter,
+            version: version.to_owned(),
+            started,
+        }))
+    }
+
+    /// The one instance of `T` in this agent, made on first use: how the sources of evidence share one connection
+    /// table, and pages find what they show.
+    pub fn shared<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
+        let mut map = lock(&self.0.shared);
+        let entry = map
+            .entry(TypeId::of::<T>())
+            .or_insert_with(|| Arc::new(T::default()));
+        Arc::clone(entry).downcast().unwrap_or_default()
+    }
+
+    /// Runs blocking work and returns its result; `None` when the work panicked.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let slot = Arc::new(Mutex::new(None));
+        let result = Arc::clone(&slot);
+        self.0
+            .blocking
+            .run(Box::new(move || *lock(&result) = Some(work())))
+            .await;
+        lock(&slot).take()
+    }
+
+    /// Says how a source of evidence is doing.
+    pub fn report_source(&self, id: &str, status: SourceStatus) {
+        lock(&self.0.sources).insert(id.to_owned(), status);
+    }
+
+    /// How the sources of evidence are doing, by component id.
+    pub fn sources(&self) -> Vec<(String, SourceStatus)> {
+        lock(&self.0.sources)
+            .iter()
+            .map(|(id, s)| (id.clone(), s.clone()))
+            .collect()
+    }
+
+    /// Says whether the agent is ready; the engine calls it.
+    pub fn set_health(&self, health: Health) {
+        self.0.health.send_replace(health);
+    }
+
+    /// Whether the agent is ready.
+    pub fn health(&self) -> Health {
+        *self.0.health.borrow()
+    }
+
+    /// Live counts of the agent, for its pages and its own metrics.
+    pub fn stats(&self) -> &Stats {
+        &self.0.stats
+    }
+
+    /// Instruments for the agent's own metrics.
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// Version of the agent.
+    pub fn version(&self) -> &str {
+        &self.0.version
+    }
+
+    /// When the agent started, Unix ns.
+    pub fn started(&self) -> u64 {
+        self.0.started
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Host({})", self.0.version)
+    }
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells a receiver or extension to stop. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+/// The engine's end of [`Stop`]; dropping it stops too.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stop {
+    /// A pair.
+    pub fn new() -> (Stopper, Stop) {
+        let (sender, receiver) = watch::channel(false);
+        (Stopper(sender), Stop(receiver))
+    }
+
+    /// Completes when it is time to stop.
+    pub async fn requested(&self) {
+        // An error means that the engine is gone, which is a request too.
+        drop(self.0.clone().wait_for(|stop| *stop).await);
+    }
+
+    /// Whether it is time to stop.
+    pub fn is_requested(&self) -> bool {
+        *self.0.borrow() || self.0.has_changed().is_err()
+    }
+}
+
+impl Stopper {
+    /// Tells all holders to stop.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}

@@ -1,0 +1,41 @@
+//! Contracts between the engine and its components.
+//!
+//! A component is one of five things: a [`Receiver`] takes telemetry in, a [`Transform`] or a [`Stage`] works on it, an
+//! [`Exporter`] sends it out, an [`Extension`] offers something to the others. A connector is a [`Stage`] between
+//! pipelines. Components know this crate, the telemetry model and the configuration; they never see each other or the
+//! engine, and they neither spawn tasks, nor sleep, nor read a clock: time and tasks belong to the engine, so that a
+//! whole pipeline can run on simulated time. That ban ends at the network adapters.
+//!
+//! What happens to a batch is told by its [`Receipt`] and by nothing else.
+
+mod batch;
+mod clock;
+mod consumer;
+mod exporter;
+mod extension;
+mod factory;
+mod failure;
+mod host;
+mod processor;
+mod receipt;
+mod receiver;
+mod stats;
+
+pub use async_trait::async_trait;
+pub use batch::{Batch, Context};
+pub use clock::{Clock, Instant, Runtime, TimeSource};
+pub use consumer::{Consumer, Output, Outputs, Port};
+pub use exporter::{
+    Accepted, BatchSettings, DeliverySettings, Exporter, QueueSettings, RetrySettings, Sizer,
+};
+pub use extension::{Capabilities, Extension, ExtensionContext};
+pub use factory::{
+    Build, BuildError, ConnectorFactory, ExporterFactory, ExporterParts, ExtensionFactory, Processor,
+    ProcessorFactory, ReceiverFactory, Stability,
+};
+pub use failure::{Failure, Kind, Status};
+pub use host::{Blocking, Health, Host, SourceStatus, Stop, Stopper};
+pub use processor::{Stage, StageContext, Transform, Verdict};
+pub use receipt::{Outcome, Receipt, Settled};
+pub use receiver::{Receiver, ReceiverContext};
+pub use stats::{Count, Sample, Stats};

@@ -1,0 +1,58 @@
+//! Two shapes of processor, and connectors.
+
+use async_trait::async_trait;
+use weir_pdata::Payload;
+
+use crate::{Batch, Clock, Context, Failure, Host, Instant, Outputs};
+
+/// What becomes of a payload after a [`Transform`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Pass,
+    /// It ends here by intent, which its sender hears as success.
+    Drop,
+}
+
+/// A stateless processor that runs inline in the sender's task: no queue, no hop.
+pub trait Transform: Send + Sync {
+    /// Edits a payload in place.
+    ///
+    /// # Errors
+    /// The failure settles the batch; nothing of it goes on.
+    fn apply(&self, payload: &mut Payload, context: &Context) -> Result<Verdict, Failure>;
+}
+
+/// A processor or connector with state, in a task of its own behind a bounded mailbox.
+///
+/// The engine calls the methods one after the other, never two at once. A stage owns the batches it was given until it
+/// sends or settles them. It does not sleep: it says by [`wake_at`](Stage::wake_at) when it wants to be called.
+#[async_trait]
+pub trait Stage: Send {
+    /// A batch came in by the port of that number (0 for a stage in one pipeline).
+    async fn on_batch(&mut self, port: usize, batch: Batch, cx: &StageContext);
+
+    /// When [`on_wake`](Stage::on_wake) is due; asked after each call. `None`: only for batches.
+    fn wake_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The time of [`wake_at`](Stage::wake_at) has come.
+    async fn on_wake(&mut self, _cx: &StageContext) {}
+
+    /// Nothing will come in any more: send on what is held. Called once, last.
+    async fn on_drain(&mut self, _cx: &StageContext) {}
+}
+
+/// What a [`Stage`] may use.
+#[derive(Debug, Clone)]
+pub struct StageContext {
+    /// Component id, such as `batch/2`.
+    pub id: String,
+    /// Ways out.
+    pub outputs: Outputs,
+    /// Time.
+    pub clock: Clock,
+    /// The agent around it.
+    pub host: Host,
+}

@@ -1,0 +1,220 @@
+//! The one channel of truth about what became of a batch.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll};
+
+use tokio::sync::oneshot;
+
+use crate::Failure;
+
+/// What became of a batch: accepted by all who had to, or the failure that its sender must hear.
+pub type Outcome = Result<(), Failure>;
+
+/// The duty to say what became of a batch.
+///
+/// Whoever holds a receipt holds the responsibility for the data. [`settle`](Receipt::settle) ends it;
+/// [`fork`](Receipt::fork) makes one more holder (fan-out: the sender hears when all have settled);
+/// [`join`](Receipt::join) takes over the duty for another batch (merge: one settlement answers for all). Of several
+/// outcomes the worst wins ([`Failure::worse`]). A receipt that is dropped unsettled reports [`Failure::abandoned`],
+/// so that a bug or a panic becomes the sender's retry and never a silent loss.
+#[derive(Debug, Default)]
+pub struct Receipt {
+    shares: Vec<Share>,
+}
+
+/// One holder's part in one sender's wait.
+#[derive(Debug)]
+struct Share(Arc<Wait>);
+
+#[derive(Debug)]
+struct Wait(Mutex<State>);
+
+struct State {
+    open: usize,
+    failure: Option<Failure>,
+    done: Option<Done>,
+}
+
+/// Who hears the outcome.
+enum Done {
+    Sender(oneshot::Sender<Outcome>),
+    Observer(Box<dyn FnOnce(&Outcome) + Send>),
+}
+
+impl Done {
+    fn tell(self, outcome: Outcome) {
+        match self {
+            // The sender may have gone away; then nobody wants to know.
+            Done::Sender(sender) => drop(sender.send(outcome)),
+            Done::Observer(observe) => observe(&outcome),
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} open, {:?}", self.open, self.failure)
+    }
+}
+
+/// The sender's end: a future of the outcome.
+#[derive(Debug)]
+pub struct Settled(oneshot::Receiver<Outcome>);
+
+impl Receipt {
+    /// A receipt and the future that completes when it is settled by all its holders.
+    pub fn new() -> (Receipt, Settled) {
+        let (done, outcome) = oneshot::channel();
+        (Receipt::told(Done::Sender(done)), Settled(outcome))
+    }
+
+    /// A receipt whose outcome is told to `observer`, in the task that settles last; it must be quick and not block.
+    /// Joined to another receipt it sees what the sender hears.
+    pub fn observed(observer: impl FnOnce(&Outcome) + Send + 'static) -> Receipt {
+        Receipt::told(Done::Observer(Box::new(observer)))
+    }
+
+    fn told(done: Done) -> Receipt {
+        let state = State {
+            open: 1,
+            failure: None,
+            done: Some(done),
+        };
+        Receipt {
+            shares: vec![Share(Arc::new(Wait(Mutex::new(state))))],
+        }
+    }
+
+    /// A receipt for telemetry that nobody waits for: the agent's own.
+    pub fn unattended() -> Receipt {
+        Receipt::default()
+    }
+
+    /// One more holder of the same duty.
+    #[must_use]
+    pub fn fork(&self) -> Receipt {
+        Receipt {
+            shares: self.shares.iter().map(Share::fork).collect(),
+        }
+    }
+
+    /// Takes over the duties of `other`.
+    pub fn join(&mut self, mut other: Receipt) {
+        self.shares.append(&mut other.shares);
+    }
+
+    /// Says what became of the batch.
+    pub fn settle(mut self, outcome: Outcome) {
+        for share in std::mem::take(&mut self.shares) {
+            share.settle(outcome.clone());
+        }
+    }
+
+    /// Whether anybody waits for the outcome.
+    pub fn is_attended(&self) -> bool {
+        !self.shares.is_empty()
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.shares.is_empty() {
+            let lost = Failure::abandoned("the batch was dropped before anybody said what became of it");
+            for share in std::mem::take(&mut self.shares) {
+                share.settle(Err(lost.clone()));
+            }
+        }
+    }
+}
+
+impl Share {
+    fn fork(&self) -> Share {
+        self.0.state(|state| state.open += 1);
+        Share(Arc::clone(&self.0))
+    }
+
+    fn settle(self, outcome: Outcome) {
+        let finished = self.0.state(|state| {
+            if let Err(failure) = outcome {
+                state.failure = Some(match state.failure.take() {
+                    Some(earlier) => earlier.worse(failure),
+                    None => failure,
+                });
+            }
+            state.open -= 1;
+            if state.open > 0 {
+                return None;
+            }
+            state.done.take().map(|done| (done, state.failure.take()))
+        });
+        if let Some((done, failure)) = finished {
+            done.tell(failure.map_or(Ok(()), Err));
+        }
+    }
+}
+
+impl Wait {
+    fn state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}
+
+impl Future for Settled {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map(|sent| sent.unwrap_or_else(|_| Err(Failure::abandoned("the receipt was lost"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::Kind;
+
+    fn outcome(settled: &mut Settled) -> Option<Outcome> {
+        settled.now_or_never()
+    }
+
+    #[test]
+    fn a_forked_receipt_completes_when_all_holders_have_settled() {
+        let (receipt, mut settled) = Receipt::new();
+        let other = receipt.fork();
+        receipt.settle(Ok(()));
+        assert!(outcome(&mut settled).is_none());
+        other.settle(Err(Failure::permanent("no")));
+        assert_eq!(
+            outcome(&mut settled)
+                .expect("settled")
+                .expect_err("failed")
+                .message(),
+            "no"
+        );
+    }
+
+    #[test]
+    fn a_joined_receipt_answers_all_its_senders() {
+        let (mut first, mut a) = Receipt::new();
+        let (second, mut b) = Receipt::new();
+        first.join(second);
+        assert!(outcome(&mut a).is_none() && outcome(&mut b).is_none());
+        first.settle(Ok(()));
+        assert!(outcome(&mut a).is_some_and(|o| o.is_ok()) && outcome(&mut b).is_some_and(|o| o.is_ok()));
+    }
+
+    #[test]
+    fn a_dropped_receipt_is_reported_as_abandoned() {
+        let (receipt, mut settled) = Receipt::new();
+        drop(receipt);
+        let failure = outcome(&mut settled).expect("settled").expect_err("failed");
+        assert_eq!(failure.kind(), Kind::Abandoned);
+        assert!(failure.is_retryable());
+    }
+}

@@ -1,0 +1,155 @@
+//! The consumer in front of an exporter.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use weir_component::{Batch, Clock, Consumer, DeliverySettings, Exporter, Host};
+use weir_pdata::Signal;
+
+use crate::dispatcher;
+use crate::queue::MemoryQueue;
+use crate::sender::{Counts, Sender};
+
+/// Takes batches for an exporter.
+pub struct Delivery {
+    sender: Arc<Sender>,
+    queue: Option<Arc<MemoryQueue>>,
+    wait_for_result: bool,
+}
+
+/// The future that works a queue off; `None` without a queue.
+pub type Dispatcher = Option<futures_util::future::BoxFuture<'static, ()>>;
+
+/// Puts queue, batching, timeout and retries in front of `exporter`. The engine runs the dispatcher; it ends when the
+/// [`Delivery`] is dropped and everything has been settled.
+pub fn deliver(
+    id: &str,
+    signal: Signal,
+    exporter: Arc<dyn Exporter>,
+    settings: &DeliverySettings,
+    clock: Clock,
+    host: &Host,
+) -> (Delivery, Dispatcher) {
+    let sender = Arc::new(Sender::new(
+        id,
+        exporter,
+        settings,
+        clock,
+        counts(id, signal, host),
+    ));
+    let Some(queue_settings) = &settings.queue else {
+        return (
+            Delivery {
+                sender,
+                queue: None,
+                wait_for_result: true,
+            },
+            None,
+        );
+    };
+    let labels = || {
+        vec![
+            ("exporter", id.to_owned()),
+            ("data_type", signal.name().to_owned()),
+        ]
+    };
+    let stats = host.stats();
+    let capacity = stats.gauge(
+        "otelcol_exporter_queue_capacity",
+        "Fixed capacity of the queue",
+        labels(),
+    );
+    capacity.set(queue_settings.queue_size);
+    let size = stats.gauge(
+        "otelcol_exporter_queue_size",
+        "Current size of the queue",
+        labels(),
+    );
+    let queue = Arc::new(MemoryQueue::new(queue_settings.clone(), size));
+    let work = dispatcher::run(Arc::clone(&queue), Arc::clone(&sender), queue_settings.clone());
+    let wait_for_result = queue_settings.wait_for_result;
+    (
+        Delivery {
+            sender,
+            queue: Some(queue),
+            wait_for_result,
+        },
+        Some(Box::pin(work)),
+    )
+}
+
+fn counts(id: &str, signal: Signal, host: &Host) -> Counts {
+    let count = |what: &str, description| {
+        let name = format!("otelcol_exporter_{what}_{}", signal.items());
+        host.stats()
+            .counter(&name, description, vec![("exporter", id.to_owned())])
+    };
+    Counts {
+        sent: count("sent", "Number of items successfully sent to destination"),
+        failed: count(
+            "send_failed",
+            "Number of items in failed attempts to send to destination",
+        ),
+        refused: count(
+            "enqueue_failed",
+            "Number of items failed to be added to the sending queue",
+        ),
+        rejected: count(
+            "rejected",
+            "Number of items that the destination refused while it took the others",
+        ),
+    }
+}
+
+#[async_trait]
+impl Consumer for Delivery {
+    async fn consume(&self, batch: Batch) {
+        let Some(queue) = &self.queue else {
+            let outcome = self.sender.send(&batch.payload, &batch.context).await;
+            batch.receipt.settle(outcome);
+            return;
+        };
+        if batch.payload.is_empty() {
+            batch.receipt.settle(Ok(()));
+            return;
+        }
+        let Batch {
+            payload,
+            mut receipt,
+            context,
+        } = batch;
+        let early = if self.wait_for_result {
+            None
+        } else {
+            Some(std::mem::take(&mut receipt))
+        };
+        match queue
+            .put(Batch {
+                payload,
+                receipt,
+                context,
+            })
+            .await
+        {
+            Ok(()) => {
+                if let Some(receipt) = early {
+                    receipt.settle(Ok(()));
+                }
+            }
+            Err((batch, failure)) => {
+                self.sender.counts.refused.add(batch.payload.items());
+                let receipt = early.unwrap_or(batch.receipt);
+                receipt.settle(Err(failure.from_component(&self.sender.id)));
+            }
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.sender.draining.send_replace(true);
+        if let Some(queue) = &self.queue {
+            queue.close();
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What stands in front of every exporter: queue, batching, timeout, retry.
+//!
+//! An exporter's author sends once ([`Exporter::export`]); everything else happens here, as the Collector's exporter
+//! helper does it (`sending_queue`, `retry_on_failure`, `timeout`).
+//!
+//! # Design
+//! [`Delivery`] is the consumer that pipelines see. Without a queue it sends in the caller's task and settles with the
+//! result. With a queue it puts the batch there; a memory queue settles on acceptance unless `wait_for_result`. One
+//! *dispatcher* future reads the queue, puts batches together, and keeps up to `num_consumers` sends under way. Room in
+//! the queue is given back when a batch is done, so what is being exported counts against the capacity.
+//!
+//! The dispatcher ends when the last handle to the [`Delivery`] is gone and everything taken has been settled. From
+//! then on no retry waits: what is left gets one more attempt.
+
+mod delivery;
+mod dispatcher;
+mod queue;
+mod sender;
+
+pub use delivery::{Delivery, Dispatcher, deliver};
+
+#[cfg(doc)]
+use weir_component::Exporter;

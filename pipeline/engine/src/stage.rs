@@ -1,0 +1,82 @@
+//! A stage: a task behind a bounded mailbox.
+
+use async_trait::async_trait;
+use futures_util::future::{Either, select};
+use tokio::sync::mpsc;
+use weir_component::{Batch, Consumer, Count, Instant, Stage, StageContext};
+
+/// Batches that may wait in front of a stage; beyond that, senders wait.
+const MAILBOX: usize = 64;
+
+/// A batch and the port by which it came in.
+type Letter = (usize, Batch);
+
+/// The way into a stage.
+pub(crate) struct Mailbox {
+    port: usize,
+    sender: mpsc::Sender<Letter>,
+    incoming: Count,
+}
+
+/// The stage's end of its mailbox.
+pub(crate) type Letters = mpsc::Receiver<Letter>;
+
+/// A mailbox with any number of ways in, made by [`MailboxMaker::port`].
+pub(crate) struct MailboxMaker(mpsc::Sender<Letter>);
+
+impl MailboxMaker {
+    pub(crate) fn new() -> (MailboxMaker, Letters) {
+        let (sender, letters) = mpsc::channel(MAILBOX);
+        (MailboxMaker(sender), letters)
+    }
+
+    /// A way in that belongs to the stage's port of that number.
+    pub(crate) fn port(&self, port: usize, incoming: Count) -> Mailbox {
+        Mailbox {
+            port,
+            sender: self.0.clone(),
+            incoming,
+        }
+    }
+}
+
+#[async_trait]
+impl Consumer for Mailbox {
+    async fn consume(&self, batch: Batch) {
+        self.incoming.add(batch.payload.items());
+        // When the stage is gone the batch is dropped here, which its receipt reports.
+        drop(self.sender.send((self.port, batch)).await);
+    }
+}
+
+/// Runs a stage until every way in is gone, then drains it.
+pub(crate) async fn run(mut stage: Box<dyn Stage>, mut letters: Letters, cx: StageContext) {
+    loop {
+        match next(&mut letters, stage.wake_at(), &cx).await {
+            Event::Letter(port, batch) => stage.on_batch(port, batch, &cx).await,
+            Event::Wake => stage.on_wake(&cx).await,
+            Event::Closed => break,
+        }
+    }
+    stage.on_drain(&cx).await;
+}
+
+enum Event {
+    Letter(usize, Batch),
+    Wake,
+    Closed,
+}
+
+/// The next letter, or the wake-up when it is due. A due wake-up comes first, so that a busy stage is still woken.
+async fn next(letters: &mut Letters, wake_at: Option<Instant>, cx: &StageContext) -> Event {
+    let letter = Box::pin(letters.recv());
+    let received = match wake_at {
+        None => letter.await,
+        Some(at) if at <= cx.clock.now() => return Event::Wake,
+        Some(at) => match select(cx.clock.sleep_until(at), letter).await {
+            Either::Left(_) => return Event::Wake,
+            Either::Right((received, _)) => received,
+        },
+    };
+    received.map_or(Event::Closed, |(port, batch)| Event::Letter(port, batch))
+}

@@ -1,0 +1,23 @@
+//! A simulated clock and scheduler, and components for tests.
+//!
+//! [`Simulation`] is a [`weir_component::Runtime`] in which a whole pipeline runs in one thread: time stands still
+//! while any task can work and jumps to the next deadline when none can, and which of the ready tasks works next is
+//! drawn from a seed. The same seed gives the same run.
+
+mod recorder;
+mod sample;
+mod simulation;
+
+pub use recorder::Recorder;
+pub use sample::{ids, payload};
+pub use simulation::Simulation;
+
+use std::sync::Arc;
+
+use weir_component::Host;
+
+/// A host for tests, with a meter that records nothing.
+pub fn host(simulation: &Simulation) -> Host {
+    let meter = opentelemetry::global::meter("test");
+    Host::new("0.0.0-test", 0, meter, Arc::new(simulation.clone()))
+}
