@@ -1,0 +1,422 @@
+//! Series of all sources as OTLP metrics: one shape, whoever measured them.
+
+use std::collections::BTreeMap;
+
+use weir_pdata::otlp::common::v1::KeyValue;
+use weir_pdata::otlp::metrics::v1::metric::Data;
+use weir_pdata::otlp::metrics::v1::{
+    AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
+    ScopeMetrics,
+};
+use weir_pdata::otlp::{counter, gauge, kv, metric, point, scope};
+
+use crate::names::{self, BOUNDS};
+use crate::process::ProcessInfo;
+
+/// Who measured a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// Events from inside the process.
+    Events,
+    /// The kernel's sockets.
+    Sockets,
+    /// Profiles.
+    Profile,
+}
+
+impl Origin {
+    /// Value of `connection.source`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Events => "events",
+            Origin::Sockets => "sockets",
+            Origin::Profile => "profile",
+        }
+    }
+}
+
+/// A line of source code.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct CodeSite {
+    /// File as compiled.
+    pub file: String,
+    /// Line, from 1.
+    pub line: i64,
+    /// Function.
+    pub function: String,
+}
+
+/// One series at one time. What was not measured is `None` or empty.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SeriesPoint {
+    /// `connection.resource`.
+    pub resource: String,
+    /// `connection.side`, may be empty.
+    pub side: String,
+    /// `connection.target`, may be empty.
+    pub target: String,
+    /// Open now.
+    pub open: u64,
+    /// Opened in total.
+    pub opened: Option<u64>,
+    /// Closed in total.
+    pub closed: Option<u64>,
+    /// Open and at least as old as each of [`BOUNDS`].
+    pub older: Option<[u64; BOUNDS.len()]>,
+    /// Open and idle for at least each of [`BOUNDS`].
+    pub idle: Option<[u64; BOUNDS.len()]>,
+    /// Open and idle since their first call.
+    pub unused: Option<u64>,
+    /// Lifetimes of those that ended.
+    pub lifetimes: Option<Lifetimes>,
+    /// Open by site, with how the site is known.
+    pub by_site: Vec<(CodeSite, u64, &'static str)>,
+}
+
+/// A histogram of lifetimes, cumulative over time.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Lifetimes {
+    /// Counts per bucket; the last is for everything above the last bound.
+    pub buckets: [u64; BOUNDS.len() + 1],
+    /// Sum in seconds.
+    pub sum: f64,
+}
+
+impl Lifetimes {
+    /// Adds one lifetime.
+    pub fn record(&mut self, seconds: f64) {
+        let bucket = BOUNDS
+            .iter()
+            .position(|b| seconds <= *b as f64)
+            .unwrap_or(BOUNDS.len());
+        self.buckets[bucket] += 1;
+        self.sum += seconds.max(0.0);
+    }
+}
+
+/// How many values (in seconds) reached each of [`BOUNDS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reached(pub [u64; BOUNDS.len()]);
+
+impl Reached {
+    /// Counts one value.
+    pub fn add(&mut self, seconds: f64) {
+        let reached = BOUNDS.partition_point(|bound| *bound as f64 <= seconds);
+        self.0[..reached].iter_mut().for_each(|count| *count += 1);
+    }
+}
+
+/// What is known of a process as a whole.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProcessPoint {
+    /// Open descriptors.
+    pub fd_count: Option<u64>,
+    /// Soft limit of descriptors.
+    pub fd_limit: Option<u64>,
+    /// Resident memory, bytes.
+    pub memory_usage: Option<u64>,
+    /// Memory limit, bytes.
+    pub memory_limit: Option<u64>,
+    /// Size of the ephemeral port range.
+    pub ephemeral_ports: Option<u64>,
+    /// Calls made so far, by side.
+    pub load: Vec<(&'static str, u64)>,
+    /// Events that were lost on the way.
+    pub lost: Option<u64>,
+    /// Goroutines by kind.
+    pub goroutines: Vec<(String, u64)>,
+}
+
+/// All series of one process at one time as OTLP.
+///
+/// `time` and `start` are Unix ns; `start` is when the totals began to count.
+pub fn metrics(
+    info: &ProcessInfo,
+    origin: Origin,
+    time: u64,
+    start: u64,
+    series: &[SeriesPoint],
+    process: &ProcessPoint,
+) -> ResourceMetrics {
+    let mut writer = Writer {
+        time,
+        start,
+        metrics: BTreeMap::new(),
+    };
+    for one in series {
+        writer.series(origin, one);
+    }
+    writer.process(origin, process);
+    let scope_metrics = vec![ScopeMetrics {
+        scope: Some(scope(names::SCOPE, env!("CARGO_PKG_VERSION"))),
+        metrics: writer.metrics.into_values().collect(),
+        ..Default::default()
+    }];
+    ResourceMetrics {
+        resource: Some(info.resource()),
+        scope_metrics,
+        ..Default::default()
+    }
+}
+
+struct Writer {
+    time: u64,
+    start: u64,
+    metrics: BTreeMap<&'static str, Metric>,
+}
+
+impl Writer {
+    fn series(&mut self, origin: Origin, s: &SeriesPoint) {
+        let base = base_attributes(origin, s);
+        let with = |more: Vec<KeyValue>| base.iter().cloned().chain(more).collect::<Vec<_>>();
+        self.gauge(names::OPEN, "{connection}", "open now", s.open, with(vec![]));
+        self.counter(
+            names::OPENED,
+            "{connection}",
+            "opened in total",
+            s.opened,
+            with(vec![]),
+        );
+        self.counter(
+            names::CLOSED,
+            "{connection}",
+            "closed in total",
+            s.closed,
+            with(vec![]),
+        );
+        for (name, description, counts) in [
+            (
+                names::OLDER,
+                "open now and at least as old as the bound",
+                &s.older,
+            ),
+            (
+                names::IDLE,
+                "open now and without payload for at least the bound",
+                &s.idle,
+            ),
+        ] {
+            for (bound, count) in BOUNDS.iter().zip(counts.iter().flatten()) {
+                let bound = kv(names::ATTR_BOUND, i64::try_from(*bound).unwrap_or(i64::MAX));
+                self.gauge(name, "{connection}", description, *count, with(vec![bound]));
+            }
+        }
+        if let Some(unused) = s.unused {
+            self.gauge(
+                names::UNUSED,
+                "{connection}",
+                "open now and idle since their first call",
+                unused,
+                with(vec![]),
+            );
+        }
+        if let Some(lifetimes) = &s.lifetimes {
+            self.lifetimes(lifetimes, with(vec![]));
+        }
+        for (site, count, how) in &s.by_site {
+            let more = vec![
+                kv(names::ATTR_FILE, site.file.as_str()),
+                kv(names::ATTR_LINE, site.line),
+                kv(names::ATTR_FUNCTION, site.function.as_str()),
+                kv(names::ATTR_SITE_SOURCE, *how),
+            ];
+            self.gauge(
+                names::BY_SITE,
+                "{connection}",
+                "open now by the line that made them",
+                *count,
+                with(more),
+            );
+        }
+    }
+
+    fn process(&mut self, origin: Origin, p: &ProcessPoint) {
+        for (name, unit, description, value) in [
+            (
+                names::FD_COUNT,
+                "{file_descriptor}",
+                "open file descriptors",
+                p.fd_count,
+            ),
+            (
+                names::FD_LIMIT,
+                "{file_descriptor}",
+                "soft limit RLIMIT_NOFILE",
+                p.fd_limit,
+            ),
+            (names::MEMORY_USAGE, "By", "resident memory", p.memory_usage),
+            (
+                names::MEMORY_LIMIT,
+                "By",
+                "memory limit of the cgroup, else the machine's memory",
+                p.memory_limit,
+            ),
+            (
+                names::EPHEMERAL_PORTS,
+                "{port}",
+                "size of the ephemeral port range",
+                p.ephemeral_ports,
+            ),
+        ] {
+            if let Some(value) = value {
+                self.gauge(name, unit, description, value, vec![]);
+            }
+        }
+        for (side, calls) in &p.load {
+            let side = vec![kv(names::ATTR_SOURCE, origin.name()), kv(names::ATTR_SIDE, *side)];
+            self.counter(names::LOAD, "{call}", "calls made", Some(*calls), side);
+        }
+        self.counter(
+            names::LOST,
+            "{event}",
+            "events that a snapshot showed were lost",
+            p.lost,
+            vec![],
+        );
+        for (kind, count) in &p.goroutines {
+            let kind = vec![kv(names::ATTR_GOROUTINE_KIND, kind.as_str())];
+            self.gauge(
+                names::GOROUTINES,
+                "{goroutine}",
+                "goroutines by stable anchor",
+                *count,
+                kind,
+            );
+        }
+    }
+
+    fn gauge(&mut self, name: &'static str, unit: &str, text: &str, value: u64, attributes: Vec<KeyValue>) {
+        let point = point(self.time, 0, value as f64, attributes);
+        self.push(name, point, |points| gauge(name, unit, text, points));
+    }
+
+    fn counter(
+        &mut self,
+        name: &'static str,
+        unit: &str,
+        text: &str,
+        value: Option<u64>,
+        attributes: Vec<KeyValue>,
+    ) {
+        let Some(value) = value else { return };
+        let point = point(self.time, self.start, value as f64, attributes);
+        self.push(name, point, |points| counter(name, unit, text, points));
+    }
+
+    fn push(
+        &mut self,
+        name: &'static str,
+        p: NumberDataPoint,
+        make: impl FnOnce(Vec<NumberDataPoint>) -> Metric,
+    ) {
+        let metric = self.metrics.entry(name).or_insert_with(|| make(Vec::new()));
+        match &mut metric.data {
+            Some(Data::Gauge(g)) => g.data_points.push(p),
+            Some(Data::Sum(s)) => s.data_points.push(p),
+            _ => {}
+        }
+    }
+
+    fn lifetimes(&mut self, lifetimes: &Lifetimes, attributes: Vec<KeyValue>) {
+        let p = HistogramDataPoint {
+            attributes,
+            start_time_unix_nano: self.start,
+            time_unix_nano: self.time,
+            count: lifetimes.buckets.iter().sum(),
+            sum: Some(lifetimes.sum),
+            bucket_counts: lifetimes.buckets.to_vec(),
+            explicit_bounds: BOUNDS.iter().map(|b| *b as f64).collect(),
+            ..Default::default()
+        };
+        let entry = self.metrics.entry(names::LIFETIME).or_insert_with(|| {
+            let aggregation_temporality = AggregationTemporality::Cumulative as i32;
+            let empty = Histogram {
+                data_points: Vec::new(),
+                aggregation_temporality,
+            };
+            metric(
+                names::LIFETIME,
+                "s",
+                "lifetimes of those that ended",
+                Data::Histogram(empty),
+            )
+        });
+        if let Some(Data::Histogram(h)) = &mut entry.data {
+            h.data_points.push(p);
+        }
+    }
+}
+
+/// The attributes that make a series.
+fn base_attributes(origin: Origin, s: &SeriesPoint) -> Vec<KeyValue> {
+    let pairs = [
+        (names::ATTR_SOURCE, origin.name()),
+        (names::ATTR_RESOURCE, s.resource.as_str()),
+        (names::ATTR_SIDE, s.side.as_str()),
+        (names::ATTR_TARGET, s.target.as_str()),
+    ];
+    pairs
+        .into_iter()
+        .filter(|(_, v)| !v.is_empty())
+        .map(|(k, v)| kv(k, v))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_at_every_bound_they_reach() {
+        let mut counts = Reached::default();
+        [0.5, 1.0, 7.0, 100_000.0, f64::NAN]
+            .into_iter()
+            .for_each(|v| counts.add(v));
+        assert_eq!(counts.0[..3], [3, 2, 1]);
+        assert_eq!(counts.0[BOUNDS.len() - 1], 1);
+    }
+
+    #[test]
+    fn a_lifetime_falls_into_the_bucket_of_its_upper_bound() {
+        let mut lifetimes = Lifetimes::default();
+        for s in [1.0, 1.1, 90_000.0] {
+            lifetimes.record(s);
+        }
+        assert_eq!(
+            (
+                lifetimes.buckets[0],
+                lifetimes.buckets[1],
+                lifetimes.buckets[BOUNDS.len()]
+            ),
+            (1, 1, 1)
+        );
+    }
+
+    #[test]
+    fn one_metric_holds_the_points_of_all_series() {
+        let series = ["a", "b"].map(|target| SeriesPoint {
+            resource: "grpc_client".into(),
+            target: target.into(),
+            open: 3,
+            idle: Some([2; BOUNDS.len()]),
+            ..Default::default()
+        });
+        let made = metrics(
+            &ProcessInfo::default(),
+            Origin::Events,
+            5,
+            1,
+            &series,
+            &ProcessPoint::default(),
+        );
+        let list = &made.scope_metrics[0].metrics;
+        let points = |name: &str| match list.iter().find(|m| m.name == name).and_then(|m| m.data.as_ref()) {
+            Some(Data::Gauge(g)) => g.data_points.len(),
+            _ => 0,
+        };
+        assert_eq!(
+            (points(names::OPEN), points(names::IDLE), points(names::OLDER)),
+            (2, 2 * BOUNDS.len(), 0)
+        );
+    }
+}

@@ -1,0 +1,815 @@
+//! Everything that is open: one table for each agent, shared by the sources that join in it.
+//!
+//! # Design
+//! Per process two maps, ClientConns and connections, keyed by the ids that the process gave them. An entry is small
+//! (a client 48 bytes, a connection 112, plus the map), targets and sites are interned. Totals and lifetimes are kept
+//! per series as events come in; ages and idle times are counted when somebody asks.
+//!
+//! A snapshot is the truth: what the table believes open and a complete snapshot does not name has ended, and its end
+//! was lost on the way; what it names and the table does not know has begun. Both are counted as lost events, except
+//! for what was open when the process was first seen.
+//!
+//! Idle time is measured at the last snapshot, because only snapshots carry activity: until the next one an entry counts
+//! as active since then. Times of a process are moved by the offset of its clock, which each batch shows.
+//!
+//! Limits: processes, entries per process, targets and sites per process; what is beyond is counted, not kept.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::events::{self, Client, Connection, Event, Side, Snapshot};
+use crate::process::{ProcessInfo, ProcessKey};
+use crate::publish::{CodeSite, Lifetimes, ProcessPoint, Reached, SeriesPoint};
+use crate::report::{Exemplar, Stack};
+use crate::spans;
+
+/// Processes that are tracked at most; further ones are refused and counted.
+pub const MAX_PROCESSES: usize = 4096;
+/// Open entries per process.
+pub const MAX_ENTRIES: usize = 2_000_000;
+/// Targets and sites per process; further ones share one entry, `other`.
+const MAX_INTERNED: usize = 1024;
+/// Sites published for a series.
+const MAX_SITES: usize = 20;
+/// Exemplars given out for a series.
+pub const MAX_EXEMPLARS: usize = 20;
+/// A clock that differs by less is taken to be right: batches take time on their way.
+const CLOCK_TOLERANCE: i64 = 2_000_000_000;
+const NANOS: f64 = 1e9;
+
+/// `connection.resource` of the series that the table publishes.
+pub const GRPC_CLIENT: &str = "grpc_client";
+/// Connections (HTTP/2 transports).
+pub const GRPC_CONNECTION: &str = "grpc_connection";
+/// Open client streams.
+pub const GRPC_STREAM: &str = "grpc_stream";
+
+/// The table. The engine owns the one instance, so it is made by `Default`.
+#[derive(Debug, Default)]
+pub struct ConnectionTable(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    processes: HashMap<ProcessKey, Process>,
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Process {
+    info: ProcessInfo,
+    /// What is added to its times to get the agent's.
+    offset: i64,
+    first_seen: u64,
+    last_seen: u64,
+    interval: f64,
+    /// When the last complete snapshot was taken, in its own time.
+    snapshot_time: u64,
+    clients: HashMap<u64, ClientEntry>,
+    connections: HashMap<u64, ConnectionEntry>,
+    targets: Interned<String>,
+    sites: Interned<CodeSite>,
+    site_stacks: BTreeMap<u32, String>,
+    series: BTreeMap<SeriesId, SeriesTotals>,
+    pending: Option<Pending>,
+    lost: u64,
+    overflow: u64,
+    totals: events::Totals,
+    collected: u64,
+    sockets: HashMap<(SocketAddr, SocketAddr), SocketFact>,
+    stacks: Vec<Stack>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ClientEntry {
+    begin: u64,
+    active: u64,
+    rpcs: u64,
+    open_rpcs: u32,
+    target: u32,
+    site: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ConnectionEntry {
+    begin: u64,
+    active: u64,
+    rpcs: u64,
+    client: u64,
+    cookie: u64,
+    open_rpcs: u32,
+    target: u32,
+    side: Side,
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SeriesId {
+    resource: &'static str,
+    side: Side,
+    target: u32,
+}
+
+#[derive(Debug, Default)]
+struct SeriesTotals {
+    opened: u64,
+    closed: u64,
+    lifetimes: Lifetimes,
+}
+
+/// A snapshot of which parts are still to come.
+#[derive(Debug)]
+struct Pending {
+    id: u64,
+    time: u64,
+    missing: u64,
+    clients: HashMap<u64, ()>,
+    connections: HashMap<u64, ()>,
+}
+
+/// What the kernel says of one socket, for exemplars.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SocketFact {
+    /// TCP state, lower case.
+    pub state: String,
+    /// Seconds without payload.
+    pub idle: f64,
+    /// Payload bytes sent.
+    pub sent: u64,
+    /// Payload bytes received.
+    pub received: u64,
+}
+
+/// A change that becomes a span.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The connection.
+    pub connection: Connection,
+    /// Its target.
+    pub target: String,
+    /// Line that made its client.
+    pub site: CodeSite,
+    /// Reason and RPC count when it ended; `None` when it began.
+    pub ended: Option<(u64, String, u64)>,
+}
+
+/// Everything that one process has open, counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// The process.
+    pub info: ProcessInfo,
+    /// When it was first seen, Unix ns of the agent.
+    pub first_seen: u64,
+    /// Its series.
+    pub series: Vec<SeriesPoint>,
+    /// What is known of it as a whole.
+    pub process: ProcessPoint,
+}
+
+impl ConnectionTable {
+    /// Takes the events of one resource of one batch. `observed` is when the process sent them (its clock), `now` when
+    /// they arrived (the agent's), both Unix ns. Returns begins and ends in order.
+    pub fn apply(&self, info: &ProcessInfo, observed: u64, now: u64, events: Vec<Event>) -> Vec<Change> {
+        let mut inner = self.lock();
+        if !inner.processes.contains_key(&info.key) && inner.processes.len() >= MAX_PROCESSES {
+            inner.refused += 1;
+            return Vec::new();
+        }
+        let process = inner
+            .processes
+            .entry(info.key.clone())
+            .or_insert_with(|| Process::new(info.clone(), now));
+        process.seen(observed, now);
+        events
+            .into_iter()
+            .filter_map(|event| process.apply(event))
+            .collect()
+    }
+
+    /// Forgets processes that have not been heard of for three snapshot intervals (at least 30 s): their End events
+    /// will never come, and what they had open is closed by the kernel.
+    pub fn expire(&self, now: u64) -> Vec<ProcessInfo> {
+        let mut gone = Vec::new();
+        self.lock().processes.retain(|_, p| {
+            let limit = (3.0 * p.interval).max(30.0) * NANOS;
+            let keep = (now.saturating_sub(p.last_seen) as f64) < limit || p.is_socket_only();
+            if !keep {
+                gone.push(p.info.clone());
+            }
+            keep
+        });
+        gone
+    }
+
+    /// All series of all processes that events have told of.
+    pub fn measure(&self, now: u64) -> Vec<Measured> {
+        let inner = self.lock();
+        inner
+            .processes
+            .values()
+            .filter(|p| !p.is_socket_only())
+            .map(|p| p.measure(now))
+            .collect()
+    }
+
+    /// How many processes events have told of.
+    pub fn processes(&self) -> usize {
+        self.lock()
+            .processes
+            .values()
+            .filter(|p| !p.is_socket_only())
+            .count()
+    }
+
+    /// Says what the kernel knows of a process's sockets, by local and peer address; replaces what was said before.
+    pub fn put_sockets(
+        &self,
+        info: &ProcessInfo,
+        now: u64,
+        sockets: impl Iterator<Item = ((SocketAddr, SocketAddr), SocketFact)>,
+    ) {
+        let mut inner = self.lock();
+        if let Some(process) = inner.detail(info, now) {
+            process.sockets = sockets.collect();
+        }
+    }
+
+    /// Says which goroutine stacks stand behind a process's connections; replaces what was said before.
+    pub fn put_stacks(&self, info: &ProcessInfo, now: u64, stacks: Vec<Stack>) {
+        let mut inner = self.lock();
+        if let Some(process) = inner.detail(info, now) {
+            process.stacks = stacks;
+        }
+    }
+
+    /// Goroutine stacks behind a process's connections.
+    pub fn stacks(&self, key: &ProcessKey) -> Vec<Stack> {
+        self.lock()
+            .processes
+            .get(key)
+            .map(|p| p.stacks.clone())
+            .unwrap_or_default()
+    }
+
+    /// Some of the open connections of a series, the longest idle first.
+    pub fn exemplars(&self, key: &ProcessKey, resource: &str, target: &str, now: u64) -> Vec<Exemplar> {
+        let inner = self.lock();
+        inner
+            .processes
+            .get(key)
+            .map(|p| p.exemplars(resource, target, now))
+            .unwrap_or_default()
+    }
+
+    /// The connections behind [`ConnectionTable::exemplars`], as changes that have not ended, with the process.
+    pub fn open_connections(
+        &self,
+        key: &ProcessKey,
+        target: &str,
+        limit: usize,
+    ) -> Option<(ProcessInfo, Vec<Change>)> {
+        let inner = self.lock();
+        let process = inner.processes.get(key)?;
+        Some((process.info.clone(), process.oldest(target, limit)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// The process for details that other sources add, made when it is new and there is room.
+    fn detail(&mut self, info: &ProcessInfo, now: u64) -> Option<&mut Process> {
+        if !self.processes.contains_key(&info.key) && self.processes.len() >= MAX_PROCESSES {
+            return None;
+        }
+        let process = self.processes.entry(info.key.clone()).or_insert_with(|| {
+            let mut process = Process::new(info.clone(), now);
+            process.interval = 0.0;
+            process
+        });
+        if process.is_socket_only() {
+            process.last_seen = now;
+        }
+        Some(process)
+    }
+}
+
+impl Process {
+    fn new(info: ProcessInfo, now: u64) -> Process {
+        Process {
+            info,
+            offset: 0,
+            first_seen: now,
+            last_seen: now,
+            interval: 0.0,
+            snapshot_time: 0,
+            clients: HashMap::new(),
+            connections: HashMap::new(),
+            targets: Interned::default(),
+            sites: Interned::default(),
+            site_stacks: BTreeMap::new(),
+            series: BTreeMap::new(),
+            pending: None,
+            lost: 0,
+            overflow: 0,
+            totals: events::Totals::default(),
+            collected: 0,
+            sockets: HashMap::new(),
+            stacks: Vec::new(),
+        }
+    }
+
+    /// Known from the kernel or from profiles only: no event has come.
+    fn is_socket_only(&self) -> bool {
+        self.interval == 0.0
+    }
+
+    fn seen(&mut self, observed: u64, now: u64) {
+        self.last_seen = now;
+        if self.interval == 0.0 {
+            self.interval = 10.0;
+        }
+        if observed > 0 {
+            let offset = i64::try_from(i128::from(now) - i128::from(observed)).unwrap_or(0);
+            let drift = (offset - self.offset).abs();
+            if drift > CLOCK_TOLERANCE {
+                self.offset = if offset.abs() > CLOCK_TOLERANCE { offset } else { 0 };
+            }
+        }
+    }
+
+    fn apply(&mut self, event: Event) -> Option<Change> {
+        match event {
+            Event::ClientCreated(client) => {
+                self.add_client(client, true);
+                None
+            }
+            Event::ClientClosed { id, time, collected } => {
+                self.collected += u64::from(collected);
+                self.remove_client(id, time);
+                None
+            }
+            Event::Begin(connection) => {
+                if self.connections.contains_key(&connection.id) {
+                    return None;
+                }
+                let change = self.change(&connection, None);
+                self.add_connection(&connection);
+                Some(change)
+            }
+            Event::End {
+                id,
+                time,
+                reason,
+                rpcs,
+            } => {
+                let connection = self.remove_connection(id, time)?;
+                Some(self.change(&connection, Some((time, reason, rpcs))))
+            }
+            Event::Snapshot(snapshot) => {
+                self.snapshot(snapshot);
+                None
+            }
+        }
+    }
+
+    fn change(&self, connection: &Connection, ended: Option<(u64, String, u64)>) -> Change {
+        let client = self.clients.get(&connection.client);
+        let site = client
+            .and_then(|c| self.sites.get(c.site))
+            .cloned()
+            .unwrap_or_default();
+        Change {
+            connection: connection.clone(),
+            target: self.connection_target(connection),
+            site,
+            ended,
+        }
+    }
+
+    /// A client's connection goes to its peer; a server's hangs on its local address.
+    fn connection_target(&self, c: &Connection) -> String {
+        let address = if c.side == Side::Client { c.peer } else { c.local };
+        address.map(|a| a.to_string()).unwrap_or_default()
+    }
+
+    fn add_client(&mut self, client: Client, announced: bool) {
+        if self.clients.len() >= MAX_ENTRIES {
+            self.overflow += 1;
+            return;
+        }
+        let target = self.targets.id(events::target_address(&client.target).to_owned());
+        let site = self.sites.id(client.site);
+        if !client.stack.is_empty() && self.site_stacks.len() < MAX_INTERNED {
+            self.site_stacks.entry(site).or_insert(client.stack);
+        }
+        let entry = ClientEntry {
+            begin: client.begin,
+            active: client.active,
+            rpcs: client.rpcs,
+            open_rpcs: u32::try_from(client.open_rpcs).unwrap_or(u32::MAX),
+            target,
+            site,
+        };
+        let id = SeriesId {
+            resource: GRPC_CLIENT,
+            side: Side::Client,
+            target,
+        };
+        match self.clients.insert(client.id, entry) {
+            None => {
+                self.series.entry(id).or_default().opened += 1;
+                self.lost += u64::from(!announced && self.snapshot_time > 0);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn remove_client(&mut self, id: u64, time: u64) {
+        let Some(entry) = self.clients.remove(&id) else {
+            return;
+        };
+        let series = SeriesId {
+            resource: GRPC_CLIENT,
+            side: Side::Client,
+            target: entry.target,
+        };
+        let totals = self.series.entry(series).or_default();
+        totals.closed += 1;
+        totals
+            .lifetimes
+            .record(time.saturating_sub(entry.begin) as f64 / NANOS);
+    }
+
+    fn add_connection(&mut self, c: &Connection) {
+        if self.connections.len() >= MAX_ENTRIES {
+            self.overflow += 1;
+            return;
+        }
+        let target = self.connection_target(c);
+        let target = self.targets.id(target);
+        let entry = ConnectionEntry {
+            begin: c.begin,
+            active: c.active,
+            rpcs: c.rpcs,
+            client: c.client,
+            cookie: c.cookie,
+            open_rpcs: u32::try_from(c.open_rpcs).unwrap_or(u32::MAX),
+            target,
+            side: c.side,
+            local: c.local,
+            peer: c.peer,
+        };
+        if self.connections.insert(c.id, entry).is_none() {
+            let id = SeriesId {
+                resource: GRPC_CONNECTION,
+                side: c.side,
+                target,
+            };
+            self.series.entry(id).or_default().opened += 1;
+        }
+    }
+
+    fn remove_connection(&mut self, id: u64, time: u64) -> Option<Connection> {
+        let entry = self.connections.remove(&id)?;
+        let series = SeriesId {
+            resource: GRPC_CONNECTION,
+            side: entry.side,
+            target: entry.target,
+        };
+        let totals = self.series.entry(series).or_default();
+        totals.closed += 1;
+        totals
+            .lifetimes
+            .record(time.saturating_sub(entry.begin) as f64 / NANOS);
+        Some(entry.connection(id))
+    }
+
+    fn snapshot(&mut self, snapshot: Snapshot) {
+        self.interval = snapshot.interval.clamp(0.1, 3600.0);
+        self.totals = snapshot.totals;
+        let fresh = self.pending.as_ref().is_none_or(|p| p.id != snapshot.id);
+        if fresh {
+            self.pending = Some(Pending {
+                id: snapshot.id,
+                time: snapshot.time,
+                missing: snapshot.parts,
+                clients: HashMap::new(),
+                connections: HashMap::new(),
+            });
+        }
+        let (clients, connections): (Vec<_>, Vec<_>) = (
+            snapshot.clients.iter().map(|c| c.id).collect(),
+            snapshot.connections.iter().map(|c| c.id).collect(),
+        );
+        for client in snapshot.clients {
+            self.refresh_client(client);
+        }
+        for connection in snapshot.connections {
+            self.refresh_connection(&connection);
+        }
+        let Some(pending) = &mut self.pending else { return };
+        pending.clients.extend(clients.into_iter().map(|id| (id, ())));
+        pending
+            .connections
+            .extend(connections.into_iter().map(|id| (id, ())));
+        pending.missing = pending.missing.saturating_sub(1);
+        if pending.missing == 0
+            && let Some(complete) = self.pending.take()
+        {
+            self.settle(&complete);
+        }
+    }
+
+    fn refresh_client(&mut self, client: Client) {
+        match self.clients.get_mut(&client.id) {
+            Some(known) => {
+                known.active = known.active.max(client.active);
+                known.rpcs = client.rpcs;
+                known.open_rpcs = u32::try_from(client.open_rpcs).unwrap_or(u32::MAX);
+            }
+            None => self.add_client(client, false),
+        }
+    }
+
+    fn refresh_connection(&mut self, c: &Connection) {
+        match self.connections.get_mut(&c.id) {
+            Some(known) => {
+                known.active = known.active.max(c.active);
+                known.rpcs = c.rpcs;
+                known.open_rpcs = u32::try_from(c.open_rpcs).unwrap_or(u32::MAX);
+                known.client = if known.client == 0 { c.client } else { known.client };
+            }
+            None => {
+                self.lost += u64::from(self.snapshot_time > 0);
+                self.add_connection(c);
+            }
+        }
+    }
+
+    /// A snapshot is complete: what began before it and is not in it has ended, unnoticed.
+    fn settle(&mut self, snapshot: &Pending) {
+        let time = snapshot.time;
+        let gone: Vec<u64> = (self.clients.iter())
+            .filter(|(id, c)| c.begin < time && !snapshot.clients.contains_key(id))
+            .map(|(id, _)| *id)
+            .collect();
+        self.lost += gone.len() as u64;
+        gone.into_iter().for_each(|id| self.remove_client(id, time));
+        let gone: Vec<u64> = (self.connections.iter())
+            .filter(|(id, c)| c.begin < time && !snapshot.connections.contains_key(id))
+            .map(|(id, _)| *id)
+            .collect();
+        self.lost += gone.len() as u64;
+        for id in gone {
+            self.remove_connection(id, time);
+        }
+        self.snapshot_time = time;
+    }
+
+    fn measure(&self, now: u64) -> Measured {
+        let mut open: BTreeMap<SeriesId, Population> = BTreeMap::new();
+        for id in self.series.keys() {
+            open.entry(*id).or_default();
+        }
+        for client in self.clients.values() {
+            let id = SeriesId {
+                resource: GRPC_CLIENT,
+                side: Side::Client,
+                target: client.target,
+            };
+            let population = open.entry(id).or_default();
+            population.add(self.age(client.begin, now), self.idle(client.active), client.rpcs);
+            *population.sites.entry(client.site).or_default() += 1;
+            let streams = SeriesId {
+                resource: GRPC_STREAM,
+                ..id
+            };
+            open.entry(streams).or_default().open += u64::from(client.open_rpcs);
+        }
+        for c in self.connections.values() {
+            let id = SeriesId {
+                resource: GRPC_CONNECTION,
+                side: c.side,
+                target: c.target,
+            };
+            let population = open.entry(id).or_default();
+            population.add(self.age(c.begin, now), self.idle(c.active), c.rpcs);
+            if let Some(client) = self.clients.get(&c.client) {
+                *population.sites.entry(client.site).or_default() += 1;
+            }
+        }
+        let series = open
+            .into_iter()
+            .map(|(id, population)| self.point(id, population))
+            .collect();
+        let process = ProcessPoint {
+            load: vec![
+                ("client", self.totals.client_rpcs),
+                ("server", self.totals.server_rpcs),
+            ],
+            lost: Some(self.lost + self.totals.dropped + self.overflow),
+            ..ProcessPoint::default()
+        };
+        Measured {
+            info: self.info.clone(),
+            first_seen: self.first_seen,
+            series,
+            process,
+        }
+    }
+
+    fn point(&self, id: SeriesId, population: Population) -> SeriesPoint {
+        let base = SeriesPoint {
+            resource: id.resource.to_owned(),
+            side: id.side.name().to_owned(),
+            target: self
+                .targets
+                .get(id.target)
+                .cloned()
+                .unwrap_or_else(|| "other".to_owned()),
+            open: population.open,
+            ..SeriesPoint::default()
+        };
+        if id.resource == GRPC_STREAM {
+            return base;
+        }
+        let none = SeriesTotals::default();
+        let totals = self.series.get(&id).unwrap_or(&none);
+        let mut sites: Vec<_> = population.sites.into_iter().collect();
+        sites.sort_by_key(|(site, count)| (std::cmp::Reverse(*count), *site));
+        let by_site = (sites.into_iter().take(MAX_SITES))
+            .filter_map(|(site, count)| self.sites.get(site).map(|s| (s.clone(), count, "events")))
+            .filter(|(site, ..)| !site.file.is_empty())
+            .collect();
+        SeriesPoint {
+            opened: Some(totals.opened),
+            closed: Some(totals.closed),
+            older: Some(population.older.0),
+            idle: Some(population.idle.0),
+            unused: Some(population.unused),
+            lifetimes: Some(totals.lifetimes.clone()),
+            by_site,
+            ..base
+        }
+    }
+
+    /// Seconds since `begin` (its clock) at `now` (ours).
+    fn age(&self, begin: u64, now: u64) -> f64 {
+        (now.saturating_sub(begin.saturating_add_signed(self.offset))) as f64 / NANOS
+    }
+
+    /// Seconds without activity, as far as the last snapshot shows.
+    fn idle(&self, active: u64) -> f64 {
+        self.snapshot_time.saturating_sub(active) as f64 / NANOS
+    }
+
+    fn exemplars(&self, resource: &str, target: &str, now: u64) -> Vec<Exemplar> {
+        if self.connections.is_empty() && resource == GRPC_CLIENT {
+            return self.client_exemplars(target, now);
+        }
+        self.oldest(target, MAX_EXEMPLARS)
+            .into_iter()
+            .map(|c| self.exemplar(&c, now))
+            .collect()
+    }
+
+    fn client_exemplars(&self, target: &str, now: u64) -> Vec<Exemplar> {
+        let mut all: Vec<_> = (self.clients.iter())
+            .filter(|(_, c)| target.is_empty() || self.targets.get(c.target).is_some_and(|t| t == target))
+            .collect();
+        all.sort_by_key(|(id, c)| (c.active, **id));
+        let exemplar = |(id, c): (&u64, &ClientEntry)| Exemplar {
+            id: id.to_string(),
+            peer: self.targets.get(c.target).cloned().unwrap_or_default(),
+            age: self.age(c.begin, now),
+            idle: self.idle(c.active),
+            rpcs: i64::try_from(c.rpcs).ok(),
+            site: self
+                .sites
+                .get(c.site)
+                .map(|s| format!("{}:{}", s.file, s.line))
+                .unwrap_or_default(),
+            ..Exemplar::default()
+        };
+        all.into_iter().take(MAX_EXEMPLARS).map(exemplar).collect()
+    }
+
+    fn exemplar(&self, change: &Change, now: u64) -> Exemplar {
+        let c = &change.connection;
+        let text = |a: Option<SocketAddr>| a.map(|a| a.to_string()).unwrap_or_default();
+        let socket = c.local.zip(c.peer).and_then(|pair| self.sockets.get(&pair));
+        Exemplar {
+            id: c.id.to_string(),
+            local: text(c.local),
+            peer: text(c.peer),
+            tcp_state: socket.map(|s| s.state.clone()).unwrap_or_default(),
+            age: self.age(c.begin, now),
+            idle: socket.map_or_else(|| self.idle(c.active), |s| s.idle),
+            rpcs: i64::try_from(c.rpcs).ok(),
+            bytes_sent: socket.and_then(|s| i64::try_from(s.sent).ok()),
+            bytes_received: socket.and_then(|s| i64::try_from(s.received).ok()),
+            site: if change.site.file.is_empty() {
+                String::new()
+            } else {
+                format!("{}:{}", change.site.file, change.site.line)
+            },
+            trace_id: spans::trace_id_hex(&self.info.key, c.id),
+        }
+    }
+
+    /// The longest idle connections of a target, empty for all targets.
+    fn oldest(&self, target: &str, limit: usize) -> Vec<Change> {
+        let wanted = |c: &ConnectionEntry| {
+            let by_client = self
+                .clients
+                .get(&c.client)
+                .and_then(|client| self.targets.get(client.target));
+            target.is_empty()
+                || self.targets.get(c.target).is_some_and(|t| t == target)
+                || by_client.is_some_and(|t| t == target)
+        };
+        let mut all: Vec<_> = self.connections.iter().filter(|(_, c)| wanted(c)).collect();
+        all.sort_by_key(|(id, c)| (c.active, **id));
+        all.into_iter()
+            .take(limit)
+            .map(|(id, c)| self.change(&c.connection(*id), None))
+            .collect()
+    }
+}
+
+impl ConnectionEntry {
+    fn connection(&self, id: u64) -> Connection {
+        Connection {
+            id,
+            side: self.side,
+            begin: self.begin,
+            active: self.active,
+            rpcs: self.rpcs,
+            open_rpcs: u64::from(self.open_rpcs),
+            client: self.client,
+            local: self.local,
+            peer: self.peer,
+            cookie: self.cookie,
+        }
+    }
+}
+
+/// Open entries of one series while they are counted.
+#[derive(Debug, Default)]
+struct Population {
+    open: u64,
+    older: Reached,
+    idle: Reached,
+    unused: u64,
+    sites: BTreeMap<u32, u64>,
+}
+
+impl Population {
+    fn add(&mut self, age: f64, idle: f64, rpcs: u64) {
+        self.open += 1;
+        self.older.add(age);
+        self.idle.add(idle);
+        self.unused += u64::from(rpcs <= 1 && idle >= 1.0);
+    }
+}
+
+/// Values by small numbers; beyond [`MAX_INTERNED`] all share the last number.
+#[derive(Debug)]
+struct Interned<T> {
+    ids: HashMap<T, u32>,
+    values: Vec<T>,
+}
+
+impl<T> Default for Interned<T> {
+    fn default() -> Self {
+        Interned {
+            ids: HashMap::new(),
+            values: Vec::new(),
+        }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
+    fn id(&mut self, value: T) -> u32 {
+        if let Some(id) = self.ids.get(&value) {
+            return *id;
+        }
+        let id = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        if self.values.len() < MAX_INTERNED {
+            self.values.push(value.clone());
+            self.ids.insert(value, id);
+        }
+        id
+    }
+
+    fn get(&self, id: u32) -> Option<&T> {
+        self.values.get(usize::try_from(id).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

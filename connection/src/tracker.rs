@@ -1,0 +1,185 @@
+//! Events in, spans and metrics out: what `grpc_connections` and the connector `connections` share.
+
+use std::sync::Arc;
+
+use weir_pdata::otlp::MetricsRequest;
+use weir_pdata::view::{self, Resource};
+use weir_pdata::{Payload, Signal};
+
+use crate::events::{self, Event};
+use crate::process::{ProcessInfo, ProcessKey};
+use crate::publish::{self, Origin};
+use crate::spans::{self, Limiter};
+use crate::table::{Change, ConnectionTable};
+
+/// Turns connection events into spans and metrics.
+#[derive(Debug)]
+pub struct Tracker {
+    table: Arc<ConnectionTable>,
+    limiter: Limiter,
+    spans_per_second: f64,
+    counts: Counts,
+    refused_versions: Vec<ProcessKey>,
+}
+
+/// What a tracker has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Events read.
+    pub events: u64,
+    /// Events that could not be read.
+    pub malformed: u64,
+    /// Processes whose module speaks a version that is refused.
+    pub refused: u64,
+}
+
+/// What came of one payload.
+#[derive(Debug, Default)]
+pub struct Tracked {
+    /// Spans of begins and ends, if any.
+    pub spans: Option<Payload>,
+    /// Sentences for the log: each names the service and the cure. At most one for each process and reason.
+    pub complaints: Vec<String>,
+}
+
+impl Tracker {
+    /// A tracker in front of the agent's table; at most `spans_per_second` setup and lifetime spans per series.
+    pub fn new(table: Arc<ConnectionTable>, spans_per_second: f64) -> Tracker {
+        Tracker {
+            table,
+            limiter: Limiter::default(),
+            spans_per_second,
+            counts: Counts::default(),
+            refused_versions: Vec::new(),
+        }
+    }
+
+    /// Takes the connection events in a payload of logs; other records are not touched. `now` is Unix ns.
+    pub fn on_logs(&mut self, payload: &Payload, now: u64) -> Tracked {
+        let mut tracked = Tracked::default();
+        if payload.signal() != Signal::Logs {
+            return tracked;
+        }
+        for resource in view::resources(payload) {
+            self.resource(&resource, now, &mut tracked);
+        }
+        tracked
+    }
+
+    fn resource(&mut self, resource: &Resource<'_>, now: u64, tracked: &mut Tracked) {
+        let mut read = Vec::new();
+        let mut observed = 0;
+        let mut errors: Vec<String> = Vec::new();
+        let mut info = None;
+        for scope in resource.scopes() {
+            let records = || scope.log_records().filter(|r| events::is_event(r.event_name()));
+            if records().next().is_none() {
+                continue;
+            }
+            let info = info.get_or_insert_with(|| ProcessInfo::read(resource.attributes()));
+            if let Some(complaint) = self.check_version(info, events::version(&scope)) {
+                tracked.complaints.extend(complaint);
+                continue;
+            }
+            for record in records() {
+                observed = observed.max(record.observed_time());
+                match events::read(&record) {
+                    Ok(event) => read.push(event),
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+        let Some(info) = info else { return };
+        self.counts.events += read.len() as u64;
+        self.counts.malformed += errors.len() as u64;
+        if let Some(first) = errors.first() {
+            tracked.complaints.push(format!(
+                "{} of {} connection events of service {:?} were skipped: {first}",
+                errors.len(),
+                errors.len() + read.len(),
+                info.service
+            ));
+        }
+        self.apply(&info, observed, now, read, tracked);
+    }
+
+    fn apply(
+        &mut self,
+        info: &ProcessInfo,
+        observed: u64,
+        now: u64,
+        events: Vec<Event>,
+        tracked: &mut Tracked,
+    ) {
+        if events.is_empty() {
+            return;
+        }
+        let changes = self.table.apply(info, observed, now, events);
+        let spans: Vec<_> = (changes.iter())
+            .filter(|c| {
+                self.limiter
+                    .allow(&info.key, &c.target, now, self.spans_per_second)
+            })
+            .map(|c: &Change| spans::of_change(&info.key, c))
+            .collect();
+        if spans.is_empty() {
+            return;
+        }
+        let payload = Payload::from(spans::request(info, spans));
+        match &mut tracked.spans {
+            Some(all) => drop(all.append(payload)),
+            none => *none = Some(payload),
+        }
+    }
+
+    /// `None`: go on. `Some(None)`: refused, said before. `Some(Some(text))`: refused, say so.
+    fn check_version(&mut self, info: &ProcessInfo, version: Option<i64>) -> Option<Option<String>> {
+        let version = version.unwrap_or(0);
+        if version == events::VERSION {
+            return None;
+        }
+        let newer = version > events::VERSION;
+        let told = self.refused_versions.contains(&info.key);
+        if !told && self.refused_versions.len() < 1000 {
+            self.refused_versions.push(info.key.clone());
+            self.counts.refused += u64::from(!newer);
+        }
+        if newer {
+            // What is known of a newer version is read; it is said once, through the complaints of that call.
+            return None;
+        }
+        Some((!told).then(|| {
+            format!(
+                "connection events of service {:?} (pid {}) speak version {version}, this agent reads version {}: \
+                 upgrade the module github.com/weir-agent/weir/go in that service",
+                info.service,
+                info.key.pid,
+                events::VERSION
+            )
+        }))
+    }
+
+    /// Everything that is open now as metrics; `None` when no process is known. Also forgets processes that are gone.
+    pub fn collect(&mut self, now: u64) -> Option<Payload> {
+        self.table.expire(now);
+        let resource_metrics: Vec<_> = (self.table.measure(now).into_iter())
+            .map(|m| publish::metrics(&m.info, Origin::Events, now, m.first_seen, &m.series, &m.process))
+            .collect();
+        (!resource_metrics.is_empty()).then(|| MetricsRequest { resource_metrics }.into())
+    }
+
+    /// What it has seen so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Spans that were not written because of the limit.
+    pub fn spans_dropped(&self) -> u64 {
+        self.limiter.dropped()
+    }
+
+    /// The agent's table.
+    pub fn table(&self) -> &Arc<ConnectionTable> {
+        &self.table
+    }
+}
