@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_config::{ConfigError, Node, Path};
 use weir_pdata::Signal;
 
-use crate::{DeliverySettings, Exporter, Extension, Host, Receiver, Stage, Transform};
+use crate::{Clock, DeliverySettings, Exporter, Extension, Host, Receiver, Stage, Transform};
 
 /// How mature a component is, in the Collector's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Build<'a> {
     pub path: Path,
     /// The agent around it.
     pub host: &'a Host,
+    /// Time, for a [`Transform`] that needs it; the others get theirs with their context.
+    pub clock: Clock,
 }
 
 impl Build<'_> {

@@ -1,0 +1,124 @@
+//! Connection events in logs to connection spans and metrics, for events that came through `otlp` or a queue.
+//!
+//! The receiver `grpc_connections` does the same with an OTLP server in front.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use weir_component::{
+    Batch, Build, BuildError, ConnectorFactory, Instant, SourceStatus, Stability, Stage, StageContext,
+    async_trait,
+};
+use weir_config::GoDuration;
+use weir_connection::spans::DEFAULT_LIMIT;
+use weir_connection::table::ConnectionTable;
+use weir_connection::tracker::Tracker;
+use weir_pdata::Signal;
+
+/// Options.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// How often the series of open connections are published. Default 10s.
+    collection_interval: GoDuration,
+    /// Connection spans per second and series. Default 10; 0 writes none.
+    spans_per_second: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            collection_interval: GoDuration::from_secs(10),
+            spans_per_second: DEFAULT_LIMIT,
+        }
+    }
+}
+
+/// Makes `connections` connectors.
+pub const FACTORY: ConnectorFactory = ConnectorFactory {
+    kind: "connections",
+    aliases: &[],
+    pairs: &[(Signal::Logs, Signal::Traces), (Signal::Logs, Signal::Metrics)],
+    stability: Stability::Development,
+    metadata: include_str!("../metadata.yaml"),
+    create,
+};
+
+fn create(build: &Build<'_>, _: Signal) -> Result<Box<dyn Stage>, BuildError> {
+    let config: Config = build.config()?;
+    if config.collection_interval.as_std().is_zero() {
+        return Err(build.invalid("collection_interval must be above zero"));
+    }
+    let table: Arc<ConnectionTable> = build.host.shared();
+    Ok(Box::new(Connections {
+        tracker: Tracker::new(table, config.spans_per_second.max(0.0)),
+        interval: config.collection_interval.as_std(),
+        due: None,
+        last: 0,
+    }))
+}
+
+struct Connections {
+    tracker: Tracker,
+    interval: std::time::Duration,
+    due: Option<Instant>,
+    last: u64,
+}
+
+#[async_trait]
+impl Stage for Connections {
+    async fn on_batch(&mut self, _: usize, batch: Batch, cx: &StageContext) {
+        let now = cx.clock.unix_nanos();
+        let before = self.tracker.counts().events;
+        let tracked = self.tracker.on_logs(&batch.payload, now);
+        // The events are in the table: that is what this branch of the pipeline was asked for.
+        batch.receipt.settle(Ok(()));
+        for complaint in &tracked.complaints {
+            tracing::warn!(otelcol.component.id = %cx.id, otelcol.component.kind = "connector", "{complaint}");
+        }
+        if self.tracker.counts().events > before {
+            self.last = now;
+        }
+        if let (Some(spans), Some(output)) = (tracked.spans, cx.outputs.first(Signal::Traces)) {
+            output.send(Batch::unattended(spans)).await;
+        }
+        if self.due.is_none() {
+            self.due = Some(cx.clock.now() + self.interval);
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.due
+    }
+
+    async fn on_wake(&mut self, cx: &StageContext) {
+        self.due = Some(cx.clock.now() + self.interval);
+        let metrics = self.tracker.collect(cx.clock.unix_nanos());
+        cx.host
+            .report_source(&cx.id, status(self.tracker.table().processes(), self.last));
+        if let (Some(metrics), Some(output)) = (metrics, cx.outputs.first(Signal::Metrics)) {
+            output.send(Batch::unattended(metrics)).await;
+        }
+    }
+
+    async fn on_drain(&mut self, cx: &StageContext) {
+        self.on_wake(cx).await;
+    }
+}
+
+fn status(processes: usize, last: u64) -> SourceStatus {
+    let (state, message) = match (processes, last) {
+        (0, 0) => (
+            "waiting",
+            "no connection event has come yet: instrument a service with the module in go/",
+        ),
+        (0, _) => ("waiting", "no instrumented service is running"),
+        _ => ("ok", ""),
+    };
+    SourceStatus {
+        kind: "events",
+        state,
+        last,
+        message: message.to_owned(),
+    }
+}

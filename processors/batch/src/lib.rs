@@ -1,0 +1,298 @@
+//! Puts requests together until there are enough or time is up.
+//!
+//! As in the Collector it acknowledges what it takes: what becomes of a batch downstream is logged, not told to the
+//! senders. Use the exporters' `sending_queue::batch` where senders must know.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram};
+use serde::{Deserialize, Serialize};
+use weir_component::{
+    Batch, Build, BuildError, Context, Failure, Host, Instant, Processor, ProcessorFactory, Receipt,
+    Stability, Stage, StageContext, async_trait,
+};
+use weir_config::GoDuration;
+use weir_pdata::{Payload, Signal};
+
+/// Options; see metadata.yaml for their effects.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    timeout: GoDuration,
+    send_batch_size: u32,
+    send_batch_max_size: u32,
+    metadata_keys: Vec<String>,
+    metadata_cardinality_limit: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            timeout: GoDuration::from_millis(200),
+            send_batch_size: 8192,
+            send_batch_max_size: 0,
+            metadata_keys: Vec::new(),
+            metadata_cardinality_limit: 1000,
+        }
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), String> {
+        if self.send_batch_max_size > 0 && self.send_batch_max_size < self.send_batch_size {
+            return Err("send_batch_max_size must be greater or equal to send_batch_size".to_owned());
+        }
+        if self.timeout.is_negative() {
+            return Err("timeout must be greater or equal to 0".to_owned());
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for key in &self.metadata_keys {
+            if !seen.insert(key.to_ascii_lowercase()) {
+                let key = key.to_ascii_lowercase();
+                return Err(format!(
+                    "duplicate entry in metadata_keys: \"{key}\" (case-insensitive)"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes `batch` processors.
+pub const FACTORY: ProcessorFactory = ProcessorFactory {
+    kind: "batch",
+    aliases: &[],
+    signals: &Signal::ALL,
+    stability: Stability::Beta,
+    metadata: include_str!("../metadata.yaml"),
+    shared: false,
+    create,
+};
+
+fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
+    let config: Config = build.config()?;
+    config.check().map_err(|message| build.invalid(message))?;
+    Ok(Processor::Stage(Box::new(Batcher::new(
+        config, build.id, build.host,
+    ))))
+}
+
+/// Requests of one combination of metadata values.
+struct Shard {
+    payload: Payload,
+    deadline: Instant,
+}
+
+struct Batcher {
+    timeout: Duration,
+    size: usize,
+    max_size: usize,
+    keys: Vec<String>,
+    limit: usize,
+    shards: BTreeMap<Vec<Vec<String>>, Shard>,
+    metrics: Metrics,
+}
+
+struct Metrics {
+    by_size: Counter<u64>,
+    by_timeout: Counter<u64>,
+    batch_size: Histogram<u64>,
+    labels: [KeyValue; 1],
+}
+
+/// Bounds of `otelcol_processor_batch_batch_send_size`, as the Collector has them.
+const SEND_SIZE_BOUNDS: [f64; 24] = [
+    10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0,
+    7000.0, 8000.0, 9000.0, 10_000.0, 20_000.0, 30_000.0, 50_000.0, 100_000.0, 200_000.0, 500_000.0,
+];
+
+impl Metrics {
+    fn new(id: &str, host: &Host) -> Metrics {
+        let meter = host.meter();
+        let counter =
+            |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
+        Metrics {
+            by_size: counter(
+                "otelcol_processor_batch_batch_size_trigger_send",
+                "Number of times the batch was sent due to a size trigger",
+            ),
+            by_timeout: counter(
+                "otelcol_processor_batch_timeout_trigger_send",
+                "Number of times the batch was sent due to a timeout trigger",
+            ),
+            batch_size: meter
+                .u64_histogram("otelcol_processor_batch_batch_send_size")
+                .with_description("Number of units in the batch")
+                .with_boundaries(SEND_SIZE_BOUNDS.to_vec())
+                .build(),
+            labels: [KeyValue::new("processor", id.to_owned())],
+        }
+    }
+}
+
+impl Batcher {
+    fn new(config: Config, id: &str, host: &Host) -> Batcher {
+        Batcher {
+            timeout: config.timeout.as_std(),
+            size: config.send_batch_size as usize,
+            max_size: config.send_batch_max_size as usize,
+            keys: config.metadata_keys,
+            limit: config.metadata_cardinality_limit as usize,
+            shards: BTreeMap::new(),
+            metrics: Metrics::new(id, host),
+        }
+    }
+
+    /// Values of the metadata keys: what makes a shard.
+    fn shard_of(&self, context: &Context) -> Vec<Vec<String>> {
+        self.keys
+            .iter()
+            .map(|key| context.metadata(key).to_vec())
+            .collect()
+    }
+
+    /// The metadata that a batch of a shard carries on.
+    fn context(&self, shard: &[Vec<String>]) -> Arc<Context> {
+        let pairs = self
+            .keys
+            .iter()
+            .zip(shard)
+            .filter(|(_, values)| !values.is_empty());
+        let metadata = pairs
+            .map(|(key, values)| (key.to_ascii_lowercase(), values.clone()))
+            .collect();
+        Arc::new(Context {
+            metadata,
+            ..Context::default()
+        })
+    }
+
+    fn sends_at_once(&self) -> bool {
+        self.timeout.is_zero() || self.size == 0
+    }
+
+    /// Sends everything of a shard that is due because of its size, and with `all` also the rest.
+    async fn send(&mut self, key: &[Vec<String>], all: bool, cx: &StageContext) {
+        let Some(shard) = self.shards.get_mut(key) else {
+            return;
+        };
+        let mut parts = Vec::new();
+        let mut by_size = 0;
+        while !shard.payload.is_empty() && (all || shard.payload.items() >= self.size) {
+            by_size += u64::from(shard.payload.items() >= self.size);
+            let max = if self.max_size > 0 {
+                self.max_size
+            } else {
+                usize::MAX
+            };
+            parts.push(shard.payload.split_off_front(max));
+        }
+        shard.deadline = cx.clock.now() + self.timeout;
+        self.metrics.by_size.add(by_size, &self.metrics.labels);
+        self.metrics
+            .by_timeout
+            .add(parts.len() as u64 - by_size, &self.metrics.labels);
+        for payload in parts {
+            self.metrics
+                .batch_size
+                .record(payload.items() as u64, &self.metrics.labels);
+            let (id, items) = (cx.id.clone(), payload.items());
+            let receipt = Receipt::observed(move |outcome| {
+                if let Err(error) = outcome {
+                    warn_lost(&id, items, error);
+                }
+            });
+            cx.outputs
+                .send(
+                    0,
+                    Batch {
+                        payload,
+                        receipt,
+                        context: self.context(key),
+                    },
+                )
+                .await;
+        }
+    }
+}
+
+fn warn_lost(id: &str, items: usize, error: &Failure) {
+    tracing::warn!(
+        otelcol.component.id = id,
+        otelcol.component.kind = "processor",
+        error = %error,
+        dropped_items = items,
+        "Sender failed"
+    );
+}
+
+#[async_trait]
+impl Stage for Batcher {
+    async fn on_batch(&mut self, _: usize, batch: Batch, cx: &StageContext) {
+        let key = self.shard_of(&batch.context);
+        let Batch { payload, receipt, .. } = batch;
+        if !self.shards.contains_key(&key) {
+            if self.limit > 0 && !self.keys.is_empty() && self.shards.len() >= self.limit {
+                receipt.settle(Err(Failure::permanent(
+                    "too many batcher metadata-value combinations",
+                )));
+                return;
+            }
+            let deadline = cx.clock.now() + self.timeout;
+            self.shards.insert(
+                key.clone(),
+                Shard {
+                    payload: Payload::empty(payload.signal()),
+                    deadline,
+                },
+            );
+        }
+        if let Some(shard) = self.shards.get_mut(&key) {
+            if shard.payload.is_empty() {
+                shard.deadline = cx.clock.now() + self.timeout;
+            }
+            if let Err(stranger) = shard.payload.append(payload) {
+                let message = format!(
+                    "a batch of {} came into a pipeline of another signal",
+                    stranger.signal()
+                );
+                receipt.settle(Err(Failure::permanent(message)));
+                return;
+            }
+        }
+        receipt.settle(Ok(()));
+        let all = self.sends_at_once();
+        self.send(&key, all, cx).await;
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        self.shards
+            .values()
+            .filter(|s| !s.payload.is_empty())
+            .map(|s| s.deadline)
+            .min()
+    }
+
+    async fn on_wake(&mut self, cx: &StageContext) {
+        let now = cx.clock.now();
+        let due: Vec<_> = (self.shards.iter())
+            .filter(|(_, s)| !s.payload.is_empty() && s.deadline <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in due {
+            self.send(&key, true, cx).await;
+        }
+    }
+
+    async fn on_drain(&mut self, cx: &StageContext) {
+        for key in self.shards.keys().cloned().collect::<Vec<_>>() {
+            self.send(&key, true, cx).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+use weir_component::{Outputs, Port};
+use weir_testkit::{Recorder, Simulation};
+
+use super::*;
+
+struct Bench {
+    simulation: Simulation,
+    recorder: Recorder,
+    batcher: Batcher,
+    cx: StageContext,
+}
+
+fn bench(config: Config) -> Bench {
+    let simulation = Simulation::new(1);
+    let recorder = Recorder::accepting();
+    let host = weir_testkit::host(&simulation);
+    let port = Port {
+        signal: Signal::Logs,
+        pipeline: "logs".into(),
+        output: recorder.output(),
+    };
+    let cx = StageContext {
+        id: "batch".into(),
+        outputs: Outputs::new(vec![port]),
+        clock: simulation.clock(),
+        host: host.clone(),
+    };
+    Bench {
+        batcher: Batcher::new(config, "batch", &host),
+        simulation,
+        recorder,
+        cx,
+    }
+}
+
+impl Bench {
+    /// Runs a step of the stage and returns the bench.
+    fn step<F>(self, step: F) -> Bench
+    where
+        F: for<'a> FnOnce(&'a mut Batcher, &'a StageContext) -> futures_util::future::BoxFuture<'a, ()>
+            + Send
+            + 'static,
+    {
+        let Bench {
+            simulation,
+            recorder,
+            mut batcher,
+            cx,
+        } = self;
+        let (batcher, cx) = simulation
+            .run(async move {
+                step(&mut batcher, &cx).await;
+                (batcher, cx)
+            })
+            .expect("ends");
+        Bench {
+            simulation,
+            recorder,
+            batcher,
+            cx,
+        }
+    }
+
+    fn put(self, first: i64, items: usize) -> Bench {
+        self.put_with(first, items, Context::default())
+    }
+
+    fn put_with(self, first: i64, items: usize, context: Context) -> Bench {
+        let payload = weir_testkit::payload(Signal::Logs, first, items);
+        self.step(move |b, cx| {
+            let batch = Batch {
+                payload,
+                receipt: Receipt::unattended(),
+                context: Arc::new(context),
+            };
+            b.on_batch(0, batch, cx)
+        })
+    }
+
+    fn sizes(&self) -> Vec<usize> {
+        self.recorder.payloads().iter().map(Payload::items).collect()
+    }
+}
+
+#[test]
+fn a_batch_is_sent_when_it_is_large_enough() {
+    let b = bench(Config {
+        send_batch_size: 10,
+        ..Config::default()
+    })
+    .put(0, 6);
+    assert!(b.sizes().is_empty());
+    let b = b.put(6, 6);
+    assert_eq!(b.sizes(), [12]);
+    assert_eq!(b.recorder.ids(), (0..12).collect::<Vec<_>>());
+    assert_eq!(b.batcher.wake_at(), None);
+}
+
+#[test]
+fn a_small_batch_is_sent_when_time_is_up() {
+    let b = bench(Config::default()).put(0, 3);
+    assert_eq!(b.batcher.wake_at(), Some(Instant::from_nanos(200_000_000)));
+    let b = b.step(|b, cx| {
+        Box::pin(async move {
+            cx.clock.sleep(Duration::from_millis(200)).await;
+            b.on_wake(cx).await;
+        })
+    });
+    assert_eq!(b.sizes(), [3]);
+}
+
+#[test]
+fn large_requests_are_split_to_the_maximum() {
+    let config = Config {
+        send_batch_size: 10,
+        send_batch_max_size: 10,
+        ..Config::default()
+    };
+    let b = bench(config).put(0, 25);
+    assert_eq!(b.sizes(), [10, 10]);
+    let b = b.step(|b, cx| b.on_drain(cx));
+    assert_eq!(b.sizes(), [10, 10, 5]);
+    assert_eq!(b.recorder.ids(), (0..25).collect::<Vec<_>>());
+}
+
+#[test]
+fn no_timeout_means_every_request_at_once() {
+    let b = bench(Config {
+        timeout: GoDuration::ZERO,
+        ..Config::default()
+    })
+    .put(0, 1)
+    .put(1, 2);
+    assert_eq!(b.sizes(), [1, 2]);
+}
+
+#[test]
+fn tenants_are_batched_apart_up_to_the_limit() {
+    let tenant = |name: &str| Context {
+        metadata: vec![("x-tenant".into(), vec![name.into()])],
+        ..Context::default()
+    };
+    let config = Config {
+        metadata_keys: vec!["X-Tenant".into()],
+        metadata_cardinality_limit: 2,
+        ..Config::default()
+    };
+    let b = bench(config)
+        .put_with(0, 1, tenant("a"))
+        .put_with(1, 1, tenant("b"))
+        .put_with(2, 1, tenant("a"));
+    let (receipt, settled) = Receipt::new();
+    let payload = weir_testkit::payload(Signal::Logs, 3, 1);
+    let context = Arc::new(tenant("c"));
+    let b = b.step(move |b, cx| {
+        b.on_batch(
+            0,
+            Batch {
+                payload,
+                receipt,
+                context,
+            },
+            cx,
+        )
+    });
+    let refused = b.simulation.run(settled).expect("settled").expect_err("refused");
+    assert!(!refused.is_retryable());
+    let b = b.step(|b, cx| b.on_drain(cx));
+    let mut ids: Vec<_> = b.recorder.payloads().iter().map(weir_testkit::ids).collect();
+    ids.sort();
+    assert_eq!(ids, [vec![0, 2], vec![1]]);
+}
+
+#[test]
+fn contradictory_sizes_are_refused() {
+    let config = Config {
+        send_batch_size: 10,
+        send_batch_max_size: 5,
+        ..Config::default()
+    };
+    assert!(config.check().is_err_and(|e| e.contains("send_batch_max_size")));
+}

@@ -1,0 +1,382 @@
+//! Log lines in the shape of the Collector's encoders.
+//!
+//! Console: `time TAB level TAB caller TAB message TAB {fields}`; JSON: one object with `level`, `ts`, `caller`, `msg`
+//! and the fields. The first field is always `resource`, unless `disable_zap_resource` is set. A message that repeats
+//! is sampled: the first `initial` of a level and text in each `tick`, then every `thereafter`th.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use weir_config::telemetry::{LogEncoding, LogLevel, LogSampling, LogsConfig};
+
+use crate::time::rfc3339;
+
+/// Who logs.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// `service.name`.
+    pub name: String,
+    /// `service.version`.
+    pub version: String,
+    /// `service.instance.id`.
+    pub instance: String,
+}
+
+/// Sends the log lines of the whole process where `config` says. Only the first call has an effect.
+///
+/// # Errors
+/// An output path that cannot be opened.
+pub fn init_logs(config: &LogsConfig, identity: &Identity) -> io::Result<()> {
+    let subscriber = tracing_subscriber::registry().with(Lines::new(config, identity)?);
+    // A second call finds a subscriber in place and leaves it there.
+    drop(tracing::subscriber::set_global_default(subscriber));
+    Ok(())
+}
+
+struct Lines {
+    level: Level,
+    encoding: LogEncoding,
+    caller: bool,
+    base: Map<String, Value>,
+    outputs: Vec<Mutex<Box<dyn Write + Send>>>,
+    sampler: Option<Mutex<Sampler>>,
+}
+
+impl Lines {
+    fn new(config: &LogsConfig, identity: &Identity) -> io::Result<Lines> {
+        let mut base = Map::new();
+        if !config.disable_zap_resource {
+            let resource = json!({
+                "service.instance.id": identity.instance,
+                "service.name": identity.name,
+                "service.version": identity.version,
+            });
+            base.insert("resource".to_owned(), resource);
+        }
+        base.extend(config.initial_fields.iter().map(|(k, v)| (k.clone(), v.clone())));
+        let outputs = config.output_paths.iter().map(|path| open(path).map(Mutex::new));
+        Ok(Lines {
+            level: level(config.level),
+            encoding: config.encoding,
+            caller: !config.disable_caller,
+            base,
+            outputs: outputs.collect::<io::Result<_>>()?,
+            sampler: config
+                .sampling
+                .as_ref()
+                .filter(|s| s.enabled)
+                .map(|s| Mutex::new(Sampler::new(s))),
+        })
+    }
+
+    fn line(&self, event: &Event<'_>) -> String {
+        let mut fields = Fields {
+            message: String::new(),
+            map: self.base.clone(),
+        };
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        let caller = match (metadata.file(), metadata.line()) {
+            (Some(file), Some(line)) if self.caller => format!("{}:{line}", short(file)),
+            _ => String::new(),
+        };
+        let time = rfc3339(unix_millis());
+        let level = level_name(*metadata.level());
+        match self.encoding {
+            LogEncoding::Console => {
+                let mut columns = vec![time, level.to_owned()];
+                columns.extend((!caller.is_empty()).then_some(caller));
+                columns.push(one_line(&fields.message));
+                if !fields.map.is_empty() {
+                    columns.push(spaced(&Value::Object(fields.map)));
+                }
+                columns.join("\t")
+            }
+            LogEncoding::Json => {
+                let mut object = Map::new();
+                object.insert("level".to_owned(), json!(level));
+                object.insert("ts".to_owned(), json!(time));
+                if !caller.is_empty() {
+                    object.insert("caller".to_owned(), json!(caller));
+                }
+                object.insert("msg".to_owned(), json!(fields.message));
+                object.extend(fields.map);
+                Value::Object(object).to_string()
+            }
+        }
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        // Libraries below speak through the same facade; only their warnings are of interest.
+        let ours = metadata.target().starts_with("weir");
+        *metadata.level()
+            <= if ours {
+                self.level
+            } else {
+                self.level.min(Level::WARN)
+            }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if let Some(sampler) = &self.sampler {
+            let mut message = Fields {
+                message: String::new(),
+                map: Map::new(),
+            };
+            event.record(&mut message);
+            let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
+            if !sampler.pass(*event.metadata().level(), message.message, unix_millis()) {
+                return;
+            }
+        }
+        let mut line = self.line(event);
+        line.push('\n');
+        for output in &self.outputs {
+            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+            // A log that cannot be written has nowhere to be reported.
+            drop(output.write_all(line.as_bytes()).and_then(|()| output.flush()));
+        }
+    }
+}
+
+fn open(path: &str) -> io::Result<Box<dyn Write + Send>> {
+    match path {
+        "stderr" => Ok(Box::new(io::stderr())),
+        "stdout" => Ok(Box::new(io::stdout())),
+        file => {
+            let opened = OpenOptions::new().create(true).append(true).open(file);
+            let file = opened.map_err(|e| io::Error::new(e.kind(), format!("open log file {file}: {e}")))?;
+            Ok(Box::new(file))
+        }
+    }
+}
+
+fn level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Error | LogLevel::Dpanic | LogLevel::Panic | LogLevel::Fatal => Level::ERROR,
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG | Level::TRACE => "debug",
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "log lines carry the wall clock of the machine, also in simulations"
+)]
+fn unix_millis() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The last folder and the file, as the Collector prints callers.
+fn short(file: &str) -> &str {
+    file.rmatch_indices('/')
+        .nth(1)
+        .map_or(file, |(at, _)| &file[at + 1..])
+}
+
+/// Telemetry and errors may hold anything: a log line stays one line.
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// JSON with a space after `:` and `,`, as the Collector's console encoder writes it.
+fn spaced(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let pairs: Vec<_> = map
+                .iter()
+                .map(|(k, v)| format!("{}: {}", json!(k), spaced(v)))
+                .collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(spaced).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+struct Fields {
+    message: String,
+    map: Map<String, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        self.map.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message = value.to_owned();
+        } else {
+            self.put(field, json!(value));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, json!(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, json!(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, json!(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, json!(value));
+    }
+}
+
+/// Messages of which the sampler keeps a count at most; beyond, all counts start anew.
+const MAX_MESSAGES: usize = 4096;
+
+struct Sampler {
+    tick: u64,
+    initial: u64,
+    thereafter: u64,
+    counts: HashMap<(Level, String), (u64, u64)>,
+}
+
+impl Sampler {
+    fn new(config: &LogSampling) -> Sampler {
+        let count = |n: i64| u64::try_from(n).unwrap_or(0);
+        Sampler {
+            tick: u64::try_from(config.tick.as_std().as_millis())
+                .unwrap_or(u64::MAX)
+                .max(1),
+            initial: count(config.initial),
+            thereafter: count(config.thereafter),
+            counts: HashMap::new(),
+        }
+    }
+
+    /// Whether the message is to be written.
+    fn pass(&mut self, level: Level, message: String, now: u64) -> bool {
+        if self.counts.len() >= MAX_MESSAGES {
+            self.counts.clear();
+        }
+        let (start, seen) = self.counts.entry((level, message)).or_insert((now, 0));
+        if now.saturating_sub(*start) >= self.tick {
+            (*start, *seen) = (now, 0);
+        }
+        *seen += 1;
+        *seen <= self.initial
+            || (self.thereafter > 0 && (*seen - self.initial).is_multiple_of(self.thereafter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines(config: &LogsConfig, log: impl FnOnce()) -> Vec<String> {
+        let identity = Identity {
+            name: "weir".into(),
+            version: "1".into(),
+            instance: "i".into(),
+        };
+        let buffer = Buffer::default();
+        let mut layer = Lines::new(config, &identity).expect("opens");
+        layer.outputs = vec![Mutex::new(Box::new(buffer.clone()))];
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let text = String::from_utf8(buffer.0.lock().expect("not poisoned").clone()).expect("text");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_console_encoding_has_the_columns_of_the_collector() {
+        let written = lines(&LogsConfig::default(), || {
+            tracing::info!(otelcol.component.id = "otlp", n = 3, "Starting GRPC server");
+            tracing::debug!("hidden");
+        });
+        assert_eq!(written.len(), 1);
+        let columns: Vec<_> = written[0].split('\t').collect();
+        assert_eq!((columns[1], columns[3]), ("info", "Starting GRPC server"));
+        assert!(columns[2].starts_with("src/logs.rs:"), "{}", columns[2]);
+        assert_eq!(
+            columns[4],
+            r#"{"resource": {"service.instance.id": "i", "service.name": "weir", "service.version": "1"}, "otelcol.component.id": "otlp", "n": 3}"#
+        );
+    }
+
+    #[test]
+    fn the_json_encoding_is_one_object_a_line() {
+        let config = LogsConfig {
+            encoding: LogEncoding::Json,
+            disable_zap_resource: true,
+            ..LogsConfig::default()
+        };
+        let written = lines(&config, || tracing::warn!(error = "a\nb", "two\nlines"));
+        let value: Value = serde_json::from_str(&written[0]).expect("json");
+        assert_eq!(
+            (&value["level"], &value["msg"], &value["error"]),
+            (&json!("warn"), &json!("two\nlines"), &json!("a\nb"))
+        );
+        assert_eq!(written.len(), 1);
+    }
+
+    #[test]
+    fn a_repeated_message_is_sampled() {
+        let written = lines(&LogsConfig::default(), || {
+            (0..250).for_each(|_| tracing::info!("again"))
+        });
+        assert_eq!(written.len(), 10 + 2);
+    }
+
+    #[test]
+    fn text_cannot_break_out_of_its_line() {
+        let written = lines(&LogsConfig::default(), || {
+            tracing::error!(error = "x\n2026 fake", "a\nb\x1b[31m")
+        });
+        assert_eq!(written.len(), 1);
+        assert!(!written[0].contains('\x1b'));
+    }
+}
