@@ -208,9 +208,7 @@ fn side(text: &str) -> Result<Side, String> {
     match text {
         "client" => Ok(Side::Client),
         "server" => Ok(Side::Server),
-        other => Err(format!(
-            "connection.side is {other:?}, expected \"client\" or \"server\""
-        )),
+        other => Err(format!("connection.side is {other:?}, expected \"client\" or \"server\"")),
     }
 }
 
@@ -220,11 +218,7 @@ fn snapshot(attributes: &Fields<'_>, time: u64, body: AnyValue<'_>) -> Result<Sn
         part: attributes.id("snapshot.part")?,
         parts: attributes.id("snapshot.parts")?,
         time,
-        interval: attributes
-            .0
-            .get("snapshot.interval")
-            .and_then(|v| v.as_f64())
-            .unwrap_or(10.0),
+        interval: attributes.0.get("snapshot.interval").and_then(|v| v.as_f64()).unwrap_or(10.0),
         totals: Totals {
             clients_opened: attributes.number("client.opened"),
             clients_closed: attributes.number("client.closed"),
@@ -235,10 +229,7 @@ fn snapshot(attributes: &Fields<'_>, time: u64, body: AnyValue<'_>) -> Result<Sn
         ..Snapshot::default()
     };
     if snapshot.part > snapshot.parts {
-        return Err(format!(
-            "snapshot.part {} is above snapshot.parts {}",
-            snapshot.part, snapshot.parts
-        ));
+        return Err(format!("snapshot.part {} is above snapshot.parts {}", snapshot.part, snapshot.parts));
     }
     for entry in body.items() {
         let entry = Fields(entry.entries());
@@ -262,10 +253,7 @@ impl Fields<'_> {
 
     /// A count; 0 when it is missing or negative.
     fn number(&self, key: &str) -> u64 {
-        let value = self
-            .0
-            .int(key)
-            .or_else(|| self.0.text(key).and_then(|t| t.parse().ok()));
+        let value = self.0.int(key).or_else(|| self.0.text(key).and_then(|t| t.parse().ok()));
         // A cookie uses all 64 bits, so a negative integer is taken for what it is.
         value.map_or(0, i64::cast_unsigned)
     }
@@ -312,12 +300,7 @@ impl Fields<'_> {
 
     fn connection(&self, side: Side) -> Result<Connection, String> {
         let begin = self.number("b");
-        let address = |key| {
-            self.0
-                .text(key)
-                .and_then(|t| t.parse::<SocketAddr>().ok())
-                .map(canonical)
-        };
+        let address = |key| self.0.text(key).and_then(|t| t.parse::<SocketAddr>().ok()).map(canonical);
         Ok(Connection {
             id: self.id("id")?,
             side,
@@ -344,9 +327,8 @@ pub fn target_address(target: &str) -> &str {
     for scheme in ["dns:", "passthrough:", "ipv4:", "ipv6:"] {
         if let Some(rest) = target.strip_prefix(scheme) {
             // dns://authority/host: the authority is the name server.
-            let rest = rest
-                .strip_prefix("//")
-                .map_or(rest, |r| r.split_once('/').map_or(r, |(_, path)| path));
+            let rest =
+                rest.strip_prefix("//").map_or(rest, |r| r.split_once('/').map_or(r, |(_, path)| path));
             return rest.trim_start_matches('/');
         }
     }
@@ -359,14 +341,9 @@ mod tests {
 
     #[test]
     fn targets_of_the_common_schemes_name_the_same_address() {
-        for target in [
-            "h:1",
-            "dns:///h:1",
-            "dns:h:1",
-            "dns://8.8.8.8/h:1",
-            "passthrough:///h:1",
-            "passthrough:h:1",
-        ] {
+        for target in
+            ["h:1", "dns:///h:1", "dns:h:1", "dns://8.8.8.8/h:1", "passthrough:///h:1", "passthrough:h:1"]
+        {
             assert_eq!(target_address(target), "h:1", "{target}");
         }
         assert_eq!(target_address("unix:///run/s.sock"), "unix:///run/s.sock");

@@ -7,8 +7,10 @@
 //! - [`publish`]: series as OTLP metrics (docs/telemetry.md);
 //! - [`spans`]: connections as spans;
 //! - [`tracker`]: events in, spans and metrics out;
+//! - [`board`]: the verdicts of all detectors of an agent;
 //! - [`report`] and [`terminal`]: verdicts as a document, and that document as text.
 
+pub mod board;
 pub mod events;
 pub mod names;
 pub mod process;

@@ -2,9 +2,8 @@
 //! `leak.*` are ours and documented in docs/telemetry.md.
 
 /// Bounds of age and idle time, in seconds: what `connection.open.older` and `connection.open.idle` are measured at.
-pub const BOUNDS: [u64; 15] = [
-    1, 5, 10, 30, 60, 120, 300, 600, 1200, 2400, 3600, 7200, 21_600, 43_200, 86_400,
-];
+pub const BOUNDS: [u64; 15] =
+    [1, 5, 10, 30, 60, 120, 300, 600, 1200, 2400, 3600, 7200, 21_600, 43_200, 86_400];
 
 /// Instrumentation scope of everything that is made here.
 pub const SCOPE: &str = "weir/connection";
@@ -27,6 +26,7 @@ names! {
     BY_SITE = "connection.open.by_site";
     LOAD = "connection.load";
     LOST = "connection.lost";
+    COLLECTED = "connection.collected";
     GOROUTINES = "connection.goroutines";
     SPANS_DROPPED = "connection.spans.dropped";
     FD_COUNT = "process.unix.file_descriptor.count";
@@ -34,6 +34,16 @@ names! {
     MEMORY_USAGE = "process.memory.usage";
     MEMORY_LIMIT = "process.memory.limit";
     EPHEMERAL_PORTS = "process.network.ephemeral_ports";
+
+    LEAK_STATE = "leak.state";
+    LEAK_OPEN = "leak.open_connections";
+    LEAK_RATE = "leak.rate";
+    LEAK_EXHAUSTION = "leak.seconds_to_exhaustion";
+    LEAK_CLASS = "leak.class";
+    LEAK_SITE = "leak.site";
+    LEAK_CONFIDENCE = "leak.confidence";
+    LEAK_LIMIT = "leak.limit";
+    LEAK_EVENT = "leak.state.changed";
 
     ATTR_SOURCE = "connection.source";
     ATTR_RESOURCE = "connection.resource";

@@ -69,6 +69,8 @@ pub struct SeriesPoint {
     pub unused: Option<u64>,
     /// Lifetimes of those that ended.
     pub lifetimes: Option<Lifetimes>,
+    /// Clients that the garbage collector found unclosed, in total.
+    pub collected: Option<u64>,
     /// Open by site, with how the site is known.
     pub by_site: Vec<(CodeSite, u64, &'static str)>,
 }
@@ -85,10 +87,7 @@ pub struct Lifetimes {
 impl Lifetimes {
     /// Adds one lifetime.
     pub fn record(&mut self, seconds: f64) {
-        let bucket = BOUNDS
-            .iter()
-            .position(|b| seconds <= *b as f64)
-            .unwrap_or(BOUNDS.len());
+        let bucket = BOUNDS.iter().position(|b| seconds <= *b as f64).unwrap_or(BOUNDS.len());
         self.buckets[bucket] += 1;
         self.sum += seconds.max(0.0);
     }
@@ -138,11 +137,7 @@ pub fn metrics(
     series: &[SeriesPoint],
     process: &ProcessPoint,
 ) -> ResourceMetrics {
-    let mut writer = Writer {
-        time,
-        start,
-        metrics: BTreeMap::new(),
-    };
+    let mut writer = Writer { time, start, metrics: BTreeMap::new() };
     for one in series {
         writer.series(origin, one);
     }
@@ -152,11 +147,7 @@ pub fn metrics(
         metrics: writer.metrics.into_values().collect(),
         ..Default::default()
     }];
-    ResourceMetrics {
-        resource: Some(info.resource()),
-        scope_metrics,
-        ..Default::default()
-    }
+    ResourceMetrics { resource: Some(info.resource()), scope_metrics, ..Default::default() }
 }
 
 struct Writer {
@@ -170,31 +161,14 @@ impl Writer {
         let base = base_attributes(origin, s);
         let with = |more: Vec<KeyValue>| base.iter().cloned().chain(more).collect::<Vec<_>>();
         self.gauge(names::OPEN, "{connection}", "open now", s.open, with(vec![]));
-        self.counter(
-            names::OPENED,
-            "{connection}",
-            "opened in total",
-            s.opened,
-            with(vec![]),
-        );
-        self.counter(
-            names::CLOSED,
-            "{connection}",
-            "closed in total",
-            s.closed,
-            with(vec![]),
-        );
+        self.counter(names::OPENED, "{connection}", "opened in total", s.opened, with(vec![]));
+        self.counter(names::CLOSED, "{connection}", "closed in total", s.closed, with(vec![]));
+        let (text, collected) =
+            ("clients that the garbage collector found unclosed", s.collected.filter(|n| *n > 0));
+        self.counter(names::COLLECTED, "{connection}", text, collected, with(vec![]));
         for (name, description, counts) in [
-            (
-                names::OLDER,
-                "open now and at least as old as the bound",
-                &s.older,
-            ),
-            (
-                names::IDLE,
-                "open now and without payload for at least the bound",
-                &s.idle,
-            ),
+            (names::OLDER, "open now and at least as old as the bound", &s.older),
+            (names::IDLE, "open now and without payload for at least the bound", &s.idle),
         ] {
             for (bound, count) in BOUNDS.iter().zip(counts.iter().flatten()) {
                 let bound = kv(names::ATTR_BOUND, i64::try_from(*bound).unwrap_or(i64::MAX));
@@ -232,18 +206,8 @@ impl Writer {
 
     fn process(&mut self, origin: Origin, p: &ProcessPoint) {
         for (name, unit, description, value) in [
-            (
-                names::FD_COUNT,
-                "{file_descriptor}",
-                "open file descriptors",
-                p.fd_count,
-            ),
-            (
-                names::FD_LIMIT,
-                "{file_descriptor}",
-                "soft limit RLIMIT_NOFILE",
-                p.fd_limit,
-            ),
+            (names::FD_COUNT, "{file_descriptor}", "open file descriptors", p.fd_count),
+            (names::FD_LIMIT, "{file_descriptor}", "soft limit RLIMIT_NOFILE", p.fd_limit),
             (names::MEMORY_USAGE, "By", "resident memory", p.memory_usage),
             (
                 names::MEMORY_LIMIT,
@@ -251,12 +215,7 @@ impl Writer {
                 "memory limit of the cgroup, else the machine's memory",
                 p.memory_limit,
             ),
-            (
-                names::EPHEMERAL_PORTS,
-                "{port}",
-                "size of the ephemeral port range",
-                p.ephemeral_ports,
-            ),
+            (names::EPHEMERAL_PORTS, "{port}", "size of the ephemeral port range", p.ephemeral_ports),
         ] {
             if let Some(value) = value {
                 self.gauge(name, unit, description, value, vec![]);
@@ -266,22 +225,10 @@ impl Writer {
             let side = vec![kv(names::ATTR_SOURCE, origin.name()), kv(names::ATTR_SIDE, *side)];
             self.counter(names::LOAD, "{call}", "calls made", Some(*calls), side);
         }
-        self.counter(
-            names::LOST,
-            "{event}",
-            "events that a snapshot showed were lost",
-            p.lost,
-            vec![],
-        );
+        self.counter(names::LOST, "{event}", "events that a snapshot showed were lost", p.lost, vec![]);
         for (kind, count) in &p.goroutines {
             let kind = vec![kv(names::ATTR_GOROUTINE_KIND, kind.as_str())];
-            self.gauge(
-                names::GOROUTINES,
-                "{goroutine}",
-                "goroutines by stable anchor",
-                *count,
-                kind,
-            );
+            self.gauge(names::GOROUTINES, "{goroutine}", "goroutines by stable anchor", *count, kind);
         }
     }
 
@@ -330,16 +277,8 @@ impl Writer {
         };
         let entry = self.metrics.entry(names::LIFETIME).or_insert_with(|| {
             let aggregation_temporality = AggregationTemporality::Cumulative as i32;
-            let empty = Histogram {
-                data_points: Vec::new(),
-                aggregation_temporality,
-            };
-            metric(
-                names::LIFETIME,
-                "s",
-                "lifetimes of those that ended",
-                Data::Histogram(empty),
-            )
+            let empty = Histogram { data_points: Vec::new(), aggregation_temporality };
+            metric(names::LIFETIME, "s", "lifetimes of those that ended", Data::Histogram(empty))
         });
         if let Some(Data::Histogram(h)) = &mut entry.data {
             h.data_points.push(p);
@@ -355,11 +294,7 @@ fn base_attributes(origin: Origin, s: &SeriesPoint) -> Vec<KeyValue> {
         (names::ATTR_SIDE, s.side.as_str()),
         (names::ATTR_TARGET, s.target.as_str()),
     ];
-    pairs
-        .into_iter()
-        .filter(|(_, v)| !v.is_empty())
-        .map(|(k, v)| kv(k, v))
-        .collect()
+    pairs.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| kv(k, v)).collect()
 }
 
 #[cfg(test)]
@@ -369,9 +304,7 @@ mod tests {
     #[test]
     fn values_are_counted_at_every_bound_they_reach() {
         let mut counts = Reached::default();
-        [0.5, 1.0, 7.0, 100_000.0, f64::NAN]
-            .into_iter()
-            .for_each(|v| counts.add(v));
+        [0.5, 1.0, 7.0, 100_000.0, f64::NAN].into_iter().for_each(|v| counts.add(v));
         assert_eq!(counts.0[..3], [3, 2, 1]);
         assert_eq!(counts.0[BOUNDS.len() - 1], 1);
     }
@@ -382,14 +315,7 @@ mod tests {
         for s in [1.0, 1.1, 90_000.0] {
             lifetimes.record(s);
         }
-        assert_eq!(
-            (
-                lifetimes.buckets[0],
-                lifetimes.buckets[1],
-                lifetimes.buckets[BOUNDS.len()]
-            ),
-            (1, 1, 1)
-        );
+        assert_eq!((lifetimes.buckets[0], lifetimes.buckets[1], lifetimes.buckets[BOUNDS.len()]), (1, 1, 1));
     }
 
     #[test]
@@ -401,14 +327,7 @@ mod tests {
             idle: Some([2; BOUNDS.len()]),
             ..Default::default()
         });
-        let made = metrics(
-            &ProcessInfo::default(),
-            Origin::Events,
-            5,
-            1,
-            &series,
-            &ProcessPoint::default(),
-        );
+        let made = metrics(&ProcessInfo::default(), Origin::Events, 5, 1, &series, &ProcessPoint::default());
         let list = &made.scope_metrics[0].metrics;
         let points = |name: &str| match list.iter().find(|m| m.name == name).and_then(|m| m.data.as_ref()) {
             Some(Data::Gauge(g)) => g.data_points.len(),

@@ -28,10 +28,7 @@ pub const OPEN_ATTRIBUTE: &str = "leak.open";
 
 /// Trace id of a connection as 32 hex digits.
 pub fn trace_id_hex(process: &ProcessKey, connection: u64) -> String {
-    trace_id(process, connection)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    trace_id(process, connection).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Trace id of a connection.
@@ -61,12 +58,7 @@ pub fn span_id(process: &ProcessKey, connection: u64, which: Which) -> [u8; 8] {
 /// FNV-1a over the identity, then one round of splitmix64. Never zero, which OTLP reserves.
 fn hash(process: &ProcessKey, connection: u64, salt: u64) -> u64 {
     let mut h: u64 = 0xcbf2_9ce4_8422_2325;
-    let ints = [
-        process.pid.cast_unsigned(),
-        process.start_ticks.cast_unsigned(),
-        connection,
-        salt,
-    ];
+    let ints = [process.pid.cast_unsigned(), process.start_ticks.cast_unsigned(), connection, salt];
     let bytes = process.host.bytes().chain([0]).chain(process.instance.bytes());
     for byte in bytes.chain(ints.iter().flat_map(|i| i.to_le_bytes())) {
         h = (h ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -93,10 +85,7 @@ impl Limiter {
             self.buckets.clear();
         }
         let burst = per_second.max(1.0);
-        let (tokens, last) = self
-            .buckets
-            .entry((process.clone(), target.to_owned()))
-            .or_insert((burst, now));
+        let (tokens, last) = self.buckets.entry((process.clone(), target.to_owned())).or_insert((burst, now));
         *tokens = (*tokens + now.saturating_sub(*last) as f64 / 1e9 * per_second).min(burst);
         *last = now.max(*last);
         let allowed = *tokens >= 1.0;
@@ -133,10 +122,7 @@ pub fn of_change(process: &ProcessKey, change: &Change) -> Span {
             // A close by the application is the normal end; other reasons are errors (error.type).
             if !reason.is_empty() && reason != "subchannel shutdown" {
                 span.attributes.push(kv("error.type", reason.as_str()));
-                span.status = Some(Status {
-                    code: StatusCode::Error as i32,
-                    message: reason.clone(),
-                });
+                span.status = Some(Status { code: StatusCode::Error as i32, message: reason.clone() });
             }
         }
     }
@@ -186,10 +172,7 @@ fn base(process: &ProcessKey, change: &Change) -> Span {
 
 fn endpoint(address: &str, port: &str, socket: Option<SocketAddr>) -> Vec<KeyValue> {
     let Some(socket) = socket else { return Vec::new() };
-    vec![
-        kv(address, socket.ip().to_string()),
-        kv(port, i64::from(socket.port())),
-    ]
+    vec![kv(address, socket.ip().to_string()), kv(port, i64::from(socket.port()))]
 }
 
 fn link(process: &ProcessKey, connection: u64) -> Link {
@@ -209,11 +192,7 @@ pub fn request(info: &ProcessInfo, spans: Vec<Span>) -> TracesRequest {
     }];
     let resource = Some(info.resource());
     TracesRequest {
-        resource_spans: vec![ResourceSpans {
-            resource,
-            scope_spans,
-            ..ResourceSpans::default()
-        }],
+        resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
     }
 }
 
@@ -222,12 +201,7 @@ mod tests {
     use super::*;
 
     fn process(pid: i64) -> ProcessKey {
-        ProcessKey {
-            host: "h".into(),
-            pid,
-            start_ticks: 5,
-            instance: String::new(),
-        }
+        ProcessKey { host: "h".into(), pid, start_ticks: 5, instance: String::new() }
     }
 
     #[test]
@@ -235,22 +209,14 @@ mod tests {
         assert_eq!(trace_id(&process(1), 1), trace_id(&process(1), 1));
         assert_ne!(trace_id(&process(1), 1), trace_id(&process(1), 2));
         assert_ne!(trace_id(&process(1), 1), trace_id(&process(2), 1));
-        assert_ne!(
-            span_id(&process(1), 1, Which::Setup),
-            span_id(&process(1), 1, Which::Lifetime)
-        );
+        assert_ne!(span_id(&process(1), 1, Which::Setup), span_id(&process(1), 1, Which::Lifetime));
     }
 
     #[test]
     fn churn_is_cut_to_the_limit_and_counted() {
         let mut limiter = Limiter::default();
-        let written = (0..100)
-            .filter(|i| limiter.allow(&process(1), "t", i * 10_000_000, 10.0))
-            .count();
+        let written = (0..100).filter(|i| limiter.allow(&process(1), "t", i * 10_000_000, 10.0)).count();
         assert_eq!((written, limiter.dropped()), (19, 81));
-        assert!(
-            limiter.allow(&process(1), "other", 0, 10.0),
-            "series have buckets of their own"
-        );
+        assert!(limiter.allow(&process(1), "other", 0, 10.0), "series have buckets of their own");
     }
 }

@@ -75,7 +75,6 @@ struct Process {
     lost: u64,
     overflow: u64,
     totals: events::Totals,
-    collected: u64,
     sockets: HashMap<(SocketAddr, SocketAddr), SocketFact>,
     stacks: Vec<Stack>,
 }
@@ -115,6 +114,7 @@ struct SeriesId {
 struct SeriesTotals {
     opened: u64,
     closed: u64,
+    collected: u64,
     lifetimes: Lifetimes,
 }
 
@@ -176,15 +176,10 @@ impl ConnectionTable {
             inner.refused += 1;
             return Vec::new();
         }
-        let process = inner
-            .processes
-            .entry(info.key.clone())
-            .or_insert_with(|| Process::new(info.clone(), now));
+        let process =
+            inner.processes.entry(info.key.clone()).or_insert_with(|| Process::new(info.clone(), now));
         process.seen(observed, now);
-        events
-            .into_iter()
-            .filter_map(|event| process.apply(event))
-            .collect()
+        events.into_iter().filter_map(|event| process.apply(event)).collect()
     }
 
     /// Forgets processes that have not been heard of for three snapshot intervals (at least 30 s): their End events
@@ -205,21 +200,12 @@ impl ConnectionTable {
     /// All series of all processes that events have told of.
     pub fn measure(&self, now: u64) -> Vec<Measured> {
         let inner = self.lock();
-        inner
-            .processes
-            .values()
-            .filter(|p| !p.is_socket_only())
-            .map(|p| p.measure(now))
-            .collect()
+        inner.processes.values().filter(|p| !p.is_socket_only()).map(|p| p.measure(now)).collect()
     }
 
     /// How many processes events have told of.
     pub fn processes(&self) -> usize {
-        self.lock()
-            .processes
-            .values()
-            .filter(|p| !p.is_socket_only())
-            .count()
+        self.lock().processes.values().filter(|p| !p.is_socket_only()).count()
     }
 
     /// Says what the kernel knows of a process's sockets, by local and peer address; replaces what was said before.
@@ -245,21 +231,26 @@ impl ConnectionTable {
 
     /// Goroutine stacks behind a process's connections.
     pub fn stacks(&self, key: &ProcessKey) -> Vec<Stack> {
-        self.lock()
-            .processes
-            .get(key)
-            .map(|p| p.stacks.clone())
-            .unwrap_or_default()
+        self.lock().processes.get(key).map(|p| p.stacks.clone()).unwrap_or_default()
+    }
+
+    /// The process of that pid and host that was last heard of; the instance decides where pid and host are unknown.
+    pub fn find(&self, host: &str, pid: i64, instance: &str) -> Option<ProcessKey> {
+        let inner = self.lock();
+        let same = |p: &&Process| {
+            if pid > 0 {
+                p.info.key.pid == pid && p.info.key.host == host
+            } else {
+                p.info.instance == instance
+            }
+        };
+        inner.processes.values().filter(same).max_by_key(|p| p.last_seen).map(|p| p.info.key.clone())
     }
 
     /// Some of the open connections of a series, the longest idle first.
     pub fn exemplars(&self, key: &ProcessKey, resource: &str, target: &str, now: u64) -> Vec<Exemplar> {
         let inner = self.lock();
-        inner
-            .processes
-            .get(key)
-            .map(|p| p.exemplars(resource, target, now))
-            .unwrap_or_default()
+        inner.processes.get(key).map(|p| p.exemplars(resource, target, now)).unwrap_or_default()
     }
 
     /// The connections behind [`ConnectionTable::exemplars`], as changes that have not ended, with the process.
@@ -316,7 +307,6 @@ impl Process {
             lost: 0,
             overflow: 0,
             totals: events::Totals::default(),
-            collected: 0,
             sockets: HashMap::new(),
             stacks: Vec::new(),
         }
@@ -348,8 +338,7 @@ impl Process {
                 None
             }
             Event::ClientClosed { id, time, collected } => {
-                self.collected += u64::from(collected);
-                self.remove_client(id, time);
+                self.remove_client(id, time, collected);
                 None
             }
             Event::Begin(connection) => {
@@ -360,12 +349,7 @@ impl Process {
                 self.add_connection(&connection);
                 Some(change)
             }
-            Event::End {
-                id,
-                time,
-                reason,
-                rpcs,
-            } => {
+            Event::End { id, time, reason, rpcs } => {
                 let connection = self.remove_connection(id, time)?;
                 Some(self.change(&connection, Some((time, reason, rpcs))))
             }
@@ -378,16 +362,8 @@ impl Process {
 
     fn change(&self, connection: &Connection, ended: Option<(u64, String, u64)>) -> Change {
         let client = self.clients.get(&connection.client);
-        let site = client
-            .and_then(|c| self.sites.get(c.site))
-            .cloned()
-            .unwrap_or_default();
-        Change {
-            connection: connection.clone(),
-            target: self.connection_target(connection),
-            site,
-            ended,
-        }
+        let site = client.and_then(|c| self.sites.get(c.site)).cloned().unwrap_or_default();
+        Change { connection: connection.clone(), target: self.connection_target(connection), site, ended }
     }
 
     /// A client's connection goes to its peer; a server's hangs on its local address.
@@ -414,34 +390,22 @@ impl Process {
             target,
             site,
         };
-        let id = SeriesId {
-            resource: GRPC_CLIENT,
-            side: Side::Client,
-            target,
-        };
-        match self.clients.insert(client.id, entry) {
-            None => {
-                self.series.entry(id).or_default().opened += 1;
-                self.lost += u64::from(!announced && self.snapshot_time > 0);
-            }
-            Some(_) => {}
+        let id = SeriesId { resource: GRPC_CLIENT, side: Side::Client, target };
+        if self.clients.insert(client.id, entry).is_none() {
+            self.series.entry(id).or_default().opened += 1;
+            self.lost += u64::from(!announced && self.snapshot_time > 0);
         }
     }
 
-    fn remove_client(&mut self, id: u64, time: u64) {
+    fn remove_client(&mut self, id: u64, time: u64, collected: bool) {
         let Some(entry) = self.clients.remove(&id) else {
             return;
         };
-        let series = SeriesId {
-            resource: GRPC_CLIENT,
-            side: Side::Client,
-            target: entry.target,
-        };
+        let series = SeriesId { resource: GRPC_CLIENT, side: Side::Client, target: entry.target };
         let totals = self.series.entry(series).or_default();
         totals.closed += 1;
-        totals
-            .lifetimes
-            .record(time.saturating_sub(entry.begin) as f64 / NANOS);
+        totals.collected += u64::from(collected);
+        totals.lifetimes.record(time.saturating_sub(entry.begin) as f64 / NANOS);
     }
 
     fn add_connection(&mut self, c: &Connection) {
@@ -464,27 +428,17 @@ impl Process {
             peer: c.peer,
         };
         if self.connections.insert(c.id, entry).is_none() {
-            let id = SeriesId {
-                resource: GRPC_CONNECTION,
-                side: c.side,
-                target,
-            };
+            let id = SeriesId { resource: GRPC_CONNECTION, side: c.side, target };
             self.series.entry(id).or_default().opened += 1;
         }
     }
 
     fn remove_connection(&mut self, id: u64, time: u64) -> Option<Connection> {
         let entry = self.connections.remove(&id)?;
-        let series = SeriesId {
-            resource: GRPC_CONNECTION,
-            side: entry.side,
-            target: entry.target,
-        };
+        let series = SeriesId { resource: GRPC_CONNECTION, side: entry.side, target: entry.target };
         let totals = self.series.entry(series).or_default();
         totals.closed += 1;
-        totals
-            .lifetimes
-            .record(time.saturating_sub(entry.begin) as f64 / NANOS);
+        totals.lifetimes.record(time.saturating_sub(entry.begin) as f64 / NANOS);
         Some(entry.connection(id))
     }
 
@@ -513,9 +467,7 @@ impl Process {
         }
         let Some(pending) = &mut self.pending else { return };
         pending.clients.extend(clients.into_iter().map(|id| (id, ())));
-        pending
-            .connections
-            .extend(connections.into_iter().map(|id| (id, ())));
+        pending.connections.extend(connections.into_iter().map(|id| (id, ())));
         pending.missing = pending.missing.saturating_sub(1);
         if pending.missing == 0
             && let Some(complete) = self.pending.take()
@@ -558,7 +510,7 @@ impl Process {
             .map(|(id, _)| *id)
             .collect();
         self.lost += gone.len() as u64;
-        gone.into_iter().for_each(|id| self.remove_client(id, time));
+        gone.into_iter().for_each(|id| self.remove_client(id, time, false));
         let gone: Vec<u64> = (self.connections.iter())
             .filter(|(id, c)| c.begin < time && !snapshot.connections.contains_key(id))
             .map(|(id, _)| *id)
@@ -576,61 +528,35 @@ impl Process {
             open.entry(*id).or_default();
         }
         for client in self.clients.values() {
-            let id = SeriesId {
-                resource: GRPC_CLIENT,
-                side: Side::Client,
-                target: client.target,
-            };
+            let id = SeriesId { resource: GRPC_CLIENT, side: Side::Client, target: client.target };
             let population = open.entry(id).or_default();
             population.add(self.age(client.begin, now), self.idle(client.active), client.rpcs);
             *population.sites.entry(client.site).or_default() += 1;
-            let streams = SeriesId {
-                resource: GRPC_STREAM,
-                ..id
-            };
+            let streams = SeriesId { resource: GRPC_STREAM, ..id };
             open.entry(streams).or_default().open += u64::from(client.open_rpcs);
         }
         for c in self.connections.values() {
-            let id = SeriesId {
-                resource: GRPC_CONNECTION,
-                side: c.side,
-                target: c.target,
-            };
+            let id = SeriesId { resource: GRPC_CONNECTION, side: c.side, target: c.target };
             let population = open.entry(id).or_default();
             population.add(self.age(c.begin, now), self.idle(c.active), c.rpcs);
             if let Some(client) = self.clients.get(&c.client) {
                 *population.sites.entry(client.site).or_default() += 1;
             }
         }
-        let series = open
-            .into_iter()
-            .map(|(id, population)| self.point(id, population))
-            .collect();
+        let series = open.into_iter().map(|(id, population)| self.point(id, population)).collect();
         let process = ProcessPoint {
-            load: vec![
-                ("client", self.totals.client_rpcs),
-                ("server", self.totals.server_rpcs),
-            ],
+            load: vec![("client", self.totals.client_rpcs), ("server", self.totals.server_rpcs)],
             lost: Some(self.lost + self.totals.dropped + self.overflow),
             ..ProcessPoint::default()
         };
-        Measured {
-            info: self.info.clone(),
-            first_seen: self.first_seen,
-            series,
-            process,
-        }
+        Measured { info: self.info.clone(), first_seen: self.first_seen, series, process }
     }
 
     fn point(&self, id: SeriesId, population: Population) -> SeriesPoint {
         let base = SeriesPoint {
             resource: id.resource.to_owned(),
             side: id.side.name().to_owned(),
-            target: self
-                .targets
-                .get(id.target)
-                .cloned()
-                .unwrap_or_else(|| "other".to_owned()),
+            target: self.targets.get(id.target).cloned().unwrap_or_else(|| "other".to_owned()),
             open: population.open,
             ..SeriesPoint::default()
         };
@@ -648,6 +574,7 @@ impl Process {
         SeriesPoint {
             opened: Some(totals.opened),
             closed: Some(totals.closed),
+            collected: Some(totals.collected),
             older: Some(population.older.0),
             idle: Some(population.idle.0),
             unused: Some(population.unused),
@@ -671,10 +598,7 @@ impl Process {
         if self.connections.is_empty() && resource == GRPC_CLIENT {
             return self.client_exemplars(target, now);
         }
-        self.oldest(target, MAX_EXEMPLARS)
-            .into_iter()
-            .map(|c| self.exemplar(&c, now))
-            .collect()
+        self.oldest(target, MAX_EXEMPLARS).into_iter().map(|c| self.exemplar(&c, now)).collect()
     }
 
     fn client_exemplars(&self, target: &str, now: u64) -> Vec<Exemplar> {
@@ -688,11 +612,7 @@ impl Process {
             age: self.age(c.begin, now),
             idle: self.idle(c.active),
             rpcs: i64::try_from(c.rpcs).ok(),
-            site: self
-                .sites
-                .get(c.site)
-                .map(|s| format!("{}:{}", s.file, s.line))
-                .unwrap_or_default(),
+            site: self.sites.get(c.site).map(|s| format!("{}:{}", s.file, s.line)).unwrap_or_default(),
             ..Exemplar::default()
         };
         all.into_iter().take(MAX_EXEMPLARS).map(exemplar).collect()
@@ -724,20 +644,14 @@ impl Process {
     /// The longest idle connections of a target, empty for all targets.
     fn oldest(&self, target: &str, limit: usize) -> Vec<Change> {
         let wanted = |c: &ConnectionEntry| {
-            let by_client = self
-                .clients
-                .get(&c.client)
-                .and_then(|client| self.targets.get(client.target));
+            let by_client = self.clients.get(&c.client).and_then(|client| self.targets.get(client.target));
             target.is_empty()
                 || self.targets.get(c.target).is_some_and(|t| t == target)
                 || by_client.is_some_and(|t| t == target)
         };
         let mut all: Vec<_> = self.connections.iter().filter(|(_, c)| wanted(c)).collect();
         all.sort_by_key(|(id, c)| (c.active, **id));
-        all.into_iter()
-            .take(limit)
-            .map(|(id, c)| self.change(&c.connection(*id), None))
-            .collect()
+        all.into_iter().take(limit).map(|(id, c)| self.change(&c.connection(*id), None)).collect()
     }
 }
 
@@ -786,10 +700,7 @@ struct Interned<T> {
 
 impl<T> Default for Interned<T> {
     fn default() -> Self {
-        Interned {
-            ids: HashMap::new(),
-            values: Vec::new(),
-        }
+        Interned { ids: HashMap::new(), values: Vec::new() }
     }
 }
 

@@ -43,13 +43,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            width: 80,
-            color: false,
-            clock: Clock::UTC,
-            page: String::new(),
-            hint: String::new(),
-        }
+        Self { width: 80, color: false, clock: Clock::UTC, page: String::new(), hint: String::new() }
     }
 }
 
@@ -58,16 +52,10 @@ impl Default for Options {
 /// The summary is written first unless a single finding says it all. Ends with a line break.
 pub fn render(report: &Report, options: &Options) -> String {
     let mut painter = Painter::new(options);
-    let (fine, urgent): (Vec<_>, Vec<_>) = report
-        .series
-        .iter()
-        .partition(|finding| finding.state == State::Ok);
+    let (fine, urgent): (Vec<_>, Vec<_>) =
+        report.series.iter().partition(|finding| finding.state == State::Ok);
     if report.series.len() != 1 {
-        painter.sentence(if report.summary.is_empty() {
-            "No data yet."
-        } else {
-            &report.summary
-        });
+        painter.sentence(if report.summary.is_empty() { "No data yet." } else { &report.summary });
     }
     for finding in urgent.into_iter().chain(fine.iter().copied().take(MAX_FINE)) {
         painter.gap();
@@ -110,11 +98,8 @@ fn block(painter: &mut Painter<'_>, finding: &Finding, now: f64) {
         other_site_line(painter, other);
     }
     if finding.state != State::Ok {
-        let growth = format!(
-            "{}, {}",
-            glued(units::rate(finding.growth.rate)),
-            sentence::population(finding)
-        );
+        let growth =
+            format!("{}, {}", glued(units::rate(finding.growth.rate)), sentence::population(finding));
         painter.field("growth", &growth);
     }
     match (finding.class.as_str(), finding.explanation.as_str()) {
@@ -127,10 +112,7 @@ fn block(painter: &mut Painter<'_>, finding: &Finding, now: f64) {
     }
     painter.field("evidence", &evidence(finding));
     if finding.state != State::Ok {
-        painter.field(
-            "runs out",
-            &sentence::runs_out(finding, now, painter.options.clock),
-        );
+        painter.field("runs out", &sentence::runs_out(finding, now, painter.options.clock));
     }
     for missing in &finding.missing {
         painter.field("missing", missing);
@@ -159,9 +141,8 @@ fn headline(painter: &mut Painter<'_>, finding: &Finding, now: f64, site: Option
         "" => String::new(),
         confidence => glued(format!("confidence {}", visible(confidence))),
     };
-    let site_width = site.map_or(0, |site| {
-        INDENT + site_left(site).iter().map(|part| width(part) + 2).sum::<usize>()
-    });
+    let site_width =
+        site.map_or(0, |site| INDENT + site_left(site).iter().map(|part| width(part) + 2).sum::<usize>());
     let column = (painter.column + 3).max(site_width + 1);
     let rest = width(&since) + 3 + width(&confidence);
     let aligned = painter.first_line && column + rest <= painter.width;
@@ -177,10 +158,7 @@ fn headline(painter: &mut Painter<'_>, finding: &Finding, now: f64, site: Option
 /// File and line, and the function: what stands left in a site's line.
 fn site_left(site: &Site) -> [String; 2] {
     let file = visible(&site.file);
-    [
-        units::location(&file, site.line),
-        visible(&units::function(&site.function)).into_owned(),
-    ]
+    [units::location(&file, site.line), visible(&units::function(&site.function)).into_owned()]
 }
 
 fn site_line(painter: &mut Painter<'_>, site: &Site, aligned: Option<usize>) {
@@ -213,11 +191,7 @@ fn other_site_line(painter: &mut Painter<'_>, site: &Site) {
 
 fn evidence(finding: &Finding) -> String {
     let mut parts = finding.evidence.iter().map(|evidence| {
-        let doubt = if evidence.agrees == Some(false) {
-            " (disagrees)"
-        } else {
-            ""
-        };
+        let doubt = if evidence.agrees == Some(false) { " (disagrees)" } else { "" };
         format!("{} {}{doubt}", evidence.source, evidence.text)
     });
     let first = parts.next().unwrap_or_default();

@@ -116,10 +116,7 @@ impl Tracker {
         }
         let changes = self.table.apply(info, observed, now, events);
         let spans: Vec<_> = (changes.iter())
-            .filter(|c| {
-                self.limiter
-                    .allow(&info.key, &c.target, now, self.spans_per_second)
-            })
+            .filter(|c| self.limiter.allow(&info.key, &c.target, now, self.spans_per_second))
             .map(|c: &Change| spans::of_change(&info.key, c))
             .collect();
         if spans.is_empty() {

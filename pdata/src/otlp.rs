@@ -60,38 +60,23 @@ pub fn kv(key: &str, value: impl Into<Attr>) -> KeyValue {
         Attr::Double(d) => Value::DoubleValue(d),
         Attr::Bool(b) => Value::BoolValue(b),
     };
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..Default::default()
-    }
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
 }
 
 /// A resource with these attributes.
 pub fn resource(attributes: Vec<KeyValue>) -> Resource {
-    Resource {
-        attributes,
-        ..Default::default()
-    }
+    Resource { attributes, ..Default::default() }
 }
 
 /// An instrumentation scope.
 pub fn scope(name: &str, version: &str) -> InstrumentationScope {
-    InstrumentationScope {
-        name: name.to_owned(),
-        version: version.to_owned(),
-        ..Default::default()
-    }
+    InstrumentationScope { name: name.to_owned(), version: version.to_owned(), ..Default::default() }
 }
 
 /// A data point; whole numbers below 2^53 become integers.
 pub fn point(time: u64, start: u64, value: f64, attributes: Vec<KeyValue>) -> NumberDataPoint {
     let whole = value.fract() == 0.0 && value.abs() < 9e15;
-    let value = if whole {
-        Number::AsInt(value as i64)
-    } else {
-        Number::AsDouble(value)
-    };
+    let value = if whole { Number::AsInt(value as i64) } else { Number::AsDouble(value) };
     NumberDataPoint {
         attributes,
         start_time_unix_nano: start,
@@ -113,11 +98,7 @@ pub fn counter(name: &str, unit: &str, description: &str, data_points: Vec<Numbe
         name,
         unit,
         description,
-        Data::Sum(Sum {
-            data_points,
-            aggregation_temporality,
-            is_monotonic: true,
-        }),
+        Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic: true }),
     )
 }
 

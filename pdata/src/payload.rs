@@ -34,12 +34,7 @@ struct Chunk {
 impl Payload {
     /// A payload without items.
     pub fn empty(signal: Signal) -> Payload {
-        Payload {
-            signal,
-            chunks: Vec::new(),
-            items: 0,
-            bytes: 0,
-        }
+        Payload { signal, chunks: Vec::new(), items: 0, bytes: 0 }
     }
 
     /// Validates one encoded export request and takes it as it is.
@@ -54,17 +49,8 @@ impl Payload {
     /// A request that this program encoded or checked itself.
     pub(crate) fn trusted(signal: Signal, bytes: Bytes, items: usize) -> Payload {
         let length = bytes.len();
-        let chunks = if length == 0 {
-            Vec::new()
-        } else {
-            vec![Chunk { bytes, items }]
-        };
-        Payload {
-            signal,
-            chunks,
-            items,
-            bytes: length,
-        }
+        let chunks = if length == 0 { Vec::new() } else { vec![Chunk { bytes, items }] };
+        Payload { signal, chunks, items, bytes: length }
     }
 
     /// The kind of telemetry.
@@ -141,14 +127,8 @@ impl Payload {
                 front.push(chunk);
             } else {
                 let (head, tail) = split::split(self.signal, &chunk.bytes, room);
-                front.push(Chunk {
-                    bytes: head,
-                    items: room,
-                });
-                rest.push(Chunk {
-                    bytes: tail,
-                    items: chunk.items - room,
-                });
+                front.push(Chunk { bytes: head, items: room });
+                rest.push(Chunk { bytes: tail, items: chunk.items - room });
             }
         }
         self.chunks = rest;
@@ -226,12 +206,7 @@ mod tests {
     #[test]
     fn payloads_of_different_signals_do_not_merge() {
         let mut logs = Payload::from(testing::logs(1));
-        assert_eq!(
-            logs.append(Payload::from(testing::traces(2)))
-                .expect_err("refused")
-                .items(),
-            2
-        );
+        assert_eq!(logs.append(Payload::from(testing::traces(2))).expect_err("refused").items(), 2);
         assert_eq!(logs.items(), 1);
     }
 

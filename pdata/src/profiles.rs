@@ -41,11 +41,7 @@ impl Shift {
     /// A table that the second dictionary leaves out moves nothing: index 0 then keeps meaning "none".
     fn between(first: &ProfilesDictionary, second: &ProfilesDictionary) -> Shift {
         let by = |first: usize, second: usize| {
-            if second == 0 {
-                0
-            } else {
-                i32::try_from(first).unwrap_or(i32::MAX)
-            }
+            if second == 0 { 0 } else { i32::try_from(first).unwrap_or(i32::MAX) }
         };
         Shift {
             mapping: by(first.mapping_table.len(), second.mapping_table.len()),
@@ -66,9 +62,7 @@ impl Shift {
         for l in &mut from.location_table {
             add(&mut l.mapping_index, self.mapping);
             self.attributes(&mut l.attribute_indices);
-            l.lines
-                .iter_mut()
-                .for_each(|line| add(&mut line.function_index, self.function));
+            l.lines.iter_mut().for_each(|line| add(&mut line.function_index, self.function));
         }
         for f in &mut from.function_table {
             add(&mut f.name_strindex, self.string);
@@ -146,10 +140,7 @@ mod tests {
 
     #[test]
     fn merged_profiles_resolve_to_the_same_names_as_before() {
-        let (a, b) = (
-            Payload::from(testing::profiles("a", 2)),
-            Payload::from(testing::profiles("b", 3)),
-        );
+        let (a, b) = (Payload::from(testing::profiles("a", 2)), Payload::from(testing::profiles("b", 3)));
         let mut expected = testing::flatten(&a);
         expected.extend(testing::flatten(&b));
         let mut merged = a;

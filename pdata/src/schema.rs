@@ -67,45 +67,19 @@ pub struct Message {
 }
 
 const fn one(number: u8, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        repeated: false,
-        explicit: false,
-    }
+    Field { number, name, kind, repeated: false, explicit: false }
 }
 const fn many(number: u8, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        repeated: true,
-        explicit: false,
-    }
+    Field { number, name, kind, repeated: true, explicit: false }
 }
 const fn opt(number: u8, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        kind,
-        repeated: false,
-        explicit: true,
-    }
+    Field { number, name, kind, repeated: false, explicit: true }
 }
 const fn msg(name: &'static str, fields: &'static [Field]) -> Message {
-    Message {
-        name,
-        item: false,
-        fields,
-    }
+    Message { name, item: false, fields }
 }
 const fn item(name: &'static str, fields: &'static [Field]) -> Message {
-    Message {
-        name,
-        item: true,
-        fields,
-    }
+    Message { name, item: true, fields }
 }
 
 macro_rules! messages {

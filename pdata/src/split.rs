@@ -68,9 +68,8 @@ fn write_message(number: u32, body: &[u8], out: &mut Vec<u8>) {
 
 /// Items in one field of message `id`.
 fn items_in(id: Id, field: &Field<'_>) -> usize {
-    item_bearer(id, field.number).map_or(0, |child| {
-        usize::from(child.message().item) + count(child, field.bytes())
-    })
+    item_bearer(id, field.number)
+        .map_or(0, |child| usize::from(child.message().item) + count(child, field.bytes()))
 }
 
 /// The message type of a field when it is an item or leads to items.

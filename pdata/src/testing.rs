@@ -64,25 +64,15 @@ pub(crate) fn logs(n: usize) -> LogsRequest {
 fn logs_of(name: &str, n: usize) -> LogsRequest {
     let list = AnyValue {
         value: Some(Value::ArrayValue(ArrayValue {
-            values: [1, 2]
-                .map(|i| AnyValue {
-                    value: Some(Value::IntValue(i)),
-                })
-                .to_vec(),
+            values: [1, 2].map(|i| AnyValue { value: Some(Value::IntValue(i)) }).to_vec(),
         })),
     };
     let record = |i: usize| logs::v1::LogRecord {
         time_unix_nano: i as u64,
-        body: Some(AnyValue {
-            value: Some(Value::StringValue(format!("body {i}"))),
-        }),
+        body: Some(AnyValue { value: Some(Value::StringValue(format!("body {i}"))) }),
         attributes: vec![
             kv("n", i as i64),
-            KeyValue {
-                key: "list".into(),
-                value: Some(list.clone()),
-                ..Default::default()
-            },
+            KeyValue { key: "list".into(), value: Some(list.clone()), ..Default::default() },
         ],
         event_name: "event".into(),
         ..Default::default()
@@ -125,27 +115,11 @@ fn metrics_of(name: &str, n: usize) -> MetricsRequest {
         }),
         ..Default::default()
     };
-    let summary = |i: usize| SummaryDataPoint {
-        attributes: attributes(i),
-        count: 2,
-        sum: 3.0,
-        ..Default::default()
-    };
+    let summary =
+        |i: usize| SummaryDataPoint { attributes: attributes(i), count: 2, sum: 3.0, ..Default::default() };
     let list = vec![
-        gauge(
-            "gauge",
-            "1",
-            "d",
-            (0..n)
-                .map(|i| point(1, 0, i as f64 + 0.5, attributes(i)))
-                .collect(),
-        ),
-        counter(
-            "sum",
-            "By",
-            "d",
-            (0..n).map(|i| point(1, 0, i as f64, attributes(i))).collect(),
-        ),
+        gauge("gauge", "1", "d", (0..n).map(|i| point(1, 0, i as f64 + 0.5, attributes(i))).collect()),
+        counter("sum", "By", "d", (0..n).map(|i| point(1, 0, i as f64, attributes(i))).collect()),
         metric(
             "histogram",
             "s",
@@ -164,20 +138,10 @@ fn metrics_of(name: &str, n: usize) -> MetricsRequest {
                 aggregation_temporality: 2,
             }),
         ),
-        metric(
-            "summary",
-            "s",
-            "",
-            Data::Summary(Summary {
-                data_points: (0..n).map(summary).collect(),
-            }),
-        ),
+        metric("summary", "s", "", Data::Summary(Summary { data_points: (0..n).map(summary).collect() })),
     ];
-    let scope_metrics = vec![ScopeMetrics {
-        scope: Some(scope("scope", "1")),
-        metrics: list,
-        ..Default::default()
-    }];
+    let scope_metrics =
+        vec![ScopeMetrics { scope: Some(scope("scope", "1")), metrics: list, ..Default::default() }];
     MetricsRequest {
         resource_metrics: vec![ResourceMetrics {
             resource: named(name),
@@ -189,17 +153,8 @@ fn metrics_of(name: &str, n: usize) -> MetricsRequest {
 
 pub(crate) fn profiles(name: &str, n: usize) -> ProfilesRequest {
     let dictionary = ProfilesDictionary {
-        string_table: vec![
-            String::new(),
-            format!("{name} samples"),
-            "count".into(),
-            format!("{name} key"),
-        ],
-        stack_table: (0..n)
-            .map(|i| Stack {
-                location_indices: vec![i as i32],
-            })
-            .collect(),
+        string_table: vec![String::new(), format!("{name} samples"), "count".into(), format!("{name} key")],
+        stack_table: (0..n).map(|i| Stack { location_indices: vec![i as i32] }).collect(),
         location_table: (0..n)
             .map(|i| profiles::v1development::Location {
                 address: i as u64 + name.len() as u64,
@@ -209,25 +164,15 @@ pub(crate) fn profiles(name: &str, n: usize) -> ProfilesRequest {
         ..Default::default()
     };
     let profile = Profile {
-        sample_type: Some(ValueType {
-            type_strindex: 1,
-            unit_strindex: 2,
-        }),
+        sample_type: Some(ValueType { type_strindex: 1, unit_strindex: 2 }),
         samples: (0..n)
-            .map(|i| Sample {
-                stack_index: i as i32,
-                values: vec![i as i64],
-                ..Default::default()
-            })
+            .map(|i| Sample { stack_index: i as i32, values: vec![i as i64], ..Default::default() })
             .collect(),
         ..Default::default()
     };
     let mut resource = named(name);
     if let Some(r) = &mut resource {
-        r.attributes.push(KeyValue {
-            key_strindex: 3,
-            ..Default::default()
-        });
+        r.attributes.push(KeyValue { key_strindex: 3, ..Default::default() });
     }
     let scope_profiles = vec![ScopeProfiles {
         scope: Some(scope("scope", "1")),
@@ -235,11 +180,7 @@ pub(crate) fn profiles(name: &str, n: usize) -> ProfilesRequest {
         ..Default::default()
     }];
     ProfilesRequest {
-        resource_profiles: vec![ResourceProfiles {
-            resource,
-            scope_profiles,
-            ..Default::default()
-        }],
+        resource_profiles: vec![ResourceProfiles { resource, scope_profiles, ..Default::default() }],
         dictionary: Some(dictionary),
     }
 }
@@ -249,9 +190,7 @@ pub(crate) fn flatten(payload: &Payload) -> Vec<Vec<u8>> {
     match payload.signal() {
         Signal::Traces => (payload.decode_traces().resource_spans.iter())
             .flat_map(|r| {
-                r.scope_spans
-                    .iter()
-                    .flat_map(|s| s.spans.iter().map(|i| bytes(&r.resource, &s.scope, i)))
+                r.scope_spans.iter().flat_map(|s| s.spans.iter().map(|i| bytes(&r.resource, &s.scope, i)))
             })
             .collect(),
         Signal::Logs => (payload.decode_logs().resource_logs.iter())
@@ -264,11 +203,9 @@ pub(crate) fn flatten(payload: &Payload) -> Vec<Vec<u8>> {
         Signal::Metrics => (payload.decode_metrics().resource_metrics.iter())
             .flat_map(|r| {
                 r.scope_metrics.iter().flat_map(|s| {
-                    s.metrics.iter().flat_map(|m| {
-                        single_points(m)
-                            .into_iter()
-                            .map(|i| bytes(&r.resource, &s.scope, &i))
-                    })
+                    s.metrics
+                        .iter()
+                        .flat_map(|m| single_points(m).into_iter().map(|i| bytes(&r.resource, &s.scope, &i)))
                 })
             })
             .collect(),
@@ -289,29 +226,16 @@ fn bytes(
 
 /// One metric per data point.
 fn single_points(m: &metrics::v1::Metric) -> Vec<metrics::v1::Metric> {
-    let with = |data| metrics::v1::Metric {
-        data: Some(data),
-        ..m.clone()
-    };
+    let with = |data| metrics::v1::Metric { data: Some(data), ..m.clone() };
     match m.data.clone() {
         Some(Data::Gauge(d)) => (d.data_points.into_iter())
             .map(|p| with(Data::Gauge(metrics::v1::Gauge { data_points: vec![p] })))
             .collect(),
         Some(Data::Sum(d)) => (d.data_points.iter())
-            .map(|p| {
-                with(Data::Sum(metrics::v1::Sum {
-                    data_points: vec![p.clone()],
-                    ..d.clone()
-                }))
-            })
+            .map(|p| with(Data::Sum(metrics::v1::Sum { data_points: vec![p.clone()], ..d.clone() })))
             .collect(),
         Some(Data::Histogram(d)) => (d.data_points.iter())
-            .map(|p| {
-                with(Data::Histogram(Histogram {
-                    data_points: vec![p.clone()],
-                    ..d.clone()
-                }))
-            })
+            .map(|p| with(Data::Histogram(Histogram { data_points: vec![p.clone()], ..d.clone() })))
             .collect(),
         Some(Data::ExponentialHistogram(d)) => (d.data_points.iter())
             .map(|p| {
@@ -334,20 +258,14 @@ fn flatten_profiles(request: &ProfilesRequest) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     for r in &request.resource_profiles {
         let resource = r.resource.clone().unwrap_or_default();
-        let keys: Vec<_> = resource
-            .attributes
-            .iter()
-            .map(|a| format!("{}{}", a.key, text(a.key_strindex)))
-            .collect();
+        let keys: Vec<_> =
+            resource.attributes.iter().map(|a| format!("{}{}", a.key, text(a.key_strindex))).collect();
         for p in r.scope_profiles.iter().flat_map(|s| &s.profiles) {
-            let t = p.sample_type.clone().unwrap_or_default();
+            let t = p.sample_type.unwrap_or_default();
             for s in &p.samples {
                 let stack = &d.stack_table[s.stack_index as usize];
-                let addresses: Vec<_> = stack
-                    .location_indices
-                    .iter()
-                    .map(|l| d.location_table[*l as usize].address)
-                    .collect();
+                let addresses: Vec<_> =
+                    stack.location_indices.iter().map(|l| d.location_table[*l as usize].address).collect();
                 let item = format!(
                     "{keys:?} {} {} {addresses:?} {:?}",
                     text(t.type_strindex),

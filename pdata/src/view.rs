@@ -114,31 +114,38 @@ impl<'a> Iterator for Fields<'a> {
             5 => Value::Fixed32(u32::from_le_bytes(self.take(4)?.try_into().ok()?)),
             _ => return None,
         };
-        Some(Field {
-            number: u32::try_from(tag >> 3).ok()?,
-            value,
-            start,
-            end: self.pos,
-        })
+        Some(Field { number: u32::try_from(tag >> 3).ok()?, value, start, end: self.pos })
     }
 }
 
 /// Numbers of a packed or unpacked repeated 64-bit field.
 fn fixed64s<'a>(buf: &'a [u8], number: u32) -> impl Iterator<Item = u64> + 'a {
-    Fields::new(buf)
-        .filter(move |f| f.number == number)
-        .flat_map(|f| {
-            let single = if let Value::Fixed64(v) = f.value {
-                Some(v)
-            } else {
-                None
-            };
-            let packed = f
-                .bytes()
-                .chunks_exact(8)
-                .filter_map(|c| c.try_into().ok().map(u64::from_le_bytes));
-            single.into_iter().chain(packed)
-        })
+    Fields::new(buf).filter(move |f| f.number == number).flat_map(|f| {
+        let single = if let Value::Fixed64(v) = f.value { Some(v) } else { None };
+        let packed = f.bytes().chunks_exact(8).filter_map(|c| c.try_into().ok().map(u64::from_le_bytes));
+        single.into_iter().chain(packed)
+    })
+}
+
+/// A field of a message. The last occurrence wins, as in every protobuf reader.
+fn field(message: &[u8], number: u32) -> Option<Field<'_>> {
+    Fields::new(message).filter(|f| f.number == number).last()
+}
+
+fn bytes(message: &[u8], number: u32) -> &[u8] {
+    field(message, number).map_or(&[], |f| f.bytes())
+}
+
+fn text(message: &[u8], number: u32) -> &str {
+    field(message, number).map_or("", |f| f.str())
+}
+
+fn number(message: &[u8], number: u32) -> u64 {
+    field(message, number).map_or(0, |f| f.u64())
+}
+
+fn children(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    Fields::new(message).filter(move |f| f.number == number).map(|f| f.bytes())
 }
 
 /// A message as bytes: the base of all typed views.
@@ -150,18 +157,6 @@ macro_rules! views {
         impl<'a> $name<'a> {
             /// The encoded message.
             pub fn as_bytes(&self) -> &'a [u8] { self.0 }
-            fn field(&self, number: u32) -> Option<Field<'a>> {
-                // The last occurrence wins, as in every protobuf reader.
-                Fields::new(self.0).filter(|f| f.number == number).last()
-            }
-            #[allow(dead_code, reason = "not every message has text or numbers")]
-            fn text(&self, number: u32) -> &'a str { self.field(number).map_or("", |f| f.str()) }
-            #[allow(dead_code, reason = "not every message has text or numbers")]
-            fn number(&self, number: u32) -> u64 { self.field(number).map_or(0, |f| f.u64()) }
-            #[allow(dead_code, reason = "not every message has children")]
-            fn children(&self, number: u32) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-                Fields::new(self.0).filter(move |f| f.number == number).map(|f| f.bytes())
-            }
         }
     )*};
 }
@@ -190,42 +185,34 @@ pub fn resources(payload: &Payload) -> impl Iterator<Item = Resource<'_>> {
 
 /// The resources of one encoded request.
 pub fn resources_in(request: &[u8]) -> impl Iterator<Item = Resource<'_>> {
-    Fields::new(request)
-        .filter(|f| f.number == 1)
-        .map(|f| Resource(f.bytes()))
+    Fields::new(request).filter(|f| f.number == 1).map(|f| Resource(f.bytes()))
 }
 
 impl<'a> Resource<'a> {
     /// Attributes of the resource.
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes::new(self.field(1).map_or(&[], |f| f.bytes()), 1)
+        Attributes::new(bytes(self.0, 1), 1)
     }
 
     /// Its scopes.
     pub fn scopes(&self) -> impl Iterator<Item = Scope<'a>> + use<'a> {
-        self.children(2).map(Scope)
+        children(self.0, 2).map(Scope)
     }
 }
 
 impl<'a> Scope<'a> {
     fn scope(&self) -> &'a [u8] {
-        self.field(1).map_or(&[], |f| f.bytes())
+        bytes(self.0, 1)
     }
 
     /// Name of the instrumentation scope.
     pub fn name(&self) -> &'a str {
-        Fields::new(self.scope())
-            .filter(|f| f.number == 1)
-            .last()
-            .map_or("", |f| f.str())
+        text(self.scope(), 1)
     }
 
     /// Version of the instrumentation scope.
     pub fn version(&self) -> &'a str {
-        Fields::new(self.scope())
-            .filter(|f| f.number == 2)
-            .last()
-            .map_or("", |f| f.str())
+        text(self.scope(), 2)
     }
 
     /// Attributes of the instrumentation scope.
@@ -235,34 +222,34 @@ impl<'a> Scope<'a> {
 
     /// Spans, of a `ScopeSpans`.
     pub fn spans(&self) -> impl Iterator<Item = Span<'a>> + use<'a> {
-        self.children(2).map(Span)
+        children(self.0, 2).map(Span)
     }
 
     /// Metrics, of a `ScopeMetrics`.
     pub fn metrics(&self) -> impl Iterator<Item = Metric<'a>> + use<'a> {
-        self.children(2).map(Metric)
+        children(self.0, 2).map(Metric)
     }
 
     /// Records, of a `ScopeLogs`.
     pub fn log_records(&self) -> impl Iterator<Item = LogRecord<'a>> + use<'a> {
-        self.children(2).map(LogRecord)
+        children(self.0, 2).map(LogRecord)
     }
 }
 
 impl<'a> Span<'a> {
     /// Trace id, 16 bytes or none.
     pub fn trace_id(&self) -> &'a [u8] {
-        self.field(1).map_or(&[], |f| f.bytes())
+        bytes(self.0, 1)
     }
 
     /// Span id, 8 bytes or none.
     pub fn span_id(&self) -> &'a [u8] {
-        self.field(2).map_or(&[], |f| f.bytes())
+        bytes(self.0, 2)
     }
 
     /// Name.
     pub fn name(&self) -> &'a str {
-        self.text(5)
+        text(self.0, 5)
     }
 
     /// Attributes.
@@ -299,35 +286,23 @@ pub enum Data<'a> {
 impl<'a> Metric<'a> {
     /// Name.
     pub fn name(&self) -> &'a str {
-        self.text(1)
+        text(self.0, 1)
     }
 
     /// Unit (UCUM).
     pub fn unit(&self) -> &'a str {
-        self.text(3)
+        text(self.0, 3)
     }
 
     /// Its data.
     pub fn data(&self) -> Data<'a> {
         let mut data = Data::Other;
         for f in Fields::new(self.0) {
-            let inner = |n| {
-                Fields::new(f.bytes())
-                    .filter(|g| g.number == n)
-                    .last()
-                    .map_or(0, |g| g.u64())
-            };
+            let inner = |n| Fields::new(f.bytes()).filter(|g| g.number == n).last().map_or(0, |g| g.u64());
             data = match f.number {
                 5 => Data::Gauge(f.bytes()),
-                7 => Data::Sum {
-                    points: f.bytes(),
-                    cumulative: inner(2) == 2,
-                    monotonic: inner(3) == 1,
-                },
-                9 => Data::Histogram {
-                    points: f.bytes(),
-                    cumulative: inner(2) == 2,
-                },
+                7 => Data::Sum { points: f.bytes(), cumulative: inner(2) == 2, monotonic: inner(3) == 1 },
+                9 => Data::Histogram { points: f.bytes(), cumulative: inner(2) == 2 },
                 _ => data,
             };
         }
@@ -340,21 +315,13 @@ impl<'a> Metric<'a> {
             Data::Gauge(points) | Data::Sum { points, .. } => points,
             _ => &[],
         };
-        Fields::new(points)
-            .filter(|f| f.number == 1)
-            .map(|f| NumberPoint(f.bytes()))
+        Fields::new(points).filter(|f| f.number == 1).map(|f| NumberPoint(f.bytes()))
     }
 
     /// Points of a histogram; none for others.
     pub fn histogram_points(&self) -> impl Iterator<Item = HistogramPoint<'a>> + use<'a> {
-        let points = if let Data::Histogram { points, .. } = self.data() {
-            points
-        } else {
-            &[]
-        };
-        Fields::new(points)
-            .filter(|f| f.number == 1)
-            .map(|f| HistogramPoint(f.bytes()))
+        let points = if let Data::Histogram { points, .. } = self.data() { points } else { &[] };
+        Fields::new(points).filter(|f| f.number == 1).map(|f| HistogramPoint(f.bytes()))
     }
 }
 
@@ -366,12 +333,12 @@ impl<'a> NumberPoint<'a> {
 
     /// Time, Unix ns.
     pub fn time(&self) -> u64 {
-        self.number(3)
+        number(self.0, 3)
     }
 
     /// Start of a cumulative sum, Unix ns.
     pub fn start_time(&self) -> u64 {
-        self.number(2)
+        number(self.0, 2)
     }
 
     /// Value, integers converted.
@@ -396,17 +363,17 @@ impl<'a> HistogramPoint<'a> {
 
     /// Time, Unix ns.
     pub fn time(&self) -> u64 {
-        self.number(3)
+        number(self.0, 3)
     }
 
     /// Number of values.
     pub fn count(&self) -> u64 {
-        self.number(4)
+        number(self.0, 4)
     }
 
     /// Sum of the values.
     pub fn sum(&self) -> f64 {
-        f64::from_bits(self.number(5))
+        f64::from_bits(number(self.0, 5))
     }
 
     /// Counts per bucket.
@@ -423,23 +390,22 @@ impl<'a> HistogramPoint<'a> {
 impl<'a> LogRecord<'a> {
     /// Event time, Unix ns.
     pub fn time(&self) -> u64 {
-        self.number(1)
+        number(self.0, 1)
     }
 
     /// When it was observed, Unix ns.
     pub fn observed_time(&self) -> u64 {
-        self.number(11)
+        number(self.0, 11)
     }
 
     /// Event name.
     pub fn event_name(&self) -> &'a str {
-        self.text(12)
+        text(self.0, 12)
     }
 
     /// Body.
     pub fn body(&self) -> AnyValue<'a> {
-        self.field(5)
-            .map_or(AnyValue::Empty, |f| AnyValue::read(f.bytes()))
+        field(self.0, 5).map_or(AnyValue::Empty, |f| AnyValue::read(f.bytes()))
     }
 
     /// Attributes.
@@ -457,10 +423,7 @@ pub struct Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     fn new(buf: &'a [u8], number: u32) -> Self {
-        Attributes {
-            fields: Fields::new(buf),
-            number,
-        }
+        Attributes { fields: Fields::new(buf), number }
     }
 
     /// The value of a key; the last one when it is given twice.
@@ -538,11 +501,7 @@ impl<'a> AnyValue<'a> {
 
     /// The text, if it is text.
     pub fn as_str(&self) -> Option<&'a str> {
-        if let AnyValue::Str(s) = self {
-            Some(s)
-        } else {
-            None
-        }
+        if let AnyValue::Str(s) = self { Some(s) } else { None }
     }
 
     /// The integer, if it is one; a whole double counts.
@@ -566,9 +525,7 @@ impl<'a> AnyValue<'a> {
     /// Entries of a list; none for others.
     pub fn items(&self) -> impl Iterator<Item = AnyValue<'a>> + use<'a> {
         let bytes = if let AnyValue::Array(b) = self { *b } else { &[] };
-        Fields::new(bytes)
-            .filter(|f| f.number == 1)
-            .map(|f| AnyValue::read(f.bytes()))
+        Fields::new(bytes).filter(|f| f.number == 1).map(|f| AnyValue::read(f.bytes()))
     }
 
     /// Entries of a map; none for others.
@@ -591,13 +548,7 @@ mod tests {
         assert_eq!((scope.name(), scope.version()), ("scope", "1"));
         let names: Vec<_> = scope.spans().map(|s| s.name()).collect();
         assert_eq!(names, ["span 0", "span 1"]);
-        assert_eq!(
-            scope
-                .spans()
-                .next()
-                .map(|s| (s.trace_id().len(), s.span_id().len())),
-            Some((16, 8))
-        );
+        assert_eq!(scope.spans().next().map(|s| (s.trace_id().len(), s.span_id().len())), Some((16, 8)));
     }
 
     #[test]
@@ -605,22 +556,9 @@ mod tests {
         let payload = Payload::from(testing::metrics(2));
         let resource = resources(&payload).next().expect("resource");
         let metrics: Vec<_> = resource.scopes().flat_map(|s| s.metrics()).collect();
-        assert_eq!(
-            metrics[0].number_points().map(|p| p.value()).collect::<Vec<_>>(),
-            [0.5, 1.5]
-        );
-        assert!(matches!(
-            metrics[1].data(),
-            Data::Sum {
-                monotonic: true,
-                cumulative: true,
-                ..
-            }
-        ));
-        assert_eq!(
-            metrics[1].number_points().map(|p| p.value()).collect::<Vec<_>>(),
-            [0.0, 1.0]
-        );
+        assert_eq!(metrics[0].number_points().map(|p| p.value()).collect::<Vec<_>>(), [0.5, 1.5]);
+        assert!(matches!(metrics[1].data(), Data::Sum { monotonic: true, cumulative: true, .. }));
+        assert_eq!(metrics[1].number_points().map(|p| p.value()).collect::<Vec<_>>(), [0.0, 1.0]);
         let histogram = metrics[2].histogram_points().next().expect("point");
         assert_eq!(histogram.bucket_counts().collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(histogram.explicit_bounds().collect::<Vec<_>>(), [0.5, 1.0]);
@@ -631,18 +569,11 @@ mod tests {
     fn log_bodies_and_attributes_keep_their_types() {
         let payload = Payload::from(testing::logs(1));
         let resource = resources(&payload).next().expect("resource");
-        let record = resource
-            .scopes()
-            .flat_map(|s| s.log_records())
-            .next()
-            .expect("record");
+        let record = resource.scopes().flat_map(|s| s.log_records()).next().expect("record");
         assert_eq!(record.body().as_str(), Some("body 0"));
         assert_eq!(record.attributes().int("n"), Some(0));
         assert_eq!(record.event_name(), "event");
         let list = record.attributes().get("list").expect("list");
-        assert_eq!(
-            list.items().filter_map(|v| v.as_i64()).collect::<Vec<_>>(),
-            [1, 2]
-        );
+        assert_eq!(list.items().filter_map(|v| v.as_i64()).collect::<Vec<_>>(), [1, 2]);
     }
 }

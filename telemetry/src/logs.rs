@@ -70,19 +70,12 @@ impl Lines {
             caller: !config.disable_caller,
             base,
             outputs: outputs.collect::<io::Result<_>>()?,
-            sampler: config
-                .sampling
-                .as_ref()
-                .filter(|s| s.enabled)
-                .map(|s| Mutex::new(Sampler::new(s))),
+            sampler: config.sampling.as_ref().filter(|s| s.enabled).map(|s| Mutex::new(Sampler::new(s))),
         })
     }
 
     fn line(&self, event: &Event<'_>) -> String {
-        let mut fields = Fields {
-            message: String::new(),
-            map: self.base.clone(),
-        };
+        let mut fields = Fields { message: String::new(), map: self.base.clone() };
         event.record(&mut fields);
         let metadata = event.metadata();
         let caller = match (metadata.file(), metadata.line()) {
@@ -120,20 +113,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // Libraries below speak through the same facade; only their warnings are of interest.
         let ours = metadata.target().starts_with("weir");
-        *metadata.level()
-            <= if ours {
-                self.level
-            } else {
-                self.level.min(Level::WARN)
-            }
+        *metadata.level() <= if ours { self.level } else { self.level.min(Level::WARN) }
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if let Some(sampler) = &self.sampler {
-            let mut message = Fields {
-                message: String::new(),
-                map: Map::new(),
-            };
+            let mut message = Fields { message: String::new(), map: Map::new() };
             event.record(&mut message);
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
             if !sampler.pass(*event.metadata().level(), message.message, unix_millis()) {
@@ -185,34 +170,25 @@ fn level_name(level: Level) -> &'static str {
     reason = "log lines carry the wall clock of the machine, also in simulations"
 )]
 fn unix_millis() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The last folder and the file, as the Collector prints callers.
 fn short(file: &str) -> &str {
-    file.rmatch_indices('/')
-        .nth(1)
-        .map_or(file, |(at, _)| &file[at + 1..])
+    file.rmatch_indices('/').nth(1).map_or(file, |(at, _)| &file[at + 1..])
 }
 
 /// Telemetry and errors may hold anything: a log line stays one line.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// JSON with a space after `:` and `,`, as the Collector's console encoder writes it.
 fn spaced(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            let pairs: Vec<_> = map
-                .iter()
-                .map(|(k, v)| format!("{}: {}", json!(k), spaced(v)))
-                .collect();
+            let pairs: Vec<_> = map.iter().map(|(k, v)| format!("{}: {}", json!(k), spaced(v))).collect();
             format!("{{{}}}", pairs.join(", "))
         }
         Value::Array(list) => format!("[{}]", list.iter().map(spaced).collect::<Vec<_>>().join(", ")),
@@ -275,9 +251,7 @@ impl Sampler {
     fn new(config: &LogSampling) -> Sampler {
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         Sampler {
-            tick: u64::try_from(config.tick.as_std().as_millis())
-                .unwrap_or(u64::MAX)
-                .max(1),
+            tick: u64::try_from(config.tick.as_std().as_millis()).unwrap_or(u64::MAX).max(1),
             initial: count(config.initial),
             thereafter: count(config.thereafter),
             counts: HashMap::new(),
@@ -318,11 +292,7 @@ mod tests {
     }
 
     fn lines(config: &LogsConfig, log: impl FnOnce()) -> Vec<String> {
-        let identity = Identity {
-            name: "weir".into(),
-            version: "1".into(),
-            instance: "i".into(),
-        };
+        let identity = Identity { name: "weir".into(), version: "1".into(), instance: "i".into() };
         let buffer = Buffer::default();
         let mut layer = Lines::new(config, &identity).expect("opens");
         layer.outputs = vec![Mutex::new(Box::new(buffer.clone()))];
@@ -349,11 +319,8 @@ mod tests {
 
     #[test]
     fn the_json_encoding_is_one_object_a_line() {
-        let config = LogsConfig {
-            encoding: LogEncoding::Json,
-            disable_zap_resource: true,
-            ..LogsConfig::default()
-        };
+        let config =
+            LogsConfig { encoding: LogEncoding::Json, disable_zap_resource: true, ..LogsConfig::default() };
         let written = lines(&config, || tracing::warn!(error = "a\nb", "two\nlines"));
         let value: Value = serde_json::from_str(&written[0]).expect("json");
         assert_eq!(
@@ -365,17 +332,14 @@ mod tests {
 
     #[test]
     fn a_repeated_message_is_sampled() {
-        let written = lines(&LogsConfig::default(), || {
-            (0..250).for_each(|_| tracing::info!("again"))
-        });
+        let written = lines(&LogsConfig::default(), || (0..250).for_each(|_| tracing::info!("again")));
         assert_eq!(written.len(), 10 + 2);
     }
 
     #[test]
     fn text_cannot_break_out_of_its_line() {
-        let written = lines(&LogsConfig::default(), || {
-            tracing::error!(error = "x\n2026 fake", "a\nb\x1b[31m")
-        });
+        let written =
+            lines(&LogsConfig::default(), || tracing::error!(error = "x\n2026 fake", "a\nb\x1b[31m"));
         assert_eq!(written.len(), 1);
         assert!(!written[0].contains('\x1b'));
     }

@@ -32,39 +32,23 @@ pub fn init_metrics(config: &MetricsConfig, identity: &Identity) -> Result<Metri
         .build();
     let mut builder = SdkMeterProvider::builder().with_resource(resource);
     let mut endpoints = Vec::new();
-    let readers = if config.level == MetricsLevel::None {
-        &[]
-    } else {
-        &config.readers[..]
-    };
+    let readers = if config.level == MetricsLevel::None { &[] } else { &config.readers[..] };
     for reader in readers {
-        if let Some(prometheus) = reader
-            .pull
-            .as_ref()
-            .and_then(|pull| pull.exporter.prometheus.as_ref())
-        {
+        if let Some(prometheus) = reader.pull.as_ref().and_then(|pull| pull.exporter.prometheus.as_ref()) {
             let registry = Registry::new();
             builder = with_prometheus(builder, prometheus, &registry)?;
             let host = prometheus.host.as_deref().unwrap_or("localhost");
             endpoints.push((format!("{host}:{}", prometheus.port.unwrap_or(8888)), registry));
         }
-        let otlp = reader
-            .periodic
-            .as_ref()
-            .and_then(|p| p.exporter.otlp.as_ref().map(|o| (p, o)));
+        let otlp = reader.periodic.as_ref().and_then(|p| p.exporter.otlp.as_ref().map(|o| (p, o)));
         if let Some((periodic, otlp)) = otlp {
-            let millis = u64::try_from(periodic.interval.unwrap_or(60_000))
-                .unwrap_or(60_000)
-                .max(1);
+            let millis = u64::try_from(periodic.interval.unwrap_or(60_000)).unwrap_or(60_000).max(1);
             let push =
                 PeriodicReader::builder(exporter(&otlp.otlp)?).with_interval(Duration::from_millis(millis));
             builder = builder.with_reader(push.build());
         }
     }
-    Ok(Metrics {
-        provider: builder.build(),
-        endpoints,
-    })
+    Ok(Metrics { provider: builder.build(), endpoints })
 }
 
 fn with_prometheus(
@@ -80,27 +64,16 @@ fn with_prometheus(
     if config.without_units {
         exporter = exporter.without_units();
     }
-    Ok(builder.with_reader(
-        exporter
-            .build()
-            .map_err(|e| format!("failed to create meter provider: {e}"))?,
-    ))
+    Ok(builder.with_reader(exporter.build().map_err(|e| format!("failed to create meter provider: {e}"))?))
 }
 
 fn exporter(config: &OtlpExporter) -> Result<MetricExporter, String> {
     let timeout = Duration::from_millis(u64::try_from(config.timeout.unwrap_or(10_000)).unwrap_or(10_000));
-    let scheme = if config.insecure == Some(true) {
-        "http://"
-    } else {
-        "https://"
-    };
-    let endpoint = config.endpoint.as_deref().map(|e| {
-        if e.contains("://") {
-            e.to_owned()
-        } else {
-            format!("{scheme}{e}")
-        }
-    });
+    let scheme = if config.insecure == Some(true) { "http://" } else { "https://" };
+    let endpoint = config
+        .endpoint
+        .as_deref()
+        .map(|e| if e.contains("://") { e.to_owned() } else { format!("{scheme}{e}") });
     let fail = |e: &dyn std::fmt::Display| format!("failed to create meter provider: {e}");
     match config.protocol.as_deref().unwrap_or("http/protobuf") {
         "grpc" | "grpc/protobuf" => {
@@ -119,9 +92,7 @@ fn exporter(config: &OtlpExporter) -> Result<MetricExporter, String> {
             };
             builder.build().map_err(|e| fail(&e))
         }
-        other => Err(fail(&format!(
-            "unsupported protocol {other:?}: use grpc/protobuf or http/protobuf"
-        ))),
+        other => Err(fail(&format!("unsupported protocol {other:?}: use grpc/protobuf or http/protobuf"))),
     }
 }
 
@@ -135,11 +106,7 @@ impl Metrics {
     pub fn endpoints(&self) -> impl Iterator<Item = (&str, impl Fn() -> String + Clone + Send + 'static)> {
         self.endpoints.iter().map(|(address, registry)| {
             let registry = registry.clone();
-            let text = move || {
-                TextEncoder::new()
-                    .encode_to_string(&registry.gather())
-                    .unwrap_or_default()
-            };
+            let text = move || TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default();
             (address.as_str(), text)
         })
     }
@@ -158,25 +125,14 @@ mod tests {
 
     #[test]
     fn counters_are_named_as_they_are_without_suffixes() {
-        let identity = Identity {
-            name: "weir".into(),
-            version: "1".into(),
-            instance: "i".into(),
-        };
+        let identity = Identity { name: "weir".into(), version: "1".into(), instance: "i".into() };
         let metrics = init_metrics(&MetricsConfig::default(), &identity).expect("set up");
-        let counter = metrics
-            .meter()
-            .u64_counter("otelcol_exporter_sent_spans")
-            .with_unit("{spans}")
-            .build();
+        let counter = metrics.meter().u64_counter("otelcol_exporter_sent_spans").with_unit("{spans}").build();
         counter.add(3, &[KeyValue::new("exporter", "debug")]);
         let (address, text) = metrics.endpoints().next().expect("one endpoint");
         let text = text();
         assert_eq!(address, "localhost:8888");
-        assert!(
-            text.contains("otelcol_exporter_sent_spans{exporter=\"debug\"} 3"),
-            "{text}"
-        );
+        assert!(text.contains("otelcol_exporter_sent_spans{exporter=\"debug\"} 3"), "{text}");
         assert!(text.contains("target_info{"), "{text}");
     }
 }

@@ -4,12 +4,7 @@
 pub fn rfc3339(unix_millis: u64) -> String {
     let (days, rest) = (unix_millis / 86_400_000, unix_millis % 86_400_000);
     let (year, month, day) = civil(days);
-    let (h, m, s, ms) = (
-        rest / 3_600_000,
-        rest / 60_000 % 60,
-        rest / 1000 % 60,
-        rest % 1000,
-    );
+    let (h, m, s, ms) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000);
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z")
 }
 
@@ -21,16 +16,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    (
-        era * 400 + year_of_era + u64::from(month <= 2),
-        month,
-        day_of_year - (153 * from_march + 2) / 5 + 1,
-    )
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day_of_year - (153 * from_march + 2) / 5 + 1)
 }
 
 #[cfg(test)]

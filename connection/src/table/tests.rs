@@ -6,33 +6,13 @@ const SECOND: u64 = 1_000_000_000;
 const HOUR: u64 = 3600 * SECOND;
 
 fn info() -> ProcessInfo {
-    let key = ProcessKey {
-        host: "h".into(),
-        pid: 7,
-        start_ticks: 1,
-        instance: String::new(),
-    };
-    ProcessInfo {
-        key,
-        service: "checkout".into(),
-        ..ProcessInfo::default()
-    }
+    let key = ProcessKey { host: "h".into(), pid: 7, start_ticks: 1, instance: String::new() };
+    ProcessInfo { key, service: "checkout".into(), ..ProcessInfo::default() }
 }
 
 fn client(id: u64, begin: u64) -> Client {
-    let site = CodeSite {
-        file: "orders.go".into(),
-        line: 41,
-        function: "dialOrders".into(),
-    };
-    Client {
-        id,
-        begin,
-        active: begin,
-        target: "dns:///h:1".into(),
-        site,
-        ..Client::default()
-    }
+    let site = CodeSite { file: "orders.go".into(), line: 41, function: "dialOrders".into() };
+    Client { id, begin, active: begin, target: "dns:///h:1".into(), site, ..Client::default() }
 }
 
 fn connection(id: u64, begin: u64) -> Connection {
@@ -53,30 +33,13 @@ fn connection(id: u64, begin: u64) -> Connection {
 }
 
 fn snapshot(id: u64, time: u64, clients: Vec<Client>, connections: Vec<Connection>) -> Event {
-    let totals = Totals {
-        client_rpcs: 9,
-        ..Totals::default()
-    };
-    Event::Snapshot(Snapshot {
-        id,
-        part: 1,
-        parts: 1,
-        time,
-        interval: 2.0,
-        totals,
-        clients,
-        connections,
-    })
+    let totals = Totals { client_rpcs: 9, ..Totals::default() };
+    Event::Snapshot(Snapshot { id, part: 1, parts: 1, time, interval: 2.0, totals, clients, connections })
 }
 
 fn series(table: &ConnectionTable, now: u64, resource: &str) -> SeriesPoint {
     let measured = table.measure(now);
-    measured[0]
-        .series
-        .iter()
-        .find(|s| s.resource == resource)
-        .cloned()
-        .unwrap_or_default()
+    measured[0].series.iter().find(|s| s.resource == resource).cloned().unwrap_or_default()
 }
 
 #[test]
@@ -84,59 +47,31 @@ fn clients_and_connections_are_counted_by_age_and_site() {
     let table = ConnectionTable::default();
     let events = (1..=4).flat_map(|i| {
         let begin = i * SECOND;
-        [
-            Event::ClientCreated(client(i, begin)),
-            Event::Begin(connection(i, begin)),
-        ]
+        [Event::ClientCreated(client(i, begin)), Event::Begin(connection(i, begin))]
     });
     table.apply(&info(), 0, 4 * SECOND, events.collect());
     table.apply(
         &info(),
         0,
         5 * SECOND,
-        vec![Event::End {
-            id: 1,
-            time: 5 * SECOND,
-            reason: String::new(),
-            rpcs: 1,
-        }],
+        vec![Event::End { id: 1, time: 5 * SECOND, reason: String::new(), rpcs: 1 }],
     );
     let clients = series(&table, 7 * SECOND, GRPC_CLIENT);
-    assert_eq!(
-        (clients.open, clients.opened, clients.closed),
-        (4, Some(4), Some(0))
-    );
+    assert_eq!((clients.open, clients.opened, clients.closed), (4, Some(4), Some(0)));
     assert_eq!(clients.target, "h:1");
     assert_eq!(clients.older.map(|o| o[..3].to_vec()), Some(vec![4, 2, 0]));
     assert_eq!(clients.by_site, vec![(client(1, 0).site, 4, "events")]);
     let connections = series(&table, 7 * SECOND, GRPC_CONNECTION);
     assert_eq!((connections.open, connections.closed), (3, Some(1)));
-    assert_eq!(
-        connections.lifetimes.map(|l| l.buckets[1]),
-        Some(1),
-        "it lived 4 s"
-    );
+    assert_eq!(connections.lifetimes.map(|l| l.buckets[1]), Some(1), "it lived 4 s");
 }
 
 #[test]
 fn idle_time_is_what_the_last_snapshot_shows() {
     let table = ConnectionTable::default();
-    let used = Client {
-        active: 9 * SECOND,
-        rpcs: 50,
-        ..client(1, SECOND)
-    };
-    let unused = Client {
-        active: 2 * SECOND,
-        rpcs: 1,
-        ..client(2, SECOND)
-    };
-    table.apply(
-        &info(),
-        0,
-        10 * SECOND,
-        vec![snapshot(1, 10 * SECOND, vec![used, unused], vec![])],
-    );
+    let used = Client { active: 9 * SECOND, rpcs: 50, ..client(1, SECOND) };
+    let unused = Client { active: 2 * SECOND, rpcs: 1, ..client(2, SECOND) };
+    table.apply(&info(), 0, 10 * SECOND, vec![snapshot(1, 10 * SECOND, vec![used, unused], vec![])]);
     let clients = series(&table, 30 * SECOND, GRPC_CLIENT);
     assert_eq!(clients.idle.map(|i| i[..3].to_vec()), Some(vec![2, 1, 0]));
     assert_eq!(clients.unused, Some(1));
@@ -150,25 +85,12 @@ fn a_lost_end_is_noticed_by_the_next_snapshot() {
         &info(),
         0,
         3 * SECOND,
-        vec![
-            snapshot(1, SECOND / 2, vec![], vec![]),
-            begin(1),
-            begin(2),
-            begin(3),
-        ],
+        vec![snapshot(1, SECOND / 2, vec![], vec![]), begin(1), begin(2), begin(3)],
     );
     let still = vec![connection(2, 2 * SECOND)];
-    table.apply(
-        &info(),
-        0,
-        5 * SECOND,
-        vec![snapshot(2, 4 * SECOND, vec![], still)],
-    );
+    table.apply(&info(), 0, 5 * SECOND, vec![snapshot(2, 4 * SECOND, vec![], still)]);
     let connections = series(&table, 5 * SECOND, GRPC_CONNECTION);
-    assert_eq!(
-        (connections.open, connections.opened, connections.closed),
-        (1, Some(3), Some(2))
-    );
+    assert_eq!((connections.open, connections.opened, connections.closed), (1, Some(3), Some(2)));
     assert_eq!(table.measure(5 * SECOND)[0].process.lost, Some(2));
 }
 
@@ -178,12 +100,7 @@ fn a_lost_begin_is_noticed_too_but_not_what_was_open_before_the_agent() {
     let open = |n: u64| (1..=n).map(|i| connection(i, i)).collect::<Vec<_>>();
     table.apply(&info(), 0, SECOND, vec![snapshot(1, SECOND, vec![], open(3))]);
     assert_eq!(table.measure(SECOND)[0].process.lost, Some(0));
-    table.apply(
-        &info(),
-        0,
-        3 * SECOND,
-        vec![snapshot(2, 3 * SECOND, vec![], open(4))],
-    );
+    table.apply(&info(), 0, 3 * SECOND, vec![snapshot(2, 3 * SECOND, vec![], open(4))]);
     assert_eq!(table.measure(3 * SECOND)[0].process.lost, Some(1));
     assert_eq!(series(&table, 3 * SECOND, GRPC_CONNECTION).open, 4);
 }
@@ -191,12 +108,7 @@ fn a_lost_begin_is_noticed_too_but_not_what_was_open_before_the_agent() {
 #[test]
 fn a_snapshot_in_parts_removes_nothing_before_it_is_complete() {
     let table = ConnectionTable::default();
-    table.apply(
-        &info(),
-        0,
-        SECOND,
-        (1..=3).map(|i| Event::Begin(connection(i, i))).collect(),
-    );
+    table.apply(&info(), 0, SECOND, (1..=3).map(|i| Event::Begin(connection(i, i))).collect());
     let part = |part, connections| {
         Event::Snapshot(Snapshot {
             id: 1,
@@ -219,53 +131,29 @@ fn a_clock_that_is_an_hour_off_does_not_make_connections_old() {
     for skewed in [HOUR + HOUR, 0] {
         let table = ConnectionTable::default();
         let (now, process_now) = (HOUR, skewed.max(SECOND));
-        table.apply(
-            &info(),
-            process_now,
-            now,
-            vec![Event::ClientCreated(client(1, process_now))],
-        );
+        table.apply(&info(), process_now, now, vec![Event::ClientCreated(client(1, process_now))]);
         let clients = series(&table, now + 3 * SECOND, GRPC_CLIENT);
-        assert_eq!(
-            clients.older.map(|o| o[..2].to_vec()),
-            Some(vec![1, 0]),
-            "clock at {skewed}"
-        );
+        assert_eq!(clients.older.map(|o| o[..2].to_vec()), Some(vec![1, 0]), "clock at {skewed}");
     }
 }
 
 #[test]
 fn a_process_that_is_gone_is_forgotten_and_one_that_returns_starts_anew() {
     let table = ConnectionTable::default();
-    table.apply(
-        &info(),
-        0,
-        SECOND,
-        vec![snapshot(1, SECOND, vec![client(1, 1)], vec![])],
-    );
+    table.apply(&info(), 0, SECOND, vec![snapshot(1, SECOND, vec![client(1, 1)], vec![])]);
     assert!(table.expire(20 * SECOND).is_empty());
     assert_eq!(table.expire(40 * SECOND), vec![info()]);
     assert!(table.measure(40 * SECOND).is_empty());
     let mut again = info();
     again.key.start_ticks = 99;
-    table.apply(
-        &again,
-        0,
-        41 * SECOND,
-        vec![Event::ClientCreated(client(1, 41 * SECOND))],
-    );
+    table.apply(&again, 0, 41 * SECOND, vec![Event::ClientCreated(client(1, 41 * SECOND))]);
     assert_eq!(series(&table, 41 * SECOND, GRPC_CLIENT).opened, Some(1));
 }
 
 #[test]
 fn an_end_without_begin_and_a_begin_told_twice_change_nothing() {
     let table = ConnectionTable::default();
-    let end = Event::End {
-        id: 5,
-        time: 1,
-        reason: String::new(),
-        rpcs: 0,
-    };
+    let end = Event::End { id: 5, time: 1, reason: String::new(), rpcs: 0 };
     assert!(table.apply(&info(), 0, 1, vec![end]).is_empty());
     let begin = || Event::Begin(connection(1, 1));
     assert_eq!(table.apply(&info(), 0, 1, vec![begin(), begin()]).len(), 1);
@@ -276,37 +164,16 @@ fn an_end_without_begin_and_a_begin_told_twice_change_nothing() {
 fn exemplars_are_the_longest_idle_with_what_the_kernel_says_of_them() {
     let table = ConnectionTable::default();
     let open: Vec<_> = (1..=30).map(|i| connection(i, i * SECOND)).collect();
-    table.apply(
-        &info(),
-        0,
-        40 * SECOND,
-        vec![snapshot(1, 40 * SECOND, vec![], open)],
-    );
-    let pair = (
-        "127.0.0.1:40001".parse().expect("address"),
-        "127.0.0.1:50051".parse().expect("address"),
-    );
-    let fact = SocketFact {
-        state: "established".into(),
-        idle: 38.5,
-        sent: 300,
-        received: 200,
-    };
+    table.apply(&info(), 0, 40 * SECOND, vec![snapshot(1, 40 * SECOND, vec![], open)]);
+    let pair = ("127.0.0.1:40001".parse().expect("address"), "127.0.0.1:50051".parse().expect("address"));
+    let fact = SocketFact { state: "established".into(), idle: 38.5, sent: 300, received: 200 };
     table.put_sockets(&info(), 40 * SECOND, [(pair, fact)].into_iter());
     let exemplars = table.exemplars(&info().key, GRPC_CONNECTION, "127.0.0.1:50051", 40 * SECOND);
     assert_eq!(exemplars.len(), MAX_EXEMPLARS);
     assert_eq!(
-        (
-            exemplars[0].id.as_str(),
-            exemplars[0].idle,
-            exemplars[0].bytes_sent
-        ),
+        (exemplars[0].id.as_str(), exemplars[0].idle, exemplars[0].bytes_sent),
         ("1", 38.5, Some(300))
     );
     assert_eq!(exemplars[0].trace_id.len(), 32);
-    assert!(
-        table
-            .exemplars(&info().key, GRPC_CONNECTION, "elsewhere:1", 0)
-            .is_empty()
-    );
+    assert!(table.exemplars(&info().key, GRPC_CONNECTION, "elsewhere:1", 0).is_empty());
 }

@@ -12,25 +12,14 @@ use crate::report::{Finding, Report, State};
 pub fn render_compact(report: &Report, options: &Options) -> String {
     let mut painter = Painter::new(options);
     if report.series.is_empty() {
-        painter.sentence(if report.summary.is_empty() {
-            "No data yet."
-        } else {
-            &report.summary
-        });
+        painter.sentence(if report.summary.is_empty() { "No data yet." } else { &report.summary });
         return painter.out;
     }
-    let mut rows: Vec<[String; 6]> = report
-        .series
-        .iter()
-        .map(|finding| compact_cells(finding, true))
-        .collect();
+    let mut rows: Vec<[String; 6]> =
+        report.series.iter().map(|finding| compact_cells(finding, true)).collect();
     let mut widths = column_widths(&rows);
     if excess(&widths, painter.width) > 0 {
-        rows = report
-            .series
-            .iter()
-            .map(|finding| compact_cells(finding, false))
-            .collect();
+        rows = report.series.iter().map(|finding| compact_cells(finding, false)).collect();
         widths = column_widths(&rows);
     }
     shrink_who(&mut widths, painter.width, 30);
@@ -54,11 +43,7 @@ fn column_widths(rows: &[[String; 6]]) -> [usize; 6] {
 }
 
 fn excess(widths: &[usize; 6], limit: usize) -> usize {
-    let total: usize = widths
-        .iter()
-        .filter(|&&width| width > 0)
-        .map(|width| width + 2)
-        .sum();
+    let total: usize = widths.iter().filter(|&&width| width > 0).map(|width| width + 2).sum();
     total.saturating_sub(2 + limit)
 }
 
@@ -73,11 +58,7 @@ fn compact_cells(finding: &Finding, name_limit: bool) -> [String; 6] {
         visible(&units::location(name, site.line)).into_owned()
     });
     let left = sentence::soonest(finding).map_or_else(String::new, |forecast| {
-        let name = if name_limit {
-            sentence::limit_name(forecast) + " "
-        } else {
-            String::new()
-        };
+        let name = if name_limit { sentence::limit_name(forecast) + " " } else { String::new() };
         format!("{name}in {}", units::duration(forecast.seconds.unwrap_or(0.0)))
     });
     [
@@ -114,18 +95,10 @@ fn compact_line(painter: &mut Painter<'_>, row: &[String; 6], widths: &[usize; 6
             continue;
         }
         let number = column == 3 || column == 4;
-        let cell = if column == WHO {
-            cut_who(cell, space)
-        } else {
-            cell.clone()
-        };
+        let cell = if column == WHO { cut_who(cell, space) } else { cell.clone() };
         let lead = if number { space - width(&cell) } else { 0 };
         painter.pad_to(start + lead);
-        let style = if column == 0 {
-            Style::State(state)
-        } else {
-            Style::Plain
-        };
+        let style = if column == 0 { Style::State(state) } else { Style::Plain };
         painter.put(&cell, style);
         start += space + 2;
     }

@@ -42,14 +42,7 @@ pub(super) struct Painter<'a> {
 impl<'a> Painter<'a> {
     pub(super) fn new(options: &'a Options) -> Self {
         let width = options.width.max(MIN_WIDTH);
-        Self {
-            options,
-            width,
-            out: String::new(),
-            column: 0,
-            indent: 0,
-            first_line: true,
-        }
+        Self { options, width, out: String::new(), column: 0, indent: 0, first_line: true }
     }
 
     /// A labelled line of prose; nothing when the text is empty.
@@ -116,10 +109,7 @@ impl<'a> Painter<'a> {
             self.out.push_str(style.code());
             self.out.push('m');
         }
-        self.out.extend(
-            text.chars()
-                .map(|character| if character == GLUE { ' ' } else { character }),
-        );
+        self.out.extend(text.chars().map(|character| if character == GLUE { ' ' } else { character }));
         if coloured {
             self.out.push_str("\u{1b}[0m");
         }

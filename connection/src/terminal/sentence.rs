@@ -12,11 +12,7 @@ pub(super) const GLUE: char = '\u{a0}';
 /// The service is named by `service.name`, else by its executable, else by its pid.
 pub fn who(finding: &Finding) -> String {
     let process = &finding.process;
-    let service = match (
-        finding.service.is_empty(),
-        process.executable.is_empty(),
-        process.pid,
-    ) {
+    let service = match (finding.service.is_empty(), process.executable.is_empty(), process.pid) {
         (false, _, _) => visible(&finding.service).into_owned(),
         (true, false, _) => visible(&process.executable).into_owned(),
         (true, true, pid) if pid > 0 => format!("pid {pid}"),
@@ -31,11 +27,7 @@ pub fn who(finding: &Finding) -> String {
 
 /// What is counted, for people: the label, else the resource.
 pub fn label(finding: &Finding) -> String {
-    let label = if finding.resource_label.is_empty() {
-        &finding.resource
-    } else {
-        &finding.resource_label
-    };
+    let label = if finding.resource_label.is_empty() { &finding.resource } else { &finding.resource_label };
     visible(label).into_owned()
 }
 
@@ -101,11 +93,7 @@ pub(super) fn runs_out(finding: &Finding, now: f64, clock: Clock) -> String {
     }
     for (reason, names) in steady {
         let never = format!("{} never", names.join(", "));
-        parts.push(if reason.is_empty() {
-            never
-        } else {
-            format!("{reason}: {never}")
-        });
+        parts.push(if reason.is_empty() { never } else { format!("{reason}: {never}") });
     }
     parts.join("; ")
 }
@@ -132,11 +120,7 @@ fn levels_off(finding: &Finding, forecast: &Forecast) -> String {
         Some(items) if forecast.unit != "By" => ("sockets level off near", units::count(items.round())),
         _ => ("use levels off near", units::quantity(plateau, &forecast.unit)),
     };
-    let why = if note.is_empty() {
-        String::new()
-    } else {
-        format!(" ({note})")
-    };
+    let why = if note.is_empty() { String::new() } else { format!(" ({note})") };
     format!("{subject} {}{why}", glued(level))
 }
 
@@ -145,16 +129,8 @@ pub fn complaint(source: &Source) -> Option<String> {
     if source.state == "ok" {
         return None;
     }
-    let (id, state, message) = (
-        visible(&source.id),
-        visible(&source.state),
-        visible(&source.message),
-    );
-    Some(if message.is_empty() {
-        format!("{id} {state}")
-    } else {
-        format!("{id} {state}: {message}")
-    })
+    let (id, state, message) = (visible(&source.id), visible(&source.state), visible(&source.message));
+    Some(if message.is_empty() { format!("{id} {state}") } else { format!("{id} {state}: {message}") })
 }
 
 pub(super) fn glued(text: String) -> String {

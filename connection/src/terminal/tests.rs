@@ -132,32 +132,18 @@ fn fine(service: &str) -> Finding {
         target: "[::1]:8080".into(),
         resource_label: "grpc server connections".into(),
         explanation: "121 begun and 120 ended; none is older than 10 s".into(),
-        growth: Growth {
-            open: 1.0,
-            opened: 121.0,
-            closed: 120.0,
-            ..Growth::default()
-        },
+        growth: Growth { open: 1.0, opened: 121.0, closed: 120.0, ..Growth::default() },
         evidence: vec![evidence_of("events", "121 begun 120 ended", Some(true))],
         ..Finding::default()
     }
 }
 
 fn evidence_of(source: &str, text: &str, agrees: Option<bool>) -> Evidence {
-    Evidence {
-        source: source.into(),
-        text: text.into(),
-        agrees,
-        ..Evidence::default()
-    }
+    Evidence { source: source.into(), text: text.into(), agrees, ..Evidence::default() }
 }
 
 fn everything() -> Report {
-    let recovering = Finding {
-        state: State::Recovering,
-        service: "payments".into(),
-        ..leaking()
-    };
+    let recovering = Finding { state: State::Recovering, service: "payments".into(), ..leaking() };
     let failed = Source {
         id: "pprof".into(),
         kind: "profile".into(),
@@ -168,13 +154,7 @@ fn everything() -> Report {
     Report {
         time: NOW,
         summary: "1 leak, 1 suspect, 1 recovering, 1 series fine; 3 sources, 1 failed.".into(),
-        sources: vec![
-            Source {
-                state: "ok".into(),
-                ..Source::default()
-            },
-            failed,
-        ],
+        sources: vec![Source { state: "ok".into(), ..Source::default() }, failed],
         series: vec![leaking(), suspect(), recovering, fine("ledger")],
         ..Report::default()
     }
@@ -192,9 +172,7 @@ fn options(width: usize) -> Options {
 
 /// Compares with a file in `testdata/terminal`; `BLESS=1` writes it instead.
 fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("testdata/terminal")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/terminal").join(name);
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, text).unwrap();
     }
@@ -204,36 +182,22 @@ fn golden(name: &str, text: &str) {
 
 #[test]
 fn a_single_leak_is_one_block_in_the_documented_shape() {
-    let report = Report {
-        time: NOW,
-        summary: "1 leak.".into(),
-        series: vec![leaking()],
-        ..Report::default()
-    };
+    let report =
+        Report { time: NOW, summary: "1 leak.".into(), series: vec![leaking()], ..Report::default() };
     golden("one_leak_160.txt", &render(&report, &options(160)));
 }
 
 #[test]
 fn every_state_is_readable_at_60_80_and_120_columns() {
     for width in [60, 80, 120] {
-        golden(
-            &format!("everything_{width}.txt"),
-            &render(&everything(), &options(width)),
-        );
-        golden(
-            &format!("compact_{width}.txt"),
-            &render_compact(&everything(), &options(width)),
-        );
+        golden(&format!("everything_{width}.txt"), &render(&everything(), &options(width)));
+        golden(&format!("compact_{width}.txt"), &render_compact(&everything(), &options(width)));
     }
 }
 
 #[test]
 fn a_mended_program_is_ok_with_its_reason() {
-    let report = Report {
-        time: NOW,
-        series: vec![fine("checkout")],
-        ..Report::default()
-    };
+    let report = Report { time: NOW, series: vec![fine("checkout")], ..Report::default() };
     golden("ok_80.txt", &render(&report, &options(80)));
 }
 
@@ -251,10 +215,7 @@ fn no_series_says_what_is_waited_for() {
         ..Report::default()
     };
     golden("waiting_80.txt", &render(&report, &options(80)));
-    assert_eq!(
-        render_compact(&report, &options(80)),
-        "No data yet, 3 s since start.\n"
-    );
+    assert_eq!(render_compact(&report, &options(80)), "No data yet, 3 s since start.\n");
 }
 
 #[test]
@@ -264,13 +225,7 @@ fn lines_stay_within_the_width_and_numbers_stay_whole() {
         for line in text.lines() {
             assert!(text::width(line) <= width, "{width}: {line}");
         }
-        for value in [
-            "+2.0/s (7,200/h)",
-            "in 5 h 12 m",
-            "limit 2.0 GiB",
-            "56 KB each",
-            "outbound.go:1207",
-        ] {
+        for value in ["+2.0/s (7,200/h)", "in 5 h 12 m", "limit 2.0 GiB", "56 KB each", "outbound.go:1207"] {
             assert!(text.contains(value), "{width}: {value} is torn");
         }
         for line in render_compact(&everything(), &options(width)).lines() {
@@ -282,13 +237,7 @@ fn lines_stay_within_the_width_and_numbers_stay_whole() {
 #[test]
 fn colour_changes_nothing_but_colour() {
     let plain = render(&everything(), &options(100));
-    let coloured = render(
-        &everything(),
-        &Options {
-            color: true,
-            ..options(100)
-        },
-    );
+    let coloured = render(&everything(), &Options { color: true, ..options(100) });
     let mut stripped = String::new();
     let mut rest = coloured.as_str();
     while let Some((before, after)) = rest.split_once('\u{1b}') {
@@ -302,11 +251,8 @@ fn colour_changes_nothing_but_colour() {
 
 #[test]
 fn more_than_eight_fine_series_are_counted() {
-    let report = Report {
-        series: vec![fine("ledger"); 11],
-        summary: "All fine.".into(),
-        ..Report::default()
-    };
+    let report =
+        Report { series: vec![fine("ledger"); 11], summary: "All fine.".into(), ..Report::default() };
     let text = render(&report, &options(80));
     assert_eq!(text.matches("OK  ledger").count(), 8);
     assert!(text.contains("and 3 more that are fine"), "{text}");
@@ -328,14 +274,8 @@ fn telemetry_cannot_move_the_cursor() {
     finding.forecast[1].note = hostile.into();
     finding.evidence[0].text = hostile.into();
     finding.missing = vec![hostile.into()];
-    let report = Report {
-        series: vec![finding],
-        ..Report::default()
-    };
-    for text in [
-        render(&report, &options(80)),
-        render_compact(&report, &options(80)),
-    ] {
+    let report = Report { series: vec![finding], ..Report::default() };
+    for text in [render(&report, &options(80)), render_compact(&report, &options(80))] {
         assert!(text.contains("evil"));
         assert!(!text.chars().any(|c| c != '\n' && text::is_unsafe(c)), "{text:?}");
     }

@@ -5,10 +5,7 @@ use std::borrow::Cow;
 /// Text without what could move the cursor, change colours or reverse the reading order: control characters and
 /// bidirectional overrides become U+FFFD, line breaks and tabs become a space.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text
-        .chars()
-        .any(|character| is_unsafe(character) || character.is_whitespace() && character != ' ')
-    {
+    if !text.chars().any(|character| is_unsafe(character) || character.is_whitespace() && character != ' ') {
         return Cow::Borrowed(text);
     }
     let shown = text.chars().map(|character| match character {
@@ -39,11 +36,7 @@ pub fn middle(path: &str, columns: usize) -> Cow<'_, str> {
     let name = path.rsplit('/').next().map_or(0, |name| width(name) + 1);
     let room = columns.saturating_sub(1);
     // The file name is kept whole when it fits; what is left shows the beginning, at most a third of it.
-    let head = if name < room {
-        (room - name).min(room / 3)
-    } else {
-        room / 3
-    };
+    let head = if name < room { (room - name).min(room / 3) } else { room / 3 };
     let tail = room - head;
     let mut cut: String = path.chars().take(head).collect();
     cut.push('…');
@@ -58,10 +51,7 @@ mod tests {
     #[test]
     fn escape_sequences_and_overrides_are_made_visible() {
         assert_eq!(visible("plain text"), "plain text");
-        assert_eq!(
-            visible("a\u{1b}[31mred\nb\u{202e}c"),
-            "a\u{fffd}[31mred b\u{fffd}c"
-        );
+        assert_eq!(visible("a\u{1b}[31mred\nb\u{202e}c"), "a\u{fffd}[31mred b\u{fffd}c");
     }
 
     #[test]

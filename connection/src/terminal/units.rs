@@ -16,11 +16,7 @@ pub fn duration(seconds: f64) -> String {
         return UNKNOWN.to_owned();
     }
     if seconds < 0.95 {
-        return if seconds < 0.05 {
-            "0 s".to_owned()
-        } else {
-            format!("{seconds:.1} s")
-        };
+        return if seconds < 0.05 { "0 s".to_owned() } else { format!("{seconds:.1} s") };
     }
     let whole = seconds.round() as u64;
     match whole {
@@ -59,10 +55,7 @@ pub fn bytes(value: f64) -> String {
         _ if size < 999_500.0 => format!("{:.0} KB", value / 1_000.0),
         _ => {
             // 1,023.96 MiB would print as 1,024.0 MiB: step up where the printed number does.
-            let step = BINARY
-                .iter()
-                .position(|(unit, _)| size < unit * 1_023.95)
-                .unwrap_or(BINARY.len() - 1);
+            let step = BINARY.iter().position(|(unit, _)| size < unit * 1_023.95).unwrap_or(BINARY.len() - 1);
             let (unit, name) = BINARY[step];
             format!("{} {name}", grouped(&format!("{:.1}", value / unit)))
         }
@@ -77,11 +70,7 @@ pub fn count(value: f64) -> String {
     let tenths = (value * 10.0).round() / 10.0;
     if tenths == tenths.trunc() || value.abs() >= 100.0 {
         let text = format!("{value:.0}");
-        return if text == "-0" {
-            "0".to_owned()
-        } else {
-            grouped(&text)
-        };
+        return if text == "-0" { "0".to_owned() } else { grouped(&text) };
     }
     grouped(&format!("{value:.1}"))
 }
@@ -102,11 +91,7 @@ pub fn percent(share: f64) -> String {
 
 /// A rate with both views: `+2.0/s (7,200/h)`.
 pub fn rate(per_second_value: f64) -> String {
-    format!(
-        "{} ({})",
-        per_second(per_second_value),
-        per_hour(per_second_value)
-    )
+    format!("{} ({})", per_second(per_second_value), per_hour(per_second_value))
 }
 
 /// A rate as `+2.0/s`, `+0.25/s`, `+0.0033/s`, `-1.5/s`, `0/s`.
@@ -132,11 +117,7 @@ pub fn per_hour(per_second: f64) -> String {
 
 /// `file:line`, or the file alone when the line is not known, or empty.
 pub fn location(file: &str, line: i64) -> String {
-    if line > 0 && !file.is_empty() {
-        format!("{file}:{line}")
-    } else {
-        file.to_owned()
-    }
+    if line > 0 && !file.is_empty() { format!("{file}:{line}") } else { file.to_owned() }
 }
 
 /// A Go function without its package path: `github.com/acme/shop.(*Client).dial` is `(*Client).dial()`.
@@ -146,11 +127,7 @@ pub fn function(name: &str) -> String {
         Some((_, rest)) if !rest.is_empty() => rest,
         _ => last,
     };
-    if local.is_empty() {
-        String::new()
-    } else {
-        format!("{local}()")
-    }
+    if local.is_empty() { String::new() } else { format!("{local}()") }
 }
 
 fn grouped(digits: &str) -> String {
@@ -176,9 +153,8 @@ pub struct Clock {
     offset: Option<i32>,
 }
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 impl Clock {
     /// Coordinated universal time, written as `UTC`.
@@ -186,9 +162,7 @@ impl Clock {
 
     /// Local time so many seconds east of UTC (at most a day), written as `+02:00`.
     pub fn local(offset_seconds: i32) -> Self {
-        Self {
-            offset: Some(offset_seconds.clamp(-(DAY as i32), DAY as i32)),
-        }
+        Self { offset: Some(offset_seconds.clamp(-(DAY as i32), DAY as i32)) }
     }
 
     /// `UTC` or `+02:00`.
@@ -204,16 +178,14 @@ impl Clock {
 
     /// `17:02`.
     pub fn minutes(self, time: f64) -> String {
-        self.parts(time).map_or_else(unknown, |(_, second)| {
-            format!("{:02}:{:02}", second / 3600, second / 60 % 60)
-        })
+        self.parts(time)
+            .map_or_else(unknown, |(_, second)| format!("{:02}:{:02}", second / 3600, second / 60 % 60))
     }
 
     /// `17:02:10`.
     pub fn seconds(self, time: f64) -> String {
-        self.parts(time).map_or_else(unknown, |(_, s)| {
-            format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
-        })
+        self.parts(time)
+            .map_or_else(unknown, |(_, s)| format!("{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60))
     }
 
     /// `14 Mar`.
@@ -227,11 +199,7 @@ impl Clock {
     /// `17:02` on the day of `reference`, `14 Mar 17:02` in the same year, else `2025-03-14 17:02`.
     pub fn moment(self, time: f64, reference: f64) -> String {
         let (Some((days, _)), Some((reference, _))) = (self.parts(time), self.parts(reference)) else {
-            return if self.parts(time).is_some() {
-                self.full(time)
-            } else {
-                unknown()
-            };
+            return if self.parts(time).is_some() { self.full(time) } else { unknown() };
         };
         match (days == reference, civil(days).0 == civil(reference).0) {
             (true, _) => self.minutes(time),
@@ -247,11 +215,7 @@ impl Clock {
     pub fn full(self, time: f64) -> String {
         self.parts(time).map_or_else(unknown, |(days, _)| {
             let (year, month, day) = civil(days);
-            format!(
-                "{year:04}-{month:02}-{day:02} {} {}",
-                self.seconds(time),
-                self.zone()
-            )
+            format!("{year:04}-{month:02}-{day:02} {} {}", self.seconds(time), self.zone())
         })
     }
 
@@ -359,10 +323,7 @@ mod tests {
     #[test]
     fn functions_lose_their_package_path() {
         assert_eq!(function("main.dialOrders"), "dialOrders()");
-        assert_eq!(
-            function("github.com/acme/shop/v2.(*Client).dial"),
-            "(*Client).dial()"
-        );
+        assert_eq!(function("github.com/acme/shop/v2.(*Client).dial"), "(*Client).dial()");
         assert_eq!(function("dialOrders()"), "dialOrders()");
         assert_eq!(function(""), "");
     }
@@ -375,10 +336,7 @@ mod tests {
         assert_eq!(Clock::local(-12_600).zone(), "-03:30");
         assert_eq!(Clock::UTC.moment(time, time + 60.0), "15:02");
         assert_eq!(Clock::UTC.moment(time, time + 86_400.0), "14 Mar 15:02");
-        assert_eq!(
-            Clock::UTC.moment(time, time + 400.0 * 86_400.0),
-            "2026-03-14 15:02"
-        );
+        assert_eq!(Clock::UTC.moment(time, time + 400.0 * 86_400.0), "2026-03-14 15:02");
         assert_eq!(Clock::rfc3339(time), "2026-03-14T15:02:10Z");
         assert_eq!(Clock::UTC.full(951_782_400.0), "2000-02-29 00:00:00 UTC");
         assert_eq!(Clock::UTC.full(f64::NAN), "?");

@@ -32,21 +32,14 @@ pub struct Context {
 impl Context {
     /// Values of a metadata key; the key is compared without regard to case.
     pub fn metadata(&self, key: &str) -> &[String] {
-        self.metadata
-            .iter()
-            .find(|(k, _)| k.eq_ignore_ascii_case(key))
-            .map_or(&[], |(_, values)| values)
+        self.metadata.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map_or(&[], |(_, values)| values)
     }
 }
 
 impl Batch {
     /// A batch of the agent's own telemetry: nobody waits for its outcome.
     pub fn unattended(payload: impl Into<Payload>) -> Batch {
-        Batch {
-            payload: payload.into(),
-            receipt: Receipt::unattended(),
-            context: Arc::default(),
-        }
+        Batch { payload: payload.into(), receipt: Receipt::unattended(), context: Arc::default() }
     }
 
     /// A second batch of the same data; both must be settled.

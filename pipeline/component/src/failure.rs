@@ -62,10 +62,7 @@ impl Status {
     /// The code of that number; `Unknown` for numbers that gRPC does not define (and for 0, which is no failure).
     pub fn from_code(code: i64) -> Status {
         let index = usize::try_from(code).unwrap_or(0).checked_sub(1);
-        index
-            .and_then(|i| Status::ALL.get(i))
-            .copied()
-            .unwrap_or(Status::Unknown)
+        index.and_then(|i| Status::ALL.get(i)).copied().unwrap_or(Status::Unknown)
     }
 
     /// Its number.
@@ -108,12 +105,7 @@ impl Failure {
     }
 
     fn new(kind: Kind, status: Option<Status>, message: String) -> Failure {
-        Failure(Arc::new(Inner {
-            kind,
-            status,
-            message,
-            component: String::new(),
-        }))
+        Failure(Arc::new(Inner { kind, status, message, component: String::new() }))
     }
 
     /// The same with the gRPC status that a peer gave or that a peer should be given.
@@ -157,11 +149,7 @@ impl Failure {
 
     /// How long to wait at least, when somebody said so.
     pub fn retry_delay(&self) -> Option<Duration> {
-        if let Kind::Retry(after) = self.0.kind {
-            after
-        } else {
-            None
-        }
+        if let Kind::Retry(after) = self.0.kind { after } else { None }
     }
 
     /// gRPC status, when one was set.
@@ -183,11 +171,7 @@ impl Failure {
     /// lets the failed branch have the data, and once only the permanent failure is left, that is reported.
     #[must_use]
     pub fn worse(self, other: Failure) -> Failure {
-        if other.is_retryable() && !self.is_retryable() {
-            other
-        } else {
-            self
-        }
+        if other.is_retryable() && !self.is_retryable() { other } else { self }
     }
 }
 

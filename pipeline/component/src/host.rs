@@ -24,6 +24,7 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     shared: Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     sources: Mutex<BTreeMap<String, SourceStatus>>,
+    topology: Mutex<Topology>,
     health: watch::Sender<Health>,
     blocking: Arc<dyn Blocking>,
     meter: Meter,
@@ -40,6 +41,30 @@ pub enum Health {
     NotReady,
     /// Receivers take data.
     Ready,
+}
+
+/// A pipeline as it was built, for pages.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PipelineInfo {
+    /// Id, such as `traces/front`.
+    pub id: String,
+    /// Signal.
+    pub signal: String,
+    /// Ids of receivers and connectors at its front.
+    pub receivers: Vec<String>,
+    /// Ids of processors, in order.
+    pub processors: Vec<String>,
+    /// Ids of exporters and connectors at its end.
+    pub exporters: Vec<String>,
+}
+
+/// What runs, for pages.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Topology {
+    /// Pipelines.
+    pub pipelines: Vec<PipelineInfo>,
+    /// Ids of extensions.
+    pub extensions: Vec<String>,
 }
 
 /// How a source of evidence is doing, for people.
@@ -61,6 +86,7 @@ impl Host {
         Host(Arc::new(Inner {
             shared: Mutex::default(),
             sources: Mutex::default(),
+            topology: Mutex::default(),
             health: watch::Sender::default(),
             blocking,
             stats: Stats::new(meter.clone()),
@@ -74,9 +100,7 @@ impl Host {
     /// table, and pages find what they show.
     pub fn shared<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
         let mut map = lock(&self.0.shared);
-        let entry = map
-            .entry(TypeId::of::<T>())
-            .or_insert_with(|| Arc::new(T::default()));
+        let entry = map.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
         Arc::clone(entry).downcast().unwrap_or_default()
     }
 
@@ -84,10 +108,7 @@ impl Host {
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let slot = Arc::new(Mutex::new(None));
         let result = Arc::clone(&slot);
-        self.0
-            .blocking
-            .run(Box::new(move || *lock(&result) = Some(work())))
-            .await;
+        self.0.blocking.run(Box::new(move || *lock(&result) = Some(work()))).await;
         lock(&slot).take()
     }
 
@@ -98,10 +119,17 @@ impl Host {
 
     /// How the sources of evidence are doing, by component id.
     pub fn sources(&self) -> Vec<(String, SourceStatus)> {
-        lock(&self.0.sources)
-            .iter()
-            .map(|(id, s)| (id.clone(), s.clone()))
-            .collect()
+        lock(&self.0.sources).iter().map(|(id, s)| (id.clone(), s.clone())).collect()
+    }
+
+    /// Says what runs; the engine calls it.
+    pub fn set_topology(&self, topology: Topology) {
+        *lock(&self.0.topology) = topology;
+    }
+
+    /// What runs.
+    pub fn topology(&self) -> Topology {
+        lock(&self.0.topology).clone()
     }
 
     /// Says whether the agent is ready; the engine calls it.

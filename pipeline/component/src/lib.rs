@@ -34,7 +34,7 @@ pub use factory::{
     ProcessorFactory, ReceiverFactory, Stability,
 };
 pub use failure::{Failure, Kind, Status};
-pub use host::{Blocking, Health, Host, SourceStatus, Stop, Stopper};
+pub use host::{Blocking, Health, Host, PipelineInfo, SourceStatus, Stop, Stopper, Topology};
 pub use processor::{Stage, StageContext, Transform, Verdict};
 pub use receipt::{Outcome, Receipt, Settled};
 pub use receiver::{Receiver, ReceiverContext};

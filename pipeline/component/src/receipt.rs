@@ -78,14 +78,8 @@ impl Receipt {
     }
 
     fn told(done: Done) -> Receipt {
-        let state = State {
-            open: 1,
-            failure: None,
-            done: Some(done),
-        };
-        Receipt {
-            shares: vec![Share(Arc::new(Wait(Mutex::new(state))))],
-        }
+        let state = State { open: 1, failure: None, done: Some(done) };
+        Receipt { shares: vec![Share(Arc::new(Wait(Mutex::new(state))))] }
     }
 
     /// A receipt for telemetry that nobody waits for: the agent's own.
@@ -96,9 +90,7 @@ impl Receipt {
     /// One more holder of the same duty.
     #[must_use]
     pub fn fork(&self) -> Receipt {
-        Receipt {
-            shares: self.shares.iter().map(Share::fork).collect(),
-        }
+        Receipt { shares: self.shares.iter().map(Share::fork).collect() }
     }
 
     /// Takes over the duties of `other`.
@@ -190,13 +182,7 @@ mod tests {
         receipt.settle(Ok(()));
         assert!(outcome(&mut settled).is_none());
         other.settle(Err(Failure::permanent("no")));
-        assert_eq!(
-            outcome(&mut settled)
-                .expect("settled")
-                .expect_err("failed")
-                .message(),
-            "no"
-        );
+        assert_eq!(outcome(&mut settled).expect("settled").expect_err("failed").message(), "no");
     }
 
     #[test]

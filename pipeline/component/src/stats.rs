@@ -15,14 +15,12 @@ pub struct Count(Arc<AtomicI64>);
 impl Count {
     /// Adds `n` items.
     pub fn add(&self, n: usize) {
-        self.0
-            .fetch_add(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.0.fetch_add(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
     /// Sets a gauge.
     pub fn set(&self, n: usize) {
-        self.0
-            .store(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.0.store(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
     /// Its value; never negative.
@@ -53,10 +51,7 @@ pub struct Stats {
 
 impl Stats {
     pub(crate) fn new(meter: Meter) -> Stats {
-        Stats {
-            meter,
-            metrics: Mutex::default(),
-        }
+        Stats { meter, metrics: Mutex::default() }
     }
 
     /// The counter of that name and labels, made on first use.
@@ -68,12 +63,7 @@ impl Stats {
     ) -> Count {
         self.find(name, labels, |entries| {
             let builder = self.meter.u64_observable_counter(name.to_owned());
-            drop(
-                builder
-                    .with_description(description)
-                    .with_callback(observe(entries))
-                    .build(),
-            );
+            drop(builder.with_description(description).with_callback(observe(entries)).build());
         })
     }
 
@@ -81,12 +71,7 @@ impl Stats {
     pub fn gauge(&self, name: &str, description: &'static str, labels: Vec<(&'static str, String)>) -> Count {
         self.find(name, labels, |entries| {
             let builder = self.meter.u64_observable_gauge(name.to_owned());
-            drop(
-                builder
-                    .with_description(description)
-                    .with_callback(observe(entries))
-                    .build(),
-            );
+            drop(builder.with_description(description).with_callback(observe(entries)).build());
         })
     }
 
@@ -118,11 +103,7 @@ impl Stats {
         let mut samples = Vec::new();
         for (name, entries) in metrics.iter() {
             for (labels, count) in entries.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                samples.push(Sample {
-                    name: name.clone(),
-                    labels: labels.clone(),
-                    value: count.get(),
-                });
+                samples.push(Sample { name: name.clone(), labels: labels.clone(), value: count.get() });
             }
         }
         samples

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_component::{
-    Build, BuildError, Clock, Exporter, Extension, Host, Output, Outputs, Port, Processor, Receiver, Runtime,
-    Stage, StageContext,
+    Build, BuildError, Clock, Exporter, Extension, Host, Output, Outputs, PipelineInfo, Port, Processor, Receiver, Runtime,
+    Stage, StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
 use weir_delivery::deliver;
@@ -56,9 +56,22 @@ pub fn build(
         shared: BTreeMap::new(),
         entries: BTreeMap::new(),
     };
-    builder
-        .run(&connections, &order)
-        .map(|parts| Engine::new(parts, runtime, clock, host.clone()))
+    host.set_topology(topology(spec));
+    builder.run(&connections, &order).map(|parts| Engine::new(parts, runtime, clock, host.clone()))
+}
+
+fn topology(spec: &ServiceSpec) -> Topology {
+    let pipelines = spec.pipelines.iter().map(|p| PipelineInfo {
+        id: p.id.clone(),
+        signal: p.signal.name().to_owned(),
+        receivers: p.receivers.clone(),
+        processors: p.processors.clone(),
+        exporters: p.exporters.clone(),
+    });
+    Topology {
+        pipelines: pipelines.collect(),
+        extensions: spec.extensions.iter().map(|e| e.id.clone()).collect(),
+    }
 }
 
 /// The time of a runtime.
@@ -118,12 +131,7 @@ impl<'a> Builder<'a> {
             }
         }
         for (id, shared) in std::mem::take(&mut self.shared) {
-            let Shared {
-                stage,
-                letters,
-                ports,
-                ..
-            } = shared;
+            let Shared { stage, letters, ports, .. } = shared;
             self.stage_task(&id, stage, letters, ports);
         }
         let receivers = self.receivers();
@@ -131,12 +139,7 @@ impl<'a> Builder<'a> {
         if !self.problems.is_empty() {
             return Err(self.problems);
         }
-        Ok(Parts {
-            extensions,
-            exporters: self.all_exporters,
-            tasks: self.tasks,
-            receivers,
-        })
+        Ok(Parts { extensions, exporters: self.all_exporters, tasks: self.tasks, receivers })
     }
 
     /// Builds one pipeline from its end to its front.
@@ -176,19 +179,10 @@ impl<'a> Builder<'a> {
         let parts = (factory.create)(&self.build("exporters", spec), signal);
         let parts = self.keep(parts)?;
         let exporter = Arc::clone(&parts.exporter);
-        let (delivery, work) = deliver(
-            id,
-            signal,
-            parts.exporter,
-            &parts.delivery,
-            self.clock.clone(),
-            self.host,
-        );
+        let (delivery, work) =
+            deliver(id, signal, parts.exporter, &parts.delivery, self.clock.clone(), self.host);
         if let Some(work) = work {
-            self.tasks.push(Task {
-                name: format!("exporter {id} ({signal})"),
-                work,
-            });
+            self.tasks.push(Task { name: format!("exporter {id} ({signal})"), work });
         }
         self.all_exporters.push((id.to_owned(), exporter));
         let output = Output::new(Arc::new(delivery));
@@ -237,23 +231,13 @@ impl<'a> Builder<'a> {
         let spec = find(&self.spec.processors, id)?;
         let factory = self.components.processor(spec.kind())?;
         if !factory.signals.contains(&signal) {
-            let message = format!(
-                "failed to create \"{id}\" processor, in pipeline \"{}\"",
-                pipeline.id
-            );
+            let message = format!("failed to create \"{id}\" processor, in pipeline \"{}\"", pipeline.id);
             self.unsupported("processors", spec, message);
             return None;
         }
         let flow = Flow::new(id, signal, self.host);
-        let counted = Output::new(Arc::new(Outgoing {
-            count: flow.outgoing.clone(),
-            next: next.clone(),
-        }));
-        let port = Port {
-            signal,
-            pipeline: pipeline.id.clone(),
-            output: counted,
-        };
+        let counted = Output::new(Arc::new(Outgoing { count: flow.outgoing.clone(), next: next.clone() }));
+        let port = Port { signal, pipeline: pipeline.id.clone(), output: counted };
         if let Some(shared) = self.shared.get_mut(id) {
             let number = shared.ports.len();
             shared.ports.push(port);
@@ -263,27 +247,14 @@ impl<'a> Builder<'a> {
         let stage = match self.keep(processor)? {
             Processor::Transform(transform) => {
                 let id = id.to_owned();
-                return Some(Output::new(Arc::new(Inline {
-                    id,
-                    transform,
-                    flow,
-                    next,
-                })));
+                return Some(Output::new(Arc::new(Inline { id, transform, flow, next })));
             }
             Processor::Stage(stage) => stage,
         };
         let (maker, letters) = MailboxMaker::new();
         let entry = Output::new(Arc::new(maker.port(0, flow.incoming)));
         if factory.shared {
-            self.shared.insert(
-                id.to_owned(),
-                Shared {
-                    stage,
-                    maker,
-                    letters,
-                    ports: vec![port],
-                },
-            );
+            self.shared.insert(id.to_owned(), Shared { stage, maker, letters, ports: vec![port] });
         } else {
             self.stage_task(id, stage, letters, vec![port]);
         }
@@ -297,10 +268,7 @@ impl<'a> Builder<'a> {
             clock: self.clock.clone(),
             host: self.host.clone(),
         };
-        self.tasks.push(Task {
-            name: id.to_owned(),
-            work: Box::pin(stage::run(stage, letters, cx)),
-        });
+        self.tasks.push(Task { name: id.to_owned(), work: Box::pin(stage::run(stage, letters, cx)) });
     }
 
     fn receivers(&mut self) -> Vec<(String, Box<dyn Receiver>, Outputs)> {
@@ -317,10 +285,8 @@ impl<'a> Builder<'a> {
             for at in &pipelines {
                 let signal = self.spec.pipelines[*at].signal;
                 if !factory.signals.contains(&signal) {
-                    let message = format!(
-                        "failed to create \"{}\" receiver for data type \"{signal}\"",
-                        spec.id
-                    );
+                    let message =
+                        format!("failed to create \"{}\" receiver for data type \"{signal}\"", spec.id);
                     self.unsupported("receivers", spec, message);
                 }
             }
@@ -362,13 +328,12 @@ impl<'a> Builder<'a> {
             node: &spec.node,
             path: Path::component(section, &spec.id),
             host: self.host,
+            clock: self.clock.clone(),
         }
     }
 
     fn keep<T>(&mut self, result: Result<T, BuildError>) -> Option<T> {
-        result
-            .map_err(|e| self.problems.extend(e.0.into_iter().map(Problem)))
-            .ok()
+        result.map_err(|e| self.problems.extend(e.0.into_iter().map(Problem))).ok()
     }
 
     fn unsupported(&mut self, section: &str, spec: &ComponentSpec, what: String) {

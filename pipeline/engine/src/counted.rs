@@ -38,21 +38,12 @@ impl Accepting {
                 host.stats().counter(&name, description, labels)
             };
             Tally {
-                accepted: count(
-                    "accepted",
-                    "Number of items successfully pushed into the pipeline",
-                ),
-                refused: count(
-                    "refused",
-                    "Number of items that could not be pushed into the pipeline",
-                ),
+                accepted: count("accepted", "Number of items successfully pushed into the pipeline"),
+                refused: count("refused", "Number of items that could not be pushed into the pipeline"),
             }
         };
-        let by_transport = TRANSPORTS
-            .iter()
-            .filter(|t| transports.contains(t))
-            .map(|t| (*t, tally(t)))
-            .collect();
+        let by_transport =
+            TRANSPORTS.iter().filter(|t| transports.contains(t)).map(|t| (*t, tally(t))).collect();
         Accepting { next, by_transport }
     }
 }
@@ -62,18 +53,12 @@ impl Consumer for Accepting {
     async fn consume(&self, mut batch: Batch) {
         let items = batch.payload.items();
         let transport = batch.context.transport;
-        let tally = self
-            .by_transport
-            .iter()
-            .find(|(t, _)| *t == transport)
-            .or(self.by_transport.first());
+        let tally = self.by_transport.iter().find(|(t, _)| *t == transport).or(self.by_transport.first());
         if let Some((_, tally)) = tally.cloned() {
-            batch
-                .receipt
-                .join(Receipt::observed(move |outcome| match outcome {
-                    Ok(()) => tally.accepted.add(items),
-                    Err(_) => tally.refused.add(items),
-                }));
+            batch.receipt.join(Receipt::observed(move |outcome| match outcome {
+                Ok(()) => tally.accepted.add(items),
+                Err(_) => tally.refused.add(items),
+            }));
         }
         self.next.send(batch).await;
     }
@@ -90,12 +75,8 @@ impl Flow {
     /// The counts of processor `id` for a signal.
     pub(crate) fn new(id: &str, signal: Signal, host: &Host) -> Flow {
         let count = |what: &str, description| {
-            let labels = vec![
-                ("processor", id.to_owned()),
-                ("otel_signal", signal.name().to_owned()),
-            ];
-            host.stats()
-                .counter(&format!("otelcol_processor_{what}_items"), description, labels)
+            let labels = vec![("processor", id.to_owned()), ("otel_signal", signal.name().to_owned())];
+            host.stats().counter(&format!("otelcol_processor_{what}_items"), description, labels)
         };
         Flow {
             incoming: count("incoming", "Number of items passed to the processor"),

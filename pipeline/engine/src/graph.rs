@@ -63,12 +63,8 @@ impl<'a> Connections<'a> {
     }
 
     fn next_of(&self, pipeline: &PipelineSpec) -> Vec<(String, usize)> {
-        let behind = |e: &String| {
-            self.behind(e, pipeline.signal)
-                .iter()
-                .map(|i| (e.clone(), *i))
-                .collect::<Vec<_>>()
-        };
+        let behind =
+            |e: &String| self.behind(e, pipeline.signal).iter().map(|i| (e.clone(), *i)).collect::<Vec<_>>();
         pipeline.exporters.iter().flat_map(behind).collect()
     }
 

@@ -54,16 +54,9 @@ pub struct StartError {
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = if self.kind == "extension" {
-            "failed to start extensions"
-        } else {
-            "cannot start pipelines"
-        };
-        write!(
-            f,
-            "{phase}: failed to start \"{}\" {}: {}",
-            self.id, self.kind, self.failure
-        )
+        let phase =
+            if self.kind == "extension" { "failed to start extensions" } else { "cannot start pipelines" };
+        write!(f, "{phase}: failed to start \"{}\" {}: {}", self.id, self.kind, self.failure)
     }
 }
 
@@ -143,17 +136,10 @@ impl Engine {
         cx: ReceiverContext,
     ) -> Result<(), StartError> {
         if let Err(failure) = receiver.start(&cx).await {
-            return Err(StartError {
-                kind: "receiver",
-                id,
-                failure,
-            });
+            return Err(StartError { kind: "receiver", id, failure });
         }
         let work = self.watched(id.clone(), cx.stop.clone(), receiver.run(cx));
-        let running = self.spawn(Task {
-            name: format!("receiver {id}"),
-            work,
-        });
+        let running = self.spawn(Task { name: format!("receiver {id}"), work });
         self.receivers.push(running);
         Ok(())
     }
@@ -171,17 +157,10 @@ impl Engine {
             host: self.host.clone(),
         };
         if let Err(failure) = extension.start(&cx).await {
-            return Err(StartError {
-                kind: "extension",
-                id,
-                failure,
-            });
+            return Err(StartError { kind: "extension", id, failure });
         }
         let work = self.watched(id.clone(), stop.clone(), extension.run(cx));
-        let running = self.spawn(Task {
-            name: format!("extension {id}"),
-            work,
-        });
+        let running = self.spawn(Task { name: format!("extension {id}"), work });
         self.extensions.push(running);
         Ok(())
     }
@@ -215,11 +194,7 @@ impl Engine {
             }
             sender.send_replace(true);
         }));
-        Running {
-            name: task.name,
-            done,
-            abort,
-        }
+        Running { name: task.name, done, abort }
     }
 
     /// Completes when a component has failed for good: its id and why.
@@ -250,11 +225,7 @@ impl Engine {
 }
 
 async fn start_exporter(id: String, exporter: Arc<dyn Exporter>, host: &Host) -> Result<(), StartError> {
-    exporter.start(host).await.map_err(|failure| StartError {
-        kind: "exporter",
-        id,
-        failure,
-    })
+    exporter.start(host).await.map_err(|failure| StartError { kind: "exporter", id, failure })
 }
 
 /// Waits for tasks until `expired` and aborts those that are left; their names are returned.

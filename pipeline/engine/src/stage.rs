@@ -32,11 +32,7 @@ impl MailboxMaker {
 
     /// A way in that belongs to the stage's port of that number.
     pub(crate) fn port(&self, port: usize, incoming: Count) -> Mailbox {
-        Mailbox {
-            port,
-            sender: self.0.clone(),
-            incoming,
-        }
+        Mailbox { port, sender: self.0.clone(), incoming }
     }
 }
 

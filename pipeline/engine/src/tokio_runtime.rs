@@ -14,31 +14,20 @@ pub struct TokioRuntime {
 
 impl TokioRuntime {
     /// On the current tokio runtime; its clock starts now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where the engine's clock comes from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is where the engine's clock comes from")]
     pub fn current() -> TokioRuntime {
-        TokioRuntime {
-            handle: tokio::runtime::Handle::current(),
-            start: tokio::time::Instant::now(),
-        }
+        TokioRuntime { handle: tokio::runtime::Handle::current(), start: tokio::time::Instant::now() }
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is where the engine's clock comes from"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is where the engine's clock comes from")]
 impl TimeSource for TokioRuntime {
     fn now(&self) -> Instant {
         Instant::default() + tokio::time::Instant::now().duration_since(self.start)
     }
 
     fn unix_nanos(&self) -> u64 {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 

@@ -1,0 +1,102 @@
+//! The verdicts of all detectors of an agent, where pages find them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::report::{Finding, Report, SCHEMA, Source, State};
+
+/// The board. The engine owns the one instance, so it is made by `Default`.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<BTreeMap<String, Vec<Finding>>>);
+
+impl Board {
+    /// Replaces the findings of detector `id`.
+    pub fn put(&self, id: &str, findings: Vec<Finding>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), findings);
+    }
+
+    /// Whether some detector has put up its findings, also none.
+    pub fn has_detector(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Everything as a document. Times are Unix seconds.
+    pub fn report(&self, time: f64, started: f64, version: &str, sources: Vec<Source>) -> Report {
+        let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut series: Vec<Finding> = board.values().flatten().cloned().collect();
+        series.sort_by_key(|f| std::cmp::Reverse(urgency(f.state)));
+        let summary = summary(&series, &sources, board.is_empty());
+        Report {
+            schema: SCHEMA.to_owned(),
+            time,
+            started,
+            version: version.to_owned(),
+            summary,
+            sources,
+            series,
+        }
+    }
+}
+
+/// What a person should look at first; recovering is less urgent than suspect.
+fn urgency(state: State) -> u8 {
+    match state {
+        State::Leaking => 3,
+        State::Suspect => 2,
+        State::Recovering => 1,
+        State::Ok => 0,
+    }
+}
+
+/// One sentence that says the state of the whole.
+fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String {
+    if no_detector {
+        return "No leak_detection processor runs in this agent.".to_owned();
+    }
+    let count = |state| series.iter().filter(|f| f.state == state).count();
+    let mut parts = Vec::new();
+    for (state, one, many) in [
+        (State::Leaking, "leak", "leaks"),
+        (State::Suspect, "suspect", "suspects"),
+        (State::Recovering, "recovering", "recovering"),
+    ] {
+        match count(state) {
+            0 => {}
+            1 => parts.push(format!("1 {one}")),
+            n => parts.push(format!("{n} {many}")),
+        }
+    }
+    match count(State::Ok) {
+        0 if parts.is_empty() => parts.push("nothing measured yet".to_owned()),
+        0 => {}
+        1 => parts.push("1 series fine".to_owned()),
+        n => parts.push(format!("{n} series fine")),
+    }
+    let troubled = sources.iter().filter(|s| matches!(s.state.as_str(), "degraded" | "failed")).count();
+    let plural = if sources.len() == 1 { "" } else { "s" };
+    let mut text = format!("{}; {} source{plural}", parts.join(", "), sources.len());
+    if troubled > 0 {
+        text += &format!(", {troubled} with trouble");
+    }
+    text + "."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_what_is_urgent_first() {
+        let board = Board::default();
+        assert!(board.report(0.0, 0.0, "1", vec![]).summary.contains("No leak_detection"));
+        let finding = |state| Finding { state, ..Finding::default() };
+        board.put(
+            "leak_detection",
+            vec![finding(State::Ok), finding(State::Leaking), finding(State::Suspect)],
+        );
+        let source = Source { state: "degraded".into(), ..Source::default() };
+        let report = board.report(1.0, 0.0, "1", vec![source]);
+        assert_eq!(report.summary, "1 leak, 1 suspect, 1 series fine; 1 source, 1 with trouble.");
+        assert_eq!(report.series[0].state, State::Leaking);
+    }
+}

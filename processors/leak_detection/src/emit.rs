@@ -1,0 +1,207 @@
+//! Verdicts to metrics, log records and spans.
+
+use weir_component::Clock;
+use weir_connection::names;
+use weir_connection::process::{ProcessInfo, ProcessKey};
+use weir_connection::report::{Finding, State};
+use weir_connection::spans;
+use weir_connection::table::{ConnectionTable, MAX_EXEMPLARS};
+use weir_connection::terminal;
+use weir_pdata::Payload;
+use weir_pdata::otlp::common::v1::{AnyValue, KeyValue, any_value::Value};
+use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
+use weir_pdata::otlp::metrics::v1::exemplar::Value as ExemplarValue;
+use weir_pdata::otlp::metrics::v1::{Exemplar, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
+use weir_pdata::otlp::{LogsRequest, MetricsRequest, gauge, kv, point, resource, scope};
+
+use crate::detector::Change;
+
+/// Instrumentation scope of what the detector says.
+const SCOPE: &str = "weir/leak_detection";
+
+/// What is known of the processes behind findings, to find their details and connections.
+pub(crate) struct Emitter<'a> {
+    pub(crate) table: &'a ConnectionTable,
+    pub(crate) clock: &'a Clock,
+}
+
+impl Emitter<'_> {
+    /// Adds what only this agent knows: exemplar connections and goroutine stacks.
+    pub(crate) fn detail(&self, finding: &mut Finding) {
+        if finding.state == State::Ok {
+            return;
+        }
+        let Some(key) = self.process(finding) else { return };
+        let now = self.clock.unix_nanos();
+        finding.exemplars = self.table.exemplars(&key, &finding.resource, &finding.target, now);
+        finding.stacks = self.table.stacks(&key);
+    }
+
+    fn process(&self, finding: &Finding) -> Option<ProcessKey> {
+        self.table.find(&finding.process.host, finding.process.pid, &finding.instance)
+    }
+
+    /// `leak.*` gauges of all findings. Their attributes are stable; state and numbers are values.
+    pub(crate) fn metrics(&self, findings: &[Finding]) -> Option<Payload> {
+        let time = self.clock.unix_nanos();
+        let resource_metrics: Vec<_> = findings.iter().map(|f| self.resource_metrics(f, time)).collect();
+        (!resource_metrics.is_empty()).then(|| MetricsRequest { resource_metrics }.into())
+    }
+
+    fn resource_metrics(&self, finding: &Finding, time: u64) -> ResourceMetrics {
+        let base = subject(finding);
+        let one = |value: f64| point(time, 0, value, base.clone());
+        let mut state = one(finding.state.code() as f64);
+        let mut open = one(finding.growth.open);
+        self.add_exemplar(finding, time, [&mut state, &mut open]);
+        let exhaustion: Vec<NumberDataPoint> = (finding.forecast.iter())
+            .filter_map(|f| f.seconds.map(|s| (f, s)))
+            .map(|(f, seconds)| {
+                let limit = kv(names::LEAK_LIMIT, f.resource.as_str());
+                point(time, 0, seconds, base.iter().cloned().chain([limit]).collect())
+            })
+            .collect();
+        let text = "0 ok, 1 suspect, 2 leaking, 3 recovering";
+        let mut metrics: Vec<Metric> = vec![
+            gauge(names::LEAK_STATE, "{state}", text, vec![state]),
+            gauge(names::LEAK_OPEN, "{connection}", "open now", vec![open]),
+            gauge(names::LEAK_RATE, "{connection}/s", "growth since the onset", vec![one(finding.growth.rate)]),
+        ];
+        if !exhaustion.is_empty() {
+            metrics.push(gauge(names::LEAK_EXHAUSTION, "s", "until a limit is reached at this rate", exhaustion));
+        }
+        let scope = Some(scope(SCOPE, env!("CARGO_PKG_VERSION")));
+        ResourceMetrics {
+            resource: Some(resource(process_attributes(finding))),
+            scope_metrics: vec![ScopeMetrics { scope, metrics, ..ScopeMetrics::default() }],
+            ..ResourceMetrics::default()
+        }
+    }
+
+    /// Points to the still-open span of the oldest connection behind a leak.
+    fn add_exemplar(&self, finding: &Finding, time: u64, points: [&mut NumberDataPoint; 2]) {
+        if finding.state != State::Leaking {
+            return;
+        }
+        let Some(key) = self.process(finding) else { return };
+        let oldest = finding.exemplars.first().and_then(|e| e.id.parse::<u64>().ok());
+        let Some(id) = oldest.filter(|_| finding.exemplars.first().is_some_and(|e| !e.trace_id.is_empty())) else {
+            return;
+        };
+        for p in points {
+            p.exemplars.push(Exemplar {
+                time_unix_nano: time,
+                trace_id: spans::trace_id(&key, id).to_vec(),
+                span_id: spans::span_id(&key, id, spans::Which::Open).to_vec(),
+                value: Some(ExemplarValue::AsDouble(finding.growth.open)),
+                ..Exemplar::default()
+            });
+        }
+    }
+
+    /// A log record for each change of state, with the evidence as attributes.
+    pub(crate) fn logs(&self, changes: &[Change]) -> Option<Payload> {
+        let time = self.clock.unix_nanos();
+        let resource_logs: Vec<_> = changes.iter().map(|c| resource_logs(c, time)).collect();
+        (!resource_logs.is_empty()).then(|| LogsRequest { resource_logs }.into())
+    }
+
+    /// Spans of exemplar connections that are still open, for a verdict that just became `leaking`.
+    pub(crate) fn open_spans(&self, changes: &[Change]) -> Option<Payload> {
+        let mut all: Option<Payload> = None;
+        for change in changes.iter().filter(|c| c.to == State::Leaking && c.from != State::Leaking) {
+            let finding = &change.finding;
+            let Some(key) = self.process(finding) else { continue };
+            let Some((info, open)) = self.table.open_connections(&key, &finding.target, MAX_EXEMPLARS) else { continue };
+            let now = self.clock.unix_nanos();
+            let spans: Vec<_> =
+                open.iter().map(|c| spans::still_open(&key, c, now, verdict_attributes(finding))).collect();
+            if spans.is_empty() {
+                continue;
+            }
+            let payload = Payload::from(spans::request(&info, spans));
+            match &mut all {
+                Some(all) => drop(all.append(payload)),
+                none => *none = Some(payload),
+            }
+        }
+        all
+    }
+}
+
+/// What a verdict adds to spans and log records.
+pub(crate) fn verdict_attributes(finding: &Finding) -> Vec<KeyValue> {
+    let mut attributes = vec![kv(names::LEAK_STATE, finding.state.word().to_ascii_lowercase())];
+    for (key, value) in [(names::LEAK_CLASS, &finding.class), (names::LEAK_CONFIDENCE, &finding.confidence)] {
+        if !value.is_empty() {
+            attributes.push(kv(key, value.as_str()));
+        }
+    }
+    if let Some(site) = &finding.site {
+        attributes.push(kv(names::LEAK_SITE, format!("{}:{}", site.file, site.line)));
+    }
+    attributes
+}
+
+/// What makes a finding a series; stable over its life.
+fn subject(finding: &Finding) -> Vec<KeyValue> {
+    let pairs = [
+        (names::ATTR_RESOURCE, &finding.resource),
+        (names::ATTR_SIDE, &finding.side),
+        (names::ATTR_TARGET, &finding.target),
+    ];
+    pairs.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| kv(k, v.as_str())).collect()
+}
+
+fn process_attributes(finding: &Finding) -> Vec<KeyValue> {
+    let key = ProcessKey { host: finding.process.host.clone(), pid: finding.process.pid, ..ProcessKey::default() };
+    let info = ProcessInfo {
+        key,
+        service: finding.service.clone(),
+        instance: finding.instance.clone(),
+        executable: finding.process.executable.clone(),
+        ..ProcessInfo::default()
+    };
+    info.attributes()
+}
+
+fn resource_logs(change: &Change, time: u64) -> ResourceLogs {
+    let finding = &change.finding;
+    let severity = match change.to {
+        State::Leaking => SeverityNumber::Error,
+        State::Suspect => SeverityNumber::Warn,
+        State::Ok | State::Recovering => SeverityNumber::Info,
+    };
+    let mut attributes = verdict_attributes(finding);
+    attributes.push(kv("leak.state.previous", change.from.word().to_ascii_lowercase()));
+    attributes.extend(subject(finding));
+    attributes.push(kv("leak.rate", finding.growth.rate));
+    attributes.push(kv("leak.open_connections", finding.growth.open));
+    for evidence in &finding.evidence {
+        attributes.push(kv(&format!("leak.evidence.{}", evidence.source), evidence.text.as_str()));
+    }
+    if !finding.cure.is_empty() {
+        attributes.push(kv("leak.cure", finding.cure.as_str()));
+    }
+    let text = terminal::render_finding(finding, time as f64 / 1e9, &terminal::Options::default());
+    let record = LogRecord {
+        time_unix_nano: time,
+        observed_time_unix_nano: time,
+        severity_number: severity as i32,
+        severity_text: change.to.word().to_owned(),
+        body: Some(AnyValue { value: Some(Value::StringValue(text.trim_end().to_owned())) }),
+        attributes,
+        event_name: names::LEAK_EVENT.to_owned(),
+        ..LogRecord::default()
+    };
+    let scope_logs = vec![ScopeLogs {
+        scope: Some(scope(SCOPE, env!("CARGO_PKG_VERSION"))),
+        log_records: vec![record],
+        ..ScopeLogs::default()
+    }];
+    ResourceLogs {
+        resource: Some(resource(process_attributes(finding))),
+        scope_logs,
+        ..ResourceLogs::default()
+    }
+}

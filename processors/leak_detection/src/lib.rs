@@ -1,0 +1,16 @@
+//! Decides from ordinary metrics which service leaks what, since when, how fast and from which line.
+//!
+//! - [`detector`]: observations in, verdicts out; knows nothing of OTLP or of the engine;
+//! - `decode`: OTLP metrics (docs/telemetry.md, and a few of the semantic conventions) to observations;
+//! - `emit`: verdicts to metrics, log records and spans;
+//! - `enrich`: verdicts onto spans and log records that pass;
+//! - `stage`: the processor.
+
+mod config;
+mod decode;
+pub mod detector;
+mod emit;
+mod enrich;
+mod stage;
+
+pub use config::FACTORY;

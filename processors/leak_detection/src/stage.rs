@@ -1,0 +1,150 @@
+//! The processor: reads what passes, judges, and speaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_component::{Batch, Clock, Host, Instant, Stage, StageContext, async_trait};
+use weir_connection::board::Board;
+use weir_connection::report::{Finding, State};
+use weir_connection::table::ConnectionTable;
+use weir_pdata::{Payload, Signal};
+
+use crate::config::Config;
+use crate::decode::decode;
+use crate::detector::{Change, Detector};
+use crate::emit::Emitter;
+use crate::enrich::enrich;
+
+/// How often the detector's clock moves on.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(crate) struct LeakDetection {
+    detector: Detector,
+    table: Arc<ConnectionTable>,
+    board: Arc<Board>,
+    report_interval: Duration,
+    next_tick: Instant,
+    next_report: Instant,
+    findings: Vec<Finding>,
+}
+
+impl LeakDetection {
+    pub(crate) fn new(config: &Config, host: &Host) -> LeakDetection {
+        let window = config.window.as_std();
+        let default = (window / 20).clamp(Duration::from_secs(1), Duration::from_secs(30));
+        LeakDetection {
+            detector: Detector::new(config.settings()),
+            table: host.shared(),
+            board: host.shared(),
+            report_interval: config.report_interval.non_zero().unwrap_or(default),
+            next_tick: Instant::default(),
+            next_report: Instant::default(),
+            findings: Vec::new(),
+        }
+    }
+
+    fn observe(&mut self, payload: &Payload) {
+        let decoded = decode(payload);
+        for process in decoded.processes {
+            self.detector.observe_process(process);
+        }
+        for series in decoded.series {
+            self.detector.observe(series);
+        }
+    }
+
+    /// Moves the detector's clock and puts up what it says.
+    fn tick(&mut self, cx: &StageContext) -> Vec<Change> {
+        let now = i64::try_from(cx.clock.unix_nanos()).unwrap_or(i64::MAX);
+        let mut changes = self.detector.tick(now);
+        let emitter = Emitter { table: &self.table, clock: &cx.clock };
+        self.findings = self.detector.report(now);
+        self.findings.iter_mut().for_each(|f| emitter.detail(f));
+        changes.iter_mut().for_each(|c| emitter.detail(&mut c.finding));
+        self.board.put(&cx.id, self.findings.clone());
+        changes
+    }
+
+    /// Says what changed: a line in the agent's log, a log record, spans of open connections.
+    async fn announce(&self, changes: &[Change], cx: &StageContext) {
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            log(&cx.id, change);
+        }
+        let (logs, spans) = {
+            let emitter = self.emitter(&cx.clock);
+            (emitter.logs(changes), emitter.open_spans(changes))
+        };
+        for (signal, payload) in [(Signal::Logs, logs), (Signal::Traces, spans)] {
+            send(cx, signal, payload).await;
+        }
+    }
+
+    async fn report(&self, cx: &StageContext) {
+        let metrics = self.emitter(&cx.clock).metrics(&self.findings);
+        send(cx, Signal::Metrics, metrics).await;
+    }
+
+    fn emitter<'a>(&'a self, clock: &'a Clock) -> Emitter<'a> {
+        Emitter { table: &self.table, clock }
+    }
+}
+
+async fn send(cx: &StageContext, signal: Signal, payload: Option<Payload>) {
+    if let (Some(payload), Some(output)) = (payload, cx.outputs.first(signal)) {
+        output.send(Batch::unattended(payload)).await;
+    }
+}
+
+fn log(id: &str, change: &Change) {
+    let f = &change.finding;
+    let site = f.site.as_ref().map(|s| format!("{}:{}", s.file, s.line)).unwrap_or_default();
+    let (state, previous) = (change.to.word(), change.from.word());
+    let target = if f.target.is_empty() { "" } else { &f.target };
+    if change.to == State::Leaking {
+        tracing::warn!(
+            otelcol.component.id = id, service = %f.service, target, class = %f.class, site = %site,
+            rate = f.growth.rate, open = f.growth.open, previous, "{state}: {}", f.explanation
+        );
+    } else {
+        tracing::info!(
+            otelcol.component.id = id, service = %f.service, target, class = %f.class, site = %site,
+            rate = f.growth.rate, open = f.growth.open, previous, "{state}: {}", f.explanation
+        );
+    }
+}
+
+#[async_trait]
+impl Stage for LeakDetection {
+    async fn on_batch(&mut self, port: usize, mut batch: Batch, cx: &StageContext) {
+        if batch.payload.signal() == Signal::Metrics {
+            self.observe(&batch.payload);
+        } else {
+            enrich(&mut batch.payload, &self.findings);
+        }
+        cx.outputs.send(port, batch).await;
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        Some(self.next_tick)
+    }
+
+    async fn on_wake(&mut self, cx: &StageContext) {
+        let now = cx.clock.now();
+        self.next_tick = now + TICK;
+        let changes = self.tick(cx);
+        self.announce(&changes, cx).await;
+        if now >= self.next_report {
+            self.next_report = now + self.report_interval;
+            self.report(cx).await;
+        }
+    }
+
+    async fn on_drain(&mut self, cx: &StageContext) {
+        let changes = self.tick(cx);
+        self.announce(&changes, cx).await;
+        self.report(cx).await;
+    }
+}

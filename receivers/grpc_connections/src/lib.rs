@@ -1,0 +1,183 @@
+//! Takes connection events from instrumented services: an OTLP server (gRPC and HTTP on one port) in front of the
+//! tracking that it shares with the connector `connections`.
+//!
+//! The events themselves go on to logs pipelines, the connections they tell of become spans and metrics.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Either, join, select};
+use serde::{Deserialize, Serialize};
+use weir_component::{
+    Batch, Build, BuildError, Clock, Consumer, Failure, Host, Output, Outputs, Port, Receiver, ReceiverContext,
+    ReceiverFactory, SourceStatus, Stability, async_trait,
+};
+use weir_config::GoDuration;
+use weir_connection::spans::DEFAULT_LIMIT;
+use weir_connection::table::ConnectionTable;
+use weir_connection::tracker::{Tracked, Tracker};
+use weir_otlp::Listener;
+use weir_otlp::server::{ServerSettings, serve};
+use weir_pdata::Signal;
+
+/// Options; see metadata.yaml for their effects.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    endpoint: String,
+    collection_interval: GoDuration,
+    spans_per_second: f64,
+    max_request_body_size: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            endpoint: "localhost:4327".to_owned(),
+            collection_interval: GoDuration::from_secs(10),
+            spans_per_second: DEFAULT_LIMIT,
+            max_request_body_size: 20 << 20,
+        }
+    }
+}
+
+/// Makes `grpc_connections` receivers.
+pub const FACTORY: ReceiverFactory = ReceiverFactory {
+    kind: "grpc_connections",
+    aliases: &[],
+    signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
+    stability: Stability::Development,
+    metadata: include_str!("../metadata.yaml"),
+    create,
+};
+
+fn create(build: &Build<'_>) -> Result<Box<dyn Receiver>, BuildError> {
+    let config: Config = build.config()?;
+    if config.collection_interval.as_nanos() <= 0 {
+        return Err(build.invalid("collection_interval must be above zero"));
+    }
+    if config.endpoint.is_empty() {
+        return Err(build.invalid("requires a non-empty \"endpoint\""));
+    }
+    let table: Arc<ConnectionTable> = build.host.shared();
+    let tracker = Tracker::new(table, config.spans_per_second.max(0.0));
+    Ok(Box::new(GrpcConnections { config, tracker: Arc::new(Mutex::new(tracker)), listener: None }))
+}
+
+struct GrpcConnections {
+    config: Config,
+    tracker: Arc<Mutex<Tracker>>,
+    listener: Option<Listener>,
+}
+
+#[async_trait]
+impl Receiver for GrpcConnections {
+    async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
+        self.listener = Some(Listener::tcp(&self.config.endpoint).await?);
+        tracing::info!(
+            otelcol.component.id = %cx.id,
+            otelcol.component.kind = "receiver",
+            endpoint = %self.config.endpoint,
+            "Starting GRPC and HTTP server"
+        );
+        report(&cx.host, &cx.id, &self.tracker, 0);
+        Ok(())
+    }
+
+    fn transports(&self) -> &'static [&'static str] {
+        &["grpc", "http"]
+    }
+
+    async fn run(mut self: Box<Self>, cx: ReceiverContext) -> Result<(), Failure> {
+        let Some(listener) = self.listener.take() else {
+            return Err(Failure::permanent("was not started"));
+        };
+        let intake = Intake {
+            id: cx.id.clone(),
+            tracker: Arc::clone(&self.tracker),
+            traces: cx.outputs.first(Signal::Traces).cloned(),
+            logs: cx.outputs.first(Signal::Logs).cloned(),
+            clock: cx.clock.clone(),
+        };
+        let port = Port {
+            signal: Signal::Logs,
+            pipeline: cx.id.clone(),
+            output: Output::new(Arc::new(intake)),
+        };
+        let max = usize::try_from(self.config.max_request_body_size).unwrap_or(usize::MAX);
+        let settings = ServerSettings { max_body: max, max_message: max, ..ServerSettings::default() };
+        let server = serve(listener, settings, Outputs::new(vec![port]), cx.stop.clone());
+        let publisher = publish(&self.tracker, self.config.collection_interval.as_std(), &cx);
+        join(server, publisher).await;
+        Ok(())
+    }
+}
+
+/// Where requests arrive.
+struct Intake {
+    id: String,
+    tracker: Arc<Mutex<Tracker>>,
+    traces: Option<Output>,
+    logs: Option<Output>,
+    clock: Clock,
+}
+
+impl Intake {
+    fn track(&self, batch: &Batch) -> Tracked {
+        let mut tracker = self.tracker.lock().unwrap_or_else(PoisonError::into_inner);
+        tracker.on_logs(&batch.payload, self.clock.unix_nanos())
+    }
+}
+
+#[async_trait]
+impl Consumer for Intake {
+    async fn consume(&self, batch: Batch) {
+        let tracked = self.track(&batch);
+        for complaint in &tracked.complaints {
+            tracing::warn!(otelcol.component.id = %self.id, otelcol.component.kind = "receiver", "{complaint}");
+        }
+        if let (Some(spans), Some(traces)) = (tracked.spans, &self.traces) {
+            traces.send(Batch::unattended(spans)).await;
+        }
+        match &self.logs {
+            Some(logs) => logs.send(batch).await,
+            None => batch.receipt.settle(Ok(())),
+        }
+    }
+}
+
+/// Publishes what is open at every interval until the receiver stops.
+async fn publish(tracker: &Mutex<Tracker>, interval: Duration, cx: &ReceiverContext) {
+    let mut seen = 0;
+    let mut last = 0;
+    loop {
+        let stopping = Box::pin(cx.stop.requested());
+        let stop = matches!(select(stopping, cx.clock.sleep(interval)).await, Either::Left(_));
+        let now = cx.clock.unix_nanos();
+        let (metrics, events) = {
+            let mut tracker = tracker.lock().unwrap_or_else(PoisonError::into_inner);
+            (tracker.collect(now), tracker.counts().events)
+        };
+        if events > seen {
+            (seen, last) = (events, now);
+        }
+        report(&cx.host, &cx.id, tracker, last);
+        if let (Some(metrics), Some(output)) = (metrics, cx.outputs.first(Signal::Metrics)) {
+            output.send(Batch::unattended(metrics)).await;
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+/// Says how this source is doing.
+fn report(host: &Host, id: &str, tracker: &Mutex<Tracker>, last: u64) {
+    let processes = tracker.lock().unwrap_or_else(PoisonError::into_inner).table().processes();
+    let (state, message) = match (processes, last) {
+        (0, 0) => ("waiting", "no connection event has come yet: instrument a service with the module in go/"),
+        (0, _) => ("waiting", "no instrumented service is running"),
+        _ => ("ok", ""),
+    };
+    host.report_source(id, SourceStatus { kind: "events", state, last, message: message.to_owned() });
+}
