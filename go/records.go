@@ -1,0 +1,207 @@
+package weir
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// maxPartEntries is how many entries one record of a snapshot holds at most.
+const maxPartEntries = 500
+
+// encode makes the LogRecord of an event.
+func (e *event) encode(observed int64) []byte {
+	switch e.kind {
+	case clientCreated:
+		attributes := append(e.client.reference(), e.client.siteAttributes()...)
+		if e.client.stack != "" {
+			attributes = append(attributes, str("code.stacktrace", e.client.stack))
+		}
+		return logRecord("grpc.client.created", e.at, observed, attributes, nil)
+	case clientClosed:
+		how := "close"
+		if e.collected {
+			how = "collected"
+		}
+		return logRecord("grpc.client.closed", e.at, observed, []attribute{
+			integer("grpc.client.id", int64(e.client.id)),
+			integer("grpc.client.rpcs", e.rpcs),
+			str("grpc.client.close", how),
+		}, nil)
+	case connBegun:
+		return logRecord("grpc.connection.begin", e.at, observed, e.conn.beginAttributes(), nil)
+	default:
+		return logRecord("grpc.connection.end", e.at, observed, []attribute{
+			integer("connection.id", int64(e.conn.id)),
+			str("connection.side", e.conn.side.String()),
+			integer("connection.rpcs", e.rpcs),
+			double("connection.duration", time.Duration(e.at-e.conn.begin).Seconds()),
+		}, nil)
+	}
+}
+
+func (c *clientRecord) reference() []attribute {
+	return []attribute{integer("grpc.client.id", int64(c.id)), str("grpc.target", c.target)}
+}
+
+func (c *clientRecord) siteAttributes() []attribute {
+	if c.site.function == "" {
+		return nil
+	}
+	return []attribute{
+		str("code.file.path", c.site.file),
+		integer("code.line.number", int64(c.site.line)),
+		str("code.function.name", c.site.function),
+	}
+}
+
+func (c *connRecord) beginAttributes() []attribute {
+	attributes := []attribute{
+		integer("connection.id", int64(c.id)),
+		str("connection.side", c.side.String()),
+	}
+	if network := firstOf(c.peer.network, c.local.network); network != "" {
+		attributes = append(attributes, str("network.transport", network))
+	}
+	if family := firstOf(c.peer.family, c.local.family); family != "" {
+		attributes = append(attributes, str("network.type", family))
+	}
+	attributes = c.local.appendTo(attributes, "network.local.address", "network.local.port")
+	attributes = c.peer.appendTo(attributes, "network.peer.address", "network.peer.port")
+	if c.client != nil {
+		attributes = append(attributes, c.client.reference()...)
+		attributes = append(attributes, c.client.siteAttributes()...)
+	}
+	if c.cookie != 0 {
+		attributes = append(attributes, integer("socket.cookie", int64(c.cookie)))
+	}
+	return attributes
+}
+
+func (e endpoint) appendTo(attributes []attribute, addressName, portName string) []attribute {
+	if e.address != "" {
+		attributes = append(attributes, str(addressName, e.address))
+	}
+	if e.port != 0 {
+		attributes = append(attributes, integer(portName, int64(e.port)))
+	}
+	return attributes
+}
+
+// part is one record of a snapshot.
+type part struct {
+	clients []*clientRecord
+	conns   []*connRecord
+}
+
+// parts cuts a snapshot into records; an empty one is a part too. Entries come
+// in the order of their ids, clients first.
+func (s *snapshot) parts() []part {
+	slices.SortFunc(s.clients, func(a, b *clientRecord) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(s.conns, func(a, b *connRecord) int { return cmp.Compare(a.id, b.id) })
+	parts := []part{{}}
+	room := maxPartEntries
+	last := func() *part {
+		if room == 0 {
+			parts = append(parts, part{})
+			room = maxPartEntries
+		}
+		room--
+		return &parts[len(parts)-1]
+	}
+	for _, c := range s.clients {
+		p := last()
+		p.clients = append(p.clients, c)
+	}
+	for _, c := range s.conns {
+		p := last()
+		p.conns = append(p.conns, c)
+	}
+	return parts
+}
+
+// header is what every part of a snapshot says.
+type snapshotHeader struct {
+	id       int64
+	at       int64 // Unix ns
+	interval time.Duration
+	totals   totals
+	parts    int
+}
+
+// encode makes the LogRecord of part number n, counted from 1.
+func (h *snapshotHeader) encode(p part, n int, observed int64) []byte {
+	attributes := []attribute{
+		integer("snapshot.id", h.id),
+		integer("snapshot.part", int64(n)),
+		integer("snapshot.parts", int64(h.parts)),
+		double("snapshot.interval", h.interval.Seconds()),
+		integer("client.opened", int64(h.totals.clientsOpened)),
+		integer("client.closed", int64(h.totals.clientsClosed)),
+		integer("connection.opened", int64(h.totals.connsOpened)),
+		integer("connection.closed", int64(h.totals.connsClosed)),
+		integer("client.rpcs", h.totals.clientRPCs),
+		integer("server.rpcs", h.totals.serverRPCs),
+		integer("events.dropped", int64(h.totals.dropped)),
+	}
+	var array []byte
+	for _, c := range p.clients {
+		array = appendEntry(array, c.entry())
+	}
+	for _, c := range p.conns {
+		array = appendEntry(array, c.entry())
+	}
+	body := appendField(nil, valueArray, array)
+	return logRecord("grpc.snapshot", h.at, observed, attributes, body)
+}
+
+// appendEntry adds a kvlist to an encoded ArrayValue.
+func appendEntry(array []byte, entry []attribute) []byte {
+	list := appendAttributes(nil, listItem, entry)
+	value := protowire.AppendTag(nil, valueList, protowire.BytesType)
+	value = protowire.AppendBytes(value, list)
+	return appendField(array, listItem, value)
+}
+
+func (c *clientRecord) entry() []attribute {
+	entry := []attribute{
+		str("k", "g"),
+		integer("id", int64(c.id)),
+		integer("b", c.begin),
+		integer("a", max(c.active.Load(), c.begin)),
+		integer("r", c.rpcs.Load()),
+		integer("o", c.open.Load()),
+		str("t", c.target),
+	}
+	if c.site.function != "" {
+		entry = append(entry, str("f", c.site.file), integer("n", int64(c.site.line)), str("m", c.site.function))
+	}
+	return entry
+}
+
+func (c *connRecord) entry() []attribute {
+	kind, client := "s", int64(0)
+	if c.side == clientSide {
+		kind = "c"
+	}
+	if c.client != nil {
+		client = int64(c.client.id)
+	}
+	entry := []attribute{
+		str("k", kind),
+		integer("id", int64(c.id)),
+		integer("b", c.begin),
+		integer("a", max(c.active.Load(), c.begin)),
+		integer("r", c.rpcs.Load()),
+		integer("o", c.open.Load()),
+		integer("g", client),
+		str("l", c.local.String()),
+		str("p", c.peer.String()),
+	}
+	if c.cookie != 0 {
+		entry = append(entry, integer("c", int64(c.cookie)))
+	}
+	return entry
+}

@@ -1,0 +1,161 @@
+package weir_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"testing"
+
+	weir "github.com/weir-agent/weir/go"
+)
+
+// openWithIgnored stands for a service's own dial helper.
+func openWithIgnored(t *testing.T, target string) *weir.ClientConn {
+	var conn *weir.ClientConn
+	func() { conn = dial(t, target) }()
+	return conn
+}
+
+func TestSiteSkipsTheHelpersThatTheServiceNamed(t *testing.T) {
+	const here = "github.com/weir-agent/weir/go_test."
+	a := newAgent(t)
+	a.start(t)
+	weir.IgnoreFunctions(here + "openWithIgnored")
+	a1 := openWithIgnored(t, "passthrough:///not-yet") // dial is named only below
+	_ = a1
+	if c := awaitCreated(t, a, "passthrough:///not-yet"); c.attr["code.function.name"] != here+"dial" {
+		t.Errorf("site is %v", c.attr)
+	}
+	weir.IgnoreFunctions(here + "dial")
+	defer weir.ForgetIgnoredFunctions()
+	_, file, line, _ := runtime.Caller(0)
+	openWithIgnored(t, "passthrough:///ignored")
+	c := awaitCreated(t, a, "passthrough:///ignored")
+	if c.attr["code.file.path"] != file || c.attr["code.line.number"] != int64(line+1) {
+		t.Errorf("site is %v:%v, want %s:%d", c.attr["code.file.path"], c.attr["code.line.number"], file, line+1)
+	}
+}
+
+func TestEachLineIsASiteAndItsStackIsSentOnce(t *testing.T) {
+	weir.ForgetSites()
+	a := newAgent(t)
+	a.start(t)
+	for range 3 {
+		conn, err := weir.NewClient("passthrough:///site", insecureOption())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		other, err := weir.NewClient(
+			"passthrough:///site",
+			insecureOption(),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+	}
+	var created []record
+	eventually(t, "6 clients", func() bool {
+		created = withTarget(a.events("grpc.client.created"), "passthrough:///site")
+		return len(created) == 6
+	})
+	lines, stacks := map[any]int{}, 0
+	for _, c := range created {
+		lines[c.attr["code.line.number"]]++
+		if c.attr["code.stacktrace"] != nil {
+			stacks++
+		}
+	}
+	if len(lines) != 2 || stacks != 2 {
+		t.Errorf("%d lines and %d stacks for two sites: %v", len(lines), stacks, lines)
+	}
+}
+
+func TestProfileListsOpenClientsByTheirLine(t *testing.T) {
+	a := newAgent(t)
+	a.start(t)
+	var conns []*weir.ClientConn
+	_, file, line, _ := runtime.Caller(0)
+	for range 7 {
+		conn, err := weir.NewClient("passthrough:///profile", insecureOption())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	listed := func() string {
+		var b bytes.Buffer
+		if err := pprof.Lookup("grpc.clientconn").WriteTo(&b, 1); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	// In text form a sample is "count @ pcs", and its first frame the leaf.
+	want := fmt.Sprintf("%s:%d", file, line+2)
+	var sample []string
+	for block := range strings.SplitSeq(listed(), "\n\n") {
+		if strings.Contains(block, want) {
+			sample = strings.Split(block, "\n")
+		}
+	}
+	if len(sample) < 2 || !strings.Contains(strings.Join(sample, "\n"), "\n#\t") {
+		t.Fatalf("%s is not listed in:\n%s", want, listed())
+	}
+	for i, text := range sample {
+		if !strings.HasPrefix(text, "#") && strings.Contains(text, " @ ") {
+			if !strings.HasPrefix(text, "7 @ ") || !strings.Contains(sample[i+1], want) {
+				t.Errorf("sample is %q", sample[i:i+2])
+			}
+		}
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	if text := listed(); strings.Contains(text, want) {
+		t.Errorf("closed clients are still listed:\n%s", text)
+	}
+}
+
+func TestGoroutinesOfAClientCarryItsSiteAndTheCallerKeepsItsLabels(t *testing.T) {
+	a := newAgent(t)
+	a.start(t)
+	target := serve(t)
+	pprof.Do(context.Background(), pprof.Labels("mine", "kept"), func(context.Context) {
+		_, file, line, _ := runtime.Caller(0)
+		conn, err := weir.NewClient(target, insecureOption())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		check(t, conn)
+
+		var b bytes.Buffer
+		if err := pprof.Lookup("goroutine").WriteTo(&b, 1); err != nil {
+			t.Fatal(err)
+		}
+		labelled, own := 0, false
+		for block := range strings.SplitSeq(b.String(), "\n\n") {
+			if strings.Contains(block, fmt.Sprintf("%q:%q", "weir.site", fmt.Sprintf("%s:%d", file, line+1))) {
+				if !strings.Contains(block, fmt.Sprintf("%q:%q", "weir.target", target)) {
+					t.Errorf("no target in %s", block)
+				}
+				var n int
+				fmt.Sscanf(block, "%d @", &n)
+				labelled += n
+			}
+			if strings.Contains(block, "TestGoroutinesOfAClient") && strings.Contains(block, `"mine":"kept"`) {
+				own = true
+			}
+		}
+		if labelled < 5 {
+			t.Errorf("%d goroutines carry the site, want 5:\n%s", labelled, b.String())
+		}
+		if !own {
+			t.Errorf("the caller lost its labels:\n%s", b.String())
+		}
+	})
+}
