@@ -1,0 +1,127 @@
+//! Which component types there are.
+
+use crate::{ConfigError, ConfigValue, Node, Path, Validate};
+
+/// Checks the body of a component without building it.
+pub type Check = fn(&Node, &Path) -> Vec<ConfigError>;
+
+/// The five sections of components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Section {
+    /// `receivers`
+    Receivers,
+    /// `processors`
+    Processors,
+    /// `exporters`
+    Exporters,
+    /// `connectors`
+    Connectors,
+    /// `extensions`
+    Extensions,
+}
+
+impl Section {
+    /// All of them, in the order in which they are read.
+    pub const ALL: [Self; 5] =
+        [Self::Receivers, Self::Processors, Self::Exporters, Self::Connectors, Self::Extensions];
+
+    /// The key in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Receivers => "receivers",
+            Self::Processors => "processors",
+            Self::Exporters => "exporters",
+            Self::Connectors => "connectors",
+            Self::Extensions => "extensions",
+        }
+    }
+
+    /// One component of it: `receiver`.
+    pub const fn singular(self) -> &'static str {
+        match self {
+            Self::Receivers => "receiver",
+            Self::Processors => "processor",
+            Self::Exporters => "exporter",
+            Self::Connectors => "connector",
+            Self::Extensions => "extension",
+        }
+    }
+}
+
+/// A component type.
+#[derive(Debug, Clone)]
+pub struct KnownType {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    check: Option<Check>,
+}
+
+impl KnownType {
+    /// A type, with the deprecated names that it is still known by.
+    pub const fn new(name: &'static str, aliases: &'static [&'static str]) -> Self {
+        Self { name, aliases, check: None }
+    }
+
+    /// Has the bodies of this type checked while the configuration is read, so that their errors are reported together
+    /// with all others: `KnownType::new("batch", &[]).checked_by(check::<batch::Config>)`.
+    #[must_use]
+    pub const fn checked_by(mut self, check: Check) -> Self {
+        self.check = Some(check);
+        self
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// Reads and checks a body as settings of type `T`.
+pub fn check<T: ConfigValue + Validate>(body: &Node, path: &Path) -> Vec<ConfigError> {
+    crate::load::<T>(body, path).err().unwrap_or_default()
+}
+
+/// All component types.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    types: Vec<(Section, KnownType)>,
+}
+
+impl Catalog {
+    /// Without any type.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a type to a section.
+    #[must_use]
+    pub fn with(mut self, section: Section, known: KnownType) -> Self {
+        self.types.push((section, known));
+        self
+    }
+
+    /// The type of this name or alias.
+    pub fn find(&self, section: Section, name: &str) -> Option<&KnownType> {
+        self.of(section).find(|known| known.name == name || known.aliases.contains(&name))
+    }
+
+    /// Checks a body, if its type says how.
+    pub(crate) fn check(&self, section: Section, name: &str, body: &Node, path: &Path) -> Vec<ConfigError> {
+        self.find(section, name)
+            .and_then(|known| known.check)
+            .map(|check| check(body, path))
+            .unwrap_or_default()
+    }
+
+    /// All names of a section, aliases included, sorted.
+    pub fn names(&self, section: Section) -> Vec<&'static str> {
+        let mut names: Vec<&'static str> =
+            self.of(section).flat_map(|known| known.aliases.iter().copied().chain([known.name])).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn of(&self, section: Section) -> impl Iterator<Item = &KnownType> {
+        self.types.iter().filter(move |(own, _)| *own == section).map(|(_, known)| known)
+    }
+}

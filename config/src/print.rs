@@ -1,0 +1,222 @@
+//! Settings as YAML and JSON, for `print-config`.
+
+use serde::Serialize;
+use serde_json::{Map, Number, Value};
+
+use crate::tree::{Tree, marker};
+use crate::{DeError, REDACTED};
+
+/// Whether secrets are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// As `[REDACTED]`.
+    Redacted,
+    /// As they are.
+    Shown,
+}
+
+/// The two notations differ in durations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notation {
+    Yaml,
+    Json,
+}
+
+/// Settings as YAML, all defaults filled in, keys sorted, durations as `1m30s`. Texts that would read as something else
+/// are quoted, except digits with underscores (`1_000`), which the printer takes for text.
+///
+/// # Errors
+/// A value that YAML cannot express, such as a mapping whose keys are no words.
+pub fn to_yaml<T: Serialize + ?Sized>(settings: &T, secrets: Secrets) -> Result<String, DeError> {
+    let value = value(&Tree::of(settings)?, Notation::Yaml, secrets);
+    serde_yaml_ng::to_string(&value).map_err(|error| DeError::Custom(error.to_string()))
+}
+
+/// Settings as JSON with an indentation of two, all defaults filled in, keys sorted, durations in nanoseconds.
+///
+/// # Errors
+/// A value that JSON cannot express, such as a mapping whose keys are no words.
+pub fn to_json<T: Serialize + ?Sized>(settings: &T, secrets: Secrets) -> Result<String, DeError> {
+    let value = value(&Tree::of(settings)?, Notation::Json, secrets);
+    serde_json::to_string_pretty(&value).map_err(|error| DeError::Custom(error.to_string()))
+}
+
+fn value(tree: &Tree, notation: Notation, secrets: Secrets) -> Value {
+    match tree {
+        Tree::Null => Value::Null,
+        Tree::Bool(on) => Value::Bool(*on),
+        Tree::Int(number) => integer(*number),
+        Tree::Float(number) => {
+            Number::from_f64(*number).map_or_else(|| number.to_string().into(), Value::Number)
+        }
+        Tree::String(text) => text.clone().into(),
+        Tree::Secret(text) if text.is_empty() || secrets == Secrets::Shown => text.clone().into(),
+        Tree::Secret(_) => REDACTED.into(),
+        Tree::Duration(nanos) if notation == Notation::Json => (*nanos).into(),
+        Tree::Duration(nanos) => crate::GoDuration::from_nanos(*nanos).to_string().into(),
+        Tree::Seq(items) => items.iter().map(|item| value(item, notation, secrets)).collect(),
+        Tree::Map(entries) => {
+            let mut map = Map::new();
+            collect(entries, notation, secrets, &mut map);
+            map.sort_keys();
+            Value::Object(map)
+        }
+        Tree::Optional(crate::tree::OptionalState::Some, Some(content)) => value(content, notation, secrets),
+        Tree::Optional(..) => Value::Null,
+    }
+}
+
+/// The entries of a mapping, those of inlined structs among them.
+fn collect(entries: &[(String, Tree)], notation: Notation, secrets: Secrets, map: &mut Map<String, Value>) {
+    for (name, tree) in entries {
+        match tree {
+            Tree::Map(inner) if name.starts_with(marker::INLINE) => collect(inner, notation, secrets, map),
+            _ => {
+                map.insert(name.clone(), value(tree, notation, secrets));
+            }
+        }
+    }
+}
+
+fn integer(number: i128) -> Value {
+    let signed = i64::try_from(number).map(Value::from);
+    signed.or_else(|_| u64::try_from(number).map(Value::from)).unwrap_or_else(|_| number.to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::{GoDuration, HeaderMap, Optional, Path, Secret, from_node, net, parse_body};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Config {
+        #[serde(rename = "+timeout")]
+        timeout: net::TimeoutConfig,
+        retry_on_failure: net::RetryConfig,
+        headers: HeaderMap,
+        password: Secret,
+        unset: Secret,
+        on: Optional<net::KeepaliveClientConfig>,
+        off: Optional<net::KeepaliveClientConfig>,
+        compression: net::Compression,
+    }
+
+    impl Default for Config {
+        fn default() -> Self {
+            Self {
+                timeout: net::TimeoutConfig { timeout: GoDuration::from_secs(90) },
+                retry_on_failure: net::RetryConfig::default(),
+                headers: [("b", Secret::new("hunter2"))].into_iter().collect(),
+                password: Secret::new("hunter2"),
+                unset: Secret::default(),
+                on: Optional::Some(net::KeepaliveClientConfig::default()),
+                off: Optional::Default(net::KeepaliveClientConfig::default()),
+                compression: net::Compression::SnappyFramed,
+            }
+        }
+    }
+
+    const YAML: &str = "compression: x-snappy-framed
+headers:
+- name: b
+  value: '[REDACTED]'
+off: null
+on:
+  permit_without_stream: false
+  time: 10s
+  timeout: 10s
+password: '[REDACTED]'
+retry_on_failure:
+  enabled: true
+  initial_interval: 5s
+  max_elapsed_time: 5m0s
+  max_interval: 30s
+  multiplier: 1.5
+  randomization_factor: 0.5
+timeout: 1m30s
+unset: ''
+";
+
+    #[test]
+    fn settings_print_sorted_with_defaults_and_without_secrets() {
+        assert_eq!(to_yaml(&Config::default(), Secrets::Redacted).unwrap(), YAML);
+        let json = to_json(&Config::default(), Secrets::Redacted).unwrap();
+        assert!(json.contains("  \"timeout\": 90000000000"), "{json}");
+        assert!(!json.contains("hunter2"));
+        assert!(to_json(&Config::default(), Secrets::Shown).unwrap().contains("hunter2"));
+    }
+
+    #[test]
+    fn texts_that_look_like_something_else_are_printed_as_texts() {
+        let texts = [
+            "0123",
+            "0x1F",
+            "0o17",
+            "0b11",
+            "1e3",
+            "1.",
+            ".5",
+            "08",
+            "+1",
+            "yes",
+            "on",
+            "true",
+            "True",
+            "null",
+            "~",
+            "",
+            " a ",
+            "a: b",
+            "- a",
+            "# a",
+            "a #b",
+            "'a'",
+            "\"a\"",
+            "*a",
+            "&a",
+            "!a",
+            "[a",
+            "{a",
+            "|",
+            ">",
+            "%a",
+            "@a",
+            "`a",
+            "a\nb",
+            "a\n",
+            "\ta",
+            "2006-01-02",
+            "<<",
+            "=",
+            ".inf",
+            ".nan",
+            "-",
+            "?",
+            "\u{feff}a",
+            "\u{7f}",
+            "\r",
+            "_1",
+        ];
+        for text in texts {
+            let printed = to_yaml(&std::collections::BTreeMap::from([("k", text)]), Secrets::Shown).unwrap();
+            let node = parse_body(&printed).expect(&printed);
+            assert_eq!(node.get(&["k"]).and_then(crate::Node::as_str), Some(text), "{printed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let text = to_yaml(&Config::default(), Secrets::Shown).unwrap();
+        let mut config: Config = from_node(&parse_body(&text).unwrap(), &Path::new()).unwrap();
+        assert_eq!(
+            config.off.into_option(),
+            Some(net::KeepaliveClientConfig::default()),
+            "null turns a section on"
+        );
+        config.off = Config::default().off;
+        assert_eq!(config, Config::default());
+    }
+}

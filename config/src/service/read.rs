@@ -1,0 +1,284 @@
+//! From the values of a configuration to its parts.
+
+use std::collections::BTreeMap;
+
+use super::{Component, Pipeline, Reference, ServiceConfig};
+use crate::catalog::{Catalog, Section};
+use crate::telemetry::TelemetryConfig;
+use crate::{
+    ComponentId, ConfigError, ErrorKind, IdError, Key, Map, Node, NodeKind, Path, PipelineId, PipelineSignal,
+    suggest,
+};
+
+/// Reads everything that can be read, and says what is wrong with the rest.
+pub(super) fn read(root: &Node, catalog: &Catalog) -> (ServiceConfig, Vec<ConfigError>) {
+    let mut reader = Reader { catalog, errors: Vec::new() };
+    let config = reader.root(root);
+    (config, reader.errors)
+}
+
+struct Reader<'a> {
+    catalog: &'a Catalog,
+    errors: Vec<ConfigError>,
+}
+
+impl Reader<'_> {
+    fn root(&mut self, root: &Node) -> ServiceConfig {
+        let mut config = ServiceConfig::default();
+        let path = Path::new();
+        let Some(map) = self.map(root, &path) else { return config };
+        let mut known: Vec<&str> = Section::ALL.iter().map(|section| section.name()).collect();
+        known.push("service");
+        self.unknown(map, &known, &path, "otelcol.configSettings");
+        for section in Section::ALL {
+            if let Some(node) = map.get(section.name()) {
+                let components = self.components(section, node);
+                config.components.insert(section, components);
+            }
+        }
+        if let Some(service) = map.get("service") {
+            self.service(service, &mut config);
+        }
+        config
+    }
+
+    fn components(&mut self, section: Section, node: &Node) -> BTreeMap<ComponentId, Component> {
+        let path = Path::new().field(section.name());
+        let mut components: BTreeMap<ComponentId, Component> = BTreeMap::new();
+        let Some(map) = self.map(node, &path) else { return components };
+        for (key, body) in map.iter() {
+            let id: ComponentId = match key.name.parse() {
+                Ok(id) => id,
+                Err(error) => {
+                    self.wrong_id(&error, key, &path);
+                    continue;
+                }
+            };
+            if let Some(first) = components.get(&id) {
+                self.same_id(&id, key, first, &path);
+                continue;
+            }
+            if self.catalog.find(section, id.kind()).is_none() {
+                self.unknown_type(section, &id, key);
+            } else {
+                let component = Path::component(section.name(), &id.to_string());
+                self.errors.extend(self.catalog.check(section, id.kind(), body, &component));
+            }
+            components.insert(id, Component { body: body.clone(), span: key.span });
+        }
+        components
+    }
+
+    fn service(&mut self, node: &Node, config: &mut ServiceConfig) {
+        let path = Path::new().field("service");
+        let Some(map) = self.map(node, &path) else { return };
+        self.unknown(map, &["telemetry", "extensions", "pipelines"], &path, "service");
+        if let Some(node) = map.get("extensions") {
+            config.extensions = self.references(node, &path.field("extensions"));
+        }
+        if let Some(node) = map.get("pipelines") {
+            config.pipelines = self.pipelines(node, &path.field("pipelines"));
+        }
+        if let Some(node) = map.get("telemetry") {
+            match crate::load::<TelemetryConfig>(node, &path.field("telemetry")) {
+                Ok(telemetry) => config.telemetry = telemetry,
+                Err(errors) => self.errors.extend(errors),
+            }
+        }
+    }
+
+    fn pipelines(&mut self, node: &Node, path: &Path) -> BTreeMap<PipelineId, Pipeline> {
+        let mut pipelines = BTreeMap::new();
+        let Some(map) = self.map(node, path) else { return pipelines };
+        for (key, body) in map.iter() {
+            match key.name.parse::<PipelineId>() {
+                Ok(id) => {
+                    let place = path.key(&id.to_string());
+                    let pipeline = self.pipeline(key, body, &place);
+                    pipelines.insert(id, pipeline);
+                }
+                Err(error) => self.wrong_id(&error, key, path),
+            }
+        }
+        pipelines
+    }
+
+    fn pipeline(&mut self, key: &Key, body: &Node, path: &Path) -> Pipeline {
+        let mut pipeline = Pipeline { span: key.span, ..Pipeline::default() };
+        let Some(map) = self.map(body, path) else { return pipeline };
+        self.unknown(map, &["receivers", "processors", "exporters"], path, &path.relative());
+        let mut list = |name: &str| {
+            map.get(name).map(|node| self.references(node, &path.field(name))).unwrap_or_default()
+        };
+        pipeline.receivers = without_repetitions(list("receivers"));
+        pipeline.processors = list("processors");
+        pipeline.exporters = without_repetitions(list("exporters"));
+        pipeline
+    }
+
+    /// A list of component ids.
+    fn references(&mut self, node: &Node, path: &Path) -> Vec<Reference> {
+        let items = match &node.kind {
+            NodeKind::Null => return Vec::new(),
+            NodeKind::Seq(items) => items,
+            _ => {
+                let core = format!(
+                    "'{}' source data must be an array or slice, got {}",
+                    path.relative(),
+                    kind_name(node)
+                );
+                let message = format!("`{path}` must be a list, found {}", node.describe());
+                let mut error = ConfigError::new(ErrorKind::Type, message).core(core).at(node.span).on(path);
+                error.expected = Some("a list".to_owned());
+                if let Some(text) = node.as_str() {
+                    let items: Vec<&str> = text.split(',').map(str::trim).collect();
+                    error.help = Some(format!("write [{}]", items.join(", ")));
+                }
+                self.errors.push(error);
+                return Vec::new();
+            }
+        };
+        let mut references = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let place = path.index(index);
+            let text = item.original.as_deref().or(item.as_str());
+            match text.map(str::parse::<ComponentId>) {
+                Some(Ok(id)) => references.push(Reference { id, span: item.span }),
+                Some(Err(error)) => {
+                    let core = format!("'{}' {error}", place.relative());
+                    let error = ConfigError::new(ErrorKind::Id, error.to_string()).core(core);
+                    self.errors.push(error.at(item.span).on(&place));
+                }
+                None => {
+                    let core = format!(
+                        "'{}' expected type 'string', got unconvertible type '{}'",
+                        place.relative(),
+                        item.go_type()
+                    );
+                    let message =
+                        format!("`{place}` must be the id of a component, found {}", item.describe());
+                    self.errors
+                        .push(ConfigError::new(ErrorKind::Type, message).core(core).at(item.span).on(&place));
+                }
+            }
+        }
+        references
+    }
+
+    /// The mapping at a place, empty for null.
+    fn map<'n>(&mut self, node: &'n Node, path: &Path) -> Option<&'n Map> {
+        match &node.kind {
+            NodeKind::Map(map) => Some(map),
+            NodeKind::Null => None,
+            _ => {
+                let message = format!("`{path}` must be a mapping, found {}", node.describe());
+                let core =
+                    format!("'{}' expected a map or struct, got \"{}\"", path.relative(), kind_name(node));
+                let mut error = ConfigError::new(ErrorKind::Type, message).core(core).at(node.span).on(path);
+                error.expected = Some("a mapping".to_owned());
+                self.errors.push(error);
+                None
+            }
+        }
+    }
+
+    fn unknown(&mut self, map: &Map, known: &[&str], path: &Path, name: &str) {
+        let mut keys: Vec<&Key> =
+            map.iter().map(|(key, _)| key).filter(|key| !known.contains(&&*key.name)).collect();
+        keys.sort_by(|left, right| left.name.cmp(&right.name));
+        let names: Vec<&str> = keys.iter().map(|key| &*key.name).collect();
+        let core = format!("'{name}' has invalid keys: {}", names.join(", "));
+        for key in keys {
+            let place = if path.is_empty() { "the configuration".to_owned() } else { path.to_string() };
+            let message = format!("unknown field `{}` in {place}", key.name);
+            let error = ConfigError::new(ErrorKind::UnknownField, message).core(core.clone());
+            self.errors.push(error.at(key.span).on(&path.field(&key.name)).choose(&key.name, known));
+        }
+    }
+
+    fn unknown_type(&mut self, section: Section, id: &ComponentId, key: &Key) {
+        let names = self.catalog.names(section);
+        let kind = id.kind();
+        let mut error =
+            ConfigError::new(ErrorKind::UnknownType, format!("unknown {} type `{kind}`", section.singular()))
+                .core(format!(
+                    "unknown type: {kind:?} for id: {:?} (valid values: [{}])",
+                    id.to_string(),
+                    names.join(" ")
+                ))
+                .at(key.span)
+                .on(&Path::new().field(section.name()).key(&key.name))
+                .choose(kind, &names);
+        if let Some((sentence, help)) = replaced_type(section, kind) {
+            error.suggestion = None;
+            error.help = Some(help.to_owned());
+            if !sentence.is_empty() {
+                error.core = sentence.to_owned();
+            }
+        } else if error.suggestion.is_none()
+            && let Some(other) = Section::ALL.iter().find(|other| self.catalog.find(**other, kind).is_some())
+        {
+            error.help = Some(format!("`{kind}` is a type of {}", other.name()));
+        }
+        self.errors.push(error);
+    }
+
+    fn wrong_id(&mut self, error: &IdError, key: &Key, path: &Path) {
+        let sentence = error.to_string();
+        let place = path.key(&key.name);
+        let error = match error {
+            IdError::UnknownSignal { signal, .. } => {
+                let message = format!("unknown signal `{signal}` of pipeline `{}`", key.name);
+                let mut error = ConfigError::new(ErrorKind::Signal, message)
+                    .core(sentence)
+                    .choose(signal, &PipelineSignal::NAMES);
+                error.suggestion = suggest::nearest(signal, &PipelineSignal::NAMES);
+                error
+            }
+            IdError::Malformed(_) => ConfigError::new(ErrorKind::Id, sentence)
+                .help("an id is a type, or a type and a name: otlp, otlp/second"),
+        };
+        self.errors.push(error.at(key.span).on(&place));
+    }
+
+    fn same_id(&mut self, id: &ComponentId, key: &Key, first: &Component, path: &Path) {
+        let message = format!("the id `{id}` is given twice in {path}");
+        let error = ConfigError::new(ErrorKind::Duplicate, message)
+            .core(format!("duplicate name {:?} after unmarshaling {id}", &*key.name))
+            .at(key.span)
+            .on(&path.key(&key.name))
+            .related(first.span, "first given here");
+        self.errors.push(error);
+    }
+}
+
+fn without_repetitions(references: Vec<Reference>) -> Vec<Reference> {
+    let mut seen = std::collections::HashSet::new();
+    references.into_iter().filter(|reference| seen.insert(reference.id.clone())).collect()
+}
+
+fn kind_name(node: &Node) -> &'static str {
+    match &node.kind {
+        NodeKind::Seq(_) => "slice",
+        NodeKind::Map(_) => "map",
+        _ => node.go_type(),
+    }
+}
+
+/// The Collector's sentence for a type that went away, where it has one, and what to write instead.
+fn replaced_type(section: Section, kind: &str) -> Option<(&'static str, &'static str)> {
+    match (section, kind) {
+        (Section::Exporters, "logging") => Some((
+            "the logging exporter has been deprecated, use the debug exporter instead",
+            "write `debug`",
+        )),
+        (Section::Exporters, "jaeger") => {
+            Some(("", "Jaeger takes OTLP: write `otlp_grpc` with its port 4317"))
+        }
+        (Section::Extensions, "memory_ballast") => Some(("", "the memory ballast is gone; leave it out")),
+        (Section::Exporters, "opencensus") | (Section::Receivers, "opencensus") => {
+            Some(("", "OpenCensus is gone; use OTLP"))
+        }
+        _ => None,
+    }
+}

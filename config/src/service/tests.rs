@@ -1,0 +1,417 @@
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::catalog::{KnownType, check};
+use crate::{ConfigError, ErrorKind, GoDuration, Issues, Optional, Secret, Validate, net};
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Otlp {
+    protocols: Protocols,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Protocols {
+    grpc: Optional<net::GrpcServerConfig>,
+    http: Optional<net::HttpServerConfig>,
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        Self {
+            grpc: Optional::Default(net::GrpcServerConfig::with_endpoint("localhost:4317")),
+            http: Optional::Default(net::HttpServerConfig::with_endpoint("localhost:4318")),
+        }
+    }
+}
+
+impl Validate for Otlp {
+    fn validate(&self, issues: &mut Issues) {
+        if !self.protocols.grpc.is_on() && !self.protocols.http.is_on() {
+            issues.error("must specify at least one protocol when using the OTLP receiver");
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Batch {
+    timeout: GoDuration,
+    send_batch_size: u32,
+    token: Secret,
+}
+
+impl Validate for Batch {
+    fn validate(&self, _issues: &mut Issues) {}
+}
+
+fn catalog() -> Catalog {
+    Catalog::new()
+        .with(Section::Receivers, KnownType::new("otlp", &[]).checked_by(check::<Otlp>))
+        .with(Section::Receivers, KnownType::new("nop", &[]))
+        .with(Section::Processors, KnownType::new("batch", &[]).checked_by(check::<Batch>))
+        .with(Section::Exporters, KnownType::new("debug", &[]))
+        .with(Section::Exporters, KnownType::new("otlp_grpc", &["otlp"]))
+        .with(Section::Exporters, KnownType::new("nop", &[]))
+        .with(Section::Connectors, KnownType::new("forward", &[]))
+        .with(Section::Connectors, KnownType::new("nop", &[]))
+        .with(Section::Extensions, KnownType::new("health_check", &[]))
+}
+
+fn load_with(text: &str, options: LoadOptions) -> Result<Loaded, Diagnostics> {
+    let env: HashMap<String, String> = HashMap::new();
+    ServiceConfig::load(&[format!("yaml:{text}")], &[], &env, &catalog(), options)
+}
+
+fn errors(text: &str) -> Vec<ConfigError> {
+    load_with(text, LoadOptions::default())
+        .map(|_| Vec::new())
+        .unwrap_or_else(|diagnostics| diagnostics.errors().to_vec())
+}
+
+const GOOD: &str = "
+receivers: {otlp: {protocols: {grpc: }}, nop/1: }
+processors: {batch: , batch/2: {timeout: 1s}}
+exporters: {debug: , otlp: , nop/1: }
+connectors: {forward: }
+extensions: {health_check: }
+service:
+  extensions: [health_check]
+  telemetry: {metrics: {level: detailed}}
+  pipelines:
+    traces: {receivers: [otlp, otlp], processors: [batch/2, batch], exporters: [debug, forward, debug]}
+    traces/2: {receivers: [forward], exporters: [otlp]}
+";
+
+#[test]
+fn a_configuration_becomes_components_and_pipelines() {
+    let loaded = load_with(GOOD, LoadOptions::default()).unwrap();
+    let config = &loaded.config;
+    let ids = |references: &[Reference]| {
+        references.iter().map(|own| own.id.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let traces = &config.pipelines[&"traces".parse().unwrap()];
+    assert_eq!(ids(&traces.receivers), "otlp", "receivers once");
+    assert_eq!(ids(&traces.processors), "batch/2 batch", "processors in order");
+    assert_eq!(ids(&traces.exporters), "debug forward");
+    assert_eq!(ids(&config.extensions), "health_check");
+    assert_eq!(config.components(Section::Receivers).count(), 2);
+    let batch = config.component(Section::Processors, &"batch/2".parse().unwrap()).unwrap();
+    assert_eq!(batch.body.get(&["timeout"]).and_then(Node::as_str), Some("1s"));
+    assert_eq!(loaded.sources.position(batch.span), "yaml::3:23");
+    assert_eq!(config.telemetry.metrics.level, crate::telemetry::MetricsLevel::Detailed);
+}
+
+/// A change to the good configuration, and the sentences expected, each with the line it stands in.
+type Case = (&'static str, &'static str, &'static str, &'static [(u32, ErrorKind, &'static str)]);
+
+#[test]
+fn wrong_configurations_get_the_collectors_sentences() {
+    use ErrorKind::{Duplicate, Id, Invalid, Reference, Signal, Type, UnknownField, UnknownType};
+    let cases: &[Case] = &[
+        (
+            "unknown section",
+            "extensions: {",
+            "extnsions: {",
+            &[(6, UnknownField, "'otelcol.configSettings' has invalid keys: extnsions")],
+        ),
+        (
+            "unknown option of the service",
+            "  telemetry:",
+            "  telemtry:",
+            &[(9, UnknownField, "'service' has invalid keys: telemtry")],
+        ),
+        (
+            "unknown option of telemetry",
+            "metrics: {level",
+            "metrics: {address: x, level",
+            &[(9, UnknownField, "has invalid keys: address")],
+        ),
+        (
+            "unknown option of a pipeline",
+            "exporters: [otlp]",
+            "exporter: x, exporters: [otlp]",
+            &[(12, UnknownField, "'service.pipelines[traces/2]' has invalid keys: exporter")],
+        ),
+        (
+            "unknown option of a component",
+            "timeout: 1s",
+            "timeut: 1s",
+            &[(3, UnknownField, "'[batch/2]' has invalid keys: timeut")],
+        ),
+        (
+            "value of a component",
+            "timeout: 1s",
+            "timeout: 1d",
+            &[(3, ErrorKind::Value, "'timeout' time: unknown unit \"d\" in duration \"1d\"")],
+        ),
+        (
+            "component without a protocol",
+            "{grpc: }",
+            "",
+            &[(
+                2,
+                Invalid,
+                "receivers::otlp: must specify at least one protocol when using the OTLP receiver",
+            )],
+        ),
+        (
+            "unknown type",
+            "debug: ,",
+            "debgu: ,",
+            &[(
+                4,
+                UnknownType,
+                "unknown type: \"debgu\" for id: \"debgu\" (valid values: [debug nop otlp otlp_grpc])",
+            )],
+        ),
+        (
+            "unknown option of a pipeline that was meant for a known one",
+            "exporters: [otlp]",
+            "exporter: [otlp]",
+            &[(12, UnknownField, "'service.pipelines[traces/2]' has invalid keys: exporter")],
+        ),
+        (
+            "old type",
+            "debug: ,",
+            "debug: , logging/2: ,",
+            &[(4, UnknownType, "the logging exporter has been deprecated, use the debug exporter instead")],
+        ),
+        (
+            "malformed id",
+            "nop/1: }\nprocessors",
+            "nop/: }\nprocessors",
+            &[(2, Id, "in \"nop/\" id: the part after / should not be empty")],
+        ),
+        (
+            "malformed id, symbol",
+            "batch/2: {",
+            "batch/+: {",
+            &[
+                (3, Id, "in \"+\" id: invalid character(s) in name \"+\""),
+                (11, Reference, "references processor \"batch/2\" which is not configured"),
+            ],
+        ),
+        (
+            "ids equal after trimming",
+            "batch: ,",
+            "batch: , ' batch ': ,",
+            &[(3, Duplicate, "duplicate name \" batch \" after unmarshaling batch")],
+        ),
+        (
+            "unknown signal",
+            "traces/2:",
+            "trace/2:",
+            &[(12, Signal, "in \"trace/2\" id: unknown pipeline signal: \"trace\"")],
+        ),
+        (
+            "reference of a receiver",
+            "receivers: [forward]",
+            "receivers: [forwrd]",
+            &[(
+                12,
+                Reference,
+                "service::pipelines::traces/2: references receiver \"forwrd\" which is not configured",
+            )],
+        ),
+        (
+            "reference of an extension",
+            "[health_check]",
+            "[helth_check]",
+            &[(
+                8,
+                Reference,
+                "service::extensions: references extension \"helth_check\" which is not configured",
+            )],
+        ),
+        (
+            "reference in the wrong place",
+            "processors: [batch/2, batch]",
+            "processors: [debug]",
+            &[(
+                11,
+                Reference,
+                "service::pipelines::traces: references processor \"debug\" which is not configured",
+            )],
+        ),
+        (
+            "processor twice",
+            "[batch/2, batch]",
+            "[batch, batch/2, batch]",
+            &[(11, Invalid, "service::pipelines::traces: references processor \"batch\" multiple times")],
+        ),
+        (
+            "no receiver",
+            "receivers: [forward], ",
+            "",
+            &[(12, Invalid, "service::pipelines::traces/2: must have at least one receiver")],
+        ),
+        (
+            "no exporter",
+            ", exporters: [otlp]",
+            ", exporters: []",
+            &[(12, Invalid, "service::pipelines::traces/2: must have at least one exporter")],
+        ),
+        (
+            "empty pipeline",
+            "{receivers: [forward], exporters: [otlp]}",
+            "",
+            &[
+                (12, Invalid, "service::pipelines::traces/2: must have at least one receiver"),
+                (12, Invalid, "service::pipelines::traces/2: must have at least one exporter"),
+            ],
+        ),
+        (
+            "a string for a list of ids",
+            "receivers: [forward]",
+            "receivers: 'otlp,forward'",
+            &[(
+                12,
+                Type,
+                "'service.pipelines[traces/2].receivers' source data must be an array or slice, got string",
+            )],
+        ),
+        (
+            "a number in a list of ids",
+            "exporters: [otlp]",
+            "exporters: [otlp, 5]",
+            &[(
+                12,
+                Type,
+                "'service.pipelines[traces/2].exporters[1]' expected type 'string', got unconvertible type 'int'",
+            )],
+        ),
+        (
+            "a malformed id in a list",
+            "exporters: [otlp]",
+            "exporters: [otlp, a b]",
+            &[(12, Id, "in \"a b\" id: invalid character(s) in type \"a b\"")],
+        ),
+        (
+            "a list for a section",
+            "connectors: {forward: }",
+            "connectors: [forward]",
+            &[
+                (5, Type, "'connectors' expected a map or struct, got \"slice\""),
+                (11, Reference, "references exporter \"forward\" which is not configured"),
+                (12, Reference, "references receiver \"forward\" which is not configured"),
+            ],
+        ),
+        (
+            "connector and exporter of one id",
+            "connectors: {forward: }",
+            "connectors: {forward: , nop/1: }",
+            &[
+                (
+                    5,
+                    Invalid,
+                    "connectors::nop/1: ambiguous ID: Found both \"nop/1\" exporter and \"nop/1\" connector. Change one of the components' IDs to eliminate ambiguity (e.g. rename \"nop/1\" connector to \"nop/1/connector\")",
+                ),
+                (5, Invalid, "connectors::nop/1: ambiguous ID: Found both \"nop/1\" receiver and"),
+            ],
+        ),
+        (
+            "profiles without the gate",
+            "traces/2:",
+            "profiles:",
+            &[(
+                12,
+                Invalid,
+                "service::pipelines: pipeline \"profiles\": profiling signal support is at alpha level, gated under the \"service.profilesSupport\" feature gate",
+            )],
+        ),
+    ];
+    for (name, from, to, expected) in cases {
+        assert!(GOOD.contains(from), "{name}: nothing to change");
+        let errors = errors(&GOOD.replace(from, to));
+        let found: Vec<_> = errors.iter().map(|error| (error.span.unwrap().line, error.kind)).collect();
+        let wanted: Vec<_> = expected.iter().map(|(line, kind, _)| (*line, *kind)).collect();
+        assert_eq!(found, wanted, "{name}: {errors:#?}");
+        for (error, (_, _, sentence)) in errors.iter().zip(*expected) {
+            let line = error.collector_line();
+            assert!(line.contains(sentence), "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn near_words_are_suggested() {
+    let cases: &[(&str, &str, &str)] = &[
+        ("exporters: {debug: ,", "exporters: {debgu: ,", "debug"),
+        ("exporters: {debug: , otlp:", "exporters: {debug: , otlp_grcp:", "otlp_grpc"),
+        ("traces/2:", "trace/2:", "traces"),
+        ("traces/2:", "metric/2:", "metrics"),
+        ("receivers: [forward]", "receivers: [forwrd]", "forward"),
+        ("[health_check]", "[healthcheck]", "health_check"),
+        ("  pipelines:", "  pipelnes:", "pipelines"),
+    ];
+    for (from, to, suggestion) in cases {
+        let errors = errors(&GOOD.replace(from, to));
+        assert_eq!(errors[0].suggestion.as_deref(), Some(*suggestion), "{to}: {:?}", errors[0]);
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_in_the_collectors_order() {
+    let none = "service::pipelines: service must have at least one pipeline";
+    let cases: &[(&str, &[&str])] = &[
+        ("", &["empty configuration file", none]),
+        ("{}", &["empty configuration file", none]),
+        ("service:", &["empty configuration file", none]),
+        ("receivers: {nop: }", &["no exporter configuration specified in config", none]),
+        ("exporters: {nop: }", &["no receiver configuration specified in config", none]),
+        ("receivers: {nop: }\nexporters: {nop: }", &[none]),
+        ("receivers: {nop: }\nexporters: {nop: }\nservice: {pipelines: {}}", &[none]),
+    ];
+    for (text, sentences) in cases {
+        let mut found: Vec<String> =
+            errors(text).iter().map(|error| error.core_sentence().to_owned()).collect();
+        found.sort();
+        assert_eq!(found, *sentences, "{text}");
+    }
+    let options = LoadOptions { allow_no_pipelines: true, ..LoadOptions::default() };
+    assert!(load_with("receivers: {nop: }", options).is_ok());
+    assert!(load_with("service:", options).is_err());
+    let options = LoadOptions { profiles: true, ..LoadOptions::default() };
+    assert!(load_with(&GOOD.replace("traces/2:", "profiles:"), options).is_ok());
+}
+
+#[test]
+fn a_null_body_of_a_component_is_checked_with_its_defaults() {
+    let text = GOOD.replace("otlp: {protocols: {grpc: }}", "otlp: ");
+    assert_eq!(
+        errors(&text)[0].core_sentence(),
+        "must specify at least one protocol when using the OTLP receiver"
+    );
+}
+
+#[test]
+fn unused_components_are_known() {
+    let loaded = load_with(GOOD, LoadOptions::default()).unwrap();
+    let unused = loaded.config.unused();
+    let names: Vec<String> =
+        unused.iter().map(|(section, id, _)| format!("{} {id}", section.name())).collect();
+    assert_eq!(names, ["receivers nop/1", "exporters nop/1"]);
+}
+
+#[test]
+fn errors_of_all_sections_are_reported_at_once() {
+    let text = GOOD
+        .replace("timeout: 1s", "timeout: x, bar: 1")
+        .replace("[otlp]", "[oltp]")
+        .replace("traces:", "trces:");
+    let kinds: Vec<ErrorKind> = errors(&text).iter().map(|error| error.kind).collect();
+    assert_eq!(kinds, [ErrorKind::Value, ErrorKind::UnknownField, ErrorKind::Signal, ErrorKind::Reference]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_configuration_makes_the_reader_panic(
+        text in "((receivers|exporters|service|pipelines|traces|otlp|nop|debug|telemetry|metrics|extensions|- |x/1): ?[0-9a-z~\\[\\]{}.,-]{0,8}\n {0,4}){0,10}"
+    ) {
+        let _ignored = errors(&text);
+    }
+}
