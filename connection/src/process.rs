@@ -84,34 +84,19 @@ impl ProcessInfo {
 
 /// An RFC 3339 timestamp as Unix seconds; `None` for anything else.
 pub fn unix_seconds(text: &str) -> Option<f64> {
-    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let rest = text.get(19..)?;
-    let fraction_end = rest.find(['Z', 'z', '+', '-'])?;
-    let fraction =
-        rest.get(..fraction_end).filter(|f| !f.is_empty()).map_or(Some(0.0), |f| f.parse().ok())?;
-    let zone = rest.get(fraction_end..)?;
-    let offset = if zone.len() == 6 {
-        let sign = if zone.starts_with('-') { -1 } else { 1 };
-        sign * (zone.get(1..3)?.parse::<i64>().ok()? * 3600 + zone.get(4..6)?.parse::<i64>().ok()? * 60)
-    } else {
-        0
-    };
-    if !(1..=12).contains(&month) {
-        return None;
-    }
-    // Days from 1970-01-01, counting years from March so that leap days come last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
-        - 1
-        - 719_468;
-    Some((days * 86_400 + hour * 3600 + minute * 60 + second - offset) as f64 + fraction)
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(time.as_millisecond() as f64 / 1e3)
+}
+
+/// Unix nanoseconds as RFC 3339 in UTC with milliseconds; empty when they are out of range.
+pub fn rfc3339(unix_nanos: u64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(unix_nanos));
+    time.map(|t| format!("{t:.3}")).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::unix_seconds;
+    use super::{rfc3339, unix_seconds};
 
     #[test]
     fn creation_times_are_read_in_any_zone() {
@@ -119,6 +104,7 @@ mod tests {
         assert_eq!(unix_seconds("2026-08-21T10:40:44.559Z"), Some(1_787_308_844.559));
         assert_eq!(unix_seconds("2026-08-21T12:40:44.559+02:00"), Some(1_787_308_844.559));
         assert_eq!(unix_seconds("2000-02-29T00:00:00Z"), Some(951_782_400.0));
+        assert_eq!(rfc3339(1_787_308_844_559_000_000), "2026-08-21T10:40:44.559Z");
         for wrong in ["", "yesterday", "2026-13-01T00:00:00Z", "2026-08-21T10:40:44", "2026-08-21"] {
             assert_eq!(unix_seconds(wrong), None, "{wrong}");
         }

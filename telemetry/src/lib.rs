@@ -5,8 +5,6 @@
 
 mod logs;
 mod metrics;
-mod time;
 
 pub use logs::{Identity, init_logs};
 pub use metrics::{Metrics, init_metrics};
-pub use time::rfc3339;

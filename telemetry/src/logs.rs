@@ -9,16 +9,14 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use weir_config::telemetry::{LogEncoding, LogLevel, LogSampling, LogsConfig};
-
-use crate::time::rfc3339;
 
 /// Who logs.
 #[derive(Debug, Clone)]
@@ -82,7 +80,7 @@ impl Lines {
             (Some(file), Some(line)) if self.caller => format!("{}:{line}", short(file)),
             _ => String::new(),
         };
-        let time = rfc3339(unix_millis());
+        let time = format!("{:.3}", Timestamp::now());
         let level = level_name(*metadata.level());
         match self.encoding {
             LogEncoding::Console => {
@@ -121,7 +119,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             let mut message = Fields { message: String::new(), map: Map::new() };
             event.record(&mut message);
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
-            if !sampler.pass(*event.metadata().level(), message.message, unix_millis()) {
+            if !sampler.pass(*event.metadata().level(), message.message, Timestamp::now().as_millisecond()) {
                 return;
             }
         }
@@ -163,15 +161,6 @@ fn level_name(level: Level) -> &'static str {
         Level::INFO => "info",
         Level::DEBUG | Level::TRACE => "debug",
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "log lines carry the wall clock of the machine, also in simulations"
-)]
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The last folder and the file, as the Collector prints callers.
@@ -241,17 +230,17 @@ impl Visit for Fields {
 const MAX_MESSAGES: usize = 4096;
 
 struct Sampler {
-    tick: u64,
+    tick: i64,
     initial: u64,
     thereafter: u64,
-    counts: HashMap<(Level, String), (u64, u64)>,
+    counts: HashMap<(Level, String), (i64, u64)>,
 }
 
 impl Sampler {
     fn new(config: &LogSampling) -> Sampler {
         let count = |n: i64| u64::try_from(n).unwrap_or(0);
         Sampler {
-            tick: u64::try_from(config.tick.as_std().as_millis()).unwrap_or(u64::MAX).max(1),
+            tick: i64::try_from(config.tick.as_std().as_millis()).unwrap_or(i64::MAX).max(1),
             initial: count(config.initial),
             thereafter: count(config.thereafter),
             counts: HashMap::new(),
@@ -259,7 +248,7 @@ impl Sampler {
     }
 
     /// Whether the message is to be written.
-    fn pass(&mut self, level: Level, message: String, now: u64) -> bool {
+    fn pass(&mut self, level: Level, message: String, now: i64) -> bool {
         if self.counts.len() >= MAX_MESSAGES {
             self.counts.clear();
         }

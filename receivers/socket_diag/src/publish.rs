@@ -1,0 +1,72 @@
+//! A sample of the kernel as series, and as details of the connection table.
+
+use std::net::SocketAddr;
+
+use weir_connection::process::{ProcessInfo, ProcessKey, rfc3339};
+use weir_connection::publish::{self, Lifetimes, Origin, ProcessPoint, SeriesPoint};
+use weir_connection::table::SocketFact;
+use weir_kernel::{ProcessMetrics, ProcessSample, SeriesSample};
+use weir_pdata::otlp::metrics::v1::ResourceMetrics;
+
+/// The process of a sample.
+pub(crate) fn info(sample: &ProcessSample, host: &str, service: String) -> ProcessInfo {
+    let p = &sample.process;
+    ProcessInfo {
+        key: ProcessKey {
+            host: host.to_owned(),
+            pid: i64::from(p.pid),
+            start_ticks: i64::try_from(p.start_ticks).unwrap_or(0),
+            instance: String::new(),
+        },
+        service,
+        executable: p.executable_name.clone(),
+        creation_time: p.creation_unix_ns.map(rfc3339).unwrap_or_default(),
+        ..ProcessInfo::default()
+    }
+}
+
+/// Everything of one process as OTLP; `now` is Unix ns.
+pub(crate) fn metrics(sample: &ProcessSample, info: &ProcessInfo, now: u64) -> ResourceMetrics {
+    let series: Vec<_> = sample.series.iter().map(point).collect();
+    publish::metrics(info, Origin::Sockets, now, sample.since_ns, &series, &process_point(&sample.metrics))
+}
+
+fn point(s: &SeriesSample) -> SeriesPoint {
+    SeriesPoint {
+        resource: s.resource.name().to_owned(),
+        side: s.side.name().to_owned(),
+        target: s.target.to_string(),
+        open: s.open,
+        opened: Some(s.opened),
+        closed: Some(s.closed),
+        older: Some(s.older),
+        idle: Some(s.idle),
+        unused: Some(s.unused),
+        lifetimes: Some(Lifetimes { buckets: s.lifetimes.counts, sum: s.lifetimes.sum_seconds }),
+        ..SeriesPoint::default()
+    }
+}
+
+fn process_point(m: &ProcessMetrics) -> ProcessPoint {
+    ProcessPoint {
+        fd_count: m.descriptors,
+        fd_limit: m.descriptor_limit,
+        memory_usage: m.resident_bytes,
+        memory_limit: m.memory_limit_bytes,
+        ephemeral_ports: m.ephemeral_ports,
+        ..ProcessPoint::default()
+    }
+}
+
+/// What the kernel knows of single sockets, by local and peer address.
+pub(crate) fn facts(sample: &ProcessSample) -> impl Iterator<Item = ((SocketAddr, SocketAddr), SocketFact)> {
+    sample.series.iter().flat_map(|s| &s.exemplars).map(|e| {
+        let fact = SocketFact {
+            state: e.state.name().to_owned(),
+            idle: e.idle_ns as f64 / 1e9,
+            sent: e.sent_bytes,
+            received: e.received_bytes,
+        };
+        ((e.local, e.peer), fact)
+    })
+}

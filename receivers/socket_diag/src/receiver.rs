@@ -1,0 +1,142 @@
+//! The receiver: a sample at every interval.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::{Either, select};
+use weir_component::{Batch, Failure, Host, Receiver, ReceiverContext, SourceStatus, async_trait};
+use weir_connection::table::ConnectionTable;
+use weir_kernel::{Dumper, ProcFs, Sample, Sampler, host_name};
+use weir_pdata::otlp::MetricsRequest;
+use weir_pdata::{Payload, Signal};
+
+use crate::config::Config;
+use crate::publish;
+
+pub(crate) struct SocketDiag {
+    config: Config,
+    table: Arc<ConnectionTable>,
+    sampler: Option<Arc<Mutex<Sampler<Dumper>>>>,
+}
+
+impl SocketDiag {
+    pub(crate) fn new(config: Config, host: &Host) -> SocketDiag {
+        SocketDiag { config, table: host.shared(), sampler: None }
+    }
+
+    /// One sample, off the engine's threads: it blocks for the kernel's answers.
+    async fn sample(&self, cx: &ReceiverContext) -> Result<Sample, String> {
+        let Some(sampler) = self.sampler.clone() else { return Err("was not started".to_owned()) };
+        let now = cx.clock.unix_nanos();
+        let sampled =
+            cx.host.blocking(move || sampler.lock().unwrap_or_else(PoisonError::into_inner).sample(now));
+        match sampled.await {
+            Some(sample) => sample.map_err(|e| e.to_string()),
+            None => Err("listing sockets panicked, please report it".to_owned()),
+        }
+    }
+
+    /// Publishes a sample and tells the table what the kernel knows of single sockets.
+    async fn publish(&self, sample: &Sample, host: &str, cx: &ReceiverContext) {
+        let now = sample.at_ns;
+        let mut resource_metrics = Vec::new();
+        for process in &sample.processes {
+            let executable = &process.process.executable_name;
+            let service = self.config.service_name(executable, process.process.pid);
+            let info = publish::info(process, host, service);
+            self.table.put_sockets(&info, now, publish::facts(process));
+            resource_metrics.push(publish::metrics(process, &info, now));
+        }
+        if resource_metrics.is_empty() {
+            return;
+        }
+        let payload = Payload::from(MetricsRequest { resource_metrics });
+        if let Some(output) = cx.outputs.first(Signal::Metrics) {
+            output.send(Batch::unattended(payload)).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Receiver for SocketDiag {
+    async fn start(&mut self, _: &ReceiverContext) -> Result<(), Failure> {
+        let dumper = Dumper::open().map_err(|e| Failure::permanent(e.to_string()))?;
+        let sampler = Sampler::new(self.config.settings(), dumper, ProcFs::default());
+        self.sampler = Some(Arc::new(Mutex::new(sampler)));
+        Ok(())
+    }
+
+    async fn run(self: Box<Self>, cx: ReceiverContext) -> Result<(), Failure> {
+        let host = host_name();
+        let mut speaker = Speaker::default();
+        let mut last = 0;
+        let mut next = cx.clock.now();
+        loop {
+            match self.sample(&cx).await {
+                Ok(sample) => {
+                    if !sample.processes.is_empty() {
+                        last = sample.at_ns;
+                    }
+                    speaker.sampled(&sample, last, &cx);
+                    self.publish(&sample, &host, &cx).await;
+                }
+                Err(error) => speaker.failed(error, last, &cx),
+            }
+            // The next full interval: a slow sample does not shift the ones behind it.
+            let interval = self.config.collection_interval.as_std();
+            next = next.max(cx.clock.now()) + interval;
+            let stopping = Box::pin(cx.stop.requested());
+            if let Either::Left(_) = select(stopping, cx.clock.sleep_until(next)).await {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Says what is new, once.
+#[derive(Default)]
+struct Speaker {
+    said: BTreeSet<String>,
+}
+
+impl Speaker {
+    fn sampled(&mut self, sample: &Sample, last: u64, cx: &ReceiverContext) {
+        let mut now = BTreeSet::new();
+        for notice in &sample.notices {
+            let text = notice.to_string();
+            if !self.said.contains(&text) {
+                if notice.is_warning() {
+                    tracing::warn!(otelcol.component.id = %cx.id, otelcol.component.kind = "receiver", "{text}");
+                } else {
+                    tracing::info!(otelcol.component.id = %cx.id, otelcol.component.kind = "receiver", "{text}");
+                }
+            }
+            now.insert(text);
+        }
+        self.said = now;
+        let warnings: Vec<_> =
+            sample.notices.iter().filter(|n| n.is_warning()).map(ToString::to_string).collect();
+        let state = match (sample.processes.is_empty(), warnings.is_empty()) {
+            (true, _) => "waiting",
+            (false, true) => "ok",
+            (false, false) => "degraded",
+        };
+        let message = if sample.processes.is_empty() && warnings.is_empty() {
+            "no process matches".to_owned()
+        } else {
+            warnings.join("; ")
+        };
+        report(cx, state, last, message);
+    }
+
+    fn failed(&mut self, text: String, last: u64, cx: &ReceiverContext) {
+        if self.said.insert(text.clone()) {
+            tracing::error!(otelcol.component.id = %cx.id, otelcol.component.kind = "receiver", "{text}");
+        }
+        report(cx, "failed", last, text);
+    }
+}
+
+fn report(cx: &ReceiverContext, state: &'static str, last: u64, message: String) {
+    cx.host.report_source(&cx.id, SourceStatus { kind: "sockets", state, last, message });
+}
