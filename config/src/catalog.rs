@@ -1,9 +1,12 @@
 //! Which component types there are.
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::{ConfigError, ConfigValue, Node, Path, Validate};
 
 /// Checks the body of a component without building it.
-pub type Check = fn(&Node, &Path) -> Vec<ConfigError>;
+type Check = Arc<dyn Fn(&Node, &Path) -> Vec<ConfigError> + Send + Sync>;
 
 /// The five sections of components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,11 +52,17 @@ impl Section {
 }
 
 /// A component type.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KnownType {
     name: &'static str,
     aliases: &'static [&'static str],
     check: Option<Check>,
+}
+
+impl fmt::Debug for KnownType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KnownType({}, {:?})", self.name, self.aliases)
+    }
 }
 
 impl KnownType {
@@ -65,8 +74,8 @@ impl KnownType {
     /// Has the bodies of this type checked while the configuration is read, so that their errors are reported together
     /// with all others: `KnownType::new("batch", &[]).checked_by(check::<batch::Config>)`.
     #[must_use]
-    pub const fn checked_by(mut self, check: Check) -> Self {
-        self.check = Some(check);
+    pub fn checked_by(mut self, check: impl Fn(&Node, &Path) -> Vec<ConfigError> + Send + Sync + 'static) -> Self {
+        self.check = Some(Arc::new(check));
         self
     }
 
@@ -108,7 +117,7 @@ impl Catalog {
     /// Checks a body, if its type says how.
     pub(crate) fn check(&self, section: Section, name: &str, body: &Node, path: &Path) -> Vec<ConfigError> {
         self.find(section, name)
-            .and_then(|known| known.check)
+            .and_then(|known| known.check.as_ref())
             .map(|check| check(body, path))
             .unwrap_or_default()
     }

@@ -116,7 +116,7 @@ mod uri;
 mod validate;
 pub mod yaml;
 
-pub use catalog::{Catalog, Check, KnownType, Section, check};
+pub use catalog::{Catalog, KnownType, Section, check};
 pub use de::{ConfigValue, DeError, Lenient, caseless_word, from_node, from_node_lenient};
 pub use diagnostics::Diagnostics;
 pub use duration::{DurationError, GoDuration};

@@ -1,0 +1,136 @@
+//! Sends OTLP over gRPC.
+
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+use weir_component::{
+    Accepted, Build, BuildError, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host, Stability,
+    async_trait,
+};
+use weir_config::net::{Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig};
+use weir_config::{Issues, Optional, Validate};
+use weir_otlp::client::{GrpcClient, GrpcSettings, KeepAlive, Target, user_agent};
+use weir_otlp::config as shared;
+use weir_pdata::{Payload, Signal};
+
+/// Makes `otlp_grpc` exporters.
+pub const FACTORY: ExporterFactory = ExporterFactory {
+    kind: "otlp_grpc",
+    aliases: &["otlp"],
+    signals: &Signal::ALL,
+    stability: Stability::Beta,
+    metadata: include_str!("../metadata.yaml"),
+    create,
+};
+
+/// Options; see metadata.yaml for their effects.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    #[serde(rename = "+client")]
+    client: GrpcClientConfig,
+    #[serde(rename = "+timeout")]
+    timeout: TimeoutConfig,
+    retry_on_failure: RetryConfig,
+    sending_queue: Optional<QueueConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let client = GrpcClientConfig {
+            compression: Compression::Gzip,
+            keepalive: Optional::None,
+            write_buffer_size: 512 << 10,
+            ..GrpcClientConfig::default()
+        };
+        Config {
+            client,
+            timeout: TimeoutConfig::default(),
+            retry_on_failure: RetryConfig::default(),
+            sending_queue: Optional::Some(QueueConfig::default()),
+        }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, issues: &mut Issues) {
+        if self.client.target().is_empty() {
+            let help = "write the address of a server, such as `endpoint: localhost:4317`";
+            issues.at_with_help("endpoint", "requires a non-empty \"endpoint\"", help);
+        }
+        self.client.validate(issues);
+        self.timeout.validate(issues);
+        issues.section("retry_on_failure", &self.retry_on_failure);
+        issues.optional("sending_queue", &self.sending_queue);
+    }
+}
+
+fn create(build: &Build<'_>, _signal: Signal) -> Result<ExporterParts, BuildError> {
+    let config: Config = weir_config::load(build.node, &build.path)?;
+    let delivery = shared::delivery(config.timeout.timeout, &config.retry_on_failure, &config.sending_queue)
+        .map_err(|e| build.invalid(e))?;
+    let settings = settings(&config.client, build.host.version()).map_err(|e| build.invalid(e))?;
+    let exporter = OtlpGrpc { config: config.client, settings, client: OnceLock::new() };
+    Ok(ExporterParts { exporter: Arc::new(exporter), delivery })
+}
+
+/// The settings of the client without TLS, whose files are read at the start.
+fn settings(config: &GrpcClientConfig, version: &str) -> Result<GrpcSettings, String> {
+    let target =
+        if config.is_unix() { Target::Unix(config.target().into()) } else { Target::parse(config.target())? };
+    let agent = Some(config.user_agent.clone()).filter(|agent| !agent.is_empty());
+    Ok(GrpcSettings {
+        authority: Some(config.authority.clone()).filter(|authority| !authority.is_empty()),
+        headers: shared::headers(&config.headers)?,
+        user_agent: agent.unwrap_or_else(|| user_agent(version)),
+        compression: shared::compression(config.compression, 0)?,
+        wait_for_ready: config.wait_for_ready,
+        keep_alive: config.keepalive.as_ref().map(|keepalive| KeepAlive {
+            time: keepalive.time.as_std().max(SHORTEST_PING),
+            timeout: keepalive.timeout.as_std(),
+            permit_without_stream: keepalive.permit_without_stream,
+        }),
+        ..GrpcSettings::new(target)
+    })
+}
+
+/// grpc-go raises shorter times to this one too.
+const SHORTEST_PING: std::time::Duration = std::time::Duration::from_secs(10);
+
+struct OtlpGrpc {
+    config: GrpcClientConfig,
+    settings: GrpcSettings,
+    client: OnceLock<GrpcClient>,
+}
+
+impl OtlpGrpc {
+    fn connectable(&self) -> Result<GrpcClient, String> {
+        let mut settings = self.settings.clone();
+        if self.config.uses_tls() {
+            settings.tls = Some(shared::client_tls(&self.config.tls)?.connector(&["h2"])?);
+            settings.server_name = shared::server_name(&self.config.tls);
+        }
+        GrpcClient::new(settings)
+    }
+}
+
+#[async_trait]
+impl Exporter for OtlpGrpc {
+    async fn start(&self, _host: &Host) -> Result<(), Failure> {
+        shared::no_extensions(self.config.auth.as_ref(), &self.config.middlewares)?;
+        let client = self.connectable().map_err(Failure::permanent)?;
+        // A second start finds the first client, which is as good.
+        drop(self.client.set(client));
+        Ok(())
+    }
+
+    async fn export(&self, payload: &Payload, _context: &Context) -> Result<Accepted, Failure> {
+        match self.client.get() {
+            Some(client) => client.export(payload).await,
+            None => Err(Failure::retry("the exporter has not been started")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Options of the exporter; see metadata.yaml for their effects.
+
+use serde::{Deserialize, Serialize};
+use weir_config::net::{Compression, HttpClientConfig, QueueConfig, RetryConfig};
+use weir_config::{GoDuration, Issues, Optional, Validate};
+use weir_otlp::client::{Format, HttpSettings, user_agent};
+use weir_otlp::config as shared;
+use weir_pdata::Signal;
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    #[serde(rename = "+client")]
+    pub(crate) client: HttpClientConfig,
+    pub(crate) retry_on_failure: RetryConfig,
+    pub(crate) sending_queue: Optional<QueueConfig>,
+    encoding: Encoding,
+    traces_endpoint: String,
+    metrics_endpoint: String,
+    logs_endpoint: String,
+    profiles_endpoint: String,
+}
+
+/// How payloads are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename = "invalid encoding type: %q", rename_all = "lowercase")]
+enum Encoding {
+    #[default]
+    Proto,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let client = HttpClientConfig {
+            timeout: GoDuration::from_secs(30),
+            compression: Compression::Gzip,
+            write_buffer_size: 512 << 10,
+            ..HttpClientConfig::default()
+        };
+        Config {
+            client,
+            retry_on_failure: RetryConfig::default(),
+            sending_queue: Optional::Some(QueueConfig::default()),
+            encoding: Encoding::Proto,
+            traces_endpoint: String::new(),
+            metrics_endpoint: String::new(),
+            logs_endpoint: String::new(),
+            profiles_endpoint: String::new(),
+        }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, issues: &mut Issues) {
+        if self.client.endpoint.is_empty() && Signal::ALL.into_iter().all(|s| self.own_endpoint(s).is_empty())
+        {
+            let help = "write the address of a server, such as `endpoint: http://localhost:4318`";
+            issues.at_with_help("endpoint", "at least one endpoint must be specified", help);
+        }
+        self.client.validate(issues);
+        if self.client.timeout.is_negative() {
+            issues.at("timeout", "'timeout' must be non-negative");
+        }
+        if !self.client.proxy_url.is_empty() {
+            issues.at("proxy_url", "proxies are not supported yet: remove the option");
+        }
+        if self.client.cookies.is_on() {
+            issues.at("cookies", "cookies are not supported: remove the section");
+        }
+        issues.section("retry_on_failure", &self.retry_on_failure);
+        issues.optional("sending_queue", &self.sending_queue);
+    }
+}
+
+impl Config {
+    /// The settings of the client for a signal, without TLS.
+    pub(crate) fn settings(&self, signal: Signal, version: &str) -> Result<HttpSettings, String> {
+        let client = &self.client;
+        let consumers = self.sending_queue.as_ref().map_or(0, |queue| queue.num_consumers);
+        let idle = if client.max_idle_conns_per_host > 0 {
+            client.max_idle_conns_per_host
+        } else {
+            consumers.max(2)
+        };
+        Ok(HttpSettings {
+            headers: shared::headers(&client.headers)?,
+            user_agent: user_agent(version),
+            format: match self.encoding {
+                Encoding::Proto => Format::Protobuf,
+                Encoding::Json => Format::Json,
+            },
+            compression: shared::compression(client.compression, client.compression_params.level)?,
+            idle_timeout: client.idle_conn_timeout.non_zero(),
+            max_idle: if client.disable_keep_alives {
+                0
+            } else {
+                usize::try_from(idle).unwrap_or(usize::MAX)
+            },
+            ..HttpSettings::new(&self.url(signal)?)
+        })
+    }
+
+    /// The URL of a signal: its own as it is, else the common one with the path of the signal behind it.
+    pub(crate) fn url(&self, signal: Signal) -> Result<String, String> {
+        let own = self.own_endpoint(signal);
+        let url = match (own.is_empty(), self.client.endpoint.is_empty()) {
+            (false, _) => own.to_owned(),
+            (true, false) => format!("{}{}", self.client.endpoint.trim_end_matches('/'), signal.path()),
+            (true, true) => {
+                return Err(format!("either endpoint or {signal}_endpoint must be specified"));
+            }
+        };
+        let known = url.starts_with("http://") || url.starts_with("https://");
+        // The URL itself is not repeated: it may hold a password.
+        if known {
+            Ok(url)
+        } else {
+            Err("endpoint must be a URL that begins with http:// or https://".to_owned())
+        }
+    }
+
+    fn own_endpoint(&self, signal: Signal) -> &str {
+        match signal {
+            Signal::Traces => &self.traces_endpoint,
+            Signal::Metrics => &self.metrics_endpoint,
+            Signal::Logs => &self.logs_endpoint,
+            Signal::Profiles => &self.profiles_endpoint,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Sends OTLP over HTTP.
+
+mod config;
+
+use std::sync::{Arc, OnceLock};
+
+use weir_component::{
+    Accepted, Build, BuildError, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host, Stability,
+    async_trait,
+};
+use weir_config::net::HttpClientConfig;
+use weir_otlp::client::{HttpClient, HttpSettings};
+use weir_otlp::config as shared;
+use weir_pdata::{Payload, Signal};
+
+use config::Config;
+
+/// Makes `otlp_http` exporters.
+pub const FACTORY: ExporterFactory = ExporterFactory {
+    kind: "otlp_http",
+    aliases: &["otlphttp"],
+    signals: &Signal::ALL,
+    stability: Stability::Beta,
+    metadata: include_str!("../metadata.yaml"),
+    create,
+};
+
+fn create(build: &Build<'_>, signal: Signal) -> Result<ExporterParts, BuildError> {
+    let config: Config = weir_config::load(build.node, &build.path)?;
+    let delivery = shared::delivery(config.client.timeout, &config.retry_on_failure, &config.sending_queue)
+        .map_err(|e| build.invalid(e))?;
+    let settings = config.settings(signal, build.host.version()).map_err(|e| build.invalid(e))?;
+    let exporter = OtlpHttp { config: config.client, settings, client: OnceLock::new() };
+    Ok(ExporterParts { exporter: Arc::new(exporter), delivery })
+}
+
+struct OtlpHttp {
+    config: HttpClientConfig,
+    /// Without TLS, whose files are read at the start.
+    settings: HttpSettings,
+    client: OnceLock<HttpClient>,
+}
+
+impl OtlpHttp {
+    fn connectable(&self) -> Result<HttpClient, String> {
+        let mut settings = self.settings.clone();
+        if settings.url.starts_with("https://") {
+            let alpn: &[&str] =
+                if self.config.force_attempt_http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+            settings.tls = Some(shared::client_tls(&self.config.tls)?.connector(alpn)?);
+            settings.server_name = shared::server_name(&self.config.tls);
+        }
+        HttpClient::new(settings)
+    }
+}
+
+#[async_trait]
+impl Exporter for OtlpHttp {
+    async fn start(&self, _host: &Host) -> Result<(), Failure> {
+        shared::no_extensions(self.config.auth.as_ref(), &self.config.middlewares)?;
+        let client = self.connectable().map_err(Failure::permanent)?;
+        // A second start finds the first client, which is as good.
+        drop(self.client.set(client));
+        Ok(())
+    }
+
+    async fn export(&self, payload: &Payload, _context: &Context) -> Result<Accepted, Failure> {
+        match self.client.get() {
+            Some(client) => client.export(payload).await,
+            None => Err(Failure::retry("the exporter has not been started")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

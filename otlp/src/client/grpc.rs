@@ -1,0 +1,243 @@
+//! The unary `Export` call over one HTTP/2 connection.
+//!
+//! The connection is made when it is first needed. When it is lost, the next attempt makes a new one; after a failure
+//! to connect the attempts of the next moments fail at once (or wait, with `wait_for_ready`). Two attempts in a row that
+//! were given up without an answer replace the connection too: a peer that vanished without a word keeps a connection
+//! "established" for a quarter of an hour.
+
+mod call;
+mod channel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use weir_component::{Accepted, Failure, Status};
+use weir_pdata::{Payload, Signal};
+
+use super::{Compression, Target, connect};
+use crate::body::FRAME_HEADER;
+use crate::client::pieces::Pieces;
+use crate::encoding::Encoding;
+use call::Attempt;
+use channel::{Backoff, Channel};
+
+/// Settings of a client.
+#[derive(Clone)]
+pub struct GrpcSettings {
+    /// Where to connect.
+    pub target: Target,
+    /// TLS, which has to offer `h2` by ALPN; `None`: clear text.
+    pub tls: Option<TlsConnector>,
+    /// The name that the server's certificate must have. Default: the host of `target`.
+    pub server_name: Option<String>,
+    /// `:authority` of the requests. Default: `target`.
+    pub authority: Option<String>,
+    /// Further metadata.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// `user-agent`.
+    pub user_agent: String,
+    /// Compression of requests.
+    pub compression: Compression,
+    /// Wait for a connection instead of failing while there is none. Default false.
+    pub wait_for_ready: bool,
+    /// Pings. Default none.
+    pub keep_alive: Option<KeepAlive>,
+    /// Largest response, decompressed. Default 4 MiB.
+    pub max_response: usize,
+}
+
+/// Pings on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Time between two pings.
+    pub time: Duration,
+    /// Without an answer within that time the connection is replaced.
+    pub timeout: Duration,
+    /// Ping while no request is under way too.
+    pub permit_without_stream: bool,
+}
+
+impl GrpcSettings {
+    /// Clear text, gzip, no pings.
+    pub fn new(target: Target) -> GrpcSettings {
+        GrpcSettings {
+            target,
+            tls: None,
+            server_name: None,
+            authority: None,
+            headers: Vec::new(),
+            user_agent: super::user_agent(env!("CARGO_PKG_VERSION")),
+            compression: Compression::GZIP,
+            wait_for_ready: false,
+            keep_alive: None,
+            max_response: 4 << 20,
+        }
+    }
+}
+
+/// A client of the OTLP/gRPC services of one server.
+pub struct GrpcClient {
+    settings: GrpcSettings,
+    uris: [Uri; 4],
+    headers: HeaderMap,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    channel: Option<Arc<Channel>>,
+    backoff: Backoff,
+}
+
+impl GrpcClient {
+    /// A client; it connects when it is first used.
+    ///
+    /// # Errors
+    /// An authority or user agent that cannot stand in a header.
+    pub fn new(settings: GrpcSettings) -> Result<GrpcClient, String> {
+        let authority = settings.authority.clone().unwrap_or_else(|| match &settings.target {
+            Target::Unix(_) => "localhost".to_owned(),
+            tcp => tcp.to_string(),
+        });
+        let scheme = if settings.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        let mut uris: [Uri; 4] = Default::default();
+        for signal in Signal::ALL {
+            let path = format!("/{}/Export", signal.service());
+            let uri =
+                Uri::builder().scheme(scheme.clone()).authority(authority.as_str()).path_and_query(path);
+            uris[signal.index()] = uri.build().map_err(|e| format!("authority {authority:?}: {e}"))?;
+        }
+        let headers = headers(&settings)?;
+        Ok(GrpcClient { settings, uris, headers, state: Mutex::default() })
+    }
+
+    /// One attempt to send a payload. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// Retryable as OTLP says: the statuses Canceled, DeadlineExceeded, Aborted, OutOfRange, Unavailable and DataLoss,
+    /// ResourceExhausted with RetryInfo, and everything that happened to the connection. All else is permanent.
+    pub async fn export(&self, payload: &Payload) -> Result<Accepted, Failure> {
+        let message = self.message(payload)?;
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uris[payload.signal().index()].clone();
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.headers.clone();
+        loop {
+            let channel = self.channel().await?;
+            let mut attempt = Attempt::begin(&channel);
+            let result = attempt.run(request.clone(), message.clone(), self.settings.max_response).await;
+            if attempt.lost_connection() {
+                self.forget(&channel).await;
+            }
+            // The connection had ended before anything was sent: the next one is new. A new one that ends at once too
+            // has been answered by nobody, so that its end is the result.
+            if !attempt.found_it_ended() || channel.is_new() {
+                return result;
+            }
+        }
+    }
+
+    /// The framed message: large chunks as they are when nothing is compressed, else one piece.
+    fn message(&self, payload: &Payload) -> Result<Pieces, Failure> {
+        let Compression { encoding, level } = self.settings.compression;
+        if encoding == Encoding::Identity {
+            return Ok(Pieces::of(&frame_header(false, payload.encoded_len())?, payload));
+        }
+        let mut out = vec![0; FRAME_HEADER];
+        encoding.compress(&payload.to_bytes(), level, &mut out).map_err(Failure::permanent)?;
+        let header = frame_header(true, out.len() - FRAME_HEADER)?;
+        out[..FRAME_HEADER].copy_from_slice(&header);
+        Ok(Pieces::one(Bytes::from(out)))
+    }
+
+    /// The connection, made anew when there is none.
+    async fn channel(&self) -> Result<Arc<Channel>, Failure> {
+        loop {
+            let mut state = self.state.lock().await;
+            if let Some(channel) = state.channel.take_if(|c| !c.is_usable()).or_else(|| state.channel.clone())
+                && channel.is_usable()
+            {
+                return Ok(channel);
+            }
+            let Some((wait, error)) = state.backoff.blocked() else {
+                return self.connect(&mut state).await;
+            };
+            if !self.settings.wait_for_ready {
+                return Err(unavailable(error));
+            }
+            drop(state);
+            channel::pause(wait).await;
+        }
+    }
+
+    async fn connect(&self, state: &mut State) -> Result<Arc<Channel>, Failure> {
+        let s = &self.settings;
+        let connected = async {
+            let io = connect::connect(&s.target).await?;
+            let io = match &s.tls {
+                None => io,
+                Some(tls) => {
+                    let name = s.server_name.as_deref().unwrap_or(s.target.host());
+                    connect::secure(io, tls, name).await?
+                }
+            };
+            Channel::open(io, s.keep_alive).await
+        };
+        match connected.await {
+            Ok(channel) => {
+                let channel = Arc::new(channel);
+                state.channel = Some(Arc::clone(&channel));
+                state.backoff = Backoff::default();
+                Ok(channel)
+            }
+            Err(error) => {
+                state.backoff.failed(&error);
+                Err(unavailable(&error))
+            }
+        }
+    }
+
+    async fn forget(&self, lost: &Arc<Channel>) {
+        let mut state = self.state.lock().await;
+        drop(state.channel.take_if(|current| Arc::ptr_eq(current, lost)));
+    }
+}
+
+/// gRPC's word for "there is no connection".
+fn unavailable(error: &str) -> Failure {
+    Failure::retry(format!("rpc error: code = Unavailable desc = connection error: {error}"))
+        .with_status(Status::Unavailable)
+}
+
+fn frame_header(compressed: bool, length: usize) -> Result<[u8; FRAME_HEADER], Failure> {
+    let length = u32::try_from(length).map_err(|_| {
+        Failure::permanent(format!("a request of {length} bytes is larger than gRPC can carry (4 GiB)"))
+    })?;
+    let [a, b, c, d] = length.to_be_bytes();
+    Ok([u8::from(compressed), a, b, c, d])
+}
+
+fn headers(settings: &GrpcSettings) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        headers.append(name.clone(), value.clone());
+    }
+    let agent = &settings.user_agent;
+    headers.insert(
+        header::USER_AGENT,
+        agent.parse().map_err(|_| format!("user agent {agent:?} is not a header value"))?,
+    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,deflate,gzip,zstd"));
+    if settings.compression.encoding != Encoding::Identity {
+        headers.insert("grpc-encoding", HeaderValue::from_static(settings.compression.encoding.name()));
+    }
+    Ok(headers)
+}

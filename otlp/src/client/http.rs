@@ -1,0 +1,330 @@
+//! OTLP/HTTP: one POST.
+//!
+//! Sources: OTLP specification 1.11 ("OTLP/HTTP"), the texts of the Go Collector's `otlp_http` exporter.
+
+mod connector;
+mod url;
+
+use std::error::Error;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use prost::Message;
+use tokio_rustls::TlsConnector;
+use weir_component::{Accepted, Failure, Status};
+use weir_pdata::{Payload, json};
+
+use super::{Compression, pieces::Pieces, response};
+use crate::body::{ReadError, next_piece, read_all};
+use crate::encoding::Encoding;
+use crate::status::{MAX_DELAY, RpcStatus, from_http};
+use connector::Connector;
+pub(super) use url::Url;
+
+/// How a payload is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `application/x-protobuf`.
+    Protobuf,
+    /// `application/json`.
+    Json,
+}
+
+/// Settings of a client.
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// The whole URL, `http` or `https`; a user and password in it become basic authentication.
+    pub url: String,
+    /// TLS for `https`.
+    pub tls: Option<TlsConnector>,
+    /// The name that the server's certificate must have. Default: the host of `url`.
+    pub server_name: Option<String>,
+    /// Further headers; they replace those of the same name that the client sets.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// `user-agent`.
+    pub user_agent: String,
+    /// Encoding. Default protobuf.
+    pub format: Format,
+    /// Compression of requests.
+    pub compression: Compression,
+    /// How long an idle connection is kept; `None`: for ever. Default 90 s.
+    pub idle_timeout: Option<Duration>,
+    /// Idle connections that are kept; 0: a new connection for each request. Default 2.
+    pub max_idle: usize,
+    /// Largest response to an accepted request. Default 4 MiB.
+    pub max_response: usize,
+}
+
+impl HttpSettings {
+    /// Protobuf, gzip.
+    pub fn new(url: &str) -> HttpSettings {
+        HttpSettings {
+            url: url.to_owned(),
+            tls: None,
+            server_name: None,
+            headers: Vec::new(),
+            user_agent: super::user_agent(env!("CARGO_PKG_VERSION")),
+            format: Format::Protobuf,
+            compression: Compression::GZIP,
+            idle_timeout: Some(Duration::from_secs(90)),
+            max_idle: 2,
+            max_response: 4 << 20,
+        }
+    }
+}
+
+/// How much of an error's body is read.
+const MAX_ERROR: usize = 64 << 10;
+/// How much of an error's text is repeated in messages.
+const MAX_ERROR_TEXT: usize = 1 << 10;
+/// How many redirects are followed, on the same server only.
+const MAX_REDIRECTS: usize = 5;
+
+/// A client of one URL.
+pub struct HttpClient {
+    settings: HttpSettings,
+    url: Url,
+    headers: HeaderMap,
+    client: Client<Connector, Pieces>,
+}
+
+impl HttpClient {
+    /// A client; it connects when it is first used.
+    ///
+    /// # Errors
+    /// What is wrong with the URL or user agent.
+    pub fn new(settings: HttpSettings) -> Result<HttpClient, String> {
+        let url = Url::parse(&settings.url)?;
+        if url.is_https() && settings.tls.is_none() {
+            return Err(format!("{url}: TLS is not set up"));
+        }
+        let headers = headers(&settings, &url)?;
+        let connector = Connector::new(settings.tls.clone(), settings.server_name.clone());
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(settings.idle_timeout)
+            .pool_max_idle_per_host(settings.max_idle)
+            .build(connector);
+        Ok(HttpClient { settings, url, headers, client })
+    }
+
+    /// One attempt to send a payload. Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// Retryable when no answer came, and for the codes 429, 502, 503 and 504; for 429 and 503 the wait of
+    /// `Retry-After` is passed on, at most one hour. All else is permanent.
+    pub async fn export(&self, payload: &Payload) -> Result<Accepted, Failure> {
+        let body = self.body(payload)?;
+        let mut uri = self.url.uri().clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = Request::new(body.clone());
+            *request.method_mut() = Method::POST;
+            *request.uri_mut() = uri.clone();
+            *request.headers_mut() = self.headers.clone();
+            let response = self.client.request(request).await.map_err(|e| self.unanswered(&e))?;
+            match response.status() {
+                status if status.is_success() => return self.accepted(response).await,
+                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
+                    uri = self.redirected(&uri, &response)?;
+                }
+                _ => return Err(self.refused(response).await),
+            }
+        }
+        Err(Failure::permanent(format!("{}: stopped after {MAX_REDIRECTS} redirects", self.url)))
+    }
+
+    fn body(&self, payload: &Payload) -> Result<Pieces, Failure> {
+        let Compression { encoding, level } = self.settings.compression;
+        let plain = match self.settings.format {
+            Format::Json => Bytes::from(json::from_protobuf(payload.signal(), payload)),
+            Format::Protobuf if encoding == Encoding::Identity => return Ok(Pieces::of(&[], payload)),
+            Format::Protobuf => payload.to_bytes(),
+        };
+        if encoding == Encoding::Identity {
+            return Ok(Pieces::one(plain));
+        }
+        let mut out = Vec::new();
+        encoding.compress(&plain, level, &mut out).map_err(Failure::permanent)?;
+        Ok(Pieces::one(Bytes::from(out)))
+    }
+
+    /// The backend has accepted, so that what cannot be read in its answer is no failure.
+    async fn accepted(&self, response: Response<Incoming>) -> Result<Accepted, Failure> {
+        let content_type = response.headers().get(header::CONTENT_TYPE).map(|v| v.as_bytes().to_vec());
+        let body = match read_all(response.into_body(), self.settings.max_response).await {
+            Ok(body) => body,
+            Err(ReadError::TooLarge) => {
+                let max = self.settings.max_response;
+                return Err(Failure::permanent(format!(
+                    "{}: the response is larger than {max} bytes",
+                    self.url
+                )));
+            }
+            Err(ReadError::Broken(_)) => Bytes::new(),
+        };
+        match content_type {
+            Some(t) if t.starts_with(b"application/x-protobuf") => Ok(response::from_protobuf(&body)),
+            Some(t) if t.starts_with(b"application/json") => Ok(response::from_json(&body)),
+            _ => Ok(Accepted::default()),
+        }
+    }
+
+    async fn refused(&self, response: Response<Incoming>) -> Failure {
+        let (head, body) = response.into_parts();
+        let code = head.status;
+        let mut text = format!(
+            "error exporting items, request to {} responded with HTTP Status Code {}",
+            self.url,
+            code.as_u16()
+        );
+        if let Some((message, details)) = explanation(&head.headers, &start_of(body).await) {
+            text = format!("{text}, Message={message}, Details={details}");
+        }
+        let failure = match (code.as_u16(), retry_after(&head.headers)) {
+            (429 | 503, Some(delay)) => Failure::retry_after(text, delay),
+            (429 | 502 | 503 | 504, _) => Failure::retry(text),
+            _ => Failure::permanent(text),
+        };
+        failure.with_status(from_http(code))
+    }
+
+    fn redirected(&self, from: &Uri, response: &Response<Incoming>) -> Result<Uri, Failure> {
+        let location =
+            response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok()).unwrap_or_default();
+        url::same_server(from, location).ok_or_else(|| {
+            let to = Url::parse(location).map_or_else(|_| "another place".to_owned(), |url| url.to_string());
+            // Headers may hold credentials, which are for the configured server only.
+            Failure::permanent(format!("{} redirects to {to}: set that as the endpoint", self.url))
+        })
+    }
+
+    fn unanswered(&self, e: &dyn Error) -> Failure {
+        let mut text = e.to_string();
+        let mut source = e.source();
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        Failure::retry(format!("failed to make an HTTP request: Post \"{}\": {text}", self.url))
+            .with_status(Status::Unavailable)
+    }
+}
+
+fn headers(settings: &HttpSettings, url: &Url) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    let agent = &settings.user_agent;
+    headers.insert(
+        header::USER_AGENT,
+        agent.parse().map_err(|_| format!("user agent {agent:?} is not a header value"))?,
+    );
+    let content_type = match settings.format {
+        Format::Protobuf => "application/x-protobuf",
+        Format::Json => "application/json",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if settings.compression.encoding != Encoding::Identity {
+        let name = settings.compression.encoding.name();
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+    }
+    if let Some(user) = url.user_info() {
+        let value = HeaderValue::from_maybe_shared(Bytes::from(format!("Basic {}", STANDARD.encode(user))));
+        let mut value = value.map_err(|e| e.to_string())?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    for (name, value) in &settings.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    Ok(headers)
+}
+
+/// The first [`MAX_ERROR`] bytes of a body.
+async fn start_of(mut body: Incoming) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(Ok(piece)) = next_piece(&mut body).await {
+        let room = MAX_ERROR - out.len();
+        out.extend_from_slice(&piece[..piece.len().min(room)]);
+        if out.len() == MAX_ERROR {
+            break;
+        }
+    }
+    out
+}
+
+/// Message and details of an error's body: a `google.rpc.Status`, or the text that servers outside OTLP send.
+fn explanation(headers: &HeaderMap, body: &[u8]) -> Option<(String, String)> {
+    let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+    if content_type.starts_with(b"application/x-protobuf")
+        && let Ok(status) = RpcStatus::decode(body)
+    {
+        let details: Vec<_> = status.details.iter().map(|any| any.type_url.as_str()).collect();
+        return Some((shorten(&status.message), format!("[{}]", details.join(" "))));
+    }
+    if content_type.starts_with(b"application/json")
+        && let Ok(value) = serde_json::from_slice::<serde_json::Value>(body)
+        && let Some(message) = value["message"].as_str()
+    {
+        return Some((shorten(message), "[]".to_owned()));
+    }
+    let text = std::str::from_utf8(body).ok()?.trim();
+    (!text.is_empty()).then(|| (shorten(text), "[]".to_owned()))
+}
+
+/// At most [`MAX_ERROR_TEXT`] bytes, without control characters that could forge a log line.
+fn shorten(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_ERROR_TEXT);
+    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// `Retry-After` in seconds or as a date.
+#[expect(clippy::disallowed_methods, reason = "a network adapter: the date is compared with the wall clock")]
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let delay = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let at = httpdate::parse_http_date(text).ok()?;
+            at.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
+        }
+    };
+    Some(delay.min(MAX_DELAY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(text: &str) -> Option<Duration> {
+        retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().expect("value"))]))
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_at_most_an_hour() {
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("99999999999"), Some(MAX_DELAY));
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(after("Fri, 31 Dec 9999 23:59:59 GMT"), Some(MAX_DELAY));
+        assert_eq!(after("soon"), None);
+    }
+
+    #[test]
+    fn explanations_come_from_statuses_and_from_plain_text() {
+        let of = |content_type: &'static str, body: &[u8]| {
+            let headers =
+                HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+            explanation(&headers, body).map(|(message, _)| message)
+        };
+        let status = RpcStatus::new(Status::InvalidArgument, "bad span").encode_to_vec();
+        assert_eq!(of("application/x-protobuf", &status).as_deref(), Some("bad span"));
+        assert_eq!(of("application/json; charset=utf-8", br#"{"message":"bad"}"#).as_deref(), Some("bad"));
+        assert_eq!(of("text/plain", b"out of\nspace\n").as_deref(), Some("out of space"));
+        assert_eq!(of("text/plain", b""), None);
+        assert_eq!(of("text/plain", &[b'x'; 5000]).map(|m| m.len()), Some(MAX_ERROR_TEXT));
+    }
+}

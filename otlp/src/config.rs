@@ -1,0 +1,321 @@
+//! From the options that components share ([`weir_config::net`]) to settings.
+//!
+//! What this version cannot do is refused with its name, never ignored, where ignoring it would lose data, mix
+//! tenants or weaken security.
+
+use http::{HeaderName, HeaderValue};
+use weir_component::{BatchSettings, DeliverySettings, Failure, QueueSettings, RetrySettings, Sizer};
+use weir_config::net::{
+    AuthConfig, BatchConfig, Compression as Algorithm, HttpServerConfig, MiddlewareConfig, NetAddress,
+    QueueConfig, RetryConfig, TlsClientConfig, TlsConfig, TlsServerConfig, TlsVersion, TransportType,
+};
+use weir_config::{GoDuration, HeaderMap, Optional, Secret};
+
+use crate::client::Compression;
+use crate::encoding::Encoding;
+use crate::listen::Listener;
+use crate::tls::{ClientTls, Parameters, ServerTls, TlsVersions};
+
+/// Binds a server's address.
+///
+/// # Errors
+/// That the address is taken or wrong, with the cure.
+pub async fn listen(address: &NetAddress) -> Result<Listener, Failure> {
+    match address.transport {
+        TransportType::Tcp | TransportType::Tcp4 | TransportType::Tcp6 => {
+            Listener::tcp(&address.endpoint).await
+        }
+        TransportType::Unix => Listener::unix(&address.endpoint).await,
+        other => Err(Failure::permanent(format!(
+            "listen {}: a server takes the transports tcp, tcp4, tcp6 and unix, not {other:?}",
+            address.endpoint
+        ))),
+    }
+}
+
+/// Headers or metadata to send; their values do not appear in any debug output.
+///
+/// # Errors
+/// Names the header that cannot be sent.
+pub fn headers(headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let pairs = headers.iter().map(|(name, value)| {
+        let parsed: HeaderName =
+            name.parse().map_err(|_| format!("headers: {name:?} is not a header name"))?;
+        let mut value: HeaderValue = (value.reveal().parse()).map_err(|_| {
+            format!("headers: the value of {name:?} has characters that a header cannot have")
+        })?;
+        value.set_sensitive(true);
+        Ok((parsed, value))
+    });
+    pairs.collect()
+}
+
+/// How a client compresses. `level` 0 and -1 mean the default.
+///
+/// # Errors
+/// Names algorithms that are not supported.
+pub fn compression(algorithm: Algorithm, level: i64) -> Result<Compression, String> {
+    let encoding = match algorithm {
+        Algorithm::Unset | Algorithm::None => Encoding::Identity,
+        Algorithm::Gzip => Encoding::Gzip,
+        Algorithm::Zlib => Encoding::Zlib,
+        Algorithm::Deflate => Encoding::Deflate,
+        Algorithm::Zstd => Encoding::Zstd,
+        Algorithm::Snappy | Algorithm::SnappyFramed | Algorithm::Lz4 => {
+            let name = algorithm.name();
+            return Err(format!(
+                "compression: {name} is not supported yet: use gzip, zstd, zlib, deflate or none"
+            ));
+        }
+    };
+    let level = i32::try_from(level).ok().filter(|level| !matches!(level, 0 | -1));
+    Ok(Compression { encoding, level })
+}
+
+/// What the engine puts in front of an exporter.
+///
+/// # Errors
+/// Names options that are not supported.
+pub fn delivery(
+    timeout: GoDuration,
+    retry: &RetryConfig,
+    queue: &Optional<QueueConfig>,
+) -> Result<DeliverySettings, String> {
+    let retry = retry.enabled.then(|| RetrySettings {
+        initial_interval: retry.initial_interval.as_std(),
+        randomization_factor: retry.randomization_factor,
+        multiplier: retry.multiplier,
+        max_interval: retry.max_interval.as_std(),
+        max_elapsed_time: retry.max_elapsed_time.as_std(),
+    });
+    let queue = queue.as_ref().map(queue_settings).transpose()?;
+    Ok(DeliverySettings { timeout: timeout.as_std(), retry, queue })
+}
+
+fn queue_settings(queue: &QueueConfig) -> Result<QueueSettings, String> {
+    if let Some(storage) = &queue.storage {
+        return Err(format!(
+            "sending_queue::storage: {storage} cannot be used: this version keeps queues in memory only; remove the option"
+        ));
+    }
+    let batch = queue.batch.as_ref().map(|batch| batch_settings(queue, batch)).transpose()?;
+    Ok(QueueSettings {
+        num_consumers: size(queue.num_consumers),
+        queue_size: size(queue.queue_size),
+        sizer: sizer(queue.effective_sizer()),
+        block_on_overflow: queue.block_on_overflow,
+        wait_for_result: queue.wait_for_result,
+        batch,
+        ..QueueSettings::default()
+    })
+}
+
+fn batch_settings(queue: &QueueConfig, batch: &BatchConfig) -> Result<BatchSettings, String> {
+    if !batch.partition.metadata_keys.is_empty() {
+        return Err(
+            "sending_queue::batch::partition is not supported yet: remove it or the batch section".to_owned()
+        );
+    }
+    Ok(BatchSettings {
+        flush_timeout: batch.flush_timeout.as_std(),
+        min_size: size(batch.min_size),
+        max_size: size(batch.max_size),
+        sizer: sizer(queue.batch_sizer()),
+    })
+}
+
+fn size(value: i64) -> usize {
+    usize::try_from(value).unwrap_or(0)
+}
+
+fn sizer(sizer: weir_config::net::Sizer) -> Sizer {
+    match sizer {
+        weir_config::net::Sizer::Requests => Sizer::Requests,
+        weir_config::net::Sizer::Items => Sizer::Items,
+        weir_config::net::Sizer::Bytes => Sizer::Bytes,
+    }
+}
+
+/// Authenticators and middlewares are extensions, of which this version has none: a server that should check its
+/// callers must not start without.
+///
+/// # Errors
+/// Names the extension that is missing.
+pub fn no_extensions(auth: Option<&AuthConfig>, middlewares: &[MiddlewareConfig]) -> Result<(), Failure> {
+    if let Some(auth) = auth {
+        let id = auth.authenticator.as_ref().map(ToString::to_string).unwrap_or_default();
+        let text = format!(
+            "failed to resolve authenticator {id:?}: authenticator not found (this version has none)"
+        );
+        return Err(Failure::permanent(text));
+    }
+    match middlewares.first() {
+        None => Ok(()),
+        Some(first) => {
+            let id = first.id.as_ref().map(ToString::to_string).unwrap_or_default();
+            let text =
+                format!("failed to resolve middleware {id:?}: middleware not found (this version has none)");
+            Err(Failure::permanent(text))
+        }
+    }
+}
+
+/// TLS of a server; `None` when it is off. Reads the files.
+///
+/// # Errors
+/// Names the file that cannot be read or the option that is not supported.
+pub fn server_tls(tls: &Optional<TlsServerConfig>) -> Result<Option<ServerTls>, String> {
+    let Some(tls) = tls.as_ref() else { return Ok(None) };
+    let certificate = pem("cert", &tls.common.cert_file, &tls.common.cert_pem)?.unwrap_or_default();
+    let key = pem("key", &tls.common.key_file, &tls.common.key_pem)?.unwrap_or_default();
+    let client_ca = pem("client CA", &tls.client_ca_file, &Secret::default())?;
+    Ok(Some(ServerTls { certificate, key, client_ca, parameters: parameters(&tls.common)? }))
+}
+
+/// TLS of a client. Reads the files.
+///
+/// # Errors
+/// As [`server_tls`].
+pub fn client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {
+    let certificate = pem("cert", &tls.common.cert_file, &tls.common.cert_pem)?;
+    let key = pem("key", &tls.common.key_file, &tls.common.key_pem)?;
+    Ok(ClientTls {
+        ca: pem("CA", &tls.common.ca_file, &tls.common.ca_pem)?,
+        system_roots: tls.common.include_system_ca_certs_pool,
+        identity: certificate.zip(key),
+        skip_verify: tls.insecure_skip_verify,
+        parameters: parameters(&tls.common)?,
+    })
+}
+
+/// The name that a client expects in the server's certificate, when it is not that of the endpoint.
+pub fn server_name(tls: &TlsClientConfig) -> Option<String> {
+    Some(tls.server_name_override.clone()).filter(|name| !name.is_empty())
+}
+
+fn pem(what: &str, file: &str, text: &Secret) -> Result<Option<Vec<u8>>, String> {
+    if !text.is_empty() {
+        return Ok(Some(text.reveal().as_bytes().to_vec()));
+    }
+    if file.is_empty() {
+        return Ok(None);
+    }
+    match std::fs::read(file) {
+        Ok(content) => Ok(Some(content)),
+        Err(e) => Err(format!("failed to load TLS config: failed to load {what} {file}: {e}")),
+    }
+}
+
+fn parameters(tls: &TlsConfig) -> Result<Parameters, String> {
+    if tls.tpm.enabled {
+        return Err("tls::tpm: keys in a trusted platform module are not supported: use key_file".to_owned());
+    }
+    if !tls.reload_interval.is_zero() {
+        tracing::warn!("tls::reload_interval has no effect yet: certificates are read at the start");
+    }
+    let lowest = TlsVersion::parse(&tls.min_version)?.unwrap_or(TlsVersion::V1_2);
+    let highest = TlsVersion::parse(&tls.max_version)?.unwrap_or(TlsVersion::V1_3);
+    let versions = match (lowest, highest) {
+        (_, TlsVersion::V1_0 | TlsVersion::V1_1) => {
+            return Err(
+                "tls::max_version: TLS 1.0 and 1.1 are broken and not supported: use \"1.2\" or \"1.3\""
+                    .to_owned(),
+            );
+        }
+        (TlsVersion::V1_3, _) => TlsVersions::Only13,
+        (_, TlsVersion::V1_2) => TlsVersions::Only12,
+        _ => TlsVersions::Both,
+    };
+    Ok(Parameters {
+        versions,
+        cipher_suites: tls.cipher_suites.clone(),
+        curves: tls.curve_preferences.clone(),
+    })
+}
+
+/// Cross-origin rules; `None` without origins.
+pub fn cors(server: &HttpServerConfig) -> Option<crate::server::Cors> {
+    let cors = server.cors.as_ref().filter(|cors| !cors.allowed_origins.is_empty())?;
+    Some(crate::server::Cors {
+        allowed_origins: cors.allowed_origins.clone(),
+        allowed_headers: cors.allowed_headers.clone(),
+        exposed_headers: cors.exposed_headers.clone(),
+        max_age: std::time::Duration::from_secs(u64::try_from(cors.max_age).unwrap_or(0)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_options_are_the_defaults_of_the_engine() {
+        let queue = Optional::Some(QueueConfig::default());
+        let settings = delivery(GoDuration::from_secs(5), &RetryConfig::default(), &queue);
+        assert_eq!(settings, Ok(DeliverySettings::default()));
+    }
+
+    #[test]
+    fn switched_off_sections_are_off() {
+        let retry = RetryConfig { enabled: false, ..RetryConfig::default() };
+        let settings = delivery(GoDuration::ZERO, &retry, &Optional::None).expect("settings");
+        assert_eq!((settings.timeout, settings.retry, settings.queue), (Duration::ZERO, None, None));
+    }
+
+    #[test]
+    fn batches_inherit_the_sizer_of_the_queue() {
+        let sizer = Some(weir_config::net::Sizer::Bytes);
+        let batch = Optional::Some(BatchConfig { min_size: 7, ..BatchConfig::default() });
+        let queue = Optional::Some(QueueConfig { sizer, batch, ..QueueConfig::default() });
+        let queue =
+            delivery(GoDuration::ZERO, &RetryConfig::default(), &queue).expect("settings").queue.expect("on");
+        assert_eq!(queue.sizer, Sizer::Bytes);
+        assert_eq!(
+            queue.batch,
+            Some(BatchSettings { min_size: 7, sizer: Sizer::Bytes, ..BatchSettings::default() })
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        let queue = QueueConfig { storage: "file_storage".parse().ok(), ..QueueConfig::default() };
+        assert!(queue.storage.is_some());
+        let refused =
+            delivery(GoDuration::ZERO, &RetryConfig::default(), &Optional::Some(queue)).expect_err("refused");
+        assert!(refused.contains("file_storage"), "{refused}");
+        assert!(compression(Algorithm::Snappy, 0).expect_err("refused").contains("snappy"));
+        let auth = AuthConfig { authenticator: "bearertokenauth".parse().ok() };
+        let refused = no_extensions(Some(&auth), &[]).expect_err("refused");
+        assert!(
+            refused
+                .message()
+                .starts_with("failed to resolve authenticator \"bearertokenauth\": authenticator not found")
+        );
+    }
+
+    #[test]
+    fn versions_of_tls_are_a_range() {
+        let of = |min: &str, max: &str| {
+            let tls = TlsConfig {
+                min_version: min.to_owned(),
+                max_version: max.to_owned(),
+                ..TlsConfig::default()
+            };
+            parameters(&tls).map(|p| p.versions)
+        };
+        assert_eq!(of("", ""), Ok(TlsVersions::Both));
+        assert_eq!(of("1.0", "1.2"), Ok(TlsVersions::Only12));
+        assert_eq!(of("1.3", ""), Ok(TlsVersions::Only13));
+        assert!(of("1.0", "1.1").is_err());
+    }
+
+    #[test]
+    fn missing_files_are_named() {
+        let mut tls = TlsServerConfig::default();
+        tls.common.cert_file = "/no/such/file.pem".to_owned();
+        let refused = server_tls(&Optional::Some(tls)).err().expect("refused");
+        assert!(refused.contains("failed to load cert /no/such/file.pem"), "{refused}");
+    }
+}

@@ -1,0 +1,129 @@
+//! Serving one connection in one task.
+//!
+//! hyper wants to spawn a task for each HTTP/2 stream. Here they are futures of the connection's own task instead: a
+//! request then costs no wake-up of another thread, the answers of one round leave in one write, and ending the
+//! connection's task ends everything. The number of streams is bounded by `max_concurrent_streams`.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, poll_fn};
+use futures_util::stream::FuturesUnordered;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use weir_component::Stop;
+
+use crate::body::Body;
+use crate::http_server::{Http, ServerLimits};
+use crate::io::Io;
+use crate::lifetime::{Activity, End, Lifetime};
+
+/// Collects the futures that hyper wants to have run.
+#[derive(Clone, Default)]
+struct OwnTask(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OwnTask {
+    fn execute(&self, future: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(future));
+    }
+}
+
+impl OwnTask {
+    fn take(&self) -> Vec<BoxFuture<'static, ()>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Serves a connection until the peer leaves or, after `stop`, until the requests under way are answered.
+pub(crate) async fn drive<H, F>(io: Io, limits: &ServerLimits, stop: &Stop, handler: H)
+where
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let spawned = OwnTask::default();
+    let builder = builder(limits, spawned.clone());
+    let activity = Activity::default();
+    let service = service_fn(|request| {
+        let open = activity.begin();
+        let answer = handler(request);
+        async move {
+            let response = answer.await;
+            drop(open);
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut streams = FuturesUnordered::new();
+    let mut stop_requested = pin!(stop.requested());
+    let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
+    let mut stopping = false;
+    let served = poll_fn(|cx| {
+        let end = match lifetime.as_mut().poll_next(cx) {
+            Poll::Ready(End::Now) => return Poll::Ready(Ok(())),
+            Poll::Ready(End::Orderly) => true,
+            Poll::Pending => false,
+        };
+        if !stopping && (end || stop_requested.as_mut().poll(cx).is_ready()) {
+            stopping = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        loop {
+            // Streams first, so that what they answer leaves with this poll of the connection.
+            while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            let new = spawned.take();
+            if new.is_empty() {
+                return Poll::Pending;
+            }
+            streams.extend(new);
+        }
+    });
+    if let Err(e) = served.await {
+        tracing::debug!(error = %e, "connection ended");
+    }
+}
+
+fn builder(limits: &ServerLimits, executor: OwnTask) -> Builder<OwnTask> {
+    let mut builder = Builder::new(executor);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_timeout)
+        .keep_alive(limits.keep_alive)
+        .max_buf_size(H1_BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(limits.max_header_bytes)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_frame_size(H2_FRAME)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout)
+        .auto_date_header(false);
+    match limits.http {
+        Http::One => builder.http1_only(),
+        Http::Two => builder.http2_only(),
+        Http::Both => builder,
+    }
+}
+
+/// Read buffer of HTTP/1.1; heads are held to `max_header_bytes` beside it.
+const H1_BUFFER: usize = 256 << 10;
+/// Largest DATA frame that peers may send: a request in one frame is never copied. A peer can make a connection hold one
+/// frame that is not complete, hence no more.
+const H2_FRAME: u32 = 256 << 10;
+/// What a peer may send ahead on one stream and on a connection. Bytes that were read but not yet taken by a request are
+/// bounded by the second.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;

@@ -1,0 +1,298 @@
+//! Content encodings, with a cap on every output: no API here can produce more than it was allowed to.
+//!
+//! `gzip` may have several members (RFC 1952, 2.2), `zstd` several frames (RFC 8878), `deflate` and `zlib` are the zlib
+//! format (RFC 1950), as in HTTP and in the Go Collector. A zstd window may take 8 MiB (RFC 9659).
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::Read;
+
+use bytes::Bytes;
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use libdeflater::{CompressionLvl, Compressor};
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+/// A content encoding that can be read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// No compression.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950, named `deflate` in HTTP and gRPC.
+    Deflate,
+    /// RFC 1950 under the name that the Collector also takes.
+    Zlib,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// Names of all encodings but identity, for `accept-encoding` headers.
+pub const ACCEPTED: &str = "gzip, deflate, zlib, zstd";
+
+/// Why content could not be decompressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The output would exceed the limit.
+    TooLarge,
+    /// The input is damaged; what the library said.
+    Corrupt(String),
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::TooLarge => f.write_str("larger than allowed after decompression"),
+            DecodeError::Corrupt(why) => write!(f, "damaged compressed data: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl Encoding {
+    /// The encoding of that name as it stands in `content-encoding` and `grpc-encoding`; names are case-sensitive, as
+    /// in the Collector. `None` for encodings that are not supported.
+    pub fn parse(name: &str) -> Option<Encoding> {
+        match name {
+            "" | "identity" => Some(Encoding::Identity),
+            "gzip" => Some(Encoding::Gzip),
+            "deflate" => Some(Encoding::Deflate),
+            "zlib" => Some(Encoding::Zlib),
+            "zstd" => Some(Encoding::Zstd),
+            _ => None,
+        }
+    }
+
+    /// Its name in headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Identity => "identity",
+            Encoding::Gzip => "gzip",
+            Encoding::Deflate => "deflate",
+            Encoding::Zlib => "zlib",
+            Encoding::Zstd => "zstd",
+        }
+    }
+
+    /// Decompresses `input` to at most `limit` bytes. Identity returns the input itself.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the output would be larger or the input is damaged or cut off.
+    pub fn decompress(self, input: Bytes, limit: usize) -> Result<Bytes, DecodeError> {
+        match self {
+            Encoding::Identity if input.len() > limit => Err(DecodeError::TooLarge),
+            Encoding::Identity => Ok(input),
+            Encoding::Gzip => read_capped(MultiGzDecoder::new(&input[..]), gzip_hint(&input), limit),
+            Encoding::Deflate | Encoding::Zlib => {
+                read_capped(ZlibDecoder::new(&input[..]), 4 * input.len(), limit)
+            }
+            Encoding::Zstd => unzstd(&input, limit),
+        }
+    }
+
+    /// Appends `input` in compressed form to `out`. `level` follows the library: 1 to 12 for gzip and zlib, -7 to 22 for
+    /// zstd; `None` is level 1, the best output per CPU second for telemetry.
+    ///
+    /// # Errors
+    /// What the library said; it does not happen for inputs that fit into memory.
+    pub fn compress(self, input: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<(), String> {
+        match self {
+            Encoding::Identity => {
+                out.extend_from_slice(input);
+                Ok(())
+            }
+            Encoding::Gzip => {
+                deflate(level, out, |c| c.gzip_compress_bound(input.len()), |c, o| c.gzip_compress(input, o))
+            }
+            Encoding::Deflate | Encoding::Zlib => {
+                deflate(level, out, |c| c.zlib_compress_bound(input.len()), |c, o| c.zlib_compress(input, o))
+            }
+            Encoding::Zstd => {
+                let compressed =
+                    zstd::bulk::compress(input, level.unwrap_or(1)).map_err(|e| e.to_string())?;
+                out.extend_from_slice(&compressed);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The largest size that is reserved on the word of the sender; more is reserved as output really comes.
+const TRUSTED_HINT: usize = 1 << 20;
+
+/// Length of the last member as its trailer says, which is the whole output for one member.
+fn gzip_hint(input: &[u8]) -> usize {
+    let trailer = input.last_chunk::<4>().copied().unwrap_or_default();
+    // At most about 1030:1 is possible; a larger claim is a lie or belongs to a longer output.
+    (u32::from_le_bytes(trailer) as usize).min(input.len().saturating_mul(1032))
+}
+
+fn read_capped(reader: impl Read, hint: usize, limit: usize) -> Result<Bytes, DecodeError> {
+    // One byte more than the content, so that reading to the end does not grow the buffer for nothing.
+    let mut out = Vec::with_capacity(hint.min(limit).min(TRUSTED_HINT) + 1);
+    let cap = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    reader.take(cap).read_to_end(&mut out).map_err(|e| DecodeError::Corrupt(e.to_string()))?;
+    if out.len() > limit { Err(DecodeError::TooLarge) } else { Ok(Bytes::from(out)) }
+}
+
+thread_local! {
+    // A context takes about 100 KiB; one per thread instead of one per request.
+    static UNZSTD: RefCell<Option<Decoder<'static>>> = const { RefCell::new(None) };
+    static DEFLATE: RefCell<Option<(i32, Compressor)>> = const { RefCell::new(None) };
+}
+
+/// 2^23 = 8 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+fn unzstd(input: &[u8], limit: usize) -> Result<Bytes, DecodeError> {
+    UNZSTD.with_borrow_mut(|slot| {
+        let result = (|| {
+            let decoder = match slot {
+                Some(decoder) => {
+                    decoder.reinit()?;
+                    decoder
+                }
+                None => {
+                    let mut fresh = Decoder::new()?;
+                    fresh.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
+                    slot.insert(fresh)
+                }
+            };
+            unzstd_with(decoder, input, limit)
+        })();
+        result.map_err(|e: std::io::Error| DecodeError::Corrupt(e.to_string()))?.ok_or(DecodeError::TooLarge)
+    })
+}
+
+/// `None` when the output would exceed the limit.
+fn unzstd_with(decoder: &mut Decoder<'_>, input: &[u8], limit: usize) -> std::io::Result<Option<Bytes>> {
+    let hint = zstd_hint(input).unwrap_or(4 * input.len());
+    let mut out: Vec<u8> = Vec::with_capacity(hint.min(limit).clamp(64, TRUSTED_HINT));
+    let mut source = InBuffer::around(input);
+    loop {
+        if out.len() == out.capacity() {
+            out.reserve(out.len().min(limit.saturating_sub(out.len())).max(1));
+        }
+        let start = out.len();
+        let mut sink = OutBuffer::around_pos(&mut out, start);
+        let missing = decoder.run(&mut source, &mut sink)?;
+        let progress = sink.pos() > start;
+        if out.len() > limit {
+            return Ok(None);
+        }
+        let consumed = source.pos() == input.len();
+        if consumed && missing == 0 {
+            return Ok(Some(Bytes::from(out)));
+        }
+        if consumed && !progress && out.len() < out.capacity() {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+        }
+    }
+}
+
+fn zstd_hint(input: &[u8]) -> Option<usize> {
+    usize::try_from(zstd::zstd_safe::get_frame_content_size(input).ok()??).ok()
+}
+
+fn deflate(
+    level: Option<i32>,
+    out: &mut Vec<u8>,
+    bound: impl FnOnce(&mut Compressor) -> usize,
+    compress: impl FnOnce(&mut Compressor, &mut [u8]) -> Result<usize, libdeflater::CompressionError>,
+) -> Result<(), String> {
+    let level = level.unwrap_or(1).clamp(1, 12);
+    DEFLATE.with_borrow_mut(|slot| {
+        let kept = slot.take().filter(|(of, _)| *of == level);
+        let fresh = || (level, Compressor::new(CompressionLvl::new(level).unwrap_or_default()));
+        let (_, compressor) = slot.insert(kept.unwrap_or_else(fresh));
+        let start = out.len();
+        out.resize(start + bound(compressor), 0);
+        let written = compress(compressor, &mut out[start..]).map_err(|e| e.to_string())?;
+        out.truncate(start + written);
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ALL: [Encoding; 4] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zlib, Encoding::Zstd];
+
+    fn compressed(encoding: Encoding, input: &[u8]) -> Bytes {
+        let mut out = Vec::new();
+        encoding.compress(input, None, &mut out).expect("compressed");
+        Bytes::from(out)
+    }
+
+    #[test]
+    fn the_limit_holds_to_the_byte() {
+        let input = vec![7u8; 3_000_000];
+        for encoding in ALL {
+            let small = compressed(encoding, &input);
+            assert!(small.len() < 20_000);
+            assert_eq!(encoding.decompress(small.clone(), input.len()).expect("fits"), input);
+            assert_eq!(
+                encoding.decompress(small, input.len() - 1),
+                Err(DecodeError::TooLarge),
+                "{encoding:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_gzip_members_and_zstd_frames_are_read_as_one() {
+        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+            let mut two = compressed(encoding, b"same").to_vec();
+            two.extend(compressed(encoding, b"size"));
+            assert_eq!(encoding.decompress(two.into(), 100).expect("read"), &b"samesize"[..]);
+        }
+    }
+
+    #[test]
+    fn cut_off_input_is_damaged_not_short() {
+        let input: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        for encoding in ALL {
+            let whole = compressed(encoding, &input);
+            let cut = whole.slice(..whole.len() / 2);
+            assert!(
+                matches!(encoding.decompress(cut, usize::MAX >> 1), Err(DecodeError::Corrupt(_))),
+                "{encoding:?}"
+            );
+            assert!(matches!(encoding.decompress(Bytes::new(), 10), Err(DecodeError::Corrupt(_)) | Ok(_)));
+        }
+    }
+
+    #[test]
+    fn a_zstd_window_over_8_mib_is_refused() {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).expect("encoder");
+        encoder.set_parameter(zstd::zstd_safe::CParameter::WindowLog(27)).expect("window");
+        encoder.include_contentsize(false).expect("no size");
+        std::io::Write::write_all(&mut encoder, &vec![1u8; 1 << 20]).expect("written");
+        let frame = Bytes::from(encoder.finish().expect("finished"));
+        let why = Encoding::Zstd.decompress(frame, 64 << 20).expect_err("refused").to_string();
+        assert!(why.contains("memory") || why.contains("window"), "{why}");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_compressed_comes_back_at_every_level(input in proptest::collection::vec(any::<u8>(), 0..5000), level in 1..12) {
+            for encoding in ALL {
+                let mut out = b"head".to_vec();
+                encoding.compress(&input, Some(level), &mut out).expect("compressed");
+                let body = Bytes::from(out).slice(4..);
+                prop_assert_eq!(&encoding.decompress(body, input.len()).expect("read")[..], &input[..]);
+            }
+        }
+
+        #[test]
+        fn random_input_never_panics(input in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for encoding in ALL {
+                drop(encoding.decompress(Bytes::from(input.clone()), 1000));
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! An HTTP server with limits, for OTLP and for pages: HTTP/1.1 and HTTP/2, one task per connection, orderly stop.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use weir_component::Stop;
+
+use crate::body::Body;
+use crate::connection;
+use crate::io::Io;
+use crate::listen::Listener;
+
+/// Versions of HTTP that a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http {
+    /// HTTP/1.1.
+    One,
+    /// HTTP/2, in clear text with prior knowledge.
+    Two,
+    /// Both, decided by the first bytes of a connection.
+    Both,
+}
+
+/// Limits of a server. `Default` is safe for an endpoint that anybody can reach.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerLimits {
+    /// Versions. Default both.
+    pub http: Http,
+    /// Connections at once; further ones wait in the system's backlog. Default 10,000.
+    pub max_connections: usize,
+    /// HTTP/2 streams at once on a connection. Default 100.
+    pub max_concurrent_streams: u32,
+    /// Names and values of all headers of a request. Default 16 KiB.
+    pub max_header_bytes: u32,
+    /// From connecting (TLS included) to the head of the first request. Default 10 s.
+    pub first_request_timeout: Duration,
+    /// HTTP/1.1: for the head of every further request, the idle time before it included; `None`: for ever.
+    /// Default 120 s, longer than the usual reporting interval of 60 s.
+    pub idle_timeout: Option<Duration>,
+    /// For the body of a request. Default 60 s.
+    pub body_timeout: Duration,
+    /// HTTP/2: a ping is sent after that time without any frame. Default 60 s.
+    pub ping_interval: Option<Duration>,
+    /// HTTP/2: a connection that does not answer a ping within that time is closed. Default 20 s.
+    pub ping_timeout: Duration,
+    /// A connection without requests is told to go after that time. Default never.
+    pub max_connection_idle: Option<Duration>,
+    /// Any connection is told to go after that time, give or take 10 %, so that clients spread over new servers.
+    /// Default never.
+    pub max_connection_age: Option<Duration>,
+    /// How long its requests may then go on. Default without limit.
+    pub max_connection_age_grace: Option<Duration>,
+    /// HTTP/1.1: several requests on a connection. Default true.
+    pub keep_alive: bool,
+    /// Refuse requests that name another host than this one when the listener is bound to a loopback address, so that
+    /// a web site cannot read pages through a name it has rebound to 127.0.0.1. Default false; pages set it.
+    pub check_host: bool,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        ServerLimits {
+            http: Http::Both,
+            max_connections: 10_000,
+            max_concurrent_streams: 100,
+            max_header_bytes: 16 << 10,
+            first_request_timeout: Duration::from_secs(10),
+            idle_timeout: Some(Duration::from_secs(120)),
+            body_timeout: Duration::from_secs(60),
+            ping_interval: Some(Duration::from_secs(60)),
+            ping_timeout: Duration::from_secs(20),
+            max_connection_idle: None,
+            max_connection_age: None,
+            max_connection_age_grace: None,
+            keep_alive: true,
+            check_host: false,
+        }
+    }
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// Its address; `None` on a Unix socket.
+    pub address: Option<SocketAddr>,
+}
+
+/// Serves `handler` on `listener` until `stop` is requested, then stops accepting, tells all peers to go (GOAWAY on
+/// HTTP/2), answers the requests under way and returns. Dropping the future closes all connections at once.
+///
+/// Requests over `max_header_bytes` are answered 431, with `check_host` foreign hosts 403; all others come to `handler`.
+pub async fn serve<H, F>(
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+    limits: ServerLimits,
+    stop: Stop,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>, &Arc<Peer>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let local = listener.local_addr().is_some_and(|a| a.ip().is_loopback());
+    let check_host = limits.check_host && local;
+    let shared = Arc::new((limits, tls, handler));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.requested() => break,
+            Some(ended) = connections.join_next() => report_panic(ended),
+            (io, address) = listener.accept(), if connections.len() < shared.0.max_connections => {
+                let (shared, stop) = (Arc::clone(&shared), stop.clone());
+                connections.spawn(async move {
+                    let (limits, tls, handler) = &*shared;
+                    let Some(io) = secure(io, tls.as_ref(), limits.first_request_timeout).await else { return };
+                    let peer = Arc::new(Peer { address });
+                    let answer = |request: Request<Incoming>| guarded(request, &peer, limits, check_host, handler);
+                    connection::drive(io, limits, &stop, answer).await;
+                });
+            }
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        report_panic(ended);
+    }
+}
+
+fn guarded<H, F>(
+    request: Request<Incoming>,
+    peer: &Arc<Peer>,
+    limits: &ServerLimits,
+    check_host: bool,
+    handler: &H,
+) -> impl Future<Output = Response<Body>> + Send + use<H, F>
+where
+    H: Fn(Request<Incoming>, &Arc<Peer>) -> F,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let refused = if header_bytes(request.headers()) > limits.max_header_bytes as usize {
+        Some(text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request headers are too large\n"))
+    } else if check_host && !is_local_host(&request) {
+        Some(text(StatusCode::FORBIDDEN, "this address serves requests to localhost only\n"))
+    } else {
+        None
+    };
+    let answer = match refused {
+        Some(response) => Err(response),
+        None => Ok(handler(request, peer)),
+    };
+    async move {
+        match answer {
+            Ok(handled) => handled.await,
+            Err(response) => response,
+        }
+    }
+}
+
+/// A response of plain text.
+pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
+    respond(status, "text/plain; charset=utf-8", text.into())
+}
+
+/// A response with that content type.
+pub fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<bytes::Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}
+
+async fn secure(io: Io, tls: Option<&TlsAcceptor>, limit: Duration) -> Option<Io> {
+    let Some(acceptor) = tls else { return Some(io) };
+    match tokio::time::timeout(limit, acceptor.accept(io)).await {
+        Ok(Ok(stream)) => Some(Io::Tls(Box::new(stream.into()))),
+        Ok(Err(e)) => {
+            tracing::debug!(error = %e, "TLS handshake failed");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(e) = ended {
+        tracing::error!(error = %e, "a connection's task ended by a panic; its requests were not answered");
+    }
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// Whether the request names a host that can only be this machine.
+fn is_local_host<B>(request: &Request<B>) -> bool {
+    let named = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
+    let Some(host) = request.uri().host().or(named.map(without_port)) else {
+        return false;
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_local_hosts() {
+        let local =
+            |host: &str| is_local_host(&Request::builder().header("host", host).body(()).expect("request"));
+        for host in ["localhost", "LOCALHOST:55679", "127.0.0.1:1", "127.9.9.9", "[::1]:55679", "[::1]"] {
+            assert!(local(host), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:80", "10.0.0.1", "127.0.0.1.evil.example", ""] {
+            assert!(!local(host), "{host}");
+        }
+        assert!(!is_local_host(&Request::new(())));
+    }
+}

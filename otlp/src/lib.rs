@@ -1,0 +1,27 @@
+//! OTLP over gRPC and HTTP: servers and clients shared by components.
+//!
+//! - [`server`]: takes OTLP over gRPC, HTTP, or both on one port, and hands it to a receiver's outputs;
+//! - [`client`]: one attempt to send a payload over gRPC or HTTP;
+//! - [`http_server`]: the HTTP server underneath, also for pages;
+//! - [`encoding`]: compression with a cap on every output;
+//! - [`tls`]: certificates to acceptors and connectors;
+//! - [`config`]: the shared options of components to the settings of this crate.
+//!
+//! gRPC here is the unary `Export` call and nothing else: a thin layer over hyper (server, because one port has to
+//! speak HTTP/1.1 too) and h2 (client). Settings are plain structs; components make them from their configuration.
+
+mod body;
+pub mod client;
+pub mod config;
+mod connection;
+pub mod encoding;
+pub mod http_server;
+mod io;
+mod lifetime;
+mod listen;
+pub mod server;
+mod status;
+pub mod tls;
+
+pub use body::Body;
+pub use listen::Listener;

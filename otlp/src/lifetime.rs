@@ -1,0 +1,190 @@
+//! When a connection has lasted long enough.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use crate::http_server::ServerLimits;
+
+/// How many requests a connection has had and has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Activity(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicU64,
+    open: AtomicUsize,
+}
+
+impl Activity {
+    /// A request has come; it lasts until the guard is dropped.
+    pub(crate) fn begin(&self) -> impl Send + 'static + use<> {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        self.0.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(&self.0))
+    }
+
+    fn begun(&self) -> u64 {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) > 0
+    }
+}
+
+struct Open(Arc<Counts>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// When its requests are answered.
+    Orderly,
+    /// At once.
+    Now,
+}
+
+/// The clocks of a connection.
+pub(crate) struct Lifetime {
+    activity: Activity,
+    first_request: Option<Timer>,
+    idle: Option<(Duration, u64, Timer)>,
+    age: Option<Timer>,
+    grace: Option<Duration>,
+    hard_end: Option<Timer>,
+}
+
+type Timer = Pin<Box<Sleep>>;
+
+impl Lifetime {
+    /// Of a connection that begins now.
+    pub(crate) fn new(limits: &ServerLimits, activity: Activity) -> Lifetime {
+        Lifetime {
+            activity,
+            first_request: Some(timer(limits.first_request_timeout)),
+            idle: limits.max_connection_idle.map(|idle| (idle, 0, timer(idle))),
+            age: limits.max_connection_age.map(|age| timer(age.mul_f64(jitter()))),
+            grace: limits.max_connection_age_grace,
+            hard_end: None,
+        }
+    }
+
+    /// Ready when a clock has run out. May be polled again after that.
+    pub(crate) fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let this = &mut *self;
+        if this.activity.begun() > 0 {
+            this.first_request = None;
+        }
+        // A peer that connects and says nothing would hold its place for ever.
+        if ran_out(&mut this.first_request, cx) || ran_out(&mut this.hard_end, cx) {
+            return Poll::Ready(End::Now);
+        }
+        if ran_out(&mut this.age, cx) {
+            this.hard_end = this.grace.map(timer);
+            // So that the new clock wakes the task.
+            if ran_out(&mut this.hard_end, cx) {
+                return Poll::Ready(End::Now);
+            }
+            return Poll::Ready(End::Orderly);
+        }
+        while let Some((limit, begun_before, clock)) = &mut this.idle {
+            if clock.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            let begun = this.activity.begun();
+            if begun == *begun_before && !this.activity.is_open() {
+                this.idle = None;
+                return Poll::Ready(End::Orderly);
+            }
+            *begun_before = begun;
+            *clock = timer(*limit);
+        }
+        Poll::Pending
+    }
+}
+
+fn ran_out(clock: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
+    let ran_out = clock.as_mut().is_some_and(|clock| clock.as_mut().poll(cx).is_ready());
+    if ran_out {
+        *clock = None;
+    }
+    ran_out
+}
+
+#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+fn timer(after: Duration) -> Timer {
+    // Beyond what the clock can hold is never: 30 years.
+    let at = Instant::now() + after.min(Duration::from_secs(30 * 365 * 86_400));
+    Box::pin(tokio::time::sleep_until(at))
+}
+
+/// A random factor between 0.9 and 1.1.
+fn jitter() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    0.9 + 0.2 * (random >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limits() -> ServerLimits {
+        ServerLimits { first_request_timeout: 1000 * SECOND, ..ServerLimits::default() }
+    }
+
+    async fn end(limits: &ServerLimits, activity: &Activity) -> Vec<End> {
+        let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
+        let mut ends = Vec::new();
+        let over = tokio::time::timeout(100 * SECOND, async {
+            loop {
+                ends.push(poll_fn(|cx| lifetime.as_mut().poll_next(cx)).await);
+            }
+        });
+        drop(over.await);
+        ends
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_connection_ends_in_order_and_then_at_once() {
+        let old = ServerLimits { max_connection_age: Some(10 * SECOND), ..limits() };
+        assert_eq!(end(&old, &Activity::default()).await, [End::Orderly]);
+        let graced = ServerLimits { max_connection_age_grace: Some(SECOND), ..old };
+        assert_eq!(end(&graced, &Activity::default()).await, [End::Orderly, End::Now]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_connection_without_requests_is_idle() {
+        let idle = ServerLimits { max_connection_idle: Some(10 * SECOND), ..limits() };
+        let activity = Activity::default();
+        assert_eq!(end(&idle, &activity).await, [End::Orderly]);
+        let open = activity.begin();
+        assert_eq!(end(&idle, &activity).await, []);
+        drop(open);
+        assert_eq!(end(&idle, &activity).await, [End::Orderly]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_cut_off_and_one_that_spoke_is_not() {
+        let limits = ServerLimits { first_request_timeout: SECOND, ..ServerLimits::default() };
+        let activity = Activity::default();
+        assert_eq!(end(&limits, &activity).await, [End::Now]);
+        drop(activity.begin());
+        assert_eq!(end(&limits, &activity).await, []);
+    }
+}

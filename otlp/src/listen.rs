@@ -1,0 +1,165 @@
+//! Binding and accepting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use weir_component::Failure;
+
+use crate::io::Io;
+
+/// A bound listener.
+#[derive(Debug)]
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// How long accepting rests after an error that is not the peer's, such as too many open files: without a rest the
+/// loop would spin until a descriptor is free.
+const REST: Duration = Duration::from_millis(100);
+
+impl Listener {
+    /// Binds a TCP endpoint of the form `host:port`; an empty host means all interfaces, port 0 any free one.
+    ///
+    /// # Errors
+    /// A permanent failure that names the endpoint, what the system said, and the cure.
+    pub async fn tcp(endpoint: &str) -> Result<Listener, Failure> {
+        let all = endpoint.strip_prefix(':').map(|port| format!("[::]:{port}"));
+        let endpoint = all.as_deref().unwrap_or(endpoint);
+        match TcpListener::bind(endpoint).await {
+            Ok(listener) => Ok(Listener(Kind::Tcp(listener))),
+            Err(e) => Err(bind_failure("tcp", endpoint, &e)),
+        }
+    }
+
+    /// Binds a Unix socket. A socket file that nobody listens on is replaced.
+    ///
+    /// # Errors
+    /// As [`Listener::tcp`].
+    pub async fn unix(path: &str) -> Result<Listener, Failure> {
+        if tokio::net::UnixStream::connect(path)
+            .await
+            .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+        {
+            // Nobody is behind it: a leftover of a process that was killed.
+            drop(tokio::fs::remove_file(path).await);
+        }
+        match UnixListener::bind(path) {
+            Ok(listener) => Ok(Listener(Kind::Unix(listener, PathBuf::from(path)))),
+            Err(e) => Err(bind_failure("unix", path, &e)),
+        }
+    }
+
+    /// The address it is bound to; `None` for a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Unix(..) => None,
+        }
+    }
+
+    /// The next connection. Errors of single connections are passed over, errors of the system slow it down.
+    pub(crate) async fn accept(&self) -> (Io, Option<SocketAddr>) {
+        loop {
+            match self.try_accept().await {
+                Ok(accepted) => return accepted,
+                Err(e) if is_of_the_peer(&e) => {}
+                Err(e) => {
+                    tracing::warn!(error = %e, "accepting connections failed, trying again");
+                    rest(REST).await;
+                }
+            }
+        }
+    }
+
+    async fn try_accept(&self) -> io::Result<(Io, Option<SocketAddr>)> {
+        match &self.0 {
+            Kind::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Answers are small and complete: waiting to fill a segment only delays them.
+                stream.set_nodelay(true)?;
+                Ok((Io::Tcp(stream), Some(peer)))
+            }
+            Kind::Unix(listener, _) => Ok((Io::Unix(listener.accept().await?.0), None)),
+        }
+    }
+}
+
+impl Drop for Kind {
+    fn drop(&mut self) {
+        if let Kind::Unix(_, path) = self {
+            drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+/// Errors of the connection that was about to be accepted; the listener is well.
+fn is_of_the_peer(e: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
+    matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput | NotConnected)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+async fn rest(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+fn bind_failure(network: &str, endpoint: &str, e: &io::Error) -> Failure {
+    let (what, cure) = match e.kind() {
+        io::ErrorKind::AddrInUse => (
+            "bind: address already in use".to_owned(),
+            "another program listens there (`ss -ltnp` names it): stop it or set another `endpoint`",
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            "bind: cannot assign requested address".to_owned(),
+            "this machine has no such address: use `localhost`, one of its addresses, or 0.0.0.0",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            "bind: permission denied".to_owned(),
+            "ports below 1024 and foreign directories need a privilege: choose another `endpoint`",
+        ),
+        _ => (e.to_string(), "`endpoint` has to be `host:port` with a name or address of this machine"),
+    };
+    Failure::permanent(format!("listen {network} {endpoint}: {what}; {cure}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_is_named_with_the_cure() {
+        let first = Listener::tcp("127.0.0.1:0").await.expect("bound");
+        let taken = first.local_addr().expect("an address").to_string();
+        let failure = Listener::tcp(&taken).await.expect_err("taken");
+        let expected = format!("listen tcp {taken}: bind: address already in use; another program");
+        assert!(failure.message().starts_with(&expected), "{failure}");
+        assert!(!failure.is_retryable());
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_without_a_port_is_refused() {
+        let failure = Listener::tcp("localhost").await.expect_err("no port");
+        assert!(failure.message().contains("host:port"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_leftover_unix_socket_is_replaced_and_a_living_one_is_not() {
+        let directory = std::env::temp_dir().join(format!("weir-otlp-listen-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("directory");
+        let path = directory.join("socket");
+        let text = path.to_str().expect("text");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        let living = Listener::unix(text).await.expect("leftover is replaced");
+        assert!(Listener::unix(text).await.is_err());
+        drop(living);
+        assert!(!path.exists());
+        std::fs::remove_dir(&directory).expect("removed");
+    }
+}

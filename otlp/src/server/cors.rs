@@ -1,0 +1,134 @@
+//! Cross-origin requests from web pages (Fetch standard, "CORS protocol").
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+
+use crate::body::Body;
+
+/// Which pages may send telemetry. Credentials are always allowed, as in the Collector.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cors {
+    /// Origins such as `https://shop.example`; one `*` in an origin stands for any text, `*` alone for all origins.
+    pub allowed_origins: Vec<String>,
+    /// Headers that pages may set; `*` for all. `accept`, `content-language` and the like need no permission.
+    pub allowed_headers: Vec<String>,
+    /// Headers of responses that pages may read.
+    pub exposed_headers: Vec<String>,
+    /// How long a browser may remember a preflight; zero: its own default of 5 s.
+    pub max_age: Duration,
+}
+
+impl Cors {
+    /// The answer to a preflight request, without any permission when not all that it asks for is allowed; `None` when
+    /// the request is none.
+    pub(super) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        let headers = request.headers();
+        let method = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+        if request.method() != Method::OPTIONS {
+            return None;
+        }
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+        let origin = headers.get(header::ORIGIN);
+        let may = method == Method::POST.as_str()
+            && self.allows_origin(origin)
+            && wanted.is_none_or(|names| self.allows_headers(names));
+        if may {
+            let out = response.headers_mut();
+            self.mark(origin, out);
+            out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+            if let Some(names) = wanted {
+                out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+            }
+            if !self.max_age.is_zero() {
+                out.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(self.max_age.as_secs()));
+            }
+        }
+        Some(response)
+    }
+
+    /// Marks a response as readable for the page that asked, when its origin is allowed.
+    pub(super) fn mark(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        let Some(origin) = origin.filter(|origin| self.allows_origin(Some(origin))) else {
+            return;
+        };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        if let (false, Ok(names)) = (self.exposed_headers.is_empty(), self.exposed_headers.join(", ").parse())
+        {
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
+        }
+    }
+
+    fn allows_origin(&self, origin: Option<&HeaderValue>) -> bool {
+        let Some(origin) = origin.and_then(|o| o.to_str().ok()).map(str::to_ascii_lowercase) else {
+            return false;
+        };
+        self.allowed_origins.iter().any(|allowed| matches_origin(&allowed.to_ascii_lowercase(), &origin))
+    }
+
+    fn allows_headers(&self, names: &HeaderValue) -> bool {
+        let Ok(names) = names.to_str() else { return false };
+        names.split(',').map(str::trim).all(|name| {
+            name.is_empty() || self.allowed_headers.iter().any(|a| a == "*" || a.eq_ignore_ascii_case(name))
+        })
+    }
+}
+
+fn matches_origin(allowed: &str, origin: &str) -> bool {
+    match allowed.split_once('*') {
+        None => allowed == origin,
+        Some((head, tail)) => {
+            origin.len() >= head.len() + tail.len() && origin.starts_with(head) && origin.ends_with(tail)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cors() -> Cors {
+        Cors {
+            allowed_origins: vec!["https://*.shop.example".into(), "http://localhost:3000".into()],
+            allowed_headers: vec!["content-type".into()],
+            ..Cors::default()
+        }
+    }
+
+    fn preflight(origin: &str, headers: &str) -> Response<Body> {
+        let request = Request::options("/v1/traces")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", headers);
+        cors().preflight(&request.body(()).expect("request")).expect("a preflight")
+    }
+
+    #[test]
+    fn allowed_pages_get_permission() {
+        let response = preflight("https://www.shop.example", "Content-Type");
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        assert_eq!(response.headers()["access-control-allow-origin"], "https://www.shop.example");
+        assert_eq!(response.headers()["access-control-allow-headers"], "Content-Type");
+    }
+
+    #[test]
+    fn other_pages_and_other_headers_do_not() {
+        for origin in ["https://evil.example", "https://shop.example", "https://www.shop.example.evil"] {
+            assert!(
+                !preflight(origin, "content-type").headers().contains_key("access-control-allow-origin"),
+                "{origin}"
+            );
+        }
+        let response = preflight("http://localhost:3000", "x-secret");
+        assert!(response.headers().keys().all(|name| !name.as_str().starts_with("access-control")));
+    }
+
+    #[test]
+    fn an_options_request_without_a_method_is_no_preflight() {
+        assert!(cors().preflight(&Request::options("/").body(()).expect("request")).is_none());
+    }
+}

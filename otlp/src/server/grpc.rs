@@ -1,0 +1,153 @@
+//! The unary `Export` call over HTTP/2.
+//!
+//! Sources: gRPC over HTTP/2 (PROTOCOL-HTTP2.md), compression (compression.md), the messages of grpc-go where the
+//! Collector's users know them.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use weir_component::Status;
+use weir_pdata::Signal;
+
+use super::Server;
+use super::intake::{self, Refused};
+use crate::body::{self, Body, MessageError};
+use crate::encoding::{self, DecodeError, Encoding};
+use crate::http_server::{Peer, text};
+use crate::status::RpcStatus;
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// A message without fields: the whole request was accepted.
+const ACCEPTED: Bytes = Bytes::from_static(&[0; body::FRAME_HEADER]);
+
+static PATHS: LazyLock<[String; 4]> =
+    LazyLock::new(|| Signal::ALL.map(|s| format!("/{}/Export", s.service())));
+
+impl Server {
+    pub(super) async fn grpc(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        match self.export(request, peer).await {
+            Ok(()) => success(),
+            Err(status) => failure(&status),
+        }
+    }
+
+    async fn export(&self, request: Request<Incoming>, peer: &Peer) -> Result<(), RpcStatus> {
+        let signal = self.signal(request.method(), request.uri().path())?;
+        let encoding = encoding(request.headers())?;
+        let context = intake::context("grpc", &request, peer, self.settings.include_metadata);
+        let limit = self.settings.max_message;
+        let reading = body::read_message(request.into_body(), limit);
+        let message = match tokio::time::timeout(self.settings.limits.body_timeout, reading).await {
+            Ok(read) => read.map_err(|e| not_one_message(&e, limit))?,
+            Err(_) => {
+                return Err(RpcStatus::new(Status::DeadlineExceeded, "the request took too long to arrive"));
+            }
+        };
+        let content = match (message.compressed, encoding) {
+            (false, _) => message.content,
+            (true, Encoding::Identity) => {
+                let text = "grpc: compressed flag set with identity or empty encoding";
+                return Err(RpcStatus::new(Status::Internal, text));
+            }
+            (true, encoding) => encoding.decompress(message.content, limit).map_err(|e| match e {
+                DecodeError::TooLarge => {
+                    let text = format!("grpc: received message after decompression larger than max {limit}");
+                    RpcStatus::new(Status::ResourceExhausted, text)
+                }
+                DecodeError::Corrupt(why) => RpcStatus::new(
+                    Status::Internal,
+                    format!("grpc: failed to decompress the received message: {why}"),
+                ),
+            })?,
+        };
+        self.intake.accept(signal, content, context).await.map_err(|refused| match refused {
+            Refused::Malformed(e) => {
+                RpcStatus::new(Status::Internal, format!("grpc: error unmarshalling request: {e}"))
+            }
+            Refused::Failed(failure) => RpcStatus::of(&failure),
+        })
+    }
+
+    /// The signal of a method; only those that are served exist.
+    fn signal(&self, method: &Method, path: &str) -> Result<Signal, RpcStatus> {
+        let known = Signal::ALL.into_iter().find(|s| PATHS[s.index()] == path);
+        if let Some(signal) = known.filter(|s| self.intake.takes(*s) && method == Method::POST) {
+            return Ok(signal);
+        }
+        let message = match path.strip_prefix('/').and_then(|p| p.rsplit_once('/')) {
+            None => format!("malformed method name: {path:?}"),
+            Some((service, method)) => {
+                let served = Signal::ALL.into_iter().any(|s| s.service() == service && self.intake.takes(s));
+                if served {
+                    format!("unknown method {method} for service {service}")
+                } else {
+                    format!("unknown service {service}")
+                }
+            }
+        };
+        Err(RpcStatus::new(Status::Unimplemented, message))
+    }
+}
+
+/// The answer to a request on a gRPC port that is not gRPC.
+pub(super) fn not_grpc() -> Response<Body> {
+    text(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "this port serves OTLP/gRPC: content-type must be application/grpc\n",
+    )
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, RpcStatus> {
+    let name = headers.get(GRPC_ENCODING).map_or(&b""[..], |v| v.as_bytes());
+    let name = String::from_utf8_lossy(name);
+    Encoding::parse(&name).ok_or_else(|| {
+        let text = format!("grpc: Decompressor is not installed for grpc-encoding {name:?}");
+        RpcStatus::new(Status::Unimplemented, text)
+    })
+}
+
+fn not_one_message(e: &MessageError, limit: usize) -> RpcStatus {
+    match e {
+        MessageError::TooLarge(length) => {
+            let text = format!("grpc: received message larger than max ({length} vs. {limit})");
+            RpcStatus::new(Status::ResourceExhausted, text)
+        }
+        MessageError::Missing => {
+            RpcStatus::new(Status::Internal, "the request ended before its message was complete")
+        }
+        MessageError::Several => {
+            RpcStatus::new(Status::Internal, "more than one message in the request of a unary call")
+        }
+        MessageError::Flag(flag) => {
+            RpcStatus::new(Status::Internal, format!("grpc: received unexpected payload format {flag}"))
+        }
+        MessageError::Broken(why) => {
+            RpcStatus::new(Status::Cancelled, format!("the request was broken off: {why}"))
+        }
+    }
+}
+
+fn success() -> Response<Body> {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"));
+    let mut response = Response::new(Body::with_trailers(ACCEPTED, trailers));
+    response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
+    response
+}
+
+/// A response of headers only.
+fn failure(status: &RpcStatus) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, GRPC);
+    if status.status() == Status::Unimplemented {
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED));
+    }
+    status.write_trailers(headers);
+    response
+}

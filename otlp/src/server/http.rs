@@ -1,0 +1,186 @@
+//! OTLP/HTTP: protobuf and JSON by POST.
+//!
+//! Sources: OTLP specification 1.11 ("OTLP/HTTP"), the Go Collector's receiver for texts and codes. A body over the
+//! limit is answered 413 as the specification has it, where the Collector says 400.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use prost::Message;
+use weir_component::Status;
+use weir_pdata::{Signal, json};
+
+use super::Server;
+use super::intake::{self, Refused};
+use crate::body::{self, Body, ReadError};
+use crate::encoding::{self, DecodeError, Encoding};
+use crate::http_server::{Peer, respond, text};
+use crate::status::{self, RpcStatus};
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+/// How a body is encoded.
+#[derive(Clone, Copy, PartialEq)]
+enum Format {
+    Protobuf,
+    Json,
+}
+
+/// Why a request was refused: the HTTP status and the body.
+struct Refusal(StatusCode, RpcStatus);
+
+impl Server {
+    pub(super) async fn http(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let mut response = match &self.settings.cors {
+            None => self.post(request, peer).await,
+            Some(cors) => match cors.preflight(&request) {
+                Some(permission) => permission,
+                None => {
+                    let origin = request.headers().get(header::ORIGIN).cloned();
+                    let mut response = self.post(request, peer).await;
+                    cors.mark(origin.as_ref(), response.headers_mut());
+                    response
+                }
+            },
+        };
+        response.headers_mut().extend(self.settings.response_headers.iter().cloned());
+        response
+    }
+
+    async fn post(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let path = request.uri().path();
+        let known = Signal::ALL.into_iter().find(|s| self.settings.paths[s.index()] == path);
+        let Some(signal) = known.filter(|s| self.intake.takes(*s)) else {
+            return text(StatusCode::NOT_FOUND, "404 page not found\n");
+        };
+        if request.method() != Method::POST {
+            let mut response = respond(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "text/plain",
+                "405 method not allowed, supported: [POST]",
+            );
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            return response;
+        }
+        let Some(format) = format(request.headers()) else {
+            let supported =
+                "415 unsupported media type, supported: [application/json, application/x-protobuf]";
+            return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain", supported);
+        };
+        match self.take(signal, format, request, peer).await {
+            Ok(()) => success(format),
+            Err(refusal) => refusal.response(format),
+        }
+    }
+
+    async fn take(
+        &self,
+        signal: Signal,
+        format: Format,
+        request: Request<Incoming>,
+        peer: &Peer,
+    ) -> Result<(), Refusal> {
+        let encoding = self.encoding(request.headers())?;
+        let context = intake::context("http", &request, peer, self.settings.include_metadata);
+        let content = self.content(request.into_body(), encoding).await?;
+        let content = match format {
+            Format::Protobuf => content,
+            Format::Json => json::to_protobuf(signal, &content).map_err(|e| bad_request(e.to_string()))?,
+        };
+        self.intake.accept(signal, content, context).await.map_err(|refused| match refused {
+            Refused::Malformed(e) => bad_request(e.to_string()),
+            Refused::Failed(failure) => {
+                let answer = RpcStatus::of(&failure);
+                Refusal(status::to_http(answer.status()), answer)
+            }
+        })
+    }
+
+    /// The whole body, decompressed.
+    async fn content(&self, body: Incoming, encoding: Encoding) -> Result<Bytes, Refusal> {
+        let limit = self.settings.max_body;
+        let reading = body::read_all(body, limit);
+        let raw = match tokio::time::timeout(self.settings.limits.body_timeout, reading).await {
+            Ok(Ok(raw)) => raw,
+            Ok(Err(ReadError::TooLarge)) => return Err(too_large()),
+            Ok(Err(ReadError::Broken(why))) => {
+                return Err(bad_request(format!("the request was broken off: {why}")));
+            }
+            Err(_) => {
+                let answer =
+                    RpcStatus::new(Status::DeadlineExceeded, "the request body took too long to arrive");
+                return Err(Refusal(StatusCode::REQUEST_TIMEOUT, answer));
+            }
+        };
+        encoding.decompress(raw, limit).map_err(|e| match e {
+            DecodeError::TooLarge => too_large(),
+            DecodeError::Corrupt(_) => bad_request(e.to_string()),
+        })
+    }
+
+    /// The encoding of the body. Lists of encodings are refused, as in the Collector.
+    fn encoding(&self, headers: &HeaderMap) -> Result<Encoding, Refusal> {
+        let name = headers.get(header::CONTENT_ENCODING).map_or(&b""[..], |v| v.as_bytes());
+        let name = String::from_utf8_lossy(name);
+        let allowed = match &self.settings.content_encodings {
+            // `identity` is not among the Collector's names either: a body without encoding has no such header.
+            None => name != "identity",
+            Some(list) => list.iter().any(|allowed| *allowed == name),
+        };
+        match Encoding::parse(&name) {
+            Some(encoding) if allowed => Ok(encoding),
+            _ => Err(bad_request(format!("unsupported Content-Encoding: {name}"))),
+        }
+    }
+}
+
+impl Refusal {
+    fn response(self, format: Format) -> Response<Body> {
+        let Refusal(code, answer) = self;
+        let (content_type, body) = match format {
+            Format::Protobuf => (PROTOBUF, answer.encode_to_vec()),
+            Format::Json => (JSON, answer.to_json()),
+        };
+        let mut response = respond(code, content_type, body);
+        let waits = matches!(code, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if let Some(delay) = answer.retry_delay().filter(|delay| waits && !delay.is_zero()) {
+            // Rounded up: a sender that returns early is refused again.
+            let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if code == StatusCode::BAD_REQUEST && answer.message.starts_with("unsupported Content-Encoding") {
+            let accepted = HeaderValue::from_static(encoding::ACCEPTED);
+            response.headers_mut().insert(header::ACCEPT_ENCODING, accepted);
+        }
+        response
+    }
+}
+
+/// The format that the content type names; parameters are allowed and ignored.
+fn format(headers: &HeaderMap) -> Option<Format> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let media = value.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case(PROTOBUF) {
+        Some(Format::Protobuf)
+    } else {
+        media.eq_ignore_ascii_case(JSON).then_some(Format::Json)
+    }
+}
+
+/// The answers of the Collector: `partial_success` present and empty.
+fn success(format: Format) -> Response<Body> {
+    match format {
+        Format::Protobuf => respond(StatusCode::OK, PROTOBUF, &[0x0a, 0][..]),
+        Format::Json => respond(StatusCode::OK, JSON, &br#"{"partialSuccess":{}}"#[..]),
+    }
+}
+
+fn bad_request(message: String) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, RpcStatus::new(Status::InvalidArgument, message))
+}
+
+fn too_large() -> Refusal {
+    let answer = RpcStatus::new(Status::ResourceExhausted, "http: request body too large");
+    Refusal(StatusCode::PAYLOAD_TOO_LARGE, answer)
+}

@@ -1,0 +1,123 @@
+//! Taking OTLP: gRPC, HTTP, or both on one port.
+//!
+//! # Life of a request
+//! 1. The head decides the protocol (content type `application/grpc` over HTTP/2 is gRPC, all else is HTTP) and the
+//!    signal; signals that no pipeline takes do not exist.
+//! 2. The body becomes one piece of memory, without a copy when it came in one DATA frame, and is decompressed. Both
+//!    sizes are limited.
+//! 3. The payload is validated, handed to the output of its signal, and its receipt is awaited.
+//! 4. What the receipt says becomes the answer: retryable failures stay retryable for the sender.
+
+mod cors;
+mod grpc;
+mod http;
+mod intake;
+
+use std::sync::Arc;
+
+use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use tokio_rustls::TlsAcceptor;
+use weir_component::{Outputs, Stop};
+use weir_pdata::Signal;
+
+use crate::body::Body;
+use crate::http_server::{self, Http, Peer, ServerLimits};
+use crate::listen::Listener;
+use intake::Intake;
+
+pub use cors::Cors;
+
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocols {
+    /// OTLP/gRPC.
+    Grpc,
+    /// OTLP/HTTP, protobuf and JSON.
+    Http,
+    /// Both, decided per request.
+    Both,
+}
+
+/// Settings of a server.
+#[derive(Clone)]
+pub struct ServerSettings {
+    /// What is spoken. Default both.
+    pub protocols: Protocols,
+    /// Largest gRPC message, on the wire and decompressed. Default 4 MiB.
+    pub max_message: usize,
+    /// Largest HTTP body, on the wire and decompressed. Default 20 MiB.
+    pub max_body: usize,
+    /// HTTP paths by [`Signal::index`]. Default those of OTLP.
+    pub paths: [String; 4],
+    /// Values of `content-encoding` that HTTP accepts, `""` for none; `None`: all that are supported. Default `None`.
+    pub content_encodings: Option<Vec<String>>,
+    /// Put request headers into the context of batches. Default false.
+    pub include_metadata: bool,
+    /// Headers on every HTTP response.
+    pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Answers to web pages of other origins. Default none.
+    pub cors: Option<Cors>,
+    /// TLS. Default clear text.
+    pub tls: Option<TlsAcceptor>,
+    /// Limits of connections. `http` in it is overruled by `protocols`.
+    pub limits: ServerLimits,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        ServerSettings {
+            protocols: Protocols::Both,
+            max_message: 4 << 20,
+            max_body: 20 << 20,
+            paths: Signal::ALL.map(|s| s.path().to_owned()),
+            content_encodings: None,
+            include_metadata: false,
+            response_headers: Vec::new(),
+            cors: None,
+            tls: None,
+            limits: ServerLimits::default(),
+        }
+    }
+}
+
+/// Serves OTLP on `listener` until `stop` is requested, then finishes the requests under way and returns. The signals
+/// that have a port in `outputs` are served, the others are answered as unknown.
+pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Outputs, stop: Stop) {
+    let mut limits = settings.limits.clone();
+    limits.http = match settings.protocols {
+        Protocols::Grpc => Http::Two,
+        // Over TLS, HTTP clients may choose HTTP/2; in clear text those with prior knowledge may too.
+        Protocols::Http | Protocols::Both => Http::Both,
+    };
+    let tls = settings.tls.clone();
+    let server = Arc::new(Server { intake: Intake::new(outputs), settings });
+    let handler = move |request: Request<Incoming>, peer: &Arc<Peer>| {
+        Arc::clone(&server).answer(request, Arc::clone(peer))
+    };
+    http_server::serve(listener, tls, limits, stop, handler).await;
+}
+
+struct Server {
+    settings: ServerSettings,
+    intake: Intake,
+}
+
+impl Server {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+        let is_grpc = request.version() == Version::HTTP_2 && has_grpc_content_type(&request);
+        match self.settings.protocols {
+            Protocols::Grpc if !is_grpc => grpc::not_grpc(),
+            Protocols::Grpc => self.grpc(request, &peer).await,
+            Protocols::Both if is_grpc => self.grpc(request, &peer).await,
+            Protocols::Both | Protocols::Http => self.http(request, &peer).await,
+        }
+    }
+}
+
+fn has_grpc_content_type<B>(request: &Request<B>) -> bool {
+    request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}

@@ -1,0 +1,444 @@
+//! The clients against our server and against servers that misbehave.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Response, StatusCode};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use weir_component::{Failure, Kind, Status, Stop, Stopper};
+use weir_otlp::client::{
+    Compression, Format, GrpcClient, GrpcSettings, HttpClient, HttpSettings, KeepAlive, Target,
+};
+use weir_otlp::encoding::Encoding;
+use weir_otlp::http_server::{self, ServerLimits};
+use weir_otlp::server::ServerSettings;
+use weir_otlp::{Body, Listener};
+use weir_pdata::{Payload, Signal};
+
+use crate::support::{framed, logs_request, noise, sample, serve, start, start_with, within};
+
+const COMPRESSIONS: [Compression; 4] = [
+    Compression::NONE,
+    Compression::GZIP,
+    Compression { encoding: Encoding::Zstd, level: None },
+    Compression { encoding: Encoding::Deflate, level: Some(6) },
+];
+
+fn grpc_client(address: SocketAddr, change: impl FnOnce(&mut GrpcSettings)) -> GrpcClient {
+    let mut settings = GrpcSettings::new(Target::parse(&address.to_string()).expect("target"));
+    change(&mut settings);
+    GrpcClient::new(settings).expect("client")
+}
+
+fn http_client(url: &str, change: impl FnOnce(&mut HttpSettings)) -> HttpClient {
+    let mut settings = HttpSettings::new(url);
+    change(&mut settings);
+    HttpClient::new(settings).expect("client")
+}
+
+fn merged() -> Payload {
+    let mut payload = sample(Signal::Logs, 2);
+    for n in [1, 2, 3] {
+        payload.append(logs_request(n, |_| noise(300_000)).into()).expect("same signal");
+        payload.append(sample(Signal::Logs, 1)).expect("same signal");
+    }
+    payload
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_signals_and_compressions_arrive_over_grpc_as_they_were_sent() {
+    let server = start(ServerSettings::default()).await;
+    for compression in COMPRESSIONS {
+        let client = grpc_client(server.address, |s| s.compression = compression);
+        for payload in Signal::ALL.map(|s| sample(s, 5)).into_iter().chain([merged()]) {
+            within(client.export(&payload)).await.expect("accepted");
+            let arrived = server.pipeline.payloads().pop().expect("arrived");
+            assert_eq!((arrived.signal(), arrived.to_bytes()), (payload.signal(), payload.to_bytes()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_signals_and_compressions_arrive_over_http_as_they_were_sent() {
+    let server = start(ServerSettings::default()).await;
+    for (compression, format) in
+        COMPRESSIONS.into_iter().flat_map(|c| [(c, Format::Protobuf), (c, Format::Json)])
+    {
+        for payload in Signal::ALL.map(|s| sample(s, 5)).into_iter().chain([merged()]) {
+            let client = http_client(&server.url(payload.signal().path()), |s| {
+                s.compression = compression;
+                s.format = format;
+            });
+            within(client.export(&payload)).await.expect("accepted");
+            let arrived = server.pipeline.payloads().pop().expect("arrived");
+            assert_eq!((arrived.signal(), arrived.items()), (payload.signal(), payload.items()));
+            if format == Format::Protobuf {
+                assert_eq!(arrived.to_bytes(), payload.to_bytes());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn metadata_and_user_agent_are_sent() {
+    let server = start(ServerSettings { include_metadata: true, ..ServerSettings::default() }).await;
+    let headers = vec![("x-tenant".parse().expect("name"), HeaderValue::from_static("blue"))];
+    let grpc = grpc_client(server.address, |s| s.headers = headers.clone());
+    grpc.export(&sample(Signal::Logs, 1)).await.expect("accepted");
+    let url = server.url("/v1/logs").replace("http://", "http://me:secret@");
+    http_client(&url, |s| s.headers = headers).export(&sample(Signal::Logs, 1)).await.expect("accepted");
+    for (_, context) in &*server.pipeline.batches.lock().expect("lock") {
+        assert_eq!(context.metadata("x-tenant"), ["blue"]);
+        assert!(context.metadata("user-agent")[0].starts_with("weir/"));
+        if context.transport == "http" {
+            assert_eq!(context.metadata("authorization"), ["Basic bWU6c2VjcmV0"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn failures_keep_their_kind_status_and_delay_over_both_protocols() {
+    let server = start(ServerSettings::default()).await;
+    let grpc = grpc_client(server.address, |_| ());
+    let http = http_client(&server.url("/v1/logs"), |_| ());
+    let cases = [
+        (Failure::retry("full"), Kind::Retry(None), Status::Unavailable),
+        (
+            Failure::retry_after("later", Duration::from_secs(3)),
+            Kind::Retry(Some(Duration::from_secs(3))),
+            Status::Unavailable,
+        ),
+        (
+            Failure::permanent("no").with_status(Status::InvalidArgument),
+            Kind::Permanent,
+            Status::InvalidArgument,
+        ),
+        (
+            Failure::permanent("no").with_status(Status::Unauthenticated),
+            Kind::Permanent,
+            Status::Unauthenticated,
+        ),
+    ];
+    for (failure, kind, status) in cases {
+        *server.pipeline.outcome.lock().expect("lock") = Err(failure.clone());
+        for heard in
+            [grpc.export(&sample(Signal::Logs, 1)).await, http.export(&sample(Signal::Logs, 1)).await]
+        {
+            let heard = heard.expect_err("refused");
+            assert_eq!((heard.kind(), heard.status()), (kind, Some(status)), "{heard}");
+            assert!(heard.message().contains(failure.message()), "{heard}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_replaced_when_the_server_is_back() {
+    let server = start(ServerSettings::default()).await;
+    let address = server.address;
+    let client = grpc_client(address, |s| s.wait_for_ready = true);
+    client.export(&sample(Signal::Logs, 1)).await.expect("accepted");
+    within(server.stopped()).await;
+    let listener = Listener::tcp(&address.to_string()).await.expect("the port is free again");
+    let again = serve(listener, ServerSettings::default(), &Signal::ALL);
+    within(client.export(&sample(Signal::Logs, 2))).await.expect("accepted");
+    assert_eq!(again.pipeline.payloads().len(), 1);
+}
+
+#[tokio::test]
+async fn an_absent_server_is_a_retryable_failure_with_the_reason() {
+    let address = TcpListener::bind("127.0.0.1:0").await.expect("bound").local_addr().expect("address");
+    let grpc = grpc_client(address, |_| ());
+    // The second attempt does not try to connect: the first has just failed.
+    for _ in 0..2 {
+        let failure = grpc.export(&sample(Signal::Logs, 1)).await.expect_err("nobody there");
+        assert_eq!((failure.kind(), failure.status()), (Kind::Retry(None), Some(Status::Unavailable)));
+        assert!(failure.message().contains("connection refused"), "{failure}");
+    }
+    let http = http_client(&format!("http://me:secret@{address}/v1/logs?token=hidden"), |_| ());
+    let failure = http.export(&sample(Signal::Logs, 1)).await.expect_err("nobody there");
+    assert!(failure.is_retryable());
+    let text = failure.message();
+    assert!(
+        text.contains(&format!("Post \"http://{address}/v1/logs\"")) && text.contains("connection refused"),
+        "{text}"
+    );
+    assert!(!text.contains("secret") && !text.contains("hidden"), "{text}");
+}
+
+/// A server that accepts connections and never says anything.
+async fn black_hole() -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("address");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    (address, tasks)
+}
+
+#[tokio::test]
+async fn an_export_may_be_cancelled_and_the_client_stays_usable() {
+    let server = start(ServerSettings::default()).await;
+    let client = grpc_client(server.address, |_| ());
+    server.pipeline.open.send_replace(false);
+    for _ in 0..5 {
+        let gave_up =
+            tokio::time::timeout(Duration::from_millis(20), client.export(&sample(Signal::Logs, 1))).await;
+        assert!(gave_up.is_err());
+    }
+    server.pipeline.open.send_replace(true);
+    within(client.export(&sample(Signal::Logs, 7))).await.expect("accepted");
+    assert_eq!(server.pipeline.payloads().last().map(Payload::items), Some(7));
+}
+
+#[tokio::test]
+async fn a_ping_without_answer_ends_the_connection() {
+    let (address, _tasks) = black_hole().await;
+    let keep_alive = KeepAlive {
+        time: Duration::from_millis(10),
+        timeout: Duration::from_millis(10),
+        permit_without_stream: false,
+    };
+    let client = grpc_client(address, |s| s.keep_alive = Some(keep_alive));
+    let failure = within(client.export(&sample(Signal::Logs, 1))).await.expect_err("no answer");
+    assert_eq!(failure.status(), Some(Status::Unavailable));
+}
+
+/// A server that answers every request with what `answer` says.
+async fn scripted<F>(answer: F) -> (SocketAddr, Stopper, JoinSet<()>)
+where
+    F: Fn(http::Request<()>) -> Response<Body> + Send + Sync + 'static,
+{
+    let listener = Listener::tcp("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("address");
+    let (stopper, stop) = Stop::new();
+    let answer = Arc::new(answer);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(http_server::serve(listener, None, ServerLimits::default(), stop, move |request, _| {
+        let answer = Arc::clone(&answer);
+        async move {
+            let (head, body) = request.into_parts();
+            drop(http_body_util::BodyExt::collect(body).await);
+            answer(http::Request::from_parts(head, ()))
+        }
+    }));
+    (address, stopper, tasks)
+}
+
+fn grpc_answer(code: u8, headers: &[(&'static str, &str)], body: Vec<u8>) -> Response<Body> {
+    let mut response = http_server::respond(StatusCode::OK, "application/grpc", body);
+    response.headers_mut().insert("grpc-status", HeaderValue::from(u16::from(code)));
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, value.parse().expect("value"));
+    }
+    response
+}
+
+#[tokio::test]
+async fn all_seventeen_grpc_codes_are_retried_as_otlp_says() {
+    let (address, _stopper, _tasks) = scripted(|request| {
+        let code = request.headers()["x-code"].to_str().expect("text").parse().expect("a number");
+        let mut headers = vec![("grpc-message", "as%20told")];
+        if request.headers().contains_key("x-info") {
+            // google.rpc.Status with one RetryInfo of 2 s.
+            headers.push((
+                "grpc-status-details-bin",
+                "GjAKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SBAoCCAI",
+            ));
+        }
+        grpc_answer(code, &headers, Vec::new())
+    })
+    .await;
+    let delay = Duration::from_secs(2);
+    for code in 0..=16u8 {
+        for info in [false, true] {
+            let mut headers = vec![("x-code".parse().expect("name"), HeaderValue::from(u16::from(code)))];
+            if info {
+                headers.push(("x-info".parse().expect("name"), HeaderValue::from_static("1")));
+            }
+            let result = grpc_client(address, |s| s.headers = headers).export(&sample(Signal::Logs, 1)).await;
+            let expected = match code {
+                0 => {
+                    result.expect("accepted");
+                    continue;
+                }
+                1 | 4 | 10 | 11 | 14 | 15 => Kind::Retry(info.then_some(delay)),
+                8 if info => Kind::Retry(Some(delay)),
+                _ => Kind::Permanent,
+            };
+            let failure = result.expect_err("refused");
+            assert_eq!(
+                (failure.kind(), failure.status()),
+                (expected, Some(Status::from_code(i64::from(code)))),
+                "{code}"
+            );
+            assert!(failure.message().ends_with("desc = as told"), "{failure}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn partial_success_is_accepted_with_its_numbers() {
+    // partial_success { rejected: 3, error_message: "old" }
+    const ANSWER: &[u8] = &[0x0a, 0x07, 0x08, 3, 0x12, 3, b'o', b'l', b'd'];
+    let (address, _stopper, _tasks) =
+        scripted(|request| match request.headers()["content-type"].as_bytes() {
+            b"application/grpc" => grpc_answer(0, &[], framed(false, ANSWER)),
+            _ => http_server::respond(StatusCode::OK, "application/x-protobuf", ANSWER),
+        })
+        .await;
+    let http = http_client(&format!("http://{address}/v1/logs"), |_| ());
+    for accepted in [
+        grpc_client(address, |_| ()).export(&sample(Signal::Logs, 9)).await,
+        http.export(&sample(Signal::Logs, 9)).await,
+    ] {
+        let accepted = accepted.expect("accepted");
+        assert_eq!((accepted.rejected, accepted.message.as_str()), (3, "old"));
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_not_grpc_are_mapped_by_their_http_code() {
+    let (address, _stopper, _tasks) = scripted(|request| {
+        let code = request.headers()["x-code"].to_str().expect("text").parse::<u16>().expect("a number");
+        http_server::respond(StatusCode::from_u16(code).expect("a code"), "text/html", "<html>")
+    })
+    .await;
+    for (code, status) in [
+        (400, 13),
+        (401, 16),
+        (403, 7),
+        (404, 12),
+        (429, 14),
+        (502, 14),
+        (503, 14),
+        (504, 14),
+        (500, 2),
+        (200, 13),
+    ] {
+        let headers = vec![("x-code".parse().expect("name"), HeaderValue::from(code))];
+        let client = grpc_client(address, |s| s.headers = headers);
+        let failure = client.export(&sample(Signal::Logs, 1)).await.expect_err("refused");
+        assert_eq!(failure.status(), Some(Status::from_code(status)), "{code}");
+        assert_eq!(failure.is_retryable(), status == 14, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn http_codes_are_retried_as_otlp_says() {
+    let (address, _stopper, _tasks) = scripted(|request| {
+        let code = request.uri().path().trim_start_matches('/').parse::<u16>().expect("a number");
+        let mut response =
+            http_server::respond(StatusCode::from_u16(code).expect("a code"), "text/plain", "too\nbad");
+        response.headers_mut().insert("retry-after", HeaderValue::from_static("7"));
+        response
+    })
+    .await;
+    let after = Some(Duration::from_secs(7));
+    for (code, kind) in [
+        (400, Kind::Permanent),
+        (401, Kind::Permanent),
+        (404, Kind::Permanent),
+        (413, Kind::Permanent),
+        (429, Kind::Retry(after)),
+        (500, Kind::Permanent),
+        (501, Kind::Permanent),
+        (502, Kind::Retry(None)),
+        (503, Kind::Retry(after)),
+        (504, Kind::Retry(None)),
+    ] {
+        let url = format!("http://{address}/{code}");
+        let failure = http_client(&url, |_| ()).export(&sample(Signal::Logs, 1)).await.expect_err("refused");
+        assert_eq!(failure.kind(), kind, "{code}");
+        let expected = format!(
+            "error exporting items, request to {url} responded with HTTP Status Code {code}, Message=too bad, Details=[]"
+        );
+        assert_eq!(failure.message(), expected);
+    }
+}
+
+#[tokio::test]
+async fn huge_answers_are_not_read_to_the_end() {
+    let (address, _stopper, _tasks) =
+        scripted(|request| match request.headers()["content-type"].as_bytes() {
+            b"application/grpc" => grpc_answer(0, &[], framed(false, &vec![0; 1 << 20])),
+            _ if request.uri().path() == "/error" => {
+                http_server::respond(StatusCode::BAD_REQUEST, "text/plain", vec![b'x'; 10 << 20])
+            }
+            _ => http_server::respond(StatusCode::OK, "application/x-protobuf", vec![0; 1 << 20]),
+        })
+        .await;
+    let grpc = grpc_client(address, |s| s.max_response = 1000);
+    let http = http_client(&format!("http://{address}/v1/logs"), |s| s.max_response = 1000);
+    for failure in [grpc.export(&sample(Signal::Logs, 1)).await, http.export(&sample(Signal::Logs, 1)).await]
+    {
+        let failure = failure.expect_err("refused");
+        assert!(failure.message().contains("larger than 1000 bytes"), "{failure}");
+    }
+    let client = http_client(&format!("http://{address}/error"), |_| ());
+    let failure = client.export(&sample(Signal::Logs, 1)).await.expect_err("refused");
+    assert!(failure.message().len() < 2000);
+}
+
+#[tokio::test]
+async fn redirects_are_followed_on_the_same_server_only() {
+    let (address, _stopper, _tasks) = scripted(|request| {
+        let to = match request.uri().path() {
+            "/here" => "/there",
+            "/loop" => "/loop",
+            "/away" => "http://127.0.0.1:1/v1/logs?secret=1",
+            _ => return http_server::respond(StatusCode::OK, "text/plain", ""),
+        };
+        let mut response = http_server::respond(StatusCode::TEMPORARY_REDIRECT, "text/plain", "");
+        response.headers_mut().insert("location", HeaderValue::from_static(to));
+        response
+    })
+    .await;
+    let export = async |path: &str| {
+        http_client(&format!("http://{address}{path}"), |_| ()).export(&sample(Signal::Logs, 1)).await
+    };
+    export("/here").await.expect("accepted");
+    assert!(export("/loop").await.expect_err("refused").message().contains("5 redirects"));
+    let failure = export("/away").await.expect_err("refused");
+    assert!(
+        failure.message().ends_with("redirects to http://127.0.0.1:1/v1/logs: set that as the endpoint"),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_service_is_a_permanent_failure() {
+    let server = start_with(ServerSettings::default(), &[Signal::Logs]).await;
+    let failure =
+        grpc_client(server.address, |_| ()).export(&sample(Signal::Traces, 1)).await.expect_err("refused");
+    assert_eq!((failure.kind(), failure.status()), (Kind::Permanent, Some(Status::Unimplemented)));
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused_when_the_client_is_made() {
+    for url in ["localhost:4318", "ftp://x", "https://x/"] {
+        assert!(HttpClient::new(HttpSettings::new(url)).is_err(), "{url}");
+    }
+    let mut settings = GrpcSettings::new(Target::parse("x:1").expect("target"));
+    settings.user_agent = "a\nb".into();
+    assert!(GrpcClient::new(settings).is_err());
+}
+
+#[tokio::test]
+async fn unix_sockets_carry_grpc() {
+    let directory = std::env::temp_dir().join(format!("weir-otlp-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("directory");
+    let path = directory.join("otlp.sock");
+    let listener = Listener::unix(path.to_str().expect("text")).await.expect("bound");
+    let server = serve(listener, ServerSettings::default(), &Signal::ALL);
+    let client = GrpcClient::new(GrpcSettings::new(Target::Unix(path.clone()))).expect("client");
+    client.export(&sample(Signal::Metrics, 3)).await.expect("accepted");
+    assert_eq!(server.pipeline.payloads()[0].items(), 3);
+    within(server.stopped()).await;
+    std::fs::remove_dir_all(&directory).expect("removed");
+}

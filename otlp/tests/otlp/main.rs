@@ -1,0 +1,10 @@
+//! Servers and clients over real sockets on loopback.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod clients;
+mod server_grpc;
+mod server_http;
+mod stopping;
+mod support;
+mod tls;

@@ -1,0 +1,78 @@
+//! Orderly and hard ends of a server.
+
+use http::Request;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+use weir_otlp::http_server::ServerLimits;
+use weir_otlp::server::ServerSettings;
+use weir_pdata::Signal;
+
+use crate::support::{http, sample, start, within};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_under_way_are_answered_before_the_server_ends() {
+    let server = start(ServerSettings::default()).await;
+    server.pipeline.open.send_replace(false);
+    let mut waiting = JoinSet::new();
+    let channel = Channel::from_shared(server.url("")).expect("endpoint").connect().await.expect("connected");
+    let mut client = LogsServiceClient::new(channel);
+    waiting.spawn(async move { client.export(sample(Signal::Logs, 1).decode_logs()).await.is_ok() });
+    let request = Request::post(server.url("/v1/logs")).header("content-type", "application/x-protobuf");
+    waiting.spawn(async move { http(request, sample(Signal::Logs, 1).to_bytes()).await.0.is_success() });
+    within(server.pipeline.holds(2)).await;
+    server.stopper.stop();
+    // Wait until the port is closed: from then on nobody new is served.
+    while tokio::net::TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!server.task.is_finished(), "two requests wait");
+    server.pipeline.open.send_replace(true);
+    assert_eq!(within(waiting.join_all()).await, [true, true]);
+    within(server.task).await.expect("ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_do_not_hold_up_the_end() {
+    let server = start(ServerSettings::default()).await;
+    let channel = Channel::from_shared(server.url("")).expect("endpoint").connect().await.expect("connected");
+    let mut client = LogsServiceClient::new(channel);
+    client.export(sample(Signal::Logs, 1).decode_logs()).await.expect("accepted");
+    let silent = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    within(server.stopped()).await;
+    drop((client, silent));
+}
+
+#[tokio::test]
+async fn dropping_the_server_closes_its_connections_and_abandons_nothing_silently() {
+    let server = start(ServerSettings::default()).await;
+    server.pipeline.open.send_replace(false);
+    let channel = Channel::from_shared(server.url("")).expect("endpoint").connect().await.expect("connected");
+    let mut client = LogsServiceClient::new(channel);
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { client.export(sample(Signal::Logs, 1).decode_logs()).await });
+    within(server.pipeline.holds(1)).await;
+    server.task.abort();
+    let answers = within(waiting.join_all()).await;
+    assert!(answers.iter().all(Result::is_err), "the sender hears of it");
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_wait_for_a_place() {
+    let limits = ServerLimits { max_connections: 1, ..ServerLimits::default() };
+    let server = start(ServerSettings { limits, ..ServerSettings::default() }).await;
+    let first = Channel::from_shared(server.url("")).expect("endpoint").connect().await.expect("connected");
+    LogsServiceClient::new(first.clone())
+        .export(sample(Signal::Logs, 1).decode_logs())
+        .await
+        .expect("accepted");
+    let mut second = JoinSet::new();
+    let request = Request::post(server.url("/v1/logs")).header("content-type", "application/x-protobuf");
+    second.spawn(async move { http(request, sample(Signal::Logs, 1).to_bytes()).await.0 });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.pipeline.payloads().len(), 1);
+    drop(first);
+    assert!(within(second.join_next()).await.expect("a task").expect("ended").is_success());
+}

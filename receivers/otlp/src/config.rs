@@ -1,0 +1,156 @@
+//! Options of the receiver; see metadata.yaml for their effects.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use weir_config::net::{GrpcServerConfig, HttpServerConfig, KeepaliveServerParameters};
+use weir_config::{GoDuration, Issues, Optional, Validate};
+use weir_otlp::config as shared;
+use weir_otlp::http_server::ServerLimits;
+use weir_otlp::server::{Protocols as Spoken, ServerSettings};
+use weir_pdata::Signal;
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) protocols: Protocols,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Protocols {
+    pub(crate) grpc: Optional<GrpcServerConfig>,
+    pub(crate) http: Optional<HttpConfig>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HttpConfig {
+    #[serde(rename = "+server")]
+    pub(crate) server: HttpServerConfig,
+    traces_url_path: String,
+    metrics_url_path: String,
+    logs_url_path: String,
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        let grpc = GrpcServerConfig {
+            read_buffer_size: 512 << 10,
+            ..GrpcServerConfig::with_endpoint("localhost:4317")
+        };
+        Protocols { grpc: Optional::Default(grpc), http: Optional::Default(HttpConfig::default()) }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        let server = HttpServerConfig {
+            read_header_timeout: GoDuration::ZERO,
+            write_timeout: GoDuration::ZERO,
+            idle_timeout: GoDuration::ZERO,
+            ..HttpServerConfig::with_endpoint("localhost:4318")
+        };
+        HttpConfig {
+            server,
+            traces_url_path: Signal::Traces.path().to_owned(),
+            metrics_url_path: Signal::Metrics.path().to_owned(),
+            logs_url_path: Signal::Logs.path().to_owned(),
+        }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, issues: &mut Issues) {
+        let Protocols { grpc, http } = &self.protocols;
+        if !grpc.is_on() && !http.is_on() {
+            issues.at_with_help(
+                "protocols",
+                "must specify at least one protocol when using the OTLP receiver",
+                "write `protocols: {grpc: , http: }`",
+            );
+        }
+        issues.within("protocols", |issues| {
+            issues.optional("grpc", grpc);
+            issues.optional("http", http);
+        });
+    }
+}
+
+impl Validate for HttpConfig {
+    fn validate(&self, issues: &mut Issues) {
+        self.server.validate(issues);
+    }
+}
+
+/// The settings of the gRPC server without TLS.
+pub(crate) fn grpc_settings(config: &GrpcServerConfig) -> ServerSettings {
+    let keepalive = config.keepalive.as_ref().and_then(|k| k.server_parameters.as_ref());
+    let limits = with_keepalive(ServerLimits::default(), keepalive);
+    let streams = config.max_concurrent_streams;
+    ServerSettings {
+        protocols: Spoken::Grpc,
+        max_message: config.max_message_bytes(),
+        include_metadata: config.include_metadata,
+        limits: ServerLimits {
+            max_concurrent_streams: if streams == 0 { limits.max_concurrent_streams } else { streams },
+            ..limits
+        },
+        ..ServerSettings::default()
+    }
+}
+
+fn with_keepalive(limits: ServerLimits, parameters: Option<&KeepaliveServerParameters>) -> ServerLimits {
+    let Some(parameters) = parameters else { return limits };
+    ServerLimits {
+        max_connection_idle: parameters.max_connection_idle.non_zero(),
+        max_connection_age: parameters.max_connection_age.non_zero(),
+        max_connection_age_grace: parameters.max_connection_age_grace.non_zero(),
+        ping_interval: parameters.time.non_zero().or(limits.ping_interval),
+        ping_timeout: parameters.timeout.non_zero().unwrap_or(limits.ping_timeout),
+        ..limits
+    }
+}
+
+impl HttpConfig {
+    /// The settings of the HTTP server without TLS.
+    pub(crate) fn settings(&self) -> Result<ServerSettings, String> {
+        let server = &self.server;
+        let safe = ServerLimits::default();
+        let or = |configured: GoDuration, default: Duration| configured.non_zero().unwrap_or(default);
+        let limits = ServerLimits {
+            first_request_timeout: or(server.read_header_timeout, safe.first_request_timeout),
+            idle_timeout: server.idle_timeout.non_zero().or(safe.idle_timeout),
+            body_timeout: or(server.read_timeout, safe.body_timeout),
+            keep_alive: server.keep_alives_enabled,
+            ..safe
+        };
+        let encodings = &server.compression_algorithms;
+        Ok(ServerSettings {
+            protocols: Spoken::Http,
+            max_body: server.max_body_bytes(),
+            paths: [
+                absolute(&self.traces_url_path),
+                absolute(&self.metrics_url_path),
+                absolute(&self.logs_url_path),
+                Signal::Profiles.path().to_owned(),
+            ],
+            content_encodings: Some(encodings.clone()).filter(|list| !list.is_empty()),
+            include_metadata: server.include_metadata,
+            response_headers: response_headers(server)?,
+            cors: shared::cors(server),
+            limits,
+            ..ServerSettings::default()
+        })
+    }
+}
+
+fn response_headers(server: &HttpServerConfig) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    shared::headers(&server.response_headers).map_err(|e| format!("response_{e}"))
+}
+
+/// A path begins with a slash, also when it was written without.
+fn absolute(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}

@@ -1,0 +1,101 @@
+//! Takes OTLP over gRPC and HTTP: traces, metrics, logs and profiles.
+
+mod config;
+
+use futures_util::future::join_all;
+use weir_component::{
+    Build, BuildError, Failure, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
+};
+use weir_otlp::server::{ServerSettings, serve};
+use weir_otlp::{Listener, config as shared};
+use weir_pdata::Signal;
+
+use config::Config;
+
+/// Makes `otlp` receivers.
+pub const FACTORY: ReceiverFactory = ReceiverFactory {
+    kind: "otlp",
+    aliases: &[],
+    signals: &Signal::ALL,
+    stability: Stability::Beta,
+    metadata: include_str!("../metadata.yaml"),
+    create,
+};
+
+fn create(build: &Build<'_>) -> Result<Box<dyn Receiver>, BuildError> {
+    let config: Config = weir_config::load(build.node, &build.path)?;
+    // What can be checked without opening a file or a port is a mistake in the configuration.
+    if let Some(http) = config.protocols.http.as_ref() {
+        http.settings().map_err(|e| build.invalid(e))?;
+    }
+    Ok(Box::new(Otlp { config, servers: Vec::new() }))
+}
+
+struct Otlp {
+    config: Config,
+    servers: Vec<(Listener, ServerSettings)>,
+}
+
+#[async_trait]
+impl Receiver for Otlp {
+    async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
+        let protocols = &self.config.protocols;
+        if let Some(grpc) = protocols.grpc.as_ref() {
+            shared::no_extensions(grpc.auth.as_ref(), &grpc.middlewares)?;
+            let mut settings = config::grpc_settings(grpc);
+            settings.tls = acceptor(&grpc.tls, &["h2"])?;
+            self.servers.push((shared::listen(&grpc.address).await?, settings));
+            log_start(cx, "Starting GRPC server", &grpc.address.endpoint);
+        }
+        if let Some(http) = protocols.http.as_ref() {
+            let server = &http.server;
+            shared::no_extensions(server.auth.as_ref().map(|a| &a.auth), &server.middlewares)?;
+            let mut settings = http.settings().map_err(Failure::permanent)?;
+            settings.tls = acceptor(&server.tls, &["h2", "http/1.1"])?;
+            self.servers.push((shared::listen(&server.address).await?, settings));
+            log_start(cx, "Starting HTTP server", &server.address.endpoint);
+        }
+        Ok(())
+    }
+
+    fn transports(&self) -> &'static [&'static str] {
+        let protocols = &self.config.protocols;
+        match (protocols.grpc.is_on(), protocols.http.is_on()) {
+            (true, true) => &["grpc", "http"],
+            (true, false) => &["grpc"],
+            _ => &["http"],
+        }
+    }
+
+    async fn run(self: Box<Self>, cx: ReceiverContext) -> Result<(), Failure> {
+        let serving = self.servers.into_iter();
+        join_all(
+            serving
+                .map(|(listener, settings)| serve(listener, settings, cx.outputs.clone(), cx.stop.clone())),
+        )
+        .await;
+        Ok(())
+    }
+}
+
+fn acceptor(
+    tls: &weir_config::Optional<weir_config::net::TlsServerConfig>,
+    alpn: &[&str],
+) -> Result<Option<weir_otlp::tls::TlsAcceptor>, Failure> {
+    let tls = shared::server_tls(tls).map_err(Failure::permanent)?;
+    tls.map(|tls| tls.acceptor(alpn))
+        .transpose()
+        .map_err(|e| Failure::permanent(format!("failed to load TLS config: {e}")))
+}
+
+fn log_start(cx: &ReceiverContext, message: &'static str, endpoint: &str) {
+    tracing::info!(
+        otelcol.component.id = %cx.id,
+        otelcol.component.kind = "receiver",
+        endpoint = %endpoint,
+        "{message}"
+    );
+}
+
+#[cfg(test)]
+mod tests;

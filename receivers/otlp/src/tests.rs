@@ -1,0 +1,173 @@
+use futures_util::future::join;
+use weir_component::{Host, Outputs, Port, Stop, Stopper};
+use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
+use weir_testkit::{Recorder, Simulation};
+
+use super::*;
+
+fn build(simulation: &Simulation, body: &str) -> Result<Box<dyn Receiver>, String> {
+    let node = weir_config::parse_body(body).expect("YAML");
+    let host: Host = weir_testkit::host(simulation);
+    let path = weir_config::Path::component("receivers", "otlp");
+    let build = Build { id: "otlp", node: &node, path, host: &host, clock: simulation.clock() };
+    (FACTORY.create)(&build).map_err(|e| e.to_string())
+}
+
+fn context(simulation: &Simulation, recorder: &Recorder, signals: &[Signal]) -> (ReceiverContext, Stopper) {
+    let (stopper, stop) = Stop::new();
+    let port =
+        |signal: &Signal| Port { signal: *signal, pipeline: signal.to_string(), output: recorder.output() };
+    let outputs = Outputs::new(signals.iter().map(port).collect());
+    let (clock, host) = (simulation.clock(), weir_testkit::host(simulation));
+    (ReceiverContext { id: "otlp".to_owned(), outputs, stop, clock, host }, stopper)
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    listener.local_addr().expect("address").port()
+}
+
+#[tokio::test]
+async fn both_protocols_are_served_at_their_endpoints_until_the_stop() {
+    let simulation = Simulation::new(1);
+    let recorder = Recorder::accepting();
+    let (grpc, http) = (free_port(), free_port());
+    let body = format!(
+        "protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}', logs_url_path: in}}}}"
+    );
+    let mut receiver = build(&simulation, &body).expect("built");
+    assert_eq!(receiver.transports(), ["grpc", "http"]);
+    let (cx, stopper) = context(&simulation, &recorder, &[Signal::Logs]);
+    receiver.start(&cx).await.expect("started");
+    let use_it = async {
+        let payload = weir_testkit::payload(Signal::Logs, 0, 3);
+        let target = Target::Tcp("127.0.0.1".to_owned(), grpc);
+        GrpcClient::new(GrpcSettings::new(target)).expect("client").export(&payload).await.expect("accepted");
+        let url = format!("http://127.0.0.1:{http}/in");
+        HttpClient::new(HttpSettings::new(&url)).expect("client").export(&payload).await.expect("accepted");
+        stopper.stop();
+    };
+    let (ended, ()) = join(receiver.run(cx), use_it).await;
+    ended.expect("ended well");
+    assert_eq!(recorder.payloads().iter().map(|p| p.items()).collect::<Vec<_>>(), [3, 3]);
+    std::net::TcpListener::bind(("127.0.0.1", grpc)).expect("the port is free again");
+}
+
+#[tokio::test]
+async fn a_taken_port_stops_the_start_with_the_cure() {
+    let simulation = Simulation::new(1);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("address");
+    let mut receiver =
+        build(&simulation, &format!("protocols: {{grpc: {{endpoint: '{address}'}}}}")).expect("built");
+    let (cx, _stopper) = context(&simulation, &Recorder::accepting(), &[Signal::Logs]);
+    let failure = receiver.start(&cx).await.expect_err("taken");
+    assert!(
+        failure.message().starts_with(&format!("listen tcp {address}: bind: address already in use; ")),
+        "{failure}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_should_check_its_callers_does_not_start_without() {
+    let simulation = Simulation::new(1);
+    let body = "protocols: {grpc: {endpoint: '127.0.0.1:0', auth: {authenticator: basicauth}}}";
+    let mut receiver = build(&simulation, body).expect("built");
+    let (cx, _stopper) = context(&simulation, &Recorder::accepting(), &[Signal::Logs]);
+    let failure = receiver.start(&cx).await.expect_err("refused");
+    assert!(failure.message().contains("failed to resolve authenticator \"basicauth\""), "{failure}");
+}
+
+#[tokio::test]
+async fn missing_certificates_stop_the_start() {
+    let simulation = Simulation::new(1);
+    let body =
+        "protocols: {http: {endpoint: '127.0.0.1:0', tls: {cert_file: /no/cert.pem, key_file: /no/key.pem}}}";
+    let mut receiver = build(&simulation, body).expect("built");
+    let (cx, _stopper) = context(&simulation, &Recorder::accepting(), &[Signal::Logs]);
+    let failure = receiver.start(&cx).await.expect_err("refused");
+    assert!(failure.message().contains("/no/cert.pem"), "{failure}");
+}
+
+#[test]
+fn a_receiver_without_protocols_is_refused() {
+    let simulation = Simulation::new(1);
+    for body in ["", "protocols:", "protocols: {}"] {
+        let error = build(&simulation, body).err().expect("refused");
+        assert!(error.contains("must specify at least one protocol when using the OTLP receiver"), "{error}");
+    }
+    let error = build(&simulation, "protocols: {grcp: }").err().expect("refused");
+    assert!(error.contains("grcp"), "{error}");
+}
+
+#[test]
+fn the_options_of_the_collector_are_taken() {
+    let simulation = Simulation::new(1);
+    let body = "
+protocols:
+  grpc:
+    endpoint: localhost:4317
+    transport: tcp
+    max_recv_msg_size_mib: 64
+    max_concurrent_streams: 16
+    read_buffer_size: 1024
+    write_buffer_size: 1024
+    include_metadata: true
+    keepalive:
+      server_parameters: {max_connection_idle: 11s, max_connection_age: 12s, max_connection_age_grace: 13s, time: 30s, timeout: 5s}
+      enforcement_policy: {min_time: 10s, permit_without_stream: true}
+  http:
+    endpoint: localhost:4318
+    max_request_body_size: 1000
+    include_metadata: true
+    response_headers: {x-agent: weir}
+    compression_algorithms: ['', gzip]
+    cors: {allowed_origins: ['https://*.example'], allowed_headers: ['*'], max_age: 7200}
+    read_header_timeout: 3s
+    idle_timeout: 4s
+    read_timeout: 5s
+    keep_alives_enabled: false
+";
+    build(&simulation, body).expect("built");
+    let node = weir_config::parse_body(body).expect("YAML");
+    let config: Config =
+        weir_config::load(&node, &weir_config::Path::component("receivers", "otlp")).expect("valid");
+    let grpc = config::grpc_settings(config.protocols.grpc.as_ref().expect("on"));
+    let second = std::time::Duration::from_secs;
+    assert_eq!(
+        (grpc.max_message, grpc.limits.max_concurrent_streams, grpc.include_metadata),
+        (64 << 20, 16, true)
+    );
+    assert_eq!(grpc.limits.max_connection_age, Some(second(12)));
+    assert_eq!((grpc.limits.ping_interval, grpc.limits.ping_timeout), (Some(second(30)), second(5)));
+    let http = config.protocols.http.as_ref().expect("on").settings().expect("settings");
+    assert_eq!(
+        (http.max_body, http.limits.first_request_timeout, http.limits.body_timeout),
+        (1000, second(3), second(5))
+    );
+    assert_eq!((http.limits.idle_timeout, http.limits.keep_alive), (Some(second(4)), false));
+    assert_eq!(http.cors.map(|c| c.max_age), Some(second(7200)));
+    assert_eq!(http.content_encodings, Some(vec![String::new(), "gzip".to_owned()]));
+}
+
+#[test]
+fn a_response_header_that_cannot_be_sent_is_a_mistake_in_the_configuration() {
+    let error = build(&Simulation::new(1), "protocols: {http: {response_headers: {'a b': x}}}")
+        .err()
+        .expect("refused");
+    assert!(error.contains("response_headers: \"a b\" is not a header name"), "{error}");
+}
+
+#[test]
+fn the_example_in_the_readme_builds() {
+    let readme = include_str!("../README.md");
+    let yaml = readme.split("```yaml").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let node = weir_config::parse_body(yaml).expect("YAML");
+    let body = node.get(&["receivers", "otlp"]).expect("the receiver").clone();
+    let simulation = Simulation::new(1);
+    let host = weir_testkit::host(&simulation);
+    let path = weir_config::Path::component("receivers", "otlp");
+    let build = Build { id: "otlp", node: &body, path, host: &host, clock: simulation.clock() };
+    assert!((FACTORY.create)(&build).is_ok());
+}

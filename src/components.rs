@@ -1,0 +1,68 @@
+//! The one table of component types. A new component is one line here.
+
+use weir_component::{Build, BuildError, Clock, Host};
+use weir_config::{Catalog, KnownType, Node, Path, Section};
+use weir_engine::Components;
+
+/// Everything this program can be configured with.
+pub(crate) const COMPONENTS: Components = Components {
+    receivers: &[
+        weir_receiver_grpc_connections::FACTORY,
+        weir_receiver_nop::FACTORY,
+        weir_receiver_otlp::FACTORY,
+        weir_receiver_socket_diag::FACTORY,
+    ],
+    processors: &[
+        weir_processor_batch::FACTORY,
+        weir_processor_leak_detection::FACTORY,
+        weir_processor_memory_limiter::FACTORY,
+    ],
+    exporters: &[
+        weir_exporter_nop::FACTORY,
+        weir_exporter_otlp_grpc::FACTORY,
+        weir_exporter_otlp_http::FACTORY,
+    ],
+    connectors: &[weir_connector_connections::FACTORY, weir_connector_forward::FACTORY],
+    extensions: &[weir_extension_health_check::FACTORY, weir_extension_zpages::FACTORY],
+};
+
+/// The same for the configuration: names, and a check of each body by building the component and forgetting it.
+pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
+    let mut catalog = Catalog::new();
+    let known = |kind, aliases, create: Try| {
+        let (host, clock) = (host.clone(), clock.clone());
+        KnownType::new(kind, aliases).checked_by(move |node: &Node, path: &Path| {
+            let build = Build { id: &path.last(), node, path: path.clone(), host: &host, clock: clock.clone() };
+            create(&build).err().map(|e| e.0).unwrap_or_default()
+        })
+    };
+    for f in COMPONENTS.receivers {
+        let create = f.create;
+        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b).map(drop)));
+        catalog = catalog.with(Section::Receivers, tried);
+    }
+    for f in COMPONENTS.processors {
+        let create = f.create;
+        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b).map(drop)));
+        catalog = catalog.with(Section::Processors, tried);
+    }
+    for f in COMPONENTS.exporters {
+        let (create, signal) = (f.create, f.signals[0]);
+        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b, signal).map(drop)));
+        catalog = catalog.with(Section::Exporters, tried);
+    }
+    for f in COMPONENTS.connectors {
+        let (create, from) = (f.create, f.pairs[0].0);
+        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b, from).map(drop)));
+        catalog = catalog.with(Section::Connectors, tried);
+    }
+    for f in COMPONENTS.extensions {
+        let create = f.create;
+        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b).map(drop)));
+        catalog = catalog.with(Section::Extensions, tried);
+    }
+    catalog
+}
+
+/// Builds a component and forgets it.
+type Try = Box<dyn Fn(&Build<'_>) -> Result<(), BuildError> + Send + Sync>;

@@ -1,0 +1,151 @@
+//! Puts a checked configuration, the table of components and the engine together.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use opentelemetry::metrics::Meter;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use weir_component::{Clock, Host, Instant, Stop, TimeSource};
+use weir_config::{Catalog, Component, ComponentId, ConfigError, Loaded, PipelineSignal, Reference, Section};
+use weir_engine::{ComponentSpec, Engine, PipelineSpec, ServiceSpec, TokioRuntime};
+use weir_otlp::Listener;
+use weir_otlp::http_server::{self, ServerLimits, respond, text};
+use weir_pdata::Signal;
+use weir_telemetry::{Identity, Metrics};
+
+use crate::components::{self, COMPONENTS};
+
+/// Threads for everything.
+///
+/// # Errors
+/// The system refuses threads.
+pub(crate) fn tokio_runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").build()
+}
+
+/// Processors that this process may use.
+pub(crate) fn cpus() -> u64 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
+}
+
+/// The agent around the components.
+pub(crate) fn host(tokio: &Arc<TokioRuntime>, meter: Meter) -> Host {
+    let blocking: Arc<dyn weir_component::Blocking> = Arc::<TokioRuntime>::clone(tokio);
+    Host::new(env!("CARGO_PKG_VERSION"), tokio.unix_nanos(), meter, blocking)
+}
+
+/// Who this agent is in its own telemetry. `service::telemetry::resource` may say otherwise.
+pub(crate) fn identity(_: &Loaded) -> Identity {
+    // Unique enough for an instance id: the process and when it started.
+    let started = jiff::Timestamp::now().as_millisecond();
+    Identity {
+        name: "weir".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: format!("{:x}-{started:x}", std::process::id()),
+    }
+}
+
+/// All component types, for reading a configuration; nothing of it runs.
+pub(crate) fn catalog() -> Catalog {
+    struct Nowhere;
+    impl weir_component::Blocking for Nowhere {
+        fn run(&self, _: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+            Box::pin(async {})
+        }
+    }
+    impl TimeSource for Nowhere {
+        fn now(&self) -> Instant {
+            Instant::default()
+        }
+        fn unix_nanos(&self) -> u64 {
+            0
+        }
+        fn sleep_until(&self, _: Instant) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+    let meter = opentelemetry::global::meter("weir");
+    let host = Host::new(env!("CARGO_PKG_VERSION"), 0, meter, Arc::new(Nowhere));
+    components::catalog(&host, &Clock::new(Arc::new(Nowhere)))
+}
+
+/// Builds the engine of a configuration; nothing is opened or started.
+///
+/// # Errors
+/// Everything that is wrong with the components and the graph.
+pub(crate) fn build(loaded: &Loaded, tokio: Arc<TokioRuntime>, host: &Host) -> Result<Engine, Vec<ConfigError>> {
+    weir_engine::build(&spec(loaded), &COMPONENTS, tokio, host)
+        .map_err(|problems| problems.into_iter().map(|p| p.0).collect())
+}
+
+fn spec(loaded: &Loaded) -> ServiceSpec {
+    let config = &loaded.config;
+    let one = |(id, component): (&ComponentId, &Component)| ComponentSpec {
+        id: id.to_string(),
+        node: component.body.clone(),
+    };
+    let all = |section| config.components(section).map(one).collect();
+    // References were checked when the configuration was read.
+    let extension = |r: &Reference| config.component(Section::Extensions, &r.id).map(|c| one((&r.id, c)));
+    let ids = |list: &[Reference]| list.iter().map(|r| r.id.to_string()).collect();
+    let pipelines = config.pipelines.iter().map(|(id, p)| PipelineSpec {
+        signal: signal(id.signal()),
+        id: id.to_string(),
+        receivers: ids(&p.receivers),
+        processors: ids(&p.processors),
+        exporters: ids(&p.exporters),
+    });
+    ServiceSpec {
+        receivers: all(Section::Receivers),
+        processors: all(Section::Processors),
+        exporters: all(Section::Exporters),
+        connectors: all(Section::Connectors),
+        extensions: config.extensions.iter().filter_map(extension).collect(),
+        pipelines: pipelines.collect(),
+    }
+}
+
+fn signal(signal: PipelineSignal) -> Signal {
+    match signal {
+        PipelineSignal::Traces => Signal::Traces,
+        PipelineSignal::Metrics => Signal::Metrics,
+        PipelineSignal::Logs => Signal::Logs,
+        PipelineSignal::Profiles => Signal::Profiles,
+    }
+}
+
+/// Answers Prometheus with the agent's own metrics until the returned set is dropped.
+///
+/// # Errors
+/// A sentence about an address that cannot be bound.
+#[expect(clippy::disallowed_methods, reason = "the agent's own port lives outside the engine, as long as it runs")]
+pub(crate) async fn serve_metrics(metrics: &Metrics) -> Result<JoinSet<()>, String> {
+    let mut servers = JoinSet::new();
+    for (address, read) in metrics.endpoints() {
+        let listener = Listener::tcp(address).await.map_err(|e| {
+            format!(
+                "failed to create meter provider: binding address {address} for Prometheus exporter: {e}; set \
+                 service::telemetry::metrics::readers to another port or metrics::level to none"
+            )
+        })?;
+        let handler = move |request: hyper::Request<hyper::body::Incoming>, _: &Arc<http_server::Peer>| {
+            let read = read.clone();
+            async move {
+                match request.uri().path() {
+                    "/metrics" => respond(http::StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", read()),
+                    _ => text(http::StatusCode::NOT_FOUND, "404 page not found\n"),
+                }
+            }
+        };
+        servers.spawn(async move {
+            let (_running, stop) = Stop::new();
+            http_server::serve(listener, None, ServerLimits::default(), stop, handler).await;
+        });
+    }
+    Ok(servers)
+}
