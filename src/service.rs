@@ -123,7 +123,6 @@ fn signal(signal: PipelineSignal) -> Signal {
 ///
 /// # Errors
 /// A sentence about an address that cannot be bound.
-#[expect(clippy::disallowed_methods, reason = "the agent's own port lives outside the engine, as long as it runs")]
 pub(crate) async fn serve_metrics(metrics: &Metrics) -> Result<JoinSet<()>, String> {
     let mut servers = JoinSet::new();
     for (address, read) in metrics.endpoints() {

@@ -66,7 +66,6 @@ async fn once(args: &LeaksArgs, color: bool) -> ExitCode {
 }
 
 /// Redraws every second; ends on Ctrl-C or when the agent stays away.
-#[expect(clippy::disallowed_methods, reason = "a command that watches has no engine around it")]
 async fn watch(args: &LeaksArgs, color: bool) -> ExitCode {
     let redraw = io::stdout().is_terminal();
     let mut shown = String::new();

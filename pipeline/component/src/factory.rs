@@ -45,10 +45,18 @@ impl Build<'_> {
         weir_config::from_node(self.node, &self.path).map_err(BuildError)
     }
 
+    /// The body as the component's own type, checked by its own rules.
+    ///
+    /// # Errors
+    /// All mistakes in the body, each with its position.
+    pub fn checked<T: weir_config::ConfigValue + weir_config::Validate>(&self) -> Result<T, BuildError> {
+        weir_config::load(self.node, &self.path).map_err(BuildError)
+    }
+
     /// A mistake that names this component.
     pub fn invalid(&self, message: impl Into<String>) -> BuildError {
         let mut error = ConfigError::new(weir_config::ErrorKind::Invalid, message).on(&self.path);
-        error.span = Some(self.node.span.clone());
+        error.span = Some(self.node.span);
         BuildError(vec![error])
     }
 }
@@ -73,6 +81,7 @@ impl From<Vec<ConfigError>> for BuildError {
 }
 
 type Create<T> = fn(&Build<'_>) -> Result<T, BuildError>;
+type CreateFor<T> = fn(&Build<'_>, Signal) -> Result<T, BuildError>;
 
 /// Makes receivers.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +149,7 @@ pub struct ExporterFactory {
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
     /// Makes one for a signal.
-    pub create: fn(&Build<'_>, Signal) -> Result<ExporterParts, BuildError>,
+    pub create: CreateFor<ExporterParts>,
 }
 
 /// Makes connectors, one instance for each id and signal that comes in.
@@ -157,7 +166,7 @@ pub struct ConnectorFactory {
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
     /// Makes one for a signal that comes in.
-    pub create: fn(&Build<'_>, Signal) -> Result<Box<dyn Stage>, BuildError>,
+    pub create: CreateFor<Box<dyn Stage>>,
 }
 
 /// Makes extensions.

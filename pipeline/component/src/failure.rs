@@ -116,7 +116,7 @@ impl Failure {
 
     /// The same, reported by the component `id`.
     #[must_use]
-    pub fn from_component(self, id: &str) -> Failure {
+    pub fn reported_by(self, id: &str) -> Failure {
         self.with(|inner| inner.component = id.to_owned())
     }
 

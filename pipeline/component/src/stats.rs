@@ -63,7 +63,7 @@ impl Stats {
     ) -> Count {
         self.find(name, labels, |entries| {
             let builder = self.meter.u64_observable_counter(name.to_owned());
-            drop(builder.with_description(description).with_callback(observe(entries)).build());
+            let _registered = builder.with_description(description).with_callback(observe(entries)).build();
         })
     }
 
@@ -71,7 +71,7 @@ impl Stats {
     pub fn gauge(&self, name: &str, description: &'static str, labels: Vec<(&'static str, String)>) -> Count {
         self.find(name, labels, |entries| {
             let builder = self.meter.u64_observable_gauge(name.to_owned());
-            drop(builder.with_description(description).with_callback(observe(entries)).build());
+            let _registered = builder.with_description(description).with_callback(observe(entries)).build();
         })
     }
 

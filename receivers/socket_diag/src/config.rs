@@ -77,7 +77,7 @@ impl Validate for Config {
         }
         for (i, p) in self.processes.iter().enumerate() {
             if p.name.is_none() && p.pid.is_none() && p.cgroup.is_none() {
-                issues.at("processes", &format!("processes[{i}] needs one of name, pid and cgroup"));
+                issues.at("processes", format!("processes[{i}] needs one of name, pid and cgroup"));
             }
         }
     }
