@@ -10,6 +10,7 @@ pub(crate) const COMPONENTS: Components = Components {
         weir_receiver_grpc_connections::FACTORY,
         weir_receiver_nop::FACTORY,
         weir_receiver_otlp::FACTORY,
+        weir_receiver_pprof::FACTORY,
         weir_receiver_socket_diag::FACTORY,
     ],
     processors: &[
@@ -18,6 +19,7 @@ pub(crate) const COMPONENTS: Components = Components {
         weir_processor_memory_limiter::FACTORY,
     ],
     exporters: &[
+        weir_exporter_debug::FACTORY,
         weir_exporter_nop::FACTORY,
         weir_exporter_otlp_grpc::FACTORY,
         weir_exporter_otlp_http::FACTORY,
@@ -47,9 +49,14 @@ pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
         catalog = catalog.with(Section::Processors, tried);
     }
     for f in COMPONENTS.exporters {
-        let (create, signal) = (f.create, f.signals[0]);
-        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b, signal).map(drop)));
-        catalog = catalog.with(Section::Exporters, tried);
+        let (create, signals) = (f.create, f.signals);
+        // Which signals it is for is not known here: it is wrong when it is wrong for all.
+        let attempts = move |b: &Build<'_>| {
+            let mut tried = signals.iter().map(|s| create(b, *s).map(drop));
+            let first = tried.next().unwrap_or(Ok(()));
+            if first.is_err() && tried.any(|t| t.is_ok()) { Ok(()) } else { first }
+        };
+        catalog = catalog.with(Section::Exporters, known(f.kind, f.aliases, Box::new(attempts)));
     }
     for f in COMPONENTS.connectors {
         let (create, from) = (f.create, f.pairs[0].0);

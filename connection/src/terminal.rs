@@ -47,7 +47,8 @@ impl Default for Options {
     }
 }
 
-/// The whole report: one block per finding in the order of the report, then sources that are not well, then the page.
+/// The whole report: one block per finding in the order of the report (short ones for what is fine, when something is
+/// not), then sources that are not well, then the page.
 ///
 /// The summary is written first unless a single finding says it all. Ends with a line break.
 pub fn render(report: &Report, options: &Options) -> String {
@@ -57,9 +58,17 @@ pub fn render(report: &Report, options: &Options) -> String {
     if report.series.len() != 1 {
         painter.sentence(if report.summary.is_empty() { "No data yet." } else { &report.summary });
     }
-    for finding in urgent.into_iter().chain(fine.iter().copied().take(MAX_FINE)) {
+    for finding in &urgent {
         painter.gap();
         block(&mut painter, finding, report.time);
+    }
+    for finding in fine.iter().take(MAX_FINE) {
+        painter.gap();
+        if urgent.is_empty() {
+            block(&mut painter, finding, report.time)
+        } else {
+            brief(&mut painter, finding, report.time)
+        }
     }
     if fine.len() > MAX_FINE {
         painter.gap();
@@ -86,6 +95,12 @@ pub fn render_finding(finding: &Finding, now: f64, options: &Options) -> String 
     let mut painter = Painter::new(options);
     block(&mut painter, finding, now);
     painter.out
+}
+
+/// A finding that is fine beside others that are not: what it is and why it is fine.
+fn brief(painter: &mut Painter<'_>, finding: &Finding, now: f64) {
+    headline(painter, finding, now, None);
+    painter.field("why", &finding.explanation);
 }
 
 fn block(painter: &mut Painter<'_>, finding: &Finding, now: f64) {

@@ -4,6 +4,7 @@
 //! - `decode`: OTLP metrics (docs/telemetry.md, and a few of the semantic conventions) to observations;
 //! - `emit`: verdicts to metrics, log records and spans;
 //! - `enrich`: verdicts onto spans and log records that pass;
+//! - `mirror`: the same connections seen from their other end;
 //! - `stage`: the processor.
 
 mod config;
@@ -11,6 +12,7 @@ mod decode;
 pub mod detector;
 mod emit;
 mod enrich;
+mod mirror;
 mod stage;
 
 pub use config::FACTORY;

@@ -14,6 +14,7 @@ use crate::decode::decode;
 use crate::detector::{Change, Detector};
 use crate::emit::Emitter;
 use crate::enrich::enrich;
+use crate::mirror;
 
 /// How often the detector's clock moves on.
 const TICK: Duration = Duration::from_secs(1);
@@ -59,6 +60,7 @@ impl LeakDetection {
         let mut changes = self.detector.tick(now);
         let emitter = Emitter { table: &self.table, clock: &cx.clock };
         self.findings = self.detector.report(now);
+        mirror::settle(&mut self.findings, &mut changes);
         self.findings.iter_mut().for_each(|f| emitter.detail(f));
         changes.iter_mut().for_each(|c| emitter.detail(&mut c.finding));
         self.board.put(&cx.id, self.findings.clone());

@@ -1,0 +1,216 @@
+//! The sentences of a verdict: what the class means, why the state is what it is, what to do.
+
+use super::classify::Class;
+use super::gates::Gate;
+use super::input::{Resource, Side};
+use super::view::{Judgement, View};
+use super::words::{count, plural, span};
+use weir_connection::report::{Site, State};
+
+/// One line that explains the class, or why the state is ok.
+pub(crate) fn explanation(view: &View<'_>, judgement: &Judgement) -> String {
+    let text = match judgement.state {
+        State::Ok => fine(view, judgement),
+        State::Recovering => recovering(view),
+        State::Suspect if judgement.gate == Some(Gate::InUse) => in_use(view).to_owned(),
+        State::Suspect | State::Leaking => growing(view, judgement.class),
+    };
+    match judgement.masked.filter(|_| judgement.state != State::Ok) {
+        None => text,
+        Some(masked) => format!(
+            "leak masked by restart: {} of the last {} instances grew until they were replaced, at {:.2} per second; {text}",
+            masked.positive, masked.instances, masked.rate
+        ),
+    }
+}
+
+fn growing(view: &View<'_>, class: Option<Class>) -> String {
+    let reused = view.primary.basis().unused_share.is_some_and(|share| share < 0.5);
+    let text = match class {
+        Some(Class::ClientPerCall) if reused => {
+            "connections are made again and again and never closed; each is used for a while"
+        }
+        Some(Class::ClientPerCall) => "a connection is made for each call and never closed",
+        Some(Class::ClientUnclosedIdle) => {
+            "clients are made and never closed; grpc has closed their idle sockets, their goroutines and memory stay"
+        }
+        Some(Class::StreamNotCancelled) => {
+            "streams are opened and neither read to their end nor cancelled; their connection itself is fine"
+        }
+        Some(Class::PeerClosed) => "the peer has closed these connections, this process never did",
+        Some(Class::TransportPerRequest) => {
+            "an http.Transport is made for each request; the idle connections of each stay open"
+        }
+        Some(Class::HttpBody) => {
+            "bodies of HTTP responses are neither read to their end nor closed, so that connections cannot be used again"
+        }
+        Some(Class::ServerHalfOpen) => {
+            "clients have gone without closing; without keepalive the server waits for them"
+        }
+        Some(Class::DescriptorDup) => {
+            "connections were closed but a duplicated descriptor keeps their sockets open"
+        }
+        Some(Class::Churn) | Some(Class::TelemetryLoss) | None => return unclassified(view),
+    };
+    text.to_owned()
+}
+
+fn unclassified(view: &View<'_>) -> String {
+    let what = noun(view, 2.0);
+    if view.primary.subject.resource == Resource::Goroutine {
+        return "goroutines grow, and no connections that would explain it".to_owned();
+    }
+    if view.primary.quality().idle {
+        format!("{what} are opened, fall idle and are never closed")
+    } else {
+        format!("{what} are opened and not closed")
+    }
+}
+
+fn in_use(view: &View<'_>) -> &'static str {
+    if view.primary.subject.resource == Resource::GrpcStream {
+        "each new stream comes with a connection of its own: watchers that are added look the same as a leak"
+    } else {
+        "each new connection carries an open stream: watchers that are added look the same as a leak"
+    }
+}
+
+fn recovering(view: &View<'_>) -> String {
+    let open = view.primary.open_now();
+    if view.primary.evaluation.dropped {
+        return format!("what had leaked was closed; {} open now", count(open));
+    }
+    format!(
+        "growth has stopped; {} {} still open",
+        plural(open, one(view)),
+        if open.round() == 1.0 { "is" } else { "are" }
+    )
+}
+
+fn fine(view: &View<'_>, judgement: &Judgement) -> String {
+    match judgement.class {
+        Some(Class::TelemetryLoss) => return telemetry_loss(view),
+        Some(Class::Churn) => {
+            let sample = &view.primary.latest;
+            return format!(
+                "{} are made for each call and closed again: {} begun, {} ended; no leak, but each call pays for a new one",
+                noun(view, 2.0),
+                count(sample.opened.unwrap_or(0.0)),
+                count(sample.closed.unwrap_or(0.0)),
+            );
+        }
+        _ => {}
+    }
+    let evaluation = &view.primary.evaluation;
+    let open = view.primary.open_now();
+    let watched = view.now_on(view.primary).saturating_sub(view.primary.first_time) as f64 / 1e9;
+    if evaluation.blocks < super::evaluate::MIN_BLOCKS {
+        let needed = view.primary.age * 0.5 * (super::evaluate::MIN_BLOCKS + 1) as f64 + view.primary.age;
+        return format!(
+            "watched for {}; {} open; a verdict takes about {}",
+            span(watched.max(0.0)),
+            count(open),
+            span(needed)
+        );
+    }
+    if open < 1.0 {
+        return format!("no {} is open", one(view));
+    }
+    level(view, open)
+}
+
+/// `open connections level off at 50: 0 crossed the age of 5 s in the last 30 s`, or how they balance.
+fn level(view: &View<'_>, open: f64) -> String {
+    let blocks = view.primary.fine.blocks();
+    let take = blocks.len().min(12);
+    let recent = || blocks.iter().skip(blocks.len() - take);
+    let crossed: f64 = recent().map(|block| f64::from(block.crossed)).sum();
+    let died: f64 = recent().map(|block| f64::from(block.died)).sum();
+    let seconds = match (recent().next(), blocks.back()) {
+        (Some(first), Some(last)) => (last.index - first.index + 1) as f64 * view.scale.block as f64 / 1e9,
+        _ => 0.0,
+    };
+    let (what, age, while_) = (noun(view, 2.0), span(view.primary.age), span(seconds));
+    if !view.primary.quality().deaths {
+        return format!("open {what} level off at {}: no lasting growth in the last {while_}", count(open));
+    }
+    if crossed <= died || crossed - died < 1.0 {
+        let ended = if died > 0.0 { format!(" and {} older ones ended", count(died)) } else { String::new() };
+        return format!(
+            "open {what} level off at {}: {} crossed the age of {age}{ended} in the last {while_}",
+            count(open),
+            count(crossed)
+        );
+    }
+    if view.primary.evaluation.load_follows {
+        return format!("{} open {what}: their number follows the load", count(open));
+    }
+    format!(
+        "{} open {what}: {} crossed the age of {age} and {} older ones ended in the last {while_}, not enough for a lasting growth",
+        count(open),
+        count(crossed),
+        count(died)
+    )
+}
+
+fn telemetry_loss(view: &View<'_>) -> String {
+    let seen = match view.sockets() {
+        Some(sockets) => format!("the kernel shows {}", plural(sockets.open, "socket")),
+        None => "the goroutines do not show them".to_owned(),
+    };
+    format!(
+        "events say {} open, but {seen}: ends were lost on the way, there is no verdict on events alone",
+        count(view.primary.open_now())
+    )
+}
+
+/// What to do; empty for state ok without a class.
+pub(crate) fn cure(judgement: &Judgement, site: Option<&Site>) -> String {
+    let after = |what: &str| match site {
+        Some(site) if site.line > 0 => format!("{what} after line {}", site.line),
+        _ => format!("{what} where it is made"),
+    };
+    match (judgement.state, judgement.class) {
+        (State::Ok, Some(Class::Churn)) => "make the connection once and share it: it carries any number of calls at a time".into(),
+        (State::Ok, Some(Class::TelemetryLoss)) => {
+            "look at the events dropped on the way from the service to this agent; the next snapshot puts the numbers right".into()
+        }
+        (State::Ok, _) => String::new(),
+        (State::Recovering, _) => "nothing: it is mended; what is still open ends with the process".into(),
+        (_, Some(Class::ClientPerCall | Class::ClientUnclosedIdle)) => {
+            format!("make the connection once and share it, or close it: {}", after("defer conn.Close()"))
+        }
+        (_, Some(Class::StreamNotCancelled)) => {
+            format!("cancel the stream's context when done: {}, or read until io.EOF", after("defer cancel()"))
+        }
+        (_, Some(Class::PeerClosed)) => {
+            format!("close the connection when a read returns io.EOF or an error: {}", after("defer conn.Close()"))
+        }
+        (_, Some(Class::TransportPerRequest)) => {
+            "make one http.Client with one Transport and share it, or call transport.CloseIdleConnections() when done".into()
+        }
+        (_, Some(Class::HttpBody)) => {
+            format!("read the body to its end and close it: {}", after("defer resp.Body.Close()"))
+        }
+        (_, Some(Class::ServerHalfOpen)) => {
+            "let the server ask whether clients live: keepalive.ServerParameters{Time, Timeout, MaxConnectionIdle}".into()
+        }
+        (_, Some(Class::DescriptorDup)) => "close the file that TCPConn.File() returned, too".into(),
+        (_, _) => "close each one when done with it, or share one".into(),
+    }
+}
+
+fn one(view: &View<'_>) -> &'static str {
+    match view.primary.subject.resource {
+        Resource::GrpcStream => "stream",
+        Resource::HttpTransport => "transport",
+        Resource::Goroutine => "goroutine",
+        _ => "connection",
+    }
+}
+
+fn noun(view: &View<'_>, number: f64) -> String {
+    let side = if view.primary.subject.side == Side::Server { "accepted " } else { "" };
+    let ending = if number.round() == 1.0 { "" } else { "s" };
+    format!("{side}{}{ending}", one(view))
+}

@@ -1,0 +1,274 @@
+//! From a judged group of series to the finding of the report.
+
+use super::classify::{self, Class};
+use super::confidence;
+use super::evidence;
+use super::explain;
+use super::forecast::{self, Rate};
+use super::gates;
+use super::input::{Resource, Source};
+use super::join::Group;
+use super::process::Process;
+use super::restart::Masked;
+use super::scale::Scale;
+use super::series::{Certain, Series};
+use super::sites;
+use super::thresholds::{self, Thresholds};
+use super::view::{Judgement, View};
+use weir_connection::report::{Evidence, Finding, Growth, History, Process as ReportProcess, State};
+
+/// Goroutines of the goroutine-leak profile from which a leak is certain.
+const LEAKED_GOROUTINES: f64 = 3.0;
+
+/// A series may show this much more than the one that covers it, since they are not taken at the same time.
+const COVERED: f64 = 1.25;
+
+/// How urgent a state is for the choice of the primary series.
+fn rank(state: State) -> u8 {
+    match state {
+        State::Leaking => 3,
+        State::Suspect => 2,
+        State::Recovering => 1,
+        State::Ok => 0,
+    }
+}
+
+/// A group with its primary series chosen and judged.
+pub(crate) struct Judged<'a> {
+    pub(crate) primary: &'a Series,
+    pub(crate) members: Vec<&'a Series>,
+    pub(crate) judgement: Judgement,
+}
+
+/// What a judgement needs besides the group.
+#[derive(Clone, Copy)]
+pub(crate) struct Bench<'a> {
+    pub(crate) process: &'a Process,
+    pub(crate) scale: &'a Scale,
+    pub(crate) thresholds: &'a Thresholds,
+    pub(crate) now: i64,
+}
+
+/// Chooses the primary series and judges it.
+///
+/// The primary is the most urgent one after the gates; among equals the most telling resource, so that a ClientConn goes
+/// before its sockets. Series that are covered by a more telling one are evidence only. `masked` tells of restarts that hid the growth of such a resource.
+pub(crate) fn judge<'a>(
+    bench: Bench<'a>,
+    group: &Group<'a>,
+    masked: impl Fn(&Series) -> Option<Masked>,
+) -> Option<Judged<'a>> {
+    let mut best: Option<(&'a Series, Judgement)> = None;
+    let mut lost: Option<(&'a Series, Judgement)> = None;
+    let mut members = group.members.clone();
+    members.sort_by(|a, b| {
+        let order = |s: &Series| (s.subject.resource.clone(), s.subject.source);
+        order(a).cmp(&order(b))
+    });
+    let mut telling: Vec<&Series> = Vec::new();
+    for primary in members.iter().copied() {
+        if telling.iter().any(|other| covers(other, primary)) {
+            continue;
+        }
+        let view =
+            View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
+        let judgement = of_series(&view, masked(primary));
+        if judgement.gate == Some(gates::Gate::TelemetryLoss) && lost.is_none() {
+            lost = Some((primary, judgement));
+            continue;
+        }
+        if judgement.gate != Some(gates::Gate::TelemetryLoss) && view.fresh(primary) {
+            telling.push(primary);
+        }
+        if best.as_ref().is_none_or(|(_, known)| rank(judgement.state) > rank(known.state)) {
+            best = Some((primary, judgement));
+        }
+    }
+    let (primary, mut judgement) = match (best, lost) {
+        // Lost events are worth saying when nothing else is.
+        (Some((_, best)), Some(lost)) if best.state == State::Ok => lost,
+        (Some(best), _) => best,
+        (None, lost) => lost?,
+    };
+    let view =
+        View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
+    judgement.class = match judgement.state {
+        State::Ok if judgement.gate == Some(gates::Gate::TelemetryLoss) => Some(Class::TelemetryLoss),
+        State::Ok => classify::churns(&view).then_some(Class::Churn),
+        _ => classify::growing(&view, judgement.gate),
+    };
+    judgement.exceeded = thresholds::exceeded(&view, bench.thresholds);
+    if judgement.state == State::Ok && !judgement.exceeded.is_empty() {
+        judgement.state = State::Suspect;
+    }
+    Some(Judged { primary, members, judgement })
+}
+
+/// Whether what a series counts is counted as well, and better, by an earlier one from inside the process: sockets and
+/// goroutines of known clients follow them late.
+fn covers(events: &Series, other: &Series) -> bool {
+    let chain = |series: &Series| {
+        matches!(series.subject.resource, Resource::GrpcClient | Resource::GrpcConnection | Resource::Socket)
+    };
+    events.subject.source == Source::Events
+        && chain(events)
+        && chain(other)
+        && other.certain.is_none()
+        && other.open_now() <= COVERED * events.open_now() + 2.0
+}
+
+fn of_series(view: &View<'_>, masked: Option<Masked>) -> Judgement {
+    let primary = view.primary;
+    let mut state = primary.machine.state;
+    let proven = leaked_goroutines(view);
+    if proven >= LEAKED_GOROUTINES && primary.grows() {
+        state = State::Leaking;
+    }
+    let evaluation = &primary.evaluation;
+    // Three quarters of a ring without growth: this instance is mended.
+    let applies = evaluation.growth >= 1.0 && evaluation.late_share >= 0.35 && evaluation.slopes.low >= 0.0;
+    let masked = masked.filter(|_| applies && matches!(state, State::Ok | State::Suspect));
+    if let Some(masked) = masked {
+        state = if masked.certain { State::Leaking } else { State::Suspect };
+    }
+    let grows = matches!(state, State::Suspect | State::Leaking);
+    let gate = if grows { gates::gate(view) } else { None };
+    let state = gate.map_or(state, |gate| gate.cap(state));
+    Judgement { state, gate, masked, ..Judgement::default() }
+}
+
+/// Goroutines that the runtime proved leaked since they were first counted, of those that hold connections.
+fn leaked_goroutines(view: &View<'_>) -> f64 {
+    let leaked = view.process.facts.leaked_goroutines.unwrap_or(0.0);
+    let telling = matches!(
+        view.primary.subject.resource,
+        Resource::GrpcClient | Resource::HttpConnection | Resource::GrpcStream
+    );
+    if telling { leaked - view.process.leaked_base.unwrap_or(0.0) } else { 0.0 }
+}
+
+/// What outlives a single judgement.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    /// Id in the report.
+    pub(crate) id: String,
+    pub(crate) state: State,
+    /// Agent's time, ns.
+    pub(crate) since: i64,
+    /// Last class of a leak, kept while it recovers.
+    pub(crate) class: Option<Class>,
+}
+
+/// The finding of a judged group.
+pub(crate) fn finding(
+    bench: Bench<'_>,
+    group: &Group<'_>,
+    judged: &Judged<'_>,
+    standing: &Standing,
+) -> Finding {
+    let mut judgement = judged.judgement.clone();
+    if judgement.state == State::Recovering {
+        judgement.class = standing.class.or(judgement.class);
+    }
+    let view = View {
+        process: bench.process,
+        primary: judged.primary,
+        members: &judged.members,
+        scale: bench.scale,
+        now: bench.now,
+    };
+    let grows = matches!(judgement.state, State::Suspect | State::Leaking);
+    let mut sites = if judgement.state == State::Ok { Vec::new() } else { ranked_sites(&view) };
+    let site = if sites.is_empty() { None } else { Some(sites.remove(0)) };
+    let evidence = evidence::gather(&view, &judgement);
+    let rate = if grows { rate(&view, &judgement) } else { Rate::default() };
+    let sample = &judged.primary.latest;
+    let open = judged.primary.open_now();
+    let agent = |time: i64| evidence::seconds(judged.primary.clock.to_agent(time, view.tolerance()));
+    let key = &bench.process.key;
+    Finding {
+        id: standing.id.clone(),
+        state: judgement.state,
+        since: evidence::seconds(standing.since),
+        service: key.service.clone(),
+        instance: key.instance.clone(),
+        process: ReportProcess {
+            pid: key.pid,
+            executable: bench.process.facts.executable.clone().unwrap_or_default(),
+            host: key.host.clone(),
+            started: bench.process.facts.started.unwrap_or(0.0),
+        },
+        side: group.side.name().to_owned(),
+        target: group.target.clone(),
+        resource: judged.primary.subject.resource.name().to_owned(),
+        resource_label: evidence::label(&judged.primary.subject.resource, group.side),
+        confidence: confidence::word(&view, &judgement, &evidence, site.is_some()).to_owned(),
+        class: judgement.class.map_or("", Class::name).to_owned(),
+        explanation: explain::explanation(&view, &judgement),
+        growth: Growth {
+            rate: rate.median,
+            rate_low: rate.low,
+            rate_high: rate.high,
+            open,
+            opened: sample.opened.unwrap_or(0.0),
+            closed: sample.closed.unwrap_or(0.0),
+            unused: sample.unused,
+            idle: evidence::idle(&view),
+        },
+        onset: judged.primary.onset.filter(|_| judgement.state != State::Ok).map(agent),
+        missing: evidence::missing(&view, site.is_some()),
+        forecast: forecast::forecasts(&view, &judgement, rate),
+        cure: explain::cure(&judgement, site.as_ref()),
+        history: history(judged.primary, agent),
+        evidence: evidence_or_none(evidence),
+        site,
+        other_sites: sites,
+        exemplars: Vec::new(),
+        stacks: Vec::new(),
+    }
+}
+
+fn evidence_or_none(evidence: Vec<Evidence>) -> Vec<Evidence> {
+    evidence.into_iter().filter(|e| !e.text.is_empty()).collect()
+}
+
+/// Sites of the primary and of what corroborates it, the primary's first.
+fn ranked_sites(view: &View<'_>) -> Vec<weir_connection::report::Site> {
+    let others = view.members.iter().filter(|m| !std::ptr::eq::<Series>(**m, view.primary));
+    let related = others.filter(|m| m.grows() || m.subject.source != view.primary.subject.source);
+    let books: Vec<&sites::SiteBook> =
+        std::iter::once(&view.primary.sites).chain(related.map(|m| &m.sites)).collect();
+    sites::ranked(books.into_iter())
+}
+
+fn rate(view: &View<'_>, judgement: &Judgement) -> Rate {
+    if view.primary.certain == Some(Certain::Collected)
+        && let Some((_, per_second)) = view.primary.collected()
+    {
+        return Rate { median: per_second, low: per_second, high: per_second };
+    }
+    let slopes = view.primary.basis().slopes;
+    let hidden = judgement.masked.map_or(0.0, |masked| masked.rate);
+    let median = slopes.median.max(hidden).max(0.0);
+    Rate { median, low: slopes.low.clamp(0.0, median), high: slopes.high.max(median) }
+}
+
+/// The population over time: the coarse blocks, then the fine ones, then now.
+fn history(series: &Series, agent: impl Fn(i64) -> f64) -> History {
+    let fine = series.fine.blocks();
+    let start = fine.front().map_or(i64::MAX, |block| block.time);
+    let older = series.coarse.blocks().iter().filter(|block| block.time < start);
+    let mut history = History::default();
+    let mut push = |time: i64, open: f64, floor: f64| {
+        history.time.push(agent(time));
+        history.open.push(open);
+        history.idle_old.push(floor);
+    };
+    for block in older.chain(fine) {
+        push(block.time, f64::from(block.open), f64::from(block.floor));
+    }
+    if let Some(floor) = series.floor_now() {
+        push(series.latest_time, series.open_now(), floor);
+    }
+    history
+}

@@ -1,0 +1,179 @@
+//! One round of judging: what ended, what is gone, what every group of series amounts to now.
+
+use super::evidence;
+use super::finding::{self, Bench, Judged, Standing};
+use super::input::ProcessKey;
+use super::join::{self, Group};
+use super::process::{Process, ProcessId};
+use super::restart::RestartKey;
+use super::series::Series;
+use super::{Change, Detector, FindingKey};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use weir_connection::report::{Finding, State};
+
+impl Detector {
+    /// Remembers how processes that went silent had grown.
+    pub(super) fn remember_ended(&mut self) {
+        let mut silent: HashMap<ProcessId, bool> = HashMap::new();
+        for (process, series) in self.series.values() {
+            *silent.entry(*process).or_insert(true) &= series.stale(self.now, &self.scale);
+        }
+        let fresh: Vec<ProcessId> = silent
+            .into_iter()
+            .filter(|(id, silent)| *silent && !self.ended.contains(id))
+            .map(|(id, _)| id)
+            .collect();
+        for id in fresh {
+            self.ended.insert(id);
+            let Some(process) = self.processes.get(id) else { continue };
+            for (_, series) in self.series.values().filter(|(process, _)| *process == id) {
+                if let Some(key) = restart_key(process, series)
+                    && series.machine.state != State::Recovering
+                {
+                    self.restarts.ended(key, series, self.now);
+                }
+            }
+        }
+    }
+
+    /// Forgets silent series, and processes without series; findings that go with them end.
+    pub(super) fn forget_gone(&mut self) -> Vec<Change> {
+        let gone: Vec<u64> = self
+            .series
+            .iter()
+            .filter(|(_, (_, series))| series.gone(self.now, &self.scale))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.drop_series(id);
+        }
+        let used: HashSet<ProcessId> = self.series.values().map(|(process, _)| *process).collect();
+        let forget = self.scale.forget;
+        let dead: Vec<ProcessId> = self
+            .processes
+            .iter()
+            .filter(|(id, process)| !used.contains(id) && self.now.saturating_sub(process.seen) > forget)
+            .map(|(id, _)| id)
+            .collect();
+        let mut changes = Vec::new();
+        let standings = std::mem::take(&mut self.standings);
+        for (key, standing) in standings {
+            if used.contains(&key.0) {
+                self.standings.insert(key, standing);
+            } else if standing.state != State::Ok {
+                changes.push(ended(self.processes.get(key.0), &key, &standing, self.now));
+            }
+        }
+        for id in dead {
+            self.processes.remove(id);
+            self.ended.remove(&id);
+        }
+        changes
+    }
+
+    pub(super) fn judge_all(&mut self) -> Vec<Change> {
+        let mut standings = std::mem::take(&mut self.standings);
+        let mut seen = HashSet::new();
+        let mut changes = Vec::new();
+        let now = self.now;
+        self.each_group(now, |key, bench, group, judged| {
+            seen.insert(key.clone());
+            let standing = standings.entry(key.clone()).or_insert_with(|| Standing {
+                id: finding_id(&bench.process.key, &key),
+                since: now,
+                ..Standing::default()
+            });
+            let (from, to) = (standing.state, judged.judgement.state);
+            if to != State::Recovering {
+                standing.class = judged.judgement.class;
+            }
+            if from != to {
+                standing.state = to;
+                standing.since = now;
+                changes.push(Change { from, to, finding: finding::finding(bench, group, judged, standing) });
+            }
+        });
+        // Subjects that went into another one, or are no longer told of.
+        for (key, standing) in std::mem::take(&mut standings) {
+            if seen.contains(&key) {
+                self.standings.insert(key, standing);
+            } else if standing.state != State::Ok {
+                changes.push(ended(self.processes.get(key.0), &key, &standing, now));
+            }
+        }
+        changes
+    }
+
+    /// Calls `act` with every group of series that can be judged.
+    pub(super) fn each_group(
+        &self,
+        now: i64,
+        mut act: impl FnMut(FindingKey, Bench<'_>, &Group<'_>, &Judged<'_>),
+    ) {
+        let mut by_process: BTreeMap<ProcessId, Vec<&Series>> = BTreeMap::new();
+        for (process, series) in self.series.values() {
+            by_process.entry(*process).or_default().push(series);
+        }
+        for (id, series) in by_process {
+            let Some(process) = self.processes.get(id) else { continue };
+            let bench = Bench { process, scale: &self.scale, thresholds: &self.settings.thresholds, now };
+            for group in join::groups(&series) {
+                let masked =
+                    |series: &Series| restart_key(process, series).and_then(|key| self.restarts.masked(&key));
+                if let Some(judged) = finding::judge(bench, &group, masked) {
+                    let key = (id, group.side, group.target.clone());
+                    act(key, bench, &group, &judged);
+                }
+            }
+        }
+    }
+}
+
+/// The change of a subject that is gone.
+fn ended(process: Option<&Process>, key: &FindingKey, standing: &Standing, now: i64) -> Change {
+    let identity = process.map(|process| process.key.clone()).unwrap_or_default();
+    let finding = Finding {
+        id: standing.id.clone(),
+        state: State::Ok,
+        since: evidence::seconds(now),
+        service: identity.service,
+        instance: identity.instance,
+        side: key.1.name().to_owned(),
+        target: key.2.clone(),
+        explanation: "nothing is heard of it any more: the process ended, or its source stopped".to_owned(),
+        ..Finding::default()
+    };
+    Change { from: standing.state, to: State::Ok, finding }
+}
+
+fn restart_key(process: &Process, series: &Series) -> Option<RestartKey> {
+    let service = match (&process.key.service, &process.facts.executable) {
+        (service, _) if !service.is_empty() => service.clone(),
+        (_, Some(executable)) => executable.clone(),
+        _ => return None,
+    };
+    Some(RestartKey {
+        service,
+        side: series.subject.side,
+        target: series.subject.target.clone(),
+        resource: series.subject.resource.clone(),
+    })
+}
+
+/// 16 hex digits from what identifies the subject (FNV-1a), the same in every run.
+pub(super) fn finding_id(process: &ProcessKey, key: &FindingKey) -> String {
+    let text = format!(
+        "{}\0{}\0{}\0{}\0{}\0{}\0{}",
+        process.host,
+        process.pid,
+        process.start_ticks,
+        process.instance,
+        process.service,
+        key.1.name(),
+        key.2
+    );
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}

@@ -1,0 +1,218 @@
+//! Arbitrary input: nothing panics, states stay valid, memory stays bounded.
+
+use super::super::*;
+use super::assert_report_is_sound;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use weir_connection::report::State;
+
+fn number() -> impl Strategy<Value = Option<f64>> {
+    prop_oneof![
+        3 => Just(None),
+        6 => (0u32..300).prop_map(|n| Some(f64::from(n))),
+        1 => prop_oneof![
+            Just(f64::NAN), Just(f64::INFINITY), Just(-5.0), Just(f64::MAX), Just(f64::MIN_POSITIVE), Just(1e18)
+        ].prop_map(Some),
+    ]
+}
+
+fn list() -> impl Strategy<Value = Vec<(u32, f64)>> {
+    vec((prop_oneof![Just(1u32), Just(5), Just(10), Just(u32::MAX), 0u32..100], number()), 0..20).prop_map(
+        |list| list.into_iter().filter_map(|(bound, value)| value.map(|value| (bound, value))).collect(),
+    )
+}
+
+fn resource() -> impl Strategy<Value = Resource> {
+    prop_oneof![
+        Just("grpc_client"),
+        Just("grpc_connection"),
+        Just("grpc_stream"),
+        Just("socket"),
+        Just("close_wait"),
+        Just("http_connection"),
+        Just("http_transport"),
+        Just("goroutine"),
+        Just("http.client.open_connections"),
+        Just("")
+    ]
+    .prop_map(Resource::from_name)
+}
+
+fn process() -> impl Strategy<Value = ProcessKey> {
+    (0i64..3, 0u64..2, 0u32..3, 0u32..3).prop_map(|(pid, start_ticks, instance, service)| ProcessKey {
+        host: "h".into(),
+        pid,
+        start_ticks,
+        instance: if instance == 0 { String::new() } else { format!("i{instance}") },
+        service: if service == 0 { String::new() } else { format!("s{service}") },
+    })
+}
+
+prop_compose! {
+    fn sample()(
+        numbers in vec(number(), 9), older in list(), idle in list(), outlived in list(),
+        sites in vec((0i64..40, number()), 0..30),
+    ) -> Sample {
+        let site = |line| SiteKey { source: SiteSource::Heap, file: "f.go".into(), line, function: "f".into() };
+        Sample {
+            open: numbers[0], opened: numbers[1], closed: numbers[2], unused: numbers[3], load: numbers[4],
+            lost: numbers[5], collected: numbers[6], alive_after_end: numbers[7], idle_timeout: numbers[8],
+            older, idle, outlived,
+            by_site: sites.into_iter().filter_map(|(line, n)| n.map(|n| (site(line), n))).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Series(SeriesKey, Sample),
+    Process(ProcessObservation),
+    /// Time goes on, or back.
+    Wait(i64),
+}
+
+fn target() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(""),
+        Just("127.0.0.1:1"),
+        Just("dns:///localhost:1"),
+        Just("name:1"),
+        Just("[::"),
+        Just("ü:ü")
+    ]
+    .prop_map(str::to_owned)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let side = prop_oneof![Just(Side::Unknown), Just(Side::Client), Just(Side::Server)];
+    let source = prop_oneof![Just(Source::Events), Just(Source::Sockets), Just(Source::Profile)];
+    let key = (process(), source, resource(), side, target()).prop_map(
+        |(process, source, resource, side, target)| SeriesKey { process, source, resource, side, target },
+    );
+    let facts = vec(number(), 10).prop_map(|n| Facts {
+        executable: Some("x".into()),
+        started: n[0],
+        descriptors: n[1],
+        descriptor_limit: n[2],
+        memory: n[3],
+        memory_limit: n[4],
+        ephemeral_ports: n[5],
+        grpc_idle_timeout: n[6],
+        leaked_goroutines: n[7],
+        mutex_contentions: n[8],
+        mutex_delay: n[9],
+    });
+    let census = vec(
+        (prop_oneof![Just("grpc_serializer"), Just("http_reader_on_network"), Just("x")], number()),
+        0..4,
+    );
+    let observation = (process(), facts, census).prop_map(|(process, facts, census)| ProcessObservation {
+        process,
+        time_ns: 0,
+        facts,
+        goroutines: census.into_iter().filter_map(|(kind, n)| n.map(|n| (kind.to_owned(), n))).collect(),
+    });
+    let wait = prop_oneof![
+        8 => 0i64..5_000_000_000,
+        1 => -4_000_000_000_000i64..4_000_000_000_000,
+        1 => prop_oneof![Just(i64::MAX), Just(i64::MIN), Just(0)],
+    ];
+    prop_oneof![
+        6 => (key, sample()).prop_map(|(key, sample)| Step::Series(key, sample)),
+        1 => observation.prop_map(Step::Process),
+        4 => wait.prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn arbitrary_observations_never_panic_and_stay_within_the_limits(steps in vec(step(), 1..200), window in 0.5f64..20.0) {
+        let mut detector = Detector::new(Settings { window, max_series: 16, thresholds: Thresholds { goroutines: Some(5.0), ..Thresholds::default() } });
+        let mut now = 1_700_000_000_000_000_000i64;
+        for step in steps {
+            match step {
+                Step::Series(key, sample) => detector.observe(Observation { key, time_ns: now, sample }),
+                Step::Process(observation) => detector.observe_process(ProcessObservation { time_ns: now, ..observation }),
+                Step::Wait(by) => {
+                    now = now.saturating_add(by);
+                    for change in detector.tick(now) {
+                        prop_assert_ne!(change.from, change.to);
+                    }
+                    assert_report_is_sound(&detector.report(now));
+                }
+            }
+            prop_assert!(detector.series.len() <= 16 && detector.index.len() == detector.series.len());
+        }
+    }
+
+    /// Each step follows the drawing of the states: a leak ends only through recovering.
+    #[test]
+    fn a_leak_ends_only_through_recovering(floors in vec(0u32..60, 30..200), rising in 0u32..4) {
+        let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+        let key = SeriesKey {
+            process: ProcessKey { pid: 1, ..ProcessKey::default() },
+            source: Source::Events, resource: Resource::GrpcClient, side: Side::Client, target: "a:1".into(),
+        };
+        let mut state = State::Ok;
+        for (i, floor) in floors.iter().enumerate() {
+            let now = 1_700_000_000_000_000_000 + i as i64 * 2_000_000_000;
+            let value = f64::from(rising) * i as f64 * 4.0 + if i > 60 { f64::from(*floor) } else { 0.0 };
+            let sample = Sample { open: Some(value), idle: vec![(5, value)], ..Sample::default() };
+            detector.observe(Observation { key: key.clone(), time_ns: now, sample });
+            for change in detector.tick(now) {
+                prop_assert_eq!(change.from, state);
+                let legal = match (change.from, change.to) {
+                    (State::Leaking, to) => to == State::Recovering,
+                    (from, State::Recovering) => from == State::Leaking,
+                    _ => true,
+                };
+                prop_assert!(legal, "{:?} -> {:?}", change.from, change.to);
+                state = change.to;
+            }
+        }
+    }
+}
+
+#[test]
+fn the_least_recently_seen_series_goes_first_and_is_counted() {
+    let mut detector = Detector::new(Settings { window: 5.0, max_series: 100, ..Settings::default() });
+    let key = |i: usize| SeriesKey {
+        process: ProcessKey { pid: 1, ..ProcessKey::default() },
+        source: Source::Sockets,
+        resource: Resource::Socket,
+        side: Side::Client,
+        target: format!("10.0.0.1:{i}"),
+    };
+    for i in 0..1000 {
+        let time_ns = (i as i64 + 1) * 1_000_000;
+        detector.tick(time_ns);
+        for seen in [0, i] {
+            let sample = Sample { open: Some(1.0), ..Sample::default() };
+            detector.observe(Observation { key: key(seen), time_ns, sample });
+        }
+    }
+    detector.tick(2_000_000_000);
+    let counters = detector.counters();
+    assert!(counters.series <= 100 && counters.evicted >= 900, "{counters:?}");
+    let targets: Vec<String> =
+        detector.report(2_000_000_000).into_iter().map(|finding| finding.target).collect();
+    assert!(targets.contains(&"10.0.0.1:0".to_owned()), "the one that is always seen stays");
+    assert!(targets.contains(&"10.0.0.1:999".to_owned()) && !targets.contains(&"10.0.0.1:1".to_owned()));
+}
+
+#[test]
+fn processes_without_series_are_bounded_too() {
+    let mut detector = Detector::new(Settings { window: 5.0, max_series: 50, ..Settings::default() });
+    for pid in 1..1000 {
+        let process = ProcessKey { pid, ..ProcessKey::default() };
+        detector.observe_process(ProcessObservation {
+            process,
+            time_ns: pid,
+            ..ProcessObservation::default()
+        });
+    }
+    detector.tick(2000);
+    assert!(detector.counters().processes <= 51, "{:?}", detector.counters());
+}

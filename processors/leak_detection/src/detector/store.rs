@@ -1,0 +1,122 @@
+//! The series and processes that a detector keeps: finding, merging, dropping them, and their limits.
+
+use super::Detector;
+use super::address::Address;
+use super::forecast;
+use super::input::{ProcessKey, Resource, Side, Source};
+use super::process::ProcessId;
+use super::series::{Series, Subject};
+use std::collections::{HashMap, HashSet, hash_map};
+
+impl Detector {
+    pub(super) fn process(&mut self, key: &ProcessKey, now: i64) -> ProcessId {
+        let found = self.processes.find(key, now);
+        if let Some(absorbed) = found.absorbed {
+            self.merge(found.id, absorbed);
+        }
+        self.ended.remove(&found.id);
+        if self.processes.len() > self.settings.max_series {
+            self.evict_processes(found.id);
+        }
+        found.id
+    }
+
+    /// Moves everything of a process that turned out to be another one.
+    fn merge(&mut self, id: ProcessId, absorbed: ProcessId) {
+        let moved: Vec<u64> =
+            self.series.iter().filter(|(_, (p, _))| *p == absorbed).map(|(id, _)| *id).collect();
+        for series_id in moved {
+            let Some((_, series)) = self.series.remove(&series_id) else { continue };
+            self.index.remove(&(absorbed, series.subject.clone()));
+            let key = (id, series.subject.clone());
+            if let hash_map::Entry::Vacant(place) = self.index.entry(key) {
+                place.insert(series_id);
+                self.series.insert(series_id, (id, series));
+            }
+        }
+        let standings = std::mem::take(&mut self.standings);
+        for ((process, side, target), standing) in standings {
+            let process = if process == absorbed { id } else { process };
+            self.standings.entry((process, side, target)).or_insert(standing);
+        }
+        self.ended.remove(&absorbed);
+    }
+
+    pub(super) fn series_id(&mut self, process: ProcessId, subject: Subject) -> u64 {
+        if let Some(id) = self.index.get(&(process, subject.clone())) {
+            return *id;
+        }
+        if self.series.len() >= self.settings.max_series {
+            self.evict_series();
+        }
+        self.next_series += 1;
+        self.series.insert(self.next_series, (process, Series::new(subject.clone(), &self.scale)));
+        self.index.insert((process, subject), self.next_series);
+        self.next_series
+    }
+
+    /// Drops the least recently seen series; a sixty-fourth at once, so that it costs little per observation.
+    fn evict_series(&mut self) {
+        let mut ages: Vec<(i64, u64)> =
+            self.series.iter().map(|(id, (_, series))| (series.clock.silence(self.now), *id)).collect();
+        ages.sort_unstable_by_key(|(silence, id)| (std::cmp::Reverse(*silence), *id));
+        let number = self.settings.max_series / 64 + 1;
+        for (_, id) in ages.into_iter().take(number) {
+            self.drop_series(id);
+            self.counters.evicted += 1;
+        }
+    }
+
+    /// Drops processes without series, least recently seen first; `keep` stays.
+    fn evict_processes(&mut self, keep: ProcessId) {
+        let used: HashSet<ProcessId> = self.series.values().map(|(process, _)| *process).collect();
+        let mut idle: Vec<(i64, ProcessId)> = self
+            .processes
+            .iter()
+            .filter(|(id, _)| *id != keep && !used.contains(id))
+            .map(|(id, process)| (process.seen, id))
+            .collect();
+        idle.sort_unstable();
+        for (_, id) in idle.into_iter().take(self.settings.max_series / 64 + 1) {
+            self.processes.remove(id);
+            self.ended.remove(&id);
+        }
+    }
+
+    pub(super) fn drop_series(&mut self, id: u64) {
+        if let Some((process, series)) = self.series.remove(&id) {
+            self.index.remove(&(process, series.subject));
+        }
+    }
+
+    /// Sockets whose library closes idle ones are old only beyond that; known by the setting, or by being gRPC's.
+    pub(super) fn adapt_socket_ages(&mut self) {
+        let scale = self.scale;
+        let mut grpc: HashMap<ProcessId, Vec<Address>> = HashMap::new();
+        for (process, series) in self.series.values() {
+            let client = series.subject.side != Side::Server;
+            if client && series.subject.source == Source::Events && series.subject.resource.is_grpc() {
+                grpc.entry(*process).or_default().extend(series.address.clone());
+            }
+        }
+        for (process, series) in self.series.values_mut() {
+            if series.subject.resource != Resource::Socket || series.subject.side == Side::Server {
+                continue;
+            }
+            let is_grpc = grpc.get(process).is_some_and(|targets| {
+                series
+                    .address
+                    .as_ref()
+                    .is_some_and(|address| targets.iter().any(|target| target.matches(address)))
+            });
+            let facts = self.processes.get(*process).and_then(|process| process.facts.grpc_idle_timeout);
+            let timeout = series
+                .latest
+                .idle_timeout
+                .or_else(|| is_grpc.then(|| facts.unwrap_or(forecast::GRPC_IDLE_TIMEOUT)));
+            if let Some(timeout) = timeout {
+                series.set_age(scale.socket_age(timeout));
+            }
+        }
+    }
+}
