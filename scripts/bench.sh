@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$root"
 need_rust
 need_go
-cargo build --locked --release --quiet --bin weir --bin weir-bench --workspace
+cargo build --locked --release --quiet -p weir -p weir-bench
 bin=${CARGO_TARGET_DIR:-$root/target}/release
 otelcol=$(tests/backends/install.sh otelcol)/otelcol
 work=$(mktemp -d)

@@ -52,9 +52,7 @@ impl Config {
         for key in &self.metadata_keys {
             if !seen.insert(key.to_ascii_lowercase()) {
                 let key = key.to_ascii_lowercase();
-                return Err(format!(
-                    "duplicate entry in metadata_keys: \"{key}\" (case-insensitive)"
-                ));
+                return Err(format!("duplicate entry in metadata_keys: \"{key}\" (case-insensitive)"));
             }
         }
         Ok(())
@@ -75,9 +73,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
 fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let config: Config = build.config()?;
     config.check().map_err(|message| build.invalid(message))?;
-    Ok(Processor::Stage(Box::new(Batcher::new(
-        config, build.id, build.host,
-    ))))
+    Ok(Processor::Stage(Box::new(Batcher::new(config, build.id, build.host))))
 }
 
 /// Requests of one combination of metadata values.
@@ -148,26 +144,14 @@ impl Batcher {
 
     /// Values of the metadata keys: what makes a shard.
     fn shard_of(&self, context: &Context) -> Vec<Vec<String>> {
-        self.keys
-            .iter()
-            .map(|key| context.metadata(key).to_vec())
-            .collect()
+        self.keys.iter().map(|key| context.metadata(key).to_vec()).collect()
     }
 
     /// The metadata that a batch of a shard carries on.
     fn context(&self, shard: &[Vec<String>]) -> Arc<Context> {
-        let pairs = self
-            .keys
-            .iter()
-            .zip(shard)
-            .filter(|(_, values)| !values.is_empty());
-        let metadata = pairs
-            .map(|(key, values)| (key.to_ascii_lowercase(), values.clone()))
-            .collect();
-        Arc::new(Context {
-            metadata,
-            ..Context::default()
-        })
+        let pairs = self.keys.iter().zip(shard).filter(|(_, values)| !values.is_empty());
+        let metadata = pairs.map(|(key, values)| (key.to_ascii_lowercase(), values.clone())).collect();
+        Arc::new(Context { metadata, ..Context::default() })
     }
 
     fn sends_at_once(&self) -> bool {
@@ -183,38 +167,21 @@ impl Batcher {
         let mut by_size = 0;
         while !shard.payload.is_empty() && (all || shard.payload.items() >= self.size) {
             by_size += u64::from(shard.payload.items() >= self.size);
-            let max = if self.max_size > 0 {
-                self.max_size
-            } else {
-                usize::MAX
-            };
+            let max = if self.max_size > 0 { self.max_size } else { usize::MAX };
             parts.push(shard.payload.split_off_front(max));
         }
         shard.deadline = cx.clock.now() + self.timeout;
         self.metrics.by_size.add(by_size, &self.metrics.labels);
-        self.metrics
-            .by_timeout
-            .add(parts.len() as u64 - by_size, &self.metrics.labels);
+        self.metrics.by_timeout.add(parts.len() as u64 - by_size, &self.metrics.labels);
         for payload in parts {
-            self.metrics
-                .batch_size
-                .record(payload.items() as u64, &self.metrics.labels);
+            self.metrics.batch_size.record(payload.items() as u64, &self.metrics.labels);
             let (id, items) = (cx.id.clone(), payload.items());
             let receipt = Receipt::observed(move |outcome| {
                 if let Err(error) = outcome {
                     warn_lost(&id, items, error);
                 }
             });
-            cx.outputs
-                .send(
-                    0,
-                    Batch {
-                        payload,
-                        receipt,
-                        context: self.context(key),
-                    },
-                )
-                .await;
+            cx.outputs.send(0, Batch { payload, receipt, context: self.context(key) }).await;
         }
     }
 }
@@ -236,29 +203,19 @@ impl Stage for Batcher {
         let Batch { payload, receipt, .. } = batch;
         if !self.shards.contains_key(&key) {
             if self.limit > 0 && !self.keys.is_empty() && self.shards.len() >= self.limit {
-                receipt.settle(Err(Failure::permanent(
-                    "too many batcher metadata-value combinations",
-                )));
+                receipt.settle(Err(Failure::permanent("too many batcher metadata-value combinations")));
                 return;
             }
             let deadline = cx.clock.now() + self.timeout;
-            self.shards.insert(
-                key.clone(),
-                Shard {
-                    payload: Payload::empty(payload.signal()),
-                    deadline,
-                },
-            );
+            self.shards.insert(key.clone(), Shard { payload: Payload::empty(payload.signal()), deadline });
         }
         if let Some(shard) = self.shards.get_mut(&key) {
             if shard.payload.is_empty() {
                 shard.deadline = cx.clock.now() + self.timeout;
             }
             if let Err(stranger) = shard.payload.append(payload) {
-                let message = format!(
-                    "a batch of {} came into a pipeline of another signal",
-                    stranger.signal()
-                );
+                let message =
+                    format!("a batch of {} came into a pipeline of another signal", stranger.signal());
                 receipt.settle(Err(Failure::permanent(message)));
                 return;
             }
@@ -269,11 +226,7 @@ impl Stage for Batcher {
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.shards
-            .values()
-            .filter(|s| !s.payload.is_empty())
-            .map(|s| s.deadline)
-            .min()
+        self.shards.values().filter(|s| !s.payload.is_empty()).map(|s| s.deadline).min()
     }
 
     async fn on_wake(&mut self, cx: &StageContext) {

@@ -14,23 +14,14 @@ fn bench(config: Config) -> Bench {
     let simulation = Simulation::new(1);
     let recorder = Recorder::accepting();
     let host = weir_testkit::host(&simulation);
-    let port = Port {
-        signal: Signal::Logs,
-        pipeline: "logs".into(),
-        output: recorder.output(),
-    };
+    let port = Port { signal: Signal::Logs, pipeline: "logs".into(), output: recorder.output() };
     let cx = StageContext {
         id: "batch".into(),
         outputs: Outputs::new(vec![port]),
         clock: simulation.clock(),
         host: host.clone(),
     };
-    Bench {
-        batcher: Batcher::new(config, "batch", &host),
-        simulation,
-        recorder,
-        cx,
-    }
+    Bench { batcher: Batcher::new(config, "batch", &host), simulation, recorder, cx }
 }
 
 impl Bench {
@@ -41,24 +32,14 @@ impl Bench {
             + Send
             + 'static,
     {
-        let Bench {
-            simulation,
-            recorder,
-            mut batcher,
-            cx,
-        } = self;
+        let Bench { simulation, recorder, mut batcher, cx } = self;
         let (batcher, cx) = simulation
             .run(async move {
                 step(&mut batcher, &cx).await;
                 (batcher, cx)
             })
             .expect("ends");
-        Bench {
-            simulation,
-            recorder,
-            batcher,
-            cx,
-        }
+        Bench { simulation, recorder, batcher, cx }
     }
 
     fn put(self, first: i64, items: usize) -> Bench {
@@ -68,11 +49,7 @@ impl Bench {
     fn put_with(self, first: i64, items: usize, context: Context) -> Bench {
         let payload = weir_testkit::payload(Signal::Logs, first, items);
         self.step(move |b, cx| {
-            let batch = Batch {
-                payload,
-                receipt: Receipt::unattended(),
-                context: Arc::new(context),
-            };
+            let batch = Batch { payload, receipt: Receipt::unattended(), context: Arc::new(context) };
             b.on_batch(0, batch, cx)
         })
     }
@@ -84,11 +61,7 @@ impl Bench {
 
 #[test]
 fn a_batch_is_sent_when_it_is_large_enough() {
-    let b = bench(Config {
-        send_batch_size: 10,
-        ..Config::default()
-    })
-    .put(0, 6);
+    let b = bench(Config { send_batch_size: 10, ..Config::default() }).put(0, 6);
     assert!(b.sizes().is_empty());
     let b = b.put(6, 6);
     assert_eq!(b.sizes(), [12]);
@@ -111,11 +84,7 @@ fn a_small_batch_is_sent_when_time_is_up() {
 
 #[test]
 fn large_requests_are_split_to_the_maximum() {
-    let config = Config {
-        send_batch_size: 10,
-        send_batch_max_size: 10,
-        ..Config::default()
-    };
+    let config = Config { send_batch_size: 10, send_batch_max_size: 10, ..Config::default() };
     let b = bench(config).put(0, 25);
     assert_eq!(b.sizes(), [10, 10]);
     let b = b.step(|b, cx| b.on_drain(cx));
@@ -125,44 +94,21 @@ fn large_requests_are_split_to_the_maximum() {
 
 #[test]
 fn no_timeout_means_every_request_at_once() {
-    let b = bench(Config {
-        timeout: GoDuration::ZERO,
-        ..Config::default()
-    })
-    .put(0, 1)
-    .put(1, 2);
+    let b = bench(Config { timeout: GoDuration::ZERO, ..Config::default() }).put(0, 1).put(1, 2);
     assert_eq!(b.sizes(), [1, 2]);
 }
 
 #[test]
 fn tenants_are_batched_apart_up_to_the_limit() {
-    let tenant = |name: &str| Context {
-        metadata: vec![("x-tenant".into(), vec![name.into()])],
-        ..Context::default()
-    };
-    let config = Config {
-        metadata_keys: vec!["X-Tenant".into()],
-        metadata_cardinality_limit: 2,
-        ..Config::default()
-    };
-    let b = bench(config)
-        .put_with(0, 1, tenant("a"))
-        .put_with(1, 1, tenant("b"))
-        .put_with(2, 1, tenant("a"));
+    let tenant =
+        |name: &str| Context { metadata: vec![("x-tenant".into(), vec![name.into()])], ..Context::default() };
+    let config =
+        Config { metadata_keys: vec!["X-Tenant".into()], metadata_cardinality_limit: 2, ..Config::default() };
+    let b = bench(config).put_with(0, 1, tenant("a")).put_with(1, 1, tenant("b")).put_with(2, 1, tenant("a"));
     let (receipt, settled) = Receipt::new();
     let payload = weir_testkit::payload(Signal::Logs, 3, 1);
     let context = Arc::new(tenant("c"));
-    let b = b.step(move |b, cx| {
-        b.on_batch(
-            0,
-            Batch {
-                payload,
-                receipt,
-                context,
-            },
-            cx,
-        )
-    });
+    let b = b.step(move |b, cx| b.on_batch(0, Batch { payload, receipt, context }, cx));
     let refused = b.simulation.run(settled).expect("settled").expect_err("refused");
     assert!(!refused.is_retryable());
     let b = b.step(|b, cx| b.on_drain(cx));
@@ -173,10 +119,6 @@ fn tenants_are_batched_apart_up_to_the_limit() {
 
 #[test]
 fn contradictory_sizes_are_refused() {
-    let config = Config {
-        send_batch_size: 10,
-        send_batch_max_size: 5,
-        ..Config::default()
-    };
+    let config = Config { send_batch_size: 10, send_batch_max_size: 5, ..Config::default() };
     assert!(config.check().is_err_and(|e| e.contains("send_batch_max_size")));
 }

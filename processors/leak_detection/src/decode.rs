@@ -11,8 +11,8 @@ use weir_pdata::view::{self, Attributes, HistogramPoint, Metric, NumberPoint, Re
 use weir_pdata::{Payload, Signal};
 
 use crate::detector::{
-    Facts, Observation, ProcessKey, ProcessObservation, Resource, Sample, SeriesKey, Side, SiteKey, SiteSource, Source,
-    outlived,
+    Facts, Observation, ProcessKey, ProcessObservation, Resource, Sample, SeriesKey, Side, SiteKey,
+    SiteSource, Source, outlived,
 };
 
 /// What a payload of metrics says.
@@ -68,7 +68,10 @@ impl Reader {
         self.facts.executable = (!info.executable.is_empty()).then_some(info.executable);
         self.facts.started = weir_connection::process::unix_seconds(&info.creation_time);
         for (subject, mut sample) in std::mem::take(&mut self.samples) {
-            let load = self.loads.iter().find(|(source, side, _)| *source == subject.source && side.agrees(subject.side));
+            let load = self
+                .loads
+                .iter()
+                .find(|(source, side, _)| *source == subject.source && side.agrees(subject.side));
             sample.load = load.map(|(.., calls)| *calls);
             sample.lost = if subject.source == Source::Events { self.lost } else { None };
             let Subject { source, resource, side, target, time } = subject;
@@ -141,7 +144,8 @@ impl Reader {
     }
 
     fn lifetimes(&mut self, point: &HistogramPoint<'_>) {
-        let (bounds, counts): (Vec<_>, Vec<_>) = (point.explicit_bounds().collect(), point.bucket_counts().collect());
+        let (bounds, counts): (Vec<_>, Vec<_>) =
+            (point.explicit_bounds().collect(), point.bucket_counts().collect());
         let sample = self.samples.entry(subject(point.attributes(), point.time())).or_default();
         sample.outlived = outlived(&bounds, &counts);
     }
@@ -253,9 +257,15 @@ mod tests {
         let decoded = decode(&Payload::from(MetricsRequest { resource_metrics }));
         let one = &decoded.series[0];
         assert_eq!((one.key.process.pid, one.key.process.service.as_str()), (7, "checkout"));
-        assert_eq!((&one.key.resource, one.key.side, one.key.target.as_str()), (&Resource::GrpcClient, Side::Client, "h:1"));
+        assert_eq!(
+            (&one.key.resource, one.key.side, one.key.target.as_str()),
+            (&Resource::GrpcClient, Side::Client, "h:1")
+        );
         let s = &one.sample;
-        assert_eq!((s.open, s.opened, s.closed, s.unused, s.collected), (Some(58.0), Some(60.0), Some(2.0), Some(57.0), Some(3.0)));
+        assert_eq!(
+            (s.open, s.opened, s.closed, s.unused, s.collected),
+            (Some(58.0), Some(60.0), Some(2.0), Some(57.0), Some(3.0))
+        );
         assert_eq!((s.load, s.lost), (Some(99.0), Some(4.0)));
         assert_eq!((s.idle.len(), s.older.len()), (15, 15));
         assert_eq!(s.outlived[..3], [(1, 1.0), (5, 1.0), (10, 0.0)]);
@@ -270,10 +280,12 @@ mod tests {
         let attributes = |state: &str| {
             vec![kv("server.address", "api"), kv("server.port", 443), kv("http.connection.state", state)]
         };
-        let points = vec![otlp::point(9, 0, 3.0, attributes("idle")), otlp::point(9, 0, 2.0, attributes("active"))];
+        let points =
+            vec![otlp::point(9, 0, 3.0, attributes("idle")), otlp::point(9, 0, 2.0, attributes("active"))];
         let metrics = vec![otlp::gauge("http.client.open_connections", "{connection}", "", points)];
         let scope_metrics = vec![otlp::metrics::v1::ScopeMetrics { metrics, ..Default::default() }];
-        let resource_metrics = vec![otlp::metrics::v1::ResourceMetrics { scope_metrics, ..Default::default() }];
+        let resource_metrics =
+            vec![otlp::metrics::v1::ResourceMetrics { scope_metrics, ..Default::default() }];
         let decoded = decode(&Payload::from(MetricsRequest { resource_metrics }));
         assert_eq!(decoded.series[0].sample.open, Some(5.0));
         assert_eq!(decoded.series[0].key.target, "api:443");

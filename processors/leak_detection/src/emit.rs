@@ -65,10 +65,20 @@ impl Emitter<'_> {
         let mut metrics: Vec<Metric> = vec![
             gauge(names::LEAK_STATE, "{state}", text, vec![state]),
             gauge(names::LEAK_OPEN, "{connection}", "open now", vec![open]),
-            gauge(names::LEAK_RATE, "{connection}/s", "growth since the onset", vec![one(finding.growth.rate)]),
+            gauge(
+                names::LEAK_RATE,
+                "{connection}/s",
+                "growth since the onset",
+                vec![one(finding.growth.rate)],
+            ),
         ];
         if !exhaustion.is_empty() {
-            metrics.push(gauge(names::LEAK_EXHAUSTION, "s", "until a limit is reached at this rate", exhaustion));
+            metrics.push(gauge(
+                names::LEAK_EXHAUSTION,
+                "s",
+                "until a limit is reached at this rate",
+                exhaustion,
+            ));
         }
         let scope = Some(scope(SCOPE, env!("CARGO_PKG_VERSION")));
         ResourceMetrics {
@@ -85,7 +95,8 @@ impl Emitter<'_> {
         }
         let Some(key) = self.process(finding) else { return };
         let oldest = finding.exemplars.first().and_then(|e| e.id.parse::<u64>().ok());
-        let Some(id) = oldest.filter(|_| finding.exemplars.first().is_some_and(|e| !e.trace_id.is_empty())) else {
+        let Some(id) = oldest.filter(|_| finding.exemplars.first().is_some_and(|e| !e.trace_id.is_empty()))
+        else {
             return;
         };
         for p in points {
@@ -112,7 +123,9 @@ impl Emitter<'_> {
         for change in changes.iter().filter(|c| c.to == State::Leaking && c.from != State::Leaking) {
             let finding = &change.finding;
             let Some(key) = self.process(finding) else { continue };
-            let Some((info, open)) = self.table.open_connections(&key, &finding.target, MAX_EXEMPLARS) else { continue };
+            let Some((info, open)) = self.table.open_connections(&key, &finding.target, MAX_EXEMPLARS) else {
+                continue;
+            };
             let now = self.clock.unix_nanos();
             let spans: Vec<_> =
                 open.iter().map(|c| spans::still_open(&key, c, now, verdict_attributes(finding))).collect();
@@ -154,7 +167,8 @@ fn subject(finding: &Finding) -> Vec<KeyValue> {
 }
 
 fn process_attributes(finding: &Finding) -> Vec<KeyValue> {
-    let key = ProcessKey { host: finding.process.host.clone(), pid: finding.process.pid, ..ProcessKey::default() };
+    let key =
+        ProcessKey { host: finding.process.host.clone(), pid: finding.process.pid, ..ProcessKey::default() };
     let info = ProcessInfo {
         key,
         service: finding.service.clone(),

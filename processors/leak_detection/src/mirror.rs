@@ -1,7 +1,8 @@
-//! The same connections seen from their other end.
+//! One leak is one leak: findings that show the same growth point to the one that explains it.
 //!
 //! When a client leaks, its server's connections grow too. Where both ends are known here, the leak is the client's: the
-//! server's finding becomes a suspect that points there, so that one leak is one leak.
+//! server's finding becomes a suspect that points there. And the goroutines of a process grow with its leaked connections:
+//! they are then no finding of their own.
 
 use weir_connection::report::{Finding, State};
 
@@ -10,18 +11,28 @@ use crate::detector::Change;
 /// Class of a server-side finding whose client is known.
 const CLASS: &str = "held_by_client";
 
+/// `connection.resource` of all goroutines of a process.
+const GOROUTINE: &str = "goroutine";
+
 /// Rates of both ends that differ by no more than this share are the same growth.
 const TOLERANCE: f64 = 0.5;
 
-/// Points the server's findings to those of their clients.
+/// A leaked connection holds at least this many goroutines, and at most that many more per second are its own.
+const GOROUTINES: std::ops::RangeInclusive<f64> = 0.8..=8.0;
+
+/// Points the server's findings to those of their clients, and goroutines to the connections that hold them.
 pub(crate) fn settle(findings: &mut [Finding], changes: &mut Vec<Change>) {
     let clients: Vec<Finding> =
         findings.iter().filter(|f| f.side == "client" && f.state == State::Leaking).cloned().collect();
+    let growing: Vec<Finding> =
+        findings.iter().filter(|f| f.state != State::Ok && f.resource != GOROUTINE).cloned().collect();
     for finding in findings.iter_mut() {
-        point(finding, &clients);
+        if !point(finding, &clients) {
+            explain(finding, &growing);
+        }
     }
     for change in changes.iter_mut() {
-        if point(&mut change.finding, &clients) {
+        if point(&mut change.finding, &clients) || explain(&mut change.finding, &growing) {
             change.to = change.finding.state;
         }
     }
@@ -37,9 +48,36 @@ fn point(finding: &mut Finding, clients: &[Finding]) -> bool {
     let site = client.site.as_ref().map(|s| format!(" at {}:{}", s.file, s.line)).unwrap_or_default();
     finding.state = State::Suspect;
     finding.class = CLASS.to_owned();
-    finding.explanation = format!("its client {} leaks them{site}: the connections are the same", client.service);
+    finding.explanation =
+        format!("its client {} leaks them{site}: the connections are the same", client.service);
     finding.cure = format!("mend the client {}: {}", client.service, client.cure);
     finding.missing.clear();
+    true
+}
+
+/// Whether the finding is about goroutines that a growing finding of the same process explains; it is then fine.
+fn explain(finding: &mut Finding, growing: &[Finding]) -> bool {
+    if finding.resource != GOROUTINE || finding.state == State::Ok {
+        return false;
+    }
+    let same_process = |f: &&Finding| {
+        f.process.pid == finding.process.pid
+            && f.process.host == finding.process.host
+            && f.service == finding.service
+    };
+    let per_connection = |f: &&Finding| GOROUTINES.contains(&(finding.growth.rate / f.growth.rate.max(1e-9)));
+    let Some(cause) = growing.iter().filter(same_process).find(per_connection) else { return false };
+    let target = if cause.target.is_empty() { String::new() } else { format!(" to {}", cause.target) };
+    finding.explanation = format!("goroutines grow with the {}{target}: see there", cause.resource_label);
+    finding.state = State::Ok;
+    finding.class.clear();
+    finding.confidence.clear();
+    finding.cure.clear();
+    finding.missing.clear();
+    finding.forecast.clear();
+    (finding.site, finding.onset) = (None, None);
+    finding.other_sites.clear();
+    finding.growth.rate = 0.0;
     true
 }
 
@@ -67,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_leak_whose_both_ends_are_known_is_the_clients() {
-        let mut findings = vec![finding("orders", "server", "h:1", 2.1), finding("checkout", "client", "h:1", 2.0)];
+        let mut findings =
+            vec![finding("orders", "server", "h:1", 2.1), finding("checkout", "client", "h:1", 2.0)];
         let change = Change { from: State::Suspect, to: State::Leaking, finding: findings[0].clone() };
         let mut changes = vec![change];
         settle(&mut findings, &mut changes);
@@ -75,6 +114,21 @@ mod tests {
         assert!(findings[0].explanation.contains("checkout"));
         assert_eq!(findings[1].state, State::Leaking);
         assert!(changes.is_empty(), "it was a suspect before");
+    }
+
+    #[test]
+    fn goroutines_that_leaked_connections_hold_are_no_finding_of_their_own() {
+        let goroutines = Finding {
+            state: State::Suspect,
+            resource: GOROUTINE.into(),
+            ..finding("checkout", "", "", 10.0)
+        };
+        let mut findings = vec![finding("checkout", "client", "h:1", 2.0), goroutines.clone()];
+        settle(&mut findings, &mut Vec::new());
+        assert_eq!(findings[1].state, State::Ok);
+        let mut alone = vec![finding("other", "client", "h:1", 2.0), goroutines];
+        settle(&mut alone, &mut Vec::new());
+        assert_eq!(alone[1].state, State::Suspect, "another service explains nothing");
     }
 
     #[test]

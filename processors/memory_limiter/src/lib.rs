@@ -64,10 +64,7 @@ impl Config {
             );
         }
         let (limit, spike) = if self.limit_mib > 0 {
-            (
-                u64::from(self.limit_mib) * MIB,
-                u64::from(self.spike_limit_mib) * MIB,
-            )
+            (u64::from(self.limit_mib) * MIB, u64::from(self.spike_limit_mib) * MIB)
         } else {
             let share = |percent: u32| total / 100 * u64::from(percent);
             (share(self.limit_percentage), share(self.spike_limit_percentage))
@@ -94,12 +91,8 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
 fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let config: Config = build.config()?;
     let soft_limit = config.soft_limit(memory::total()).map_err(|m| build.invalid(m))?;
-    let limiter = Limiter::new(
-        soft_limit,
-        config.check_interval.as_std(),
-        build.clock.clone(),
-        memory::resident,
-    );
+    let limiter =
+        Limiter::new(soft_limit, config.check_interval.as_std(), build.clock.clone(), memory::resident);
     Ok(Processor::Transform(Arc::new(limiter)))
 }
 
@@ -116,14 +109,7 @@ struct Limiter {
 impl Limiter {
     fn new(soft_limit: u64, interval: Duration, clock: Clock, resident: fn() -> u64) -> Limiter {
         let (next_check, refusing) = (AtomicU64::new(0), AtomicBool::new(false));
-        Limiter {
-            soft_limit,
-            interval,
-            clock,
-            resident,
-            next_check,
-            refusing,
-        }
+        Limiter { soft_limit, interval, clock, resident, next_check, refusing }
     }
 
     /// Measures when it is time; one of several tasks that come at once does it.
@@ -132,10 +118,7 @@ impl Limiter {
         let due = self.next_check.load(Ordering::Relaxed);
         let next = (now + self.interval).as_nanos();
         let mine = now.as_nanos() >= due
-            && self
-                .next_check
-                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
+            && self.next_check.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if !mine {
             return;
         }
@@ -178,24 +161,16 @@ mod memory {
     /// Resident set of this process in bytes (proc_pid_statm(5)); 0 where it cannot be read.
     pub(super) fn resident() -> u64 {
         let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        statm
-            .split_whitespace()
-            .nth(1)
-            .and_then(|pages| pages.parse::<u64>().ok())
-            .unwrap_or(0)
-            * PAGE
+        statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
     }
 
     /// The cgroup's limit (v2, then v1), else the machine's memory, in bytes.
     pub(super) fn total() -> u64 {
         let machine = machine();
-        [
-            "/sys/fs/cgroup/memory.max",
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        ]
-        .into_iter()
-        .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok())
-        .fold(machine, u64::min)
+        ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+            .into_iter()
+            .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok())
+            .fold(machine, u64::min)
     }
 
     fn machine() -> u64 {
@@ -218,9 +193,7 @@ mod tests {
         static RESIDENT: AtomicU64 = AtomicU64::new(0);
         let simulation = Simulation::new(1);
         let second = Duration::from_secs(1);
-        let limiter = Limiter::new(100, second, simulation.clock(), || {
-            RESIDENT.load(Ordering::Relaxed)
-        });
+        let limiter = Limiter::new(100, second, simulation.clock(), || RESIDENT.load(Ordering::Relaxed));
         let mut payload = Payload::empty(Signal::Logs);
         let mut verdict = || limiter.apply(&mut payload, &Context::default());
         assert!(verdict().is_ok());
@@ -238,11 +211,7 @@ mod tests {
     #[test]
     fn limits_are_computed_as_the_collector_does() {
         let second = GoDuration::from_secs(1);
-        let fixed = Config {
-            check_interval: second,
-            limit_mib: 100,
-            ..Config::default()
-        };
+        let fixed = Config { check_interval: second, limit_mib: 100, ..Config::default() };
         assert_eq!(fixed.soft_limit(1 << 40), Ok(80 * MIB));
         let share = Config {
             check_interval: second,
@@ -253,20 +222,8 @@ mod tests {
         assert_eq!(share.soft_limit(1000), Ok(400));
         for (wrong, text) in [
             (Config::default(), "check_interval"),
-            (
-                Config {
-                    check_interval: second,
-                    ..Config::default()
-                },
-                "limit_mib",
-            ),
-            (
-                Config {
-                    spike_limit_mib: 100,
-                    ..fixed
-                },
-                "spike_limit_mib",
-            ),
+            (Config { check_interval: second, ..Config::default() }, "limit_mib"),
+            (Config { spike_limit_mib: 100, ..fixed }, "spike_limit_mib"),
         ] {
             assert!(wrong.soft_limit(1000).is_err_and(|e| e.contains(text)), "{text}");
         }

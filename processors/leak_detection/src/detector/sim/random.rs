@@ -125,7 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn arbitrary_observations_never_panic_and_stay_within_the_limits(steps in vec(step(), 1..200), window in 0.5f64..20.0) {
