@@ -34,7 +34,8 @@ pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
     let known = |kind, aliases, create: Try| {
         let (host, clock) = (host.clone(), clock.clone());
         KnownType::new(kind, aliases).checked_by(move |node: &Node, path: &Path| {
-            let build = Build { id: &path.last(), node, path: path.clone(), host: &host, clock: clock.clone() };
+            let build =
+                Build { id: &path.last(), node, path: path.clone(), host: &host, clock: clock.clone() };
             create(&build).err().map(|e| e.0).unwrap_or_default()
         })
     };

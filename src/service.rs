@@ -78,7 +78,11 @@ pub(crate) fn catalog() -> Catalog {
 ///
 /// # Errors
 /// Everything that is wrong with the components and the graph.
-pub(crate) fn build(loaded: &Loaded, tokio: Arc<TokioRuntime>, host: &Host) -> Result<Engine, Vec<ConfigError>> {
+pub(crate) fn build(
+    loaded: &Loaded,
+    tokio: Arc<TokioRuntime>,
+    host: &Host,
+) -> Result<Engine, Vec<ConfigError>> {
     weir_engine::build(&spec(loaded), &COMPONENTS, tokio, host)
         .map_err(|problems| problems.into_iter().map(|p| p.0).collect())
 }
@@ -136,7 +140,9 @@ pub(crate) async fn serve_metrics(metrics: &Metrics) -> Result<JoinSet<()>, Stri
             let read = read.clone();
             async move {
                 match request.uri().path() {
-                    "/metrics" => respond(http::StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", read()),
+                    "/metrics" => {
+                        respond(http::StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", read())
+                    }
                     _ => text(http::StatusCode::NOT_FOUND, "404 page not found\n"),
                 }
             }

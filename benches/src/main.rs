@@ -48,7 +48,9 @@ enum Command {
 async fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Sink { endpoint } => sink(&endpoint).await,
-        Command::Load { endpoint, seconds, spans, connections } => load(&endpoint, seconds, spans, connections).await,
+        Command::Load { endpoint, seconds, spans, connections } => {
+            load(&endpoint, seconds, spans, connections).await
+        }
     };
     match ended {
         Ok(count) => {
@@ -141,5 +143,7 @@ fn request(n: usize) -> TracesRequest {
         ..ScopeSpans::default()
     }];
     let resource = Some(resource(vec![kv("service.name", "bench"), kv("host.name", "bench-1")]));
-    TracesRequest { resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }] }
+    TracesRequest {
+        resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
+    }
 }

@@ -74,7 +74,10 @@ impl KnownType {
     /// Has the bodies of this type checked while the configuration is read, so that their errors are reported together
     /// with all others: `KnownType::new("batch", &[]).checked_by(check::<batch::Config>)`.
     #[must_use]
-    pub fn checked_by(mut self, check: impl Fn(&Node, &Path) -> Vec<ConfigError> + Send + Sync + 'static) -> Self {
+    pub fn checked_by(
+        mut self,
+        check: impl Fn(&Node, &Path) -> Vec<ConfigError> + Send + Sync + 'static,
+    ) -> Self {
         self.check = Some(Arc::new(check));
         self
     }

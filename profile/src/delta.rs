@@ -57,18 +57,8 @@ impl Snapshot {
                 *total = total.saturating_add(value);
             }
         }
-        let types = profile
-            .value_types()
-            .map(|value_type| value_type.kind.to_owned())
-            .collect();
-        let mut snapshot = Self {
-            hasher,
-            types,
-            rows,
-            values,
-            totals,
-            largest_dropped: vec![0; width],
-        };
+        let types = profile.value_types().map(|value_type| value_type.kind.to_owned()).collect();
+        let mut snapshot = Self { hasher, types, rows, values, totals, largest_dropped: vec![0; width] };
         if snapshot.rows.len() > max_rows {
             snapshot.keep_largest(max_rows, profile.default_type_index());
         }
@@ -98,36 +88,21 @@ impl Snapshot {
 
     /// How much `current` grew since this snapshot; none when its value types are others.
     pub fn growth<'a>(&self, current: &'a Profile) -> Option<Delta<'a>> {
-        if !current
-            .value_types()
-            .map(|value_type| value_type.kind)
-            .eq(self.types.iter().map(String::as_str))
+        if !current.value_types().map(|value_type| value_type.kind).eq(self.types.iter().map(String::as_str))
         {
             return None;
         }
         let mut totals = vec![0_i64; self.types.len()];
         for sample in current.samples() {
-            totals
-                .iter_mut()
-                .zip(sample.values())
-                .for_each(|(sum, &value)| *sum = sum.saturating_add(value));
+            totals.iter_mut().zip(sample.values()).for_each(|(sum, &value)| *sum = sum.saturating_add(value));
         }
         let (mut values, mut gone) = (current.values.clone(), self.totals.clone());
         let restarted = self.has_fallen(&totals);
         if !restarted {
             self.subtract(current, &mut values, &mut gone);
-            totals
-                .iter_mut()
-                .zip(&self.totals)
-                .for_each(|(sum, &before)| *sum = sum.saturating_sub(before));
+            totals.iter_mut().zip(&self.totals).for_each(|(sum, &before)| *sum = sum.saturating_sub(before));
         }
-        Some(Delta {
-            profile: current,
-            values,
-            totals,
-            gone,
-            restarted,
-        })
+        Some(Delta { profile: current, values, totals, gone, restarted })
     }
 
     fn has_fallen(&self, totals: &[i64]) -> bool {
@@ -146,18 +121,11 @@ impl Snapshot {
         for (key, grown) in keys(current, &self.hasher).zip(values.chunks_exact_mut(width.max(1))) {
             let Some(&row) = self.rows.get(&key) else {
                 for (value, &dropped) in grown.iter_mut().zip(&self.largest_dropped) {
-                    *value = if dropped > 0 {
-                        value.saturating_sub(dropped).max(0)
-                    } else {
-                        *value
-                    };
+                    *value = if dropped > 0 { value.saturating_sub(dropped).max(0) } else { *value };
                 }
                 continue;
             };
-            if matched
-                .get_mut(row)
-                .is_some_and(|seen| !std::mem::replace(seen, true))
-            {
+            if matched.get_mut(row).is_some_and(|seen| !std::mem::replace(seen, true)) {
                 let before = self.values.get(row * width..(row + 1) * width).unwrap_or(&[]);
                 for ((value, &before), gone) in grown.iter_mut().zip(before).zip(gone.iter_mut()) {
                     *value = value.saturating_sub(before);
@@ -178,10 +146,7 @@ impl Snapshot {
 impl<'a> Delta<'a> {
     /// The growth of each sample, for the functions that take a profile's numbers.
     pub fn view(&self) -> View<'_> {
-        View {
-            profile: self.profile,
-            values: &self.values,
-        }
+        View { profile: self.profile, values: &self.values }
     }
 
     /// The profile that grew.
@@ -220,19 +185,13 @@ impl Keeper {
 
     /// A keeper that holds at most `max_rows` pairs of stack and labels.
     pub fn new(max_rows: usize) -> Self {
-        Self {
-            previous: None,
-            max_rows,
-        }
+        Self { previous: None, max_rows }
     }
 
     /// The growth since the previous scrape, and remembers this one. None for the first, and for one with other value
     /// types than the last.
     pub fn next<'a>(&mut self, current: &'a Profile) -> Option<Delta<'a>> {
-        let delta = self
-            .previous
-            .as_ref()
-            .and_then(|previous| previous.growth(current));
+        let delta = self.previous.as_ref().and_then(|previous| previous.growth(current));
         self.previous = Some(Snapshot::of(current, self.max_rows));
         delta
     }
@@ -271,9 +230,8 @@ fn keys<'a>(profile: &'a Profile, hasher: &'a RandomState) -> impl Iterator<Item
             state.finish()
         })
         .collect();
-    let label_sets: Vec<u64> = (0..profile.label_sets.len() as u32)
-        .map(|id| labels_key(profile, id, hasher))
-        .collect();
+    let label_sets: Vec<u64> =
+        (0..profile.label_sets.len() as u32).map(|id| labels_key(profile, id, hasher)).collect();
     profile.samples.iter().map(move |row| {
         let stack = stacks.get(row.stack as usize).copied().unwrap_or(0);
         (stack, label_sets.get(row.labels as usize).copied().unwrap_or(0))
@@ -306,31 +264,17 @@ mod tests {
 
     fn growth(delta: &Delta<'_>) -> Vec<(String, i64)> {
         let name = |sample: crate::Sample<'_>| sample.frames().next().unwrap().function.to_owned();
-        delta
-            .view()
-            .samples()
-            .map(|sample| (name(sample), sample.value(0)))
-            .collect()
+        delta.view().samples().map(|sample| (name(sample), sample.value(0))).collect()
     }
 
     #[test]
     fn stacks_grow_shrink_appear_and_go() {
         let mut keeper = Keeper::default();
-        assert!(
-            keeper
-                .next(&goroutines(&[("a", 5), ("b", 3), ("c", 2)]))
-                .is_none()
-        );
+        assert!(keeper.next(&goroutines(&[("a", 5), ("b", 3), ("c", 2)])).is_none());
         let now = goroutines(&[("d", 4), ("b", 1), ("a", 9)]);
         let delta = keeper.next(&now).unwrap();
-        assert_eq!(
-            growth(&delta),
-            [("d".into(), 4), ("b".into(), -2), ("a".into(), 4)]
-        );
-        assert_eq!(
-            (delta.totals(), delta.gone(), delta.restarted()),
-            (&[4][..], &[2][..], false)
-        );
+        assert_eq!(growth(&delta), [("d".into(), 4), ("b".into(), -2), ("a".into(), 4)]);
+        assert_eq!((delta.totals(), delta.gone(), delta.restarted()), (&[4][..], &[2][..], false));
         let same = keeper.next(&now).unwrap();
         assert_eq!(growth(&same), [("d".into(), 0), ("b".into(), 0), ("a".into(), 0)]);
         keeper.forget();
@@ -344,17 +288,10 @@ mod tests {
         let before = goroutines(&rows);
         let small = Snapshot::of(&before, 10);
         assert!(small.rows.len() == 10 && small.heap_bytes() < Snapshot::of(&before, 1000).heap_bytes());
-        assert!(
-            growth(&small.growth(&before).unwrap())
-                .iter()
-                .all(|&(_, grown)| grown == 0)
-        );
+        assert!(growth(&small.growth(&before).unwrap()).iter().all(|&(_, grown)| grown == 0));
         let now = goroutines(&[("f100", 130), ("new", 120), ("f1", 2)]);
         let delta = small.growth(&now).unwrap();
-        assert_eq!(
-            growth(&delta),
-            [("f100".into(), 30), ("new".into(), 30), ("f1".into(), 0)]
-        );
+        assert_eq!(growth(&delta), [("f100".into(), 30), ("new".into(), 30), ("f1".into(), 0)]);
     }
 
     #[test]
@@ -371,10 +308,7 @@ mod tests {
         let (first, second) = (recorded("mutex-1.mutex"), recorded("mutex-2.mutex"));
         let delta = Snapshot::of(&second, 100).growth(&first).unwrap();
         assert!(delta.restarted());
-        assert_eq!(
-            delta.view().samples().next().unwrap().values(),
-            first.samples().next().unwrap().values()
-        );
+        assert_eq!(delta.view().samples().next().unwrap().values(), first.samples().next().unwrap().values());
         assert!(!Snapshot::of(&first, 100).growth(&second).unwrap().restarted());
     }
 
@@ -386,14 +320,7 @@ mod tests {
         assert_eq!(delta.totals(), [30 * 8 + 7 * 2]);
         let census = crate::Census::take(delta.view(), 100);
         let grown = census.total;
-        assert_eq!(
-            (
-                grown.grpc_clients(),
-                grown.grpc_connections(),
-                grown.grpc_streams()
-            ),
-            (30, 30, 7)
-        );
+        assert_eq!((grown.grpc_clients(), grown.grpc_connections(), grown.grpc_streams()), (30, 30, 7));
         let site = crate::testdata::site("orders");
         let (first_site, counts) = census.by_site().remove(0);
         assert_eq!((first_site, counts.grpc_clients()), (site.as_str(), 20));

@@ -52,9 +52,6 @@ pub enum ProfileError {
 
 impl ProfileError {
     pub(crate) fn malformed(offset: usize, what: impl Into<String>) -> Self {
-        Self::Malformed {
-            offset,
-            what: what.into(),
-        }
+        Self::Malformed { offset, what: what.into() }
     }
 }

@@ -14,11 +14,7 @@ impl Strings {
     /// The string with this id; empty for an id that was never given out.
     pub(crate) fn get(&self, id: u32) -> &str {
         let id = id as usize;
-        let start = if id == 0 {
-            0
-        } else {
-            self.ends.get(id - 1).copied().unwrap_or(0)
-        };
+        let start = if id == 0 { 0 } else { self.ends.get(id - 1).copied().unwrap_or(0) };
         let end = self.ends.get(id).copied().unwrap_or(start);
         self.text.get(start as usize..end as usize).unwrap_or("")
     }
@@ -75,11 +71,7 @@ impl Sequences {
     /// The sequence with this id; empty for an id that was never given out.
     pub(crate) fn get(&self, id: u32) -> &[u32] {
         let id = id as usize;
-        let start = if id == 0 {
-            0
-        } else {
-            self.ends.get(id - 1).copied().unwrap_or(0)
-        };
+        let start = if id == 0 { 0 } else { self.ends.get(id - 1).copied().unwrap_or(0) };
         let end = self.ends.get(id).copied().unwrap_or(start);
         self.items.get(start as usize..end as usize).unwrap_or(&[])
     }
@@ -144,10 +136,7 @@ mod tests {
         let ids = ["", "a", "", "bc", "a"].map(|text| strings.id(text));
         assert_eq!(ids, [0, 1, 0, 2, 1]);
         let strings = strings.finish();
-        assert_eq!(
-            [0, 1, 2, 3].map(|id| strings.get(id).to_owned()),
-            ["", "a", "bc", ""]
-        );
+        assert_eq!([0, 1, 2, 3].map(|id| strings.get(id).to_owned()), ["", "a", "bc", ""]);
 
         let mut sequences = SequenceBuilder::default();
         let ids = [&[1, 2][..], &[], &[1], &[1, 2]].map(|items| sequences.id(items));

@@ -142,8 +142,7 @@ impl Profile {
     /// The place of the value type that the profile names as its default; else of the last one, as in pprof's tool.
     pub fn default_type_index(&self) -> usize {
         let default = self.strings.get(self.default_type);
-        self.type_index(default)
-            .unwrap_or(self.types.len().saturating_sub(1))
+        self.type_index(default).unwrap_or(self.types.len().saturating_sub(1))
     }
 
     /// Number of samples.
@@ -163,10 +162,7 @@ impl Profile {
 
     /// The numbers of this profile, for the functions that also take those of a [`Delta`](crate::Delta).
     pub fn view(&self) -> View<'_> {
-        View {
-            profile: self,
-            values: &self.values,
-        }
+        View { profile: self, values: &self.values }
     }
 
     /// Number of distinct stacks.
@@ -216,11 +212,7 @@ impl Profile {
             Some(row) => (self.functions.get(row.function as usize), row.line),
             None => (None, 0),
         };
-        let row = function.copied().unwrap_or(FunctionRow {
-            name: 0,
-            package_len: 0,
-            file: 0,
-        });
+        let row = function.copied().unwrap_or(FunctionRow { name: 0, package_len: 0, file: 0 });
         let name = self.strings.get(row.name);
         Frame {
             function: name,
@@ -245,19 +237,14 @@ impl Profile {
     }
 
     pub(crate) fn label_text(&self, set: u32, key: &str) -> Option<&str> {
-        self.labels(set)
-            .find(|label| label.key == key)
-            .and_then(|label| match label.value {
-                LabelValue::Text(text) => Some(text),
-                LabelValue::Number(..) => None,
-            })
+        self.labels(set).find(|label| label.key == key).and_then(|label| match label.value {
+            LabelValue::Text(text) => Some(text),
+            LabelValue::Number(..) => None,
+        })
     }
 
     fn value_type(&self, (kind, unit): (u32, u32)) -> ValueType<'_> {
-        ValueType {
-            kind: self.strings.get(kind),
-            unit: self.strings.get(unit),
-        }
+        ValueType { kind: self.strings.get(kind), unit: self.strings.get(unit) }
     }
 }
 

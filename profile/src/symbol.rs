@@ -47,16 +47,12 @@ pub(crate) fn unescape_all(package: &str) -> String {
 
 /// The path that a package has outside the module that vendored it.
 pub(crate) fn unvendored(package: &str) -> &str {
-    package
-        .rsplit_once("/vendor/")
-        .map_or(package, |(_, vendored)| vendored)
+    package.rsplit_once("/vendor/").map_or(package, |(_, vendored)| vendored)
 }
 
 /// True when `package` is `path` or below it, also when it was vendored into another module.
 pub(crate) fn is_within(package: &str, path: &str) -> bool {
-    unvendored(package)
-        .strip_prefix(path)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    unvendored(package).strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// True for packages of Go's standard library.
@@ -137,22 +133,14 @@ mod tests {
     fn package_ends_at_the_first_dot_after_the_last_slash() {
         for (symbol, package, rest) in [
             ("main.main", "main", ".main"),
-            (
-                "net/http.(*persistConn).readLoop",
-                "net/http",
-                ".(*persistConn).readLoop",
-            ),
+            ("net/http.(*persistConn).readLoop", "net/http", ".(*persistConn).readLoop"),
             (
                 "github.com/nats-io/nats%2ego.(*Conn).readLoop",
                 "github.com/nats-io/nats.go",
                 ".(*Conn).readLoop",
             ),
             ("gopkg.in/yaml%2ev3.Unmarshal", "gopkg.in/yaml.v3", ".Unmarshal"),
-            (
-                "main.Keep[example.test/shop/a.B].Put",
-                "main",
-                ".Keep[example.test/shop/a.B].Put",
-            ),
+            ("main.Keep[example.test/shop/a.B].Put", "main", ".Keep[example.test/shop/a.B].Put"),
             ("example.test/caf%c3%a9.Open", "example.test/café", ".Open"),
             ("a/b%zz.F", "a/b%zz", ".F"),
             ("a/b%2", "", "a/b%2"),

@@ -16,9 +16,7 @@ pub(crate) fn bytes(name: &str) -> Vec<u8> {
 pub(crate) fn expected(shape: &str, key: &str) -> String {
     let path = format!("{}/testdata/{shape}.expected.txt", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     line.unwrap().to_owned()
 }
 
@@ -40,9 +38,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
 pub(crate) fn plain(name: &str) -> Vec<u8> {
     let compressed = bytes(name);
     let mut out = vec![0; 1 << 20];
-    let length = libdeflater::Decompressor::new()
-        .gzip_decompress(&compressed, &mut out)
-        .unwrap();
+    let length = libdeflater::Decompressor::new().gzip_decompress(&compressed, &mut out).unwrap();
     out.truncate(length);
     out
 }
@@ -79,10 +75,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(types: &[(&str, &str)]) -> Self {
-        let mut writer = Self {
-            strings: vec![String::new()],
-            ..Self::default()
-        };
+        let mut writer = Self { strings: vec![String::new()], ..Self::default() };
         for (kind, unit) in types {
             let mut value_type = Vec::new();
             number(&mut value_type, 1, writer.string(kind));
@@ -93,14 +86,10 @@ impl Writer {
     }
 
     fn string(&mut self, text: &str) -> i64 {
-        let at = self
-            .strings
-            .iter()
-            .position(|known| known == text)
-            .unwrap_or_else(|| {
-                self.strings.push(text.to_owned());
-                self.strings.len() - 1
-            });
+        let at = self.strings.iter().position(|known| known == text).unwrap_or_else(|| {
+            self.strings.push(text.to_owned());
+            self.strings.len() - 1
+        });
         at as i64
     }
 
@@ -141,9 +130,7 @@ impl Writer {
     /// The profile with its strings at the end, as Go writes it, or at the start.
     pub(crate) fn finish(&self, strings_first: bool) -> Vec<u8> {
         let mut strings = Vec::new();
-        self.strings
-            .iter()
-            .for_each(|text| message(&mut strings, 6, text.as_bytes()));
+        self.strings.iter().for_each(|text| message(&mut strings, 6, text.as_bytes()));
         if strings_first {
             [strings, self.body.clone()].concat()
         } else {

@@ -30,7 +30,8 @@ fn text() -> String {
         (f.kind, f.pairs.iter().map(|(from, to)| (format!("{from}-to-{to}"), f.stability)).collect())
     });
     section(&mut out, "connectors", connectors.collect());
-    let extensions = COMPONENTS.extensions.iter().map(|f| (f.kind, vec![("extension".to_owned(), f.stability)]));
+    let extensions =
+        COMPONENTS.extensions.iter().map(|f| (f.kind, vec![("extension".to_owned(), f.stability)]));
     section(&mut out, "extensions", extensions.collect());
     out += "providers:\n";
     for scheme in ["env", "file", "http", "https", "yaml"] {

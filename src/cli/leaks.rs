@@ -43,9 +43,7 @@ pub(super) fn leaks(args: &LeaksArgs, color: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.to_string()),
     };
-    runtime.block_on(async {
-        if args.watch { watch(args, color).await } else { once(args, color).await }
-    })
+    runtime.block_on(async { if args.watch { watch(args, color).await } else { once(args, color).await } })
 }
 
 async fn once(args: &LeaksArgs, color: bool) -> ExitCode {
@@ -62,7 +60,11 @@ async fn once(args: &LeaksArgs, color: bool) -> ExitCode {
     } else {
         super::print(&render(&report, args, color));
     }
-    if report.series.iter().any(|f| f.state == State::Leaking) { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    if report.series.iter().any(|f| f.state == State::Leaking) {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Redraws every second; ends on Ctrl-C or when the agent stays away.
@@ -114,7 +116,8 @@ async fn fetch(endpoint: &str) -> Result<Bytes, String> {
     }
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let answer = tokio::time::timeout(Duration::from_secs(10), async {
-        let response = client.get(uri).await.map_err(|e| format!("{url} does not answer ({}); {hint}", cause(&e)))?;
+        let response =
+            client.get(uri).await.map_err(|e| format!("{url} does not answer ({}); {hint}", cause(&e)))?;
         let status = response.status();
         if !status.is_success() {
             return Err(format!("{url} answered {status}; {hint}"));

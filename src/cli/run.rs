@@ -69,7 +69,12 @@ async fn one(
             tracing::warn!(name = %warning.name, "{}", warning.message);
         }
     }
-    tracing::info!(Version = env!("CARGO_PKG_VERSION"), NumCPU = service::cpus(), "Starting {}...", identity.name);
+    tracing::info!(
+        Version = env!("CARGO_PKG_VERSION"),
+        NumCPU = service::cpus(),
+        "Starting {}...",
+        identity.name
+    );
     let mut own = service::serve_metrics(&metrics).await.map_err(|e| failed(&e))?;
     engine.start().await.map_err(|e| failed(&e.to_string()))?;
     tracing::info!("Everything is ready. Begin running and processing data.");

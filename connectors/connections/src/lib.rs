@@ -27,10 +27,7 @@ struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config {
-            collection_interval: GoDuration::from_secs(10),
-            spans_per_second: DEFAULT_LIMIT,
-        }
+        Config { collection_interval: GoDuration::from_secs(10), spans_per_second: DEFAULT_LIMIT }
     }
 }
 
@@ -94,8 +91,7 @@ impl Stage for Connections {
     async fn on_wake(&mut self, cx: &StageContext) {
         self.due = Some(cx.clock.now() + self.interval);
         let metrics = self.tracker.collect(cx.clock.unix_nanos());
-        cx.host
-            .report_source(&cx.id, status(self.tracker.table().processes(), self.last));
+        cx.host.report_source(&cx.id, status(self.tracker.table().processes(), self.last));
         if let (Some(metrics), Some(output)) = (metrics, cx.outputs.first(Signal::Metrics)) {
             output.send(Batch::unattended(metrics)).await;
         }
@@ -108,17 +104,11 @@ impl Stage for Connections {
 
 fn status(processes: usize, last: u64) -> SourceStatus {
     let (state, message) = match (processes, last) {
-        (0, 0) => (
-            "waiting",
-            "no connection event has come yet: instrument a service with the module in go/",
-        ),
+        (0, 0) => {
+            ("waiting", "no connection event has come yet: instrument a service with the module in go/")
+        }
         (0, _) => ("waiting", "no instrumented service is running"),
         _ => ("ok", ""),
     };
-    SourceStatus {
-        kind: "events",
-        state,
-        last,
-        message: message.to_owned(),
-    }
+    SourceStatus { kind: "events", state, last, message: message.to_owned() }
 }

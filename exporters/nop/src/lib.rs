@@ -26,15 +26,8 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
 
 fn create(build: &Build<'_>, _: Signal) -> Result<ExporterParts, BuildError> {
     build.config::<Config>()?;
-    let delivery = DeliverySettings {
-        queue: None,
-        retry: None,
-        ..DeliverySettings::default()
-    };
-    Ok(ExporterParts {
-        exporter: Arc::new(Nop),
-        delivery,
-    })
+    let delivery = DeliverySettings { queue: None, retry: None, ..DeliverySettings::default() };
+    Ok(ExporterParts { exporter: Arc::new(Nop), delivery })
 }
 
 struct Nop;

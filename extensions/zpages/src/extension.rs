@@ -6,7 +6,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Build, BuildError, Clock, Extension, ExtensionContext, ExtensionFactory, Failure, Host, Stability, async_trait,
+    Build, BuildError, Clock, Extension, ExtensionContext, ExtensionFactory, Failure, Host, Stability,
+    async_trait,
 };
 use weir_connection::board::Board;
 use weir_connection::report::{Report, Source};
@@ -76,7 +77,8 @@ impl Extension for Zpages {
     async fn run(mut self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
         let Some(listener) = self.listener.take() else { return Err(Failure::permanent("was not started")) };
         let limits = ServerLimits { check_host: true, max_connections: 256, ..ServerLimits::default() };
-        let pages = Arc::new(Pages { host: cx.host.clone(), clock: cx.clock.clone(), board: cx.host.shared() });
+        let pages =
+            Arc::new(Pages { host: cx.host.clone(), clock: cx.clock.clone(), board: cx.host.shared() });
         let handler = move |request: Request<Incoming>, _: &Arc<http_server::Peer>| {
             let pages = Arc::clone(&pages);
             async move { pages.answer(request.method(), request.uri().path()) }
@@ -129,7 +131,9 @@ impl Pages {
     fn json(&self) -> Response<Body> {
         match serde_json::to_vec(&self.report()) {
             Ok(body) => no_store(respond(StatusCode::OK, "application/json", body)),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("report cannot be written: {error}\n")),
+            Err(error) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("report cannot be written: {error}\n"))
+            }
         }
     }
 }

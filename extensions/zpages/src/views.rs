@@ -43,7 +43,9 @@ pub(crate) fn extensions(host: &Host) -> Vec<ExtensionView> {
 fn component(samples: &[Sample], kind: &'static str, id: &str, signal: &str) -> ComponentView {
     let mut counts: Vec<(String, f64)> = Vec::new();
     for sample in samples {
-        let Some(name) = sample.name.strip_prefix("otelcol_").and_then(|n| n.strip_prefix(kind)) else { continue };
+        let Some(name) = sample.name.strip_prefix("otelcol_").and_then(|n| n.strip_prefix(kind)) else {
+            continue;
+        };
         let label = |key: &str| sample.labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str());
         if label(kind) != Some(id) || !concerns(name, label("otel_signal").or(label("data_type")), signal) {
             continue;

@@ -1,10 +1,6 @@
 //! The page `/leaks` as a whole: what it says, in which order, and that nothing in a report can change its structure.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests may fail by panic"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may fail by panic")]
 
 use proptest::prelude::*;
 use weir_connection::report::{Finding, Report, State};
@@ -45,25 +41,14 @@ fn structure(html: &str) -> Vec<String> {
 }
 
 fn embedded(html: &str) -> Report {
-    let json = html
-        .split(r#"<script type="application/json">"#)
-        .nth(1)
-        .unwrap()
-        .split("</script>")
-        .next()
-        .unwrap();
+    let json =
+        html.split(r#"<script type="application/json">"#).nth(1).unwrap().split("</script>").next().unwrap();
     serde_json::from_str(json).unwrap()
 }
 
 /// What is between tags.
 fn text_of(html: &str) -> String {
-    let main = html
-        .split("<main")
-        .nth(1)
-        .unwrap()
-        .split("</main>")
-        .next()
-        .unwrap();
+    let main = html.split("<main").nth(1).unwrap().split("</main>").next().unwrap();
     main.split('<')
         .map(|part| part.split_once('>').map_or("", |(_, text)| text))
         .collect::<Vec<_>>()
@@ -99,32 +84,19 @@ fn rows_stand_in_the_order_of_the_report_and_lead_to_their_details() {
     let rows: Vec<&str> = html.split(r##"<a href="#series-of-"##).skip(1).collect();
     assert_eq!(rows.len(), report.series.len());
     for (index, row) in rows.iter().enumerate() {
-        assert!(
-            row.starts_with(&format!("{index}\"")),
-            "row {index} is {}",
-            &row[..8]
-        );
+        assert!(row.starts_with(&format!("{index}\"")), "row {index} is {}", &row[..8]);
         assert!(html.contains(&format!(r#"id="series-of-{index}""#)));
     }
 }
 
 #[test]
 fn ids_are_unique_even_when_those_of_the_report_are_not() {
-    let finding = |id: &str| Finding {
-        id: id.into(),
-        ..Finding::default()
-    };
+    let finding = |id: &str| Finding { id: id.into(), ..Finding::default() };
     let ids = ["a", "a", "", "main", "series-1", "a"];
-    let report = Report {
-        series: ids.map(finding).to_vec(),
-        ..Report::default()
-    };
+    let report = Report { series: ids.map(finding).to_vec(), ..Report::default() };
     let html = leaks_html(&report, NOW);
-    let mut found: Vec<&str> = html
-        .split(" id=\"")
-        .skip(1)
-        .filter_map(|part| part.split('"').next())
-        .collect();
+    let mut found: Vec<&str> =
+        html.split(" id=\"").skip(1).filter_map(|part| part.split('"').next()).collect();
     let total = found.len();
     found.sort_unstable();
     found.dedup();
@@ -134,16 +106,8 @@ fn ids_are_unique_even_when_those_of_the_report_are_not() {
 #[test]
 fn hostile_strings_in_every_field_change_no_tag() {
     let hostile = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"' onmouseover='alert(3) <!-- ]]> &lt;";
-    let harmless: String = hostile
-        .chars()
-        .map(|c| {
-            if matches!(c, '/' | ' ' | '.' | '_') {
-                c
-            } else {
-                'a'
-            }
-        })
-        .collect();
+    let harmless: String =
+        hostile.chars().map(|c| if matches!(c, '/' | ' ' | '.' | '_') { c } else { 'a' }).collect();
     let attacked = leaks_html(&samples::hostile_with(hostile), NOW + 1.0);
     let calm = leaks_html(&samples::hostile_with(&harmless), NOW + 1.0);
     assert_eq!(structure(&attacked), structure(&calm));
@@ -156,10 +120,7 @@ fn the_embedded_report_is_the_report() {
     let report = samples::leaking();
     assert_eq!(embedded(&leaks_html(&report, NOW)), report);
     let text = "</script><!--<script>\u{2028}";
-    let hostile = Report {
-        summary: text.into(),
-        ..samples::waiting()
-    };
+    let hostile = Report { summary: text.into(), ..samples::waiting() };
     assert_eq!(embedded(&leaks_html(&hostile, NOW)), hostile);
 }
 
@@ -233,24 +194,14 @@ fn an_old_report_is_not_shown_as_the_present_state() {
 #[test]
 fn ages_and_time_left_count_from_now_and_not_from_the_report() {
     let text = text_of(&leaks_html(&samples::leaking(), NOW + 20.0));
-    assert!(
-        text.contains("22 s old"),
-        "the sockets were 2 s old when the report was made"
-    );
+    assert!(text.contains("22 s old"), "the sockets were 2 s old when the report was made");
     assert!(text.contains("5 h 11 m"), "20 s of the 5 h 12 m are gone");
 }
 
 #[test]
 fn more_series_than_are_shown_are_counted() {
-    let finding = Finding {
-        state: State::Ok,
-        service: "one-of-many".into(),
-        ..Finding::default()
-    };
-    let report = Report {
-        series: vec![finding; MAX_SHOWN + 30],
-        ..Report::default()
-    };
+    let finding = Finding { state: State::Ok, service: "one-of-many".into(), ..Finding::default() };
+    let report = Report { series: vec![finding; MAX_SHOWN + 30], ..Report::default() };
     let html = leaks_html(&report, NOW);
     assert_eq!(html.matches("<tr role=\"row\" class=\"ok\"").count(), MAX_SHOWN);
     assert!(html.contains("and 30 less urgent series"));

@@ -51,53 +51,27 @@ const HTTP: &str = "net/http";
 const SQL: &str = "database/sql";
 
 const fn at(package: &'static str, name: &'static str) -> Place {
-    Place {
-        package,
-        name,
-        state: State::Present,
-    }
+    Place { package, name, state: State::Present }
 }
 
 const fn entry(package: &'static str, name: &'static str) -> Place {
-    Place {
-        package,
-        name,
-        state: State::Entry,
-    }
+    Place { package, name, state: State::Entry }
 }
 
 const fn select(package: &'static str, name: &'static str) -> Place {
-    Place {
-        package,
-        name,
-        state: State::Select,
-    }
+    Place { package, name, state: State::Select }
 }
 
 const fn network(package: &'static str, name: &'static str) -> Place {
-    Place {
-        package,
-        name,
-        state: State::Network,
-    }
+    Place { package, name, state: State::Network }
 }
 
 const fn one(kind: Kind, resource: Resource, frames: &'static [Place]) -> Anchor {
-    Anchor {
-        kind,
-        resource: Some(resource),
-        per_unit: 1,
-        frames,
-    }
+    Anchor { kind, resource: Some(resource), per_unit: 1, frames }
 }
 
 const fn other(kind: Kind, frames: &'static [Place]) -> Anchor {
-    Anchor {
-        kind,
-        resource: None,
-        per_unit: 1,
-        frames,
-    }
+    Anchor { kind, resource: None, per_unit: 1, frames }
 }
 
 /// All anchors; the first that fits a stack decides.
@@ -118,75 +92,35 @@ pub const ANCHORS: &[Anchor] = &[
         per_unit: 3,
         frames: &[at(GRPC_SYNC, "(*CallbackSerializer).run")],
     },
-    one(
-        Kind::GrpcReader,
-        Resource::GrpcConnection,
-        &[at(GRPC_TRANSPORT, "(*http2Client).reader")],
-    ),
+    one(Kind::GrpcReader, Resource::GrpcConnection, &[at(GRPC_TRANSPORT, "(*http2Client).reader")]),
     other(
         Kind::GrpcServerWriter,
-        &[
-            at(GRPC_TRANSPORT, "(*loopyWriter).run"),
-            at(GRPC_TRANSPORT, "NewServerTransport.func*"),
-        ],
+        &[at(GRPC_TRANSPORT, "(*loopyWriter).run"), at(GRPC_TRANSPORT, "NewServerTransport.func*")],
     ),
     other(Kind::GrpcWriter, &[at(GRPC_TRANSPORT, "(*loopyWriter).run")]),
-    other(
-        Kind::GrpcKeepalive,
-        &[at(GRPC_TRANSPORT, "(*http2Client).keepalive")],
-    ),
+    other(Kind::GrpcKeepalive, &[at(GRPC_TRANSPORT, "(*http2Client).keepalive")]),
     other(Kind::GrpcDnsWatcher, &[at(GRPC_DNS, "(*dnsResolver).watcher")]),
-    one(
-        Kind::GrpcStream,
-        Resource::GrpcStream,
-        &[entry(GRPC, "newClientStreamWithParams.func*")],
-    ),
+    one(Kind::GrpcStream, Resource::GrpcStream, &[entry(GRPC, "newClientStreamWithParams.func*")]),
     other(Kind::GrpcConnecting, &[at(GRPC, "(*addrConn).resetTransport*")]),
     other(Kind::GrpcConnecting, &[at(GRPC, "(*addrConn).connect")]),
     other(Kind::GrpcCallWaiting, &[at(GRPC, "(*pickerWrapper).pick")]),
-    other(
-        Kind::GrpcServerHandshake,
-        &[at(GRPC_TRANSPORT, "NewServerTransport")],
-    ),
+    other(Kind::GrpcServerHandshake, &[at(GRPC_TRANSPORT, "NewServerTransport")]),
     one(
         Kind::GrpcServerReader,
         Resource::GrpcServerConnection,
         &[at(GRPC_TRANSPORT, "(*http2Server).HandleStreams")],
     ),
-    other(
-        Kind::GrpcServerKeepalive,
-        &[at(GRPC_TRANSPORT, "(*http2Server).keepalive")],
-    ),
-    one(
-        Kind::GrpcServerCall,
-        Resource::GrpcServerCall,
-        &[at(GRPC, "(*Server).handleStream")],
-    ),
-    one(
-        Kind::HttpReaderInSelect,
-        Resource::HttpConnection,
-        &[select(HTTP, "(*persistConn).readLoop")],
-    ),
-    one(
-        Kind::HttpReaderOnNetwork,
-        Resource::HttpConnection,
-        &[network(HTTP, "(*persistConn).readLoop")],
-    ),
-    one(
-        Kind::HttpReaderRunning,
-        Resource::HttpConnection,
-        &[at(HTTP, "(*persistConn).readLoop")],
-    ),
+    other(Kind::GrpcServerKeepalive, &[at(GRPC_TRANSPORT, "(*http2Server).keepalive")]),
+    one(Kind::GrpcServerCall, Resource::GrpcServerCall, &[at(GRPC, "(*Server).handleStream")]),
+    one(Kind::HttpReaderInSelect, Resource::HttpConnection, &[select(HTTP, "(*persistConn).readLoop")]),
+    one(Kind::HttpReaderOnNetwork, Resource::HttpConnection, &[network(HTTP, "(*persistConn).readLoop")]),
+    one(Kind::HttpReaderRunning, Resource::HttpConnection, &[at(HTTP, "(*persistConn).readLoop")]),
     other(Kind::HttpWriter, &[at(HTTP, "(*persistConn).writeLoop")]),
     other(Kind::HttpDialing, &[at(HTTP, "(*Transport).dialConn*")]),
     other(Kind::HttpConnectionWaiting, &[at(HTTP, "(*Transport).getConn")]),
     other(Kind::HttpCallWaiting, &[at(HTTP, "(*persistConn).roundTrip")]),
     other(Kind::HttpBodyReading, &[at(HTTP, "(*bodyEOFSignal).Read")]),
-    one(
-        Kind::Http2Reader,
-        Resource::Http2Connection,
-        &[at(HTTP, "(*http2clientConnReadLoop).run")],
-    ),
+    one(Kind::Http2Reader, Resource::Http2Connection, &[at(HTTP, "(*http2clientConnReadLoop).run")]),
     one(
         Kind::Http2Reader,
         Resource::Http2Connection,
@@ -197,27 +131,12 @@ pub const ANCHORS: &[Anchor] = &[
         Resource::Http2Connection,
         &[at("golang.org/x/net/http2", "(*clientConnReadLoop).run")],
     ),
-    one(
-        Kind::HttpServerConnection,
-        Resource::HttpServerConnection,
-        &[entry(HTTP, "(*conn).serve")],
-    ),
-    other(
-        Kind::HttpServerBackgroundRead,
-        &[at(HTTP, "(*connReader).backgroundRead")],
-    ),
-    one(
-        Kind::SqlTransaction,
-        Resource::SqlTransaction,
-        &[at(SQL, "(*Tx).awaitDone")],
-    ),
+    one(Kind::HttpServerConnection, Resource::HttpServerConnection, &[entry(HTTP, "(*conn).serve")]),
+    other(Kind::HttpServerBackgroundRead, &[at(HTTP, "(*connReader).backgroundRead")]),
+    one(Kind::SqlTransaction, Resource::SqlTransaction, &[at(SQL, "(*Tx).awaitDone")]),
     one(Kind::SqlRows, Resource::SqlRows, &[at(SQL, "(*Rows).awaitDone")]),
     one(Kind::SqlWaiting, Resource::SqlWait, &[select(SQL, "(*DB).conn")]),
-    one(
-        Kind::SqlDatabase,
-        Resource::SqlDatabase,
-        &[at(SQL, "(*DB).connectionOpener")],
-    ),
+    one(Kind::SqlDatabase, Resource::SqlDatabase, &[at(SQL, "(*DB).connectionOpener")]),
     other(Kind::Dialing, &[at("net", "(*netFD).connect")]),
     other(Kind::Dialing, &[at("net", "(*sysDialer).dialSerial")]),
     other(Kind::Dialing, &[at("net", "(*sysDialer).dialParallel")]),

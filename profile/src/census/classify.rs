@@ -20,15 +20,10 @@ impl Classes {
     /// Classifies every distinct stack. Each distinct function is compared with the table once.
     pub(crate) fn of(profile: &Profile) -> Self {
         let anchors = AnchorSets::new();
-        let facts: Vec<FunctionFacts> = (0..profile.frames.len() as u32)
-            .map(|id| anchors.facts(profile.frame(id)))
-            .collect();
+        let facts: Vec<FunctionFacts> =
+            (0..profile.frames.len() as u32).map(|id| anchors.facts(profile.frame(id))).collect();
         let classify = |stack| {
-            let facts = profile
-                .stacks
-                .get(stack)
-                .iter()
-                .filter_map(|&id| facts.get(id as usize));
+            let facts = profile.stacks.get(stack).iter().filter_map(|&id| facts.get(id as usize));
             let mut seen = Seen::default();
             facts.for_each(|facts| seen.add(facts));
             anchors.decide(&seen)
@@ -37,10 +32,7 @@ impl Classes {
     }
 
     pub(crate) fn get(&self, stack: StackId) -> Class {
-        self.0.get(stack.0 as usize).copied().unwrap_or(Class {
-            kind: Kind::Other,
-            library: None,
-        })
+        self.0.get(stack.0 as usize).copied().unwrap_or(Class { kind: Kind::Other, library: None })
     }
 }
 
@@ -139,9 +131,7 @@ impl AnchorSets {
             is_network_wait: frame.function == "runtime.netpollblock",
             is_conn_read: matches!(frame.function, "net.(*conn).Read" | "net.(*rawConn).Read"),
             is_standard: is_standard(frame.package),
-            library: LIBRARIES
-                .iter()
-                .position(|(_, path)| is_within(frame.package, path)),
+            library: LIBRARIES.iter().position(|(_, path)| is_within(frame.package, path)),
         }
     }
 
@@ -158,10 +148,7 @@ impl AnchorSets {
             None if seen.network && seen.conn_read => Kind::RawReader,
             None => Kind::Other,
         };
-        Class {
-            kind,
-            library: seen.library.filter(|_| kind == Kind::Library),
-        }
+        Class { kind, library: seen.library.filter(|_| kind == Kind::Library) }
     }
 }
 
@@ -183,10 +170,7 @@ mod tests {
 
     #[test]
     fn patterns_fit_whole_names_or_beginnings() {
-        assert!(name_fits(
-            "(*addrConn).resetTransportAndUnlock",
-            "(*addrConn).resetTransport*"
-        ));
+        assert!(name_fits("(*addrConn).resetTransportAndUnlock", "(*addrConn).resetTransport*"));
         assert!(!name_fits("(*Conn).readLoop2", "(*Conn).readLoop"));
     }
 }

@@ -26,10 +26,7 @@ impl Counts {
 
     /// All kinds that occur, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, i64)> {
-        Kind::ALL
-            .into_iter()
-            .map(|kind| (kind, self[kind]))
-            .filter(|&(_, count)| count != 0)
+        Kind::ALL.into_iter().map(|kind| (kind, self[kind])).filter(|&(_, count)| count != 0)
     }
 
     /// Goroutines of all kinds.
@@ -124,16 +121,7 @@ mod tests {
 
     #[test]
     fn thirds_are_rounded_also_below_zero() {
-        for (serializers, clients) in [
-            (0, 0),
-            (1, 0),
-            (2, 1),
-            (3, 1),
-            (4, 1),
-            (-3, -1),
-            (-4, -1),
-            (-1, 0),
-        ] {
+        for (serializers, clients) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (-3, -1), (-4, -1), (-1, 0)] {
             let mut counts = Counts::default();
             counts.add(Kind::GrpcSerializer, serializers);
             assert_eq!(counts.grpc_clients(), clients, "{serializers}");

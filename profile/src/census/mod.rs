@@ -67,11 +67,7 @@ impl<'a> Census<'a> {
                     Some(&group) => Some(group),
                     None if census.groups.len() >= max_groups => None,
                     None => {
-                        census.groups.push(Group {
-                            site: pair.0,
-                            target: pair.1,
-                            counts: Counts::default(),
-                        });
+                        census.groups.push(Group { site: pair.0, target: pair.1, counts: Counts::default() });
                         group_of_pair.insert(pair, census.groups.len() - 1);
                         Some(census.groups.len() - 1)
                     }
@@ -86,9 +82,7 @@ impl<'a> Census<'a> {
             .groups
             .sort_by_key(|group| (std::cmp::Reverse(group.counts.total()), group.site, group.target));
         census.libraries = libraries.into_iter().collect();
-        census
-            .libraries
-            .sort_by_key(|&(name, count)| (std::cmp::Reverse(count), name));
+        census.libraries.sort_by_key(|&(name, count)| (std::cmp::Reverse(count), name));
         census
     }
 
@@ -134,11 +128,7 @@ mod tests {
     /// Kinds and counts of a recorded profile, without `other`.
     fn kinds(profile: &Profile) -> Vec<(Kind, i64)> {
         let census = Census::take(profile.view(), 100);
-        census
-            .total
-            .iter()
-            .filter(|(kind, _)| *kind != Kind::Other)
-            .collect()
+        census.total.iter().filter(|(kind, _)| *kind != Kind::Other).collect()
     }
 
     #[test]
@@ -158,14 +148,7 @@ mod tests {
         assert_eq!(kinds(&profile), counted);
         let census = Census::take(profile.view(), 100);
         let total = census.total;
-        assert_eq!(
-            (
-                total.grpc_clients(),
-                total.grpc_connections(),
-                total.grpc_streams()
-            ),
-            (55, 55, 7)
-        );
+        assert_eq!((total.grpc_clients(), total.grpc_connections(), total.grpc_streams()), (55, 55, 7));
         assert_eq!(total.resource(Resource::GrpcServerConnection), 55);
         assert_eq!((census.libraries, total.total()), (vec![("grpc", 1)], 456));
     }
@@ -174,19 +157,13 @@ mod tests {
     fn grpc_goroutines_are_counted_by_site_and_target() {
         let profile = recorded("grpc-2.goroutine");
         let census = Census::take(profile.view(), 100);
-        let clients: Vec<_> = census
-            .by_site()
-            .iter()
-            .map(|(site, c)| (*site, c.grpc_clients(), c.total()))
-            .collect();
+        let clients: Vec<_> =
+            census.by_site().iter().map(|(site, c)| (*site, c.grpc_clients(), c.total())).collect();
         let (orders, stock) = (site("orders"), site("stock"));
         assert_eq!(clients, [(orders.as_str(), 40, 200), (stock.as_str(), 10, 50)]);
         let target = expected("grpc", "target");
-        let targets: Vec<_> = census
-            .by_target()
-            .iter()
-            .map(|(target, c)| (*target, c.grpc_connections()))
-            .collect();
+        let targets: Vec<_> =
+            census.by_target().iter().map(|(target, c)| (*target, c.grpc_connections())).collect();
         assert_eq!(targets, [(target.as_str(), 50)]);
         assert_eq!(census.groups.len(), 3);
         let limited = Census::take(profile.view(), 1);
@@ -239,23 +216,15 @@ mod tests {
         assert_eq!(kinds(&profile), counted);
         let total = Census::take(profile.view(), 100).total;
         assert_eq!(
-            (
-                total.http_connections(),
-                total.http_bodies_unread(),
-                total.http_connections_idle()
-            ),
+            (total.http_connections(), total.http_bodies_unread(), total.http_connections_idle()),
             (18, 9, 6)
         );
     }
 
     #[test]
     fn sql_and_raw_connections_are_counted() {
-        let sql = [
-            (Kind::SqlTransaction, 4),
-            (Kind::SqlRows, 3),
-            (Kind::SqlWaiting, 5),
-            (Kind::SqlDatabase, 1),
-        ];
+        let sql =
+            [(Kind::SqlTransaction, 4), (Kind::SqlRows, 3), (Kind::SqlWaiting, 5), (Kind::SqlDatabase, 1)];
         assert_eq!(kinds(&recorded("sql.goroutine")), sql);
         assert_eq!(kinds(&recorded("raw.goroutine")), [(Kind::RawReader, 7)]);
     }
@@ -266,11 +235,8 @@ mod tests {
         let read = writer.function("net.(*conn).Read", "net.go", 1);
         let wait = writer.function("runtime.netpollblock", "netpoll.go", 1);
         let nats = writer.function("github.com/nats-io/nats%2ego.(*Conn).readLoop", "nats.go", 1);
-        let redis = writer.function(
-            "github.com/redis/go-redis/v9.(*PubSub).getNewPubSubCh.func1",
-            "pubsub.go",
-            1,
-        );
+        let redis =
+            writer.function("github.com/redis/go-redis/v9.(*PubSub).getNewPubSubCh.func1", "pubsub.go", 1);
         let user = writer.function("main.worker", "main.go", 1);
         writer.sample(&[wait, read, nats], &[3], &[]);
         writer.sample(&[wait, read, redis], &[2], &[]);
@@ -284,32 +250,17 @@ mod tests {
     #[test]
     fn stacks_behind_a_kind_or_a_label_are_printed_with_their_lines() {
         let profile = recorded("http.goroutine");
-        let unread = Behind {
-            kind: Some(Kind::HttpReaderInSelect),
-            ..Behind::default()
-        };
+        let unread = Behind { kind: Some(Kind::HttpReaderInSelect), ..Behind::default() };
         let stacks = stacks_behind(profile.view(), unread, 5);
-        assert_eq!(
-            (stacks.len(), stacks[0].count, stacks[0].frames.len()),
-            (1, 11, 3)
-        );
+        assert_eq!((stacks.len(), stacks[0].count, stacks[0].frames.len()), (1, 11, 3));
         assert!(stacks[0].frames[2].starts_with("net/http.(*persistConn).readLoop net/http/transport.go:"));
 
         let profile = recorded("grpc-2.goroutine");
         let stock = site("stock");
-        let labelled = Behind {
-            site: Some(&stock),
-            ..Behind::default()
-        };
+        let labelled = Behind { site: Some(&stock), ..Behind::default() };
         let stacks = stacks_behind(profile.view(), labelled, 2);
-        assert_eq!(
-            stacks.iter().map(|stack| stack.count).collect::<Vec<_>>(),
-            [30, 10]
-        );
-        let nobody = Behind {
-            kind: Some(Kind::GrpcStream),
-            ..labelled
-        };
+        assert_eq!(stacks.iter().map(|stack| stack.count).collect::<Vec<_>>(), [30, 10]);
+        let nobody = Behind { kind: Some(Kind::GrpcStream), ..labelled };
         assert!(stacks_behind(profile.view(), nobody, 5).is_empty());
     }
 }

@@ -36,15 +36,9 @@ pub fn stacks_behind(view: View<'_>, behind: Behind<'_>, most: usize) -> Vec<Sta
     let classes = Classes::of(profile);
     let mut counts = HashMap::new();
     for sample in view.samples() {
-        let fits = behind
-            .kind
-            .is_none_or(|kind| classes.get(sample.stack()).kind == kind)
-            && behind
-                .site
-                .is_none_or(|site| sample.label(SITE_LABEL) == Some(site))
-            && behind
-                .target
-                .is_none_or(|target| sample.label(TARGET_LABEL) == Some(target));
+        let fits = behind.kind.is_none_or(|kind| classes.get(sample.stack()).kind == kind)
+            && behind.site.is_none_or(|site| sample.label(SITE_LABEL) == Some(site))
+            && behind.target.is_none_or(|target| sample.label(TARGET_LABEL) == Some(target));
         if fits {
             add(counts.entry(sample.stack()).or_insert(0), sample.value(value));
         }
@@ -61,11 +55,5 @@ pub fn stacks_behind(view: View<'_>, behind: Behind<'_>, most: usize) -> Vec<Sta
         }
         frames
     };
-    counts
-        .into_iter()
-        .map(|(stack, count)| StackCount {
-            count,
-            frames: print(stack),
-        })
-        .collect()
+    counts.into_iter().map(|(stack, count)| StackCount { count, frames: print(stack) }).collect()
 }

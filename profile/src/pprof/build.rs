@@ -15,16 +15,9 @@ pub(super) fn build(bytes: &[u8], index: &Index, limits: &Limits) -> Result<Prof
     let mut builder = Builder::new(bytes, index, limits);
     builder.read_functions()?;
     builder.read_locations()?;
-    let types = index
-        .sample_types
-        .iter()
-        .map(|&span| builder.value_type(span))
-        .collect::<Result<Vec<_>, _>>()?;
-    let period_type = index
-        .period_type
-        .map(|span| builder.value_type(span))
-        .transpose()?
-        .unwrap_or((0, 0));
+    let types =
+        index.sample_types.iter().map(|&span| builder.value_type(span)).collect::<Result<Vec<_>, _>>()?;
+    let period_type = index.period_type.map(|span| builder.value_type(span)).transpose()?.unwrap_or((0, 0));
     let default_type = builder.string(index.default_sample_type, bytes.len())?;
     let mut samples = Vec::with_capacity(index.samples.len());
     let mut values = Vec::with_capacity(index.samples.len() * types.len());
@@ -160,10 +153,7 @@ impl<'a> Builder<'a> {
                 format!("a line refers to unknown function {function}"),
             ));
         };
-        Ok(self.frame(FrameRow {
-            function,
-            line: u32::try_from(line).unwrap_or(0),
-        }))
+        Ok(self.frame(FrameRow { function, line: u32::try_from(line).unwrap_or(0) }))
     }
 
     fn sample(&mut self, span: Span, types: usize, values: &mut Vec<i64>) -> Result<SampleRow, ProfileError> {
@@ -228,10 +218,7 @@ impl<'a> Builder<'a> {
                 let what = format!("a sample refers to unknown location {id}");
                 return Err(ProfileError::malformed(field.offset, what));
             };
-            let lines = self
-                .location_frames
-                .get(start as usize..end as usize)
-                .unwrap_or(&[]);
+            let lines = self.location_frames.get(start as usize..end as usize).unwrap_or(&[]);
             let taken = lines.len().min(*left);
             frames.extend_from_slice(lines.get(..taken).unwrap_or(&[]));
             cut |= taken < lines.len();
@@ -277,10 +264,7 @@ impl<'a> Builder<'a> {
                 _ => {}
             }
         }
-        Ok((
-            self.string(kind, span.offset())?,
-            self.string(unit, span.offset())?,
-        ))
+        Ok((self.string(kind, span.offset())?, self.string(unit, span.offset())?))
     }
 
     fn function(&mut self, name: u64, file: u64, offset: usize) -> Result<u32, ProfileError> {
@@ -311,11 +295,7 @@ impl<'a> Builder<'a> {
     /// A frame that has no source line.
     fn nameless(&mut self, name: String) -> u32 {
         let name = self.strings.id(&name);
-        let function = self.function_row(FunctionRow {
-            name,
-            package_len: 0,
-            file: 0,
-        });
+        let function = self.function_row(FunctionRow { name, package_len: 0, file: 0 });
         self.frame(FrameRow { function, line: 0 })
     }
 
@@ -330,10 +310,7 @@ impl<'a> Builder<'a> {
             Some(span) => Ok(readable(span.of(self.bytes))),
             None => {
                 let count = self.index.strings.len();
-                Err(ProfileError::malformed(
-                    offset,
-                    format!("string {at} of {count} is referred to"),
-                ))
+                Err(ProfileError::malformed(offset, format!("string {at} of {count} is referred to")))
             }
         }
     }

@@ -15,10 +15,7 @@ pub(super) fn open(answer: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Profile
     let bytes = if answer.starts_with(&[0x1f, 0x8b]) {
         Cow::Owned(inflate(answer, limit)?)
     } else if answer.len() > limit {
-        return Err(ProfileError::TooLarge {
-            announced: answer.len() as u64,
-            limit,
-        });
+        return Err(ProfileError::TooLarge { announced: answer.len() as u64, limit });
     } else {
         Cow::Borrowed(answer)
     };
@@ -34,21 +31,13 @@ pub(super) fn open(answer: &[u8], limit: usize) -> Result<Cow<'_, [u8]>, Profile
 /// Decompresses a file of one gzip member (RFC 1952), as Go writes it. The size comes from its trailer, which is not trusted: it only sizes the
 /// buffer, and a stream that does not fit is refused.
 fn inflate(answer: &[u8], limit: usize) -> Result<Vec<u8>, ProfileError> {
-    let trailer = answer
-        .len()
-        .checked_sub(4)
-        .filter(|&at| at >= 14)
-        .and_then(|at| answer.get(at..));
+    let trailer = answer.len().checked_sub(4).filter(|&at| at >= 14).and_then(|at| answer.get(at..));
     let Some(trailer) = trailer.and_then(|last| <[u8; 4]>::try_from(last).ok()) else {
-        return Err(ProfileError::Gzip {
-            what: "shorter than an empty gzip file",
-        });
+        return Err(ProfileError::Gzip { what: "shorter than an empty gzip file" });
     };
     let announced = u64::from(u32::from_le_bytes(trailer));
     if announced > answer.len() as u64 * MOST_SHRUNK {
-        return Err(ProfileError::Gzip {
-            what: "cut short or corrupt (its length does not fit its size)",
-        });
+        return Err(ProfileError::Gzip { what: "cut short or corrupt (its length does not fit its size)" });
     }
     if announced > limit as u64 {
         return Err(ProfileError::TooLarge { announced, limit });
@@ -56,12 +45,10 @@ fn inflate(answer: &[u8], limit: usize) -> Result<Vec<u8>, ProfileError> {
     let mut bytes = vec![0; announced as usize];
     match Decompressor::new().gzip_decompress(answer, &mut bytes) {
         Ok(length) if length == bytes.len() => Ok(bytes),
-        Ok(_) | Err(DecompressionError::InsufficientSpace) => Err(ProfileError::Gzip {
-            what: "its length differs from the one that it announces",
-        }),
-        Err(DecompressionError::BadData) => Err(ProfileError::Gzip {
-            what: "cut short or corrupt",
-        }),
+        Ok(_) | Err(DecompressionError::InsufficientSpace) => {
+            Err(ProfileError::Gzip { what: "its length differs from the one that it announces" })
+        }
+        Err(DecompressionError::BadData) => Err(ProfileError::Gzip { what: "cut short or corrupt" }),
     }
 }
 
@@ -78,10 +65,7 @@ fn text_start(bytes: &[u8]) -> Option<String> {
         Err(_) => return None,
     };
     let printable = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-    valid
-        .chars()
-        .all(printable)
-        .then(|| valid.trim_start().to_owned())
+    valid.chars().all(printable).then(|| valid.trim_start().to_owned())
 }
 
 fn not_pprof(text: &str) -> ProfileError {
@@ -99,10 +83,7 @@ fn not_pprof(text: &str) -> ProfileError {
     } else {
         "is the target's path right, and is it net/http/pprof that answers there?"
     };
-    ProfileError::NotPprof {
-        starts_with: first_line,
-        cure,
-    }
+    ProfileError::NotPprof { starts_with: first_line, cure }
 }
 
 #[cfg(test)]
@@ -113,36 +94,17 @@ mod tests {
     #[test]
     fn text_answers_are_named_with_what_to_look_at() {
         for (answer, start, cure) in [
-            (
-                "\n  <!doctype html>\n<title>x",
-                "<!doctype html>",
-                "is the target's path right?",
-            ),
-            (
-                "404 page not found\n",
-                "404 page not found",
-                "is it net/http/pprof",
-            ),
+            ("\n  <!doctype html>\n<title>x", "<!doctype html>", "is the target's path right?"),
+            ("404 page not found\n", "404 page not found", "is it net/http/pprof"),
             ("Unknown profile\n", "Unknown profile", "no profile of that name"),
-            (
-                "goroutine profile: total 7\n",
-                "goroutine profile: total 7",
-                "debug=0",
-            ),
+            ("goroutine profile: total 7\n", "goroutine profile: total 7", "debug=0"),
             ("goroutine 1 [running]:\n", "goroutine 1 [running]:", "debug=0"),
-            (
-                "heap profile: 1: 2 [3: 4] @",
-                "heap profile: 1: 2 [3: 4] @",
-                "debug=0",
-            ),
+            ("heap profile: 1: 2 [3: 4] @", "heap profile: 1: 2 [3: 4] @", "debug=0"),
             ("{\"error\": \"é\"}", "{\"error\": \"é\"}", "path right"),
         ] {
             for bytes in [answer.as_bytes().to_vec(), gzip(answer.as_bytes())] {
                 let message = open(&bytes, 1 << 20).unwrap_err().to_string();
-                assert!(
-                    message.contains(&format!("it starts with `{start}`")),
-                    "{message}"
-                );
+                assert!(message.contains(&format!("it starts with `{start}`")), "{message}");
                 assert!(message.contains(cure), "{message}");
             }
         }
@@ -154,13 +116,7 @@ mod tests {
     fn a_gzip_bomb_is_refused_before_anything_is_allocated() {
         let bomb = gzip(&vec![0; 8 << 20]);
         assert!(bomb.len() < 10_000);
-        assert_eq!(
-            open(&bomb, 1 << 20),
-            Err(ProfileError::TooLarge {
-                announced: 8 << 20,
-                limit: 1 << 20
-            })
-        );
+        assert_eq!(open(&bomb, 1 << 20), Err(ProfileError::TooLarge { announced: 8 << 20, limit: 1 << 20 }));
 
         // The same with a trailer that lies about its size: the small buffer is all that it gets.
         let mut liar = bomb.clone();
@@ -182,12 +138,6 @@ mod tests {
 
     #[test]
     fn a_plain_answer_over_the_limit_is_refused() {
-        assert_eq!(
-            open(&[10; 11], 10),
-            Err(ProfileError::TooLarge {
-                announced: 11,
-                limit: 10
-            })
-        );
+        assert_eq!(open(&[10; 11], 10), Err(ProfileError::TooLarge { announced: 11, limit: 10 }));
     }
 }

@@ -31,30 +31,10 @@ impl Index {
                     limits.sample_types,
                     "sample types",
                 )?,
-                2 => push(
-                    &mut index.samples,
-                    field.bytes("sample")?,
-                    limits.samples,
-                    "samples",
-                )?,
-                4 => push(
-                    &mut index.locations,
-                    field.bytes("location")?,
-                    limits.locations,
-                    "locations",
-                )?,
-                5 => push(
-                    &mut index.functions,
-                    field.bytes("function")?,
-                    limits.functions,
-                    "functions",
-                )?,
-                6 => push(
-                    &mut index.strings,
-                    field.bytes("string_table")?,
-                    limits.strings,
-                    "strings",
-                )?,
+                2 => push(&mut index.samples, field.bytes("sample")?, limits.samples, "samples")?,
+                4 => push(&mut index.locations, field.bytes("location")?, limits.locations, "locations")?,
+                5 => push(&mut index.functions, field.bytes("function")?, limits.functions, "functions")?,
+                6 => push(&mut index.strings, field.bytes("string_table")?, limits.strings, "strings")?,
                 9 => index.time_nanos = field.number("time_nanos")? as i64,
                 10 => index.duration_nanos = field.number("duration_nanos")? as i64,
                 11 => index.period_type = Some(field.bytes("period_type")?),
@@ -64,16 +44,10 @@ impl Index {
             }
         }
         if index.sample_types.is_empty() {
-            return Err(ProfileError::malformed(
-                bytes.len(),
-                "it ended without a sample type",
-            ));
+            return Err(ProfileError::malformed(bytes.len(), "it ended without a sample type"));
         }
         match index.strings.first() {
-            None => Err(ProfileError::malformed(
-                bytes.len(),
-                "it ended without a string table",
-            )),
+            None => Err(ProfileError::malformed(bytes.len(), "it ended without a string table")),
             Some(first) if first.start != first.end => Err(ProfileError::malformed(
                 first.offset(),
                 "the string table does not start with an empty string",

@@ -26,33 +26,21 @@ fn small() -> Writer {
 
 fn describe(profile: &Profile) -> Vec<(Vec<String>, Vec<i64>)> {
     let frames = |sample: &crate::Sample<'_>| sample.frames().map(|frame| frame.to_string()).collect();
-    profile
-        .samples()
-        .map(|sample| (frames(&sample), sample.values().to_vec()))
-        .collect()
+    profile.samples().map(|sample| (frames(&sample), sample.values().to_vec())).collect()
 }
 
 #[test]
 fn the_string_table_may_come_first_or_last() {
     let expected = vec![
-        (
-            vec!["main.leaf main.go:3".to_owned(), "main.root main.go:7".to_owned()],
-            vec![5],
-        ),
+        (vec!["main.leaf main.go:3".to_owned(), "main.root main.go:7".to_owned()], vec![5]),
         (vec!["main.root main.go:7".to_owned()], vec![-2]),
     ];
     for strings_first in [false, true] {
-        for bytes in [
-            small().finish(strings_first),
-            gzip(&small().finish(strings_first)),
-        ] {
+        for bytes in [small().finish(strings_first), gzip(&small().finish(strings_first))] {
             let profile = Profile::parse(&bytes, Limits::default()).unwrap();
             assert_eq!(describe(&profile), expected);
             let sample = profile.samples().next().unwrap();
-            assert_eq!(
-                (sample.label("weir.site"), sample.label("none")),
-                (Some("a.go:1"), None)
-            );
+            assert_eq!((sample.label("weir.site"), sample.label("none")), (Some("a.go:1"), None));
         }
     }
 }
@@ -60,10 +48,8 @@ fn the_string_table_may_come_first_or_last() {
 #[test]
 fn lines_of_recorded_stacks_are_those_of_the_calls() {
     let profile = recorded("grpc-2.clientconn");
-    let sample = profile
-        .samples()
-        .find(|sample| sample.frames().any(|f| f.function == "main.dialStock"))
-        .unwrap();
+    let sample =
+        profile.samples().find(|sample| sample.frames().any(|f| f.function == "main.dialStock")).unwrap();
     let frames: Vec<_> = sample.frames().collect();
     let functions: Vec<_> = frames.iter().map(|frame| frame.function).collect();
     let expected = [
@@ -76,41 +62,27 @@ fn lines_of_recorded_stacks_are_those_of_the_calls() {
     ];
     assert_eq!(functions, expected);
     assert_eq!(format!("{}:{}", frames[1].file, frames[1].line), site("stock"));
-    assert_eq!(
-        (frames[0].package, frames[0].local_name()),
-        ("example.test/shop/grpcutil", "Dial")
-    );
+    assert_eq!((frames[0].package, frames[0].local_name()), ("example.test/shop/grpcutil", "Dial"));
 
     let mutex = recorded("mutex-1.mutex");
     let sample = mutex.samples().next().unwrap();
-    let release = sample
-        .frames()
-        .find(|frame| frame.function == "main.release")
-        .unwrap();
+    let release = sample.frames().find(|frame| frame.function == "main.release").unwrap();
     assert_eq!(format!("{}:{}", release.file, release.line), site("unlock"));
 }
 
 #[test]
 fn inlined_calls_have_frames_of_their_own() {
     let profile = recorded("grpc-2.clientconn");
-    let sample = profile
-        .samples()
-        .find(|sample| sample.frames().any(|f| f.function == "main.dialOrders"))
-        .unwrap();
+    let sample =
+        profile.samples().find(|sample| sample.frames().any(|f| f.function == "main.dialOrders")).unwrap();
     let functions: Vec<_> = sample.frames().map(|frame| frame.function).take(3).collect();
-    assert_eq!(
-        functions,
-        ["main.dialOrders", "main.loadOrder", "main.handleOrder"]
-    );
+    assert_eq!(functions, ["main.dialOrders", "main.loadOrder", "main.handleOrder"]);
 }
 
 #[test]
 fn types_period_and_time_are_read() {
     let heap = recorded("sampled.heap");
-    let kinds: Vec<_> = heap
-        .value_types()
-        .map(|value_type| (value_type.kind, value_type.unit))
-        .collect();
+    let kinds: Vec<_> = heap.value_types().map(|value_type| (value_type.kind, value_type.unit)).collect();
     let counted = [
         ("alloc_objects", "count"),
         ("alloc_space", "bytes"),
@@ -123,48 +95,29 @@ fn types_period_and_time_are_read() {
         (524_288, "space", "bytes")
     );
     assert_eq!(
-        (
-            heap.type_index("inuse_space"),
-            heap.default_type_index(),
-            heap.duration_nanos()
-        ),
+        (heap.type_index("inuse_space"), heap.default_type_index(), heap.duration_nanos()),
         (Some(3), 3, 0)
     );
     assert!(heap.time_nanos() > 1_700_000_000_000_000_000);
-    let numbers: Vec<_> = heap
-        .samples()
-        .next()
-        .unwrap()
-        .labels()
-        .map(|label| (label.key, label.value))
-        .collect();
-    assert!(
-        matches!(numbers[..], [("bytes", LabelValue::Number(8.., ""))]),
-        "{numbers:?}"
-    );
+    let numbers: Vec<_> =
+        heap.samples().next().unwrap().labels().map(|label| (label.key, label.value)).collect();
+    assert!(matches!(numbers[..], [("bytes", LabelValue::Number(8.., ""))]), "{numbers:?}");
 }
 
 #[test]
 fn dots_in_package_paths_are_unescaped() {
     let profile = recorded("raw.goroutine");
     let queue = "example.test/shop/queue.v2";
-    assert!(
-        profile
-            .samples()
-            .any(|sample| sample.frames().any(|frame| frame.package == queue))
-    );
+    assert!(profile.samples().any(|sample| sample.frames().any(|frame| frame.package == queue)));
 }
 
 #[test]
 fn many_goroutines_in_few_stacks_are_cheap() {
     let mut writer = Writer::new(&[("goroutine", "count")]);
-    let functions: Vec<u64> = (0..60)
-        .map(|n| writer.function(&format!("main.f{n}"), "main.go", n))
-        .collect();
+    let functions: Vec<u64> = (0..60).map(|n| writer.function(&format!("main.f{n}"), "main.go", n)).collect();
     for stack in 0..2000_usize {
-        let frames: Vec<u64> = (0..20)
-            .map(|depth| functions[(stack * 7 + depth * (1 + stack % 13)) % 60])
-            .collect();
+        let frames: Vec<u64> =
+            (0..20).map(|depth| functions[(stack * 7 + depth * (1 + stack % 13)) % 60]).collect();
         writer.sample(&frames, &[100], &[]);
     }
     let profile = writer.profile();
@@ -197,34 +150,19 @@ fn every_limit_is_met_with_its_name() {
     };
     assert!(Profile::parse(&profile, fits).is_ok());
     let refused = |limits| Profile::parse(&profile, limits).unwrap_err().to_string();
-    assert!(
-        refused(Limits {
-            bytes: profile.len() - 1,
-            ..fits
-        })
-        .contains("more than the limit of")
-    );
+    assert!(refused(Limits { bytes: profile.len() - 1, ..fits }).contains("more than the limit of"));
     assert!(refused(Limits { strings: 9, ..fits }).contains("more than 9 strings"));
     assert!(refused(Limits { functions: 1, ..fits }).contains("more than 1 functions"));
     assert!(refused(Limits { locations: 1, ..fits }).contains("more than 1 locations"));
     assert!(refused(Limits { samples: 1, ..fits }).contains("more than 1 samples"));
     assert!(refused(Limits { labels: 1, ..fits }).contains("more than 1 labels on one sample"));
-    assert!(
-        refused(Limits {
-            sample_types: 0,
-            ..fits
-        })
-        .contains("more than 0 sample types")
-    );
+    assert!(refused(Limits { sample_types: 0, ..fits }).contains("more than 0 sample types"));
     assert!(refused(Limits { frames: 2, ..fits }).contains("more than 2 frames in distinct stacks"));
 }
 
 #[test]
 fn deep_stacks_are_cut_at_the_start_of_the_goroutine_and_marked() {
-    let limits = Limits {
-        stack_depth: 1,
-        ..Limits::default()
-    };
+    let limits = Limits { stack_depth: 1, ..Limits::default() };
     let profile = Profile::parse(&small().finish(false), limits).unwrap();
     let expected = vec![
         (vec!["main.leaf main.go:3".to_owned(), "...".to_owned()], vec![5]),
@@ -252,9 +190,7 @@ fn locations_without_symbols_appear_by_their_address() {
 fn refused(field: u64, fields: &[(u64, i64)]) -> String {
     let mut body = small().finish(true);
     let mut extra = Vec::new();
-    fields
-        .iter()
-        .for_each(|&(field, value)| number(&mut extra, field, value));
+    fields.iter().for_each(|&(field, value)| number(&mut extra, field, value));
     message(&mut body, field, &extra);
     Profile::parse(&body, Limits::default()).unwrap_err().to_string()
 }
@@ -263,18 +199,9 @@ fn refused(field: u64, fields: &[(u64, i64)]) -> String {
 fn broken_references_are_named_with_their_place() {
     let at = |message: &str| message.starts_with("malformed pprof at byte ");
     for (message, part) in [
-        (
-            refused(2, &[(1, 9), (2, 1)]),
-            "a sample refers to unknown location 9",
-        ),
-        (
-            refused(2, &[(1, 1)]),
-            "a sample has 0 values and there are 1 sample types",
-        ),
-        (
-            refused(2, &[(1, 1), (2, 1), (2, 1)]),
-            "a sample has more than 1 values",
-        ),
+        (refused(2, &[(1, 9), (2, 1)]), "a sample refers to unknown location 9"),
+        (refused(2, &[(1, 1)]), "a sample has 0 values and there are 1 sample types"),
+        (refused(2, &[(1, 1), (2, 1), (2, 1)]), "a sample has more than 1 values"),
         (refused(5, &[(1, 1), (2, 1)]), "function 1 occurs twice"),
         (refused(4, &[(1, 1)]), "location 1 occurs twice"),
         (refused(5, &[(1, 8), (2, 99)]), "string 99 of 10 is referred to"),
@@ -294,15 +221,10 @@ fn broken_references_are_named_with_their_place() {
 fn protobuf_that_is_no_profile_is_refused() {
     let mut other = Vec::new();
     number(&mut other, 200, 3);
-    assert!(matches!(
-        Profile::parse(&other, Limits::default()),
-        Err(ProfileError::Malformed { .. })
-    ));
+    assert!(matches!(Profile::parse(&other, Limits::default()), Err(ProfileError::Malformed { .. })));
     let mut types_only = Vec::new();
     message(&mut types_only, 1, &[]);
-    let error = Profile::parse(&types_only, Limits::default())
-        .unwrap_err()
-        .to_string();
+    let error = Profile::parse(&types_only, Limits::default()).unwrap_err().to_string();
     assert!(error.contains("without a string table"), "{error}");
 }
 
@@ -322,10 +244,7 @@ fn use_all(profile: &Profile) {
         by_allocations(profile.view(), Opened::GrpcClient, Measure::InUse, &rules),
     ];
     for site in sites.iter().flatten() {
-        assert!(
-            (0.0..=1.0).contains(&site.share) && (0.0..=1.0).contains(&site.relative_error),
-            "{site:?}"
-        );
+        assert!((0.0..=1.0).contains(&site.share) && (0.0..=1.0).contains(&site.relative_error), "{site:?}");
     }
     assert!(stacks_behind(profile.view(), Behind::default(), 5).len() <= 5);
     assert_eq!(describe(profile).len(), profile.len());

@@ -74,10 +74,7 @@ impl Field {
     }
 
     fn wrong_type(self, name: &str, wanted: &str) -> ProfileError {
-        ProfileError::malformed(
-            self.offset,
-            format!("field {} ({name}) does not hold {wanted}", self.number),
-        )
+        ProfileError::malformed(self.offset, format!("field {} ({name}) does not hold {wanted}", self.number))
     }
 }
 
@@ -90,20 +87,12 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8], span: Span) -> Self {
-        Self {
-            bytes,
-            at: span.start as usize,
-            end: (span.end as usize).min(bytes.len()),
-        }
+        Self { bytes, at: span.start as usize, end: (span.end as usize).min(bytes.len()) }
     }
 
     /// A cursor over the whole of `bytes`.
     pub(super) fn whole(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            end: bytes.len(),
-        }
+        Self { bytes, at: 0, end: bytes.len() }
     }
 
     fn is_done(&self) -> bool {
@@ -130,29 +119,17 @@ impl<'a> Cursor<'a> {
             }
             5 => self.skip(4).map(|_| Value::Fixed)?,
             other => {
-                return Err(ProfileError::malformed(
-                    offset,
-                    format!("unknown wire type {other}"),
-                ));
+                return Err(ProfileError::malformed(offset, format!("unknown wire type {other}")));
             }
         };
-        Ok(Some(Field {
-            number,
-            offset,
-            value,
-        }))
+        Ok(Some(Field { number, offset, value }))
     }
 
     fn skip(&mut self, length: u64) -> Result<Span, ProfileError> {
-        let end = usize::try_from(length)
-            .ok()
-            .and_then(|length| self.at.checked_add(length));
+        let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
         match end.filter(|&end| end <= self.end) {
             Some(end) => {
-                let span = Span {
-                    start: self.at as u32,
-                    end: end as u32,
-                };
+                let span = Span { start: self.at as u32, end: end as u32 };
                 self.at = end;
                 Ok(span)
             }
@@ -201,9 +178,7 @@ mod tests {
 
     #[test]
     fn fields_of_all_wire_types_are_walked() {
-        let bytes = [
-            0x08, 0x96, 0x01, 0x11, 1, 2, 3, 4, 5, 6, 7, 8, 0x1a, 2, 7, 9, 0x25, 1, 2, 3, 4,
-        ];
+        let bytes = [0x08, 0x96, 0x01, 0x11, 1, 2, 3, 4, 5, 6, 7, 8, 0x1a, 2, 7, 9, 0x25, 1, 2, 3, 4];
         let mut cursor = Cursor::whole(&bytes);
         assert_eq!(cursor.next().unwrap().unwrap().number("a").unwrap(), 150);
         assert!(cursor.next().unwrap().unwrap().number("b").is_err());
@@ -215,10 +190,7 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        assert_eq!(
-            (packed.bytes("c").unwrap().of(&bytes), numbers),
-            (&[7, 9][..], vec![7, 9])
-        );
+        assert_eq!((packed.bytes("c").unwrap().of(&bytes), numbers), (&[7, 9][..], vec![7, 9]));
         assert_eq!(cursor.next().unwrap().unwrap().number, 4);
         assert!(cursor.next().unwrap().is_none());
     }

@@ -50,39 +50,24 @@ fn entries(opened: Opened) -> &'static [(&'static str, &'static [&'static str])]
         Opened::GrpcClient => &[("google.golang.org/grpc", &["NewClient", "Dial", "DialContext"])],
         Opened::HttpRequest => &[(
             "net/http",
-            &[
-                "NewRequest*",
-                "(*Client).*",
-                "(*Transport).RoundTrip",
-                "Get",
-                "Head",
-                "Post",
-                "PostForm",
-            ],
+            &["NewRequest*", "(*Client).*", "(*Transport).RoundTrip", "Get", "Head", "Post", "PostForm"],
         )],
-        Opened::Socket => &[
-            ("net", &["Dial*", "(*Dialer).Dial*"]),
-            ("crypto/tls", &["Dial*", "(*Dialer).Dial*"]),
-        ],
-        Opened::Sql => &[(
-            "database/sql",
-            &["Open", "OpenDB", "(*DB).*", "(*Conn).*", "(*Stmt).*"],
-        )],
+        Opened::Socket => {
+            &[("net", &["Dial*", "(*Dialer).Dial*"]), ("crypto/tls", &["Dial*", "(*Dialer).Dial*"])]
+        }
+        Opened::Sql => &[("database/sql", &["Open", "OpenDB", "(*DB).*", "(*Conn).*", "(*Stmt).*"])],
     }
 }
 
 fn is_entry(frame: &Frame<'_>, opened: Opened) -> bool {
     let package = unvendored(frame.package);
     let name = frame.local_name();
-    entries(opened)
-        .iter()
-        .filter(|(path, _)| package == *path)
-        .any(|(_, names)| {
-            names.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(start) => name.starts_with(start),
-                None => name == *pattern,
-            })
+    entries(opened).iter().filter(|(path, _)| package == *path).any(|(_, names)| {
+        names.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == *pattern,
         })
+    })
 }
 
 /// Sites from a heap or allocs profile, or from its growth, ranked by bytes.
@@ -101,19 +86,15 @@ pub fn by_allocations(
     let (Some(objects), Some(space)) = (profile.type_index(objects), profile.type_index(space)) else {
         return Vec::new();
     };
-    let is_entry: Vec<bool> = (0..profile.frames.len() as u32)
-        .map(|id| is_entry(&profile.frame(id), opened))
-        .collect();
+    let is_entry: Vec<bool> =
+        (0..profile.frames.len() as u32).map(|id| is_entry(&profile.frame(id), opened)).collect();
     let roles = rules.roles(profile, Scope::Program);
     let mut sums: HashMap<u32, Sum> = HashMap::new();
     let mut total = 0;
     for sample in view.samples().filter(|sample| sample.value(space) != 0) {
         let stack = profile.stacks.get(sample.stack().0);
         // The outermost entry: a library's dial may call others.
-        let Some(entry) = stack
-            .iter()
-            .rposition(|&id| is_entry.get(id as usize) == Some(&true))
-        else {
+        let Some(entry) = stack.iter().rposition(|&id| is_entry.get(id as usize) == Some(&true)) else {
             continue;
         };
         let callers = stack.get(entry + 1..).unwrap_or(&[]);
@@ -146,12 +127,7 @@ pub fn by_allocations(
             },
         }
     };
-    rank(
-        sums.into_iter()
-            .filter(|(_, sum)| sum.bytes > 0)
-            .map(candidate)
-            .collect(),
-    )
+    rank(sums.into_iter().filter(|(_, sum)| sum.bytes > 0).map(candidate).collect())
 }
 
 #[derive(Default)]
@@ -163,24 +139,13 @@ struct Sum {
 impl Sum {
     /// Samples arrive at random, so that their number has the standard deviation of its square root.
     fn relative_error(&self) -> f64 {
-        if self.samples > 1.0 {
-            1.0 / self.samples.sqrt()
-        } else {
-            1.0
-        }
+        if self.samples > 1.0 { 1.0 / self.samples.sqrt() } else { 1.0 }
     }
 
     fn uncertainty(&self) -> String {
         let percent = 100.0 * self.relative_error();
-        let rank = if percent > 33.0 {
-            "too few to rank by"
-        } else {
-            "a ranking, not a count"
-        };
-        format!(
-            "± {percent:.0} %, from {:.0} sampled allocations: {rank}",
-            self.samples
-        )
+        let rank = if percent > 33.0 { "too few to rank by" } else { "a ranking, not a count" };
+        format!("± {percent:.0} %, from {:.0} sampled allocations: {rank}", self.samples)
     }
 }
 
@@ -209,10 +174,7 @@ mod tests {
     use crate::testdata::{Writer, expected, recorded, site};
 
     fn lines(sites: &[SiteCandidate]) -> Vec<String> {
-        sites
-            .iter()
-            .map(|site| format!("{}:{}", site.file, site.line))
-            .collect()
+        sites.iter().map(|site| format!("{}:{}", site.file, site.line)).collect()
     }
 
     fn bytes(site: &SiteCandidate) -> f64 {
@@ -238,29 +200,16 @@ mod tests {
     fn growth_names_only_the_site_that_grew() {
         let (first, second) = (recorded("unused-1.heap"), recorded("unused-2.heap"));
         let delta = Snapshot::of(&first, 10_000).growth(&second).unwrap();
-        let sites = by_allocations(
-            delta.view(),
-            Opened::GrpcClient,
-            Measure::InUse,
-            &SiteRules::default(),
-        );
+        let sites = by_allocations(delta.view(), Opened::GrpcClient, Measure::InUse, &SiteRules::default());
         assert_eq!(lines(&sites), [site("stock")]);
-        assert_eq!(
-            (sites[0].function.as_str(), sites[0].share),
-            ("main.dialStock", 1.0)
-        );
+        assert_eq!((sites[0].function.as_str(), sites[0].share), ("main.dialStock", 1.0));
     }
 
     #[test]
     fn sampled_sites_are_within_the_error_that_they_state() {
         let profile = recorded("sampled.heap");
         assert_eq!(profile.period(), 524_288);
-        let sites = by_allocations(
-            profile.view(),
-            Opened::GrpcClient,
-            Measure::InUse,
-            &SiteRules::default(),
-        );
+        let sites = by_allocations(profile.view(), Opened::GrpcClient, Measure::InUse, &SiteRules::default());
         assert_eq!(lines(&sites), [site("orders"), site("stock")]);
         for (site, noted) in sites.iter().zip(["bytes.orders", "bytes.stock"]) {
             // What is below NewClient is less than what a client makes in all, the rest runs on its goroutines.
@@ -268,11 +217,7 @@ mod tests {
             let error = site.relative_error * bytes(site);
             assert!(bytes(site) - 2.0 * error < all, "{} of {all}", bytes(site));
             assert!(bytes(site) + 2.0 * error > all / 2.0, "{} of {all}", bytes(site));
-            assert!(
-                (0.05..0.6).contains(&site.relative_error),
-                "{}",
-                site.relative_error
-            );
+            assert!((0.05..0.6).contains(&site.relative_error), "{}", site.relative_error);
             assert!(site.uncertainty.starts_with("± "), "{}", site.uncertainty);
         }
         assert!(sites[0].relative_error < sites[1].relative_error);
@@ -281,12 +226,7 @@ mod tests {
     #[test]
     fn requests_and_dials_are_traced_to_the_program() {
         let http = recorded("http.heap");
-        let sites = by_allocations(
-            http.view(),
-            Opened::HttpRequest,
-            Measure::InUse,
-            &SiteRules::default(),
-        );
+        let sites = by_allocations(http.view(), Opened::HttpRequest, Measure::InUse, &SiteRules::default());
         assert!(lines(&sites[..2]).contains(&site("request")) && lines(&sites[..2]).contains(&site("do")));
         let raw = recorded("raw.heap");
         let sites = by_allocations(raw.view(), Opened::Socket, Measure::InUse, &SiteRules::default());
@@ -294,13 +234,8 @@ mod tests {
         assert!(by_allocations(raw.view(), Opened::Sql, Measure::InUse, &SiteRules::default()).is_empty());
         let goroutines = recorded("raw.goroutine");
         assert!(
-            by_allocations(
-                goroutines.view(),
-                Opened::Socket,
-                Measure::InUse,
-                &SiteRules::default()
-            )
-            .is_empty()
+            by_allocations(goroutines.view(), Opened::Socket, Measure::InUse, &SiteRules::default())
+                .is_empty()
         );
     }
 
@@ -317,15 +252,9 @@ mod tests {
         let profile = writer.profile();
         let found = |opened| {
             let sites = by_allocations(profile.view(), opened, Measure::InUse, &SiteRules::default());
-            sites
-                .into_iter()
-                .map(|site| (site.function, site.amount))
-                .collect::<Vec<_>>()
+            sites.into_iter().map(|site| (site.function, site.amount)).collect::<Vec<_>>()
         };
-        assert_eq!(
-            found(Opened::GrpcClient),
-            [("main.lock".to_owned(), Amount::Bytes(300))]
-        );
+        assert_eq!(found(Opened::GrpcClient), [("main.lock".to_owned(), Amount::Bytes(300))]);
         assert_eq!(found(Opened::Sql), [("main.list".to_owned(), Amount::Bytes(100))]);
         assert_eq!(found(Opened::Socket), found(Opened::Sql));
         assert!(found(Opened::HttpRequest).is_empty());

@@ -40,17 +40,8 @@ mod tests {
     fn the_lines_of_the_recorded_clients_are_found_with_exact_counts() {
         let profile = recorded("grpc-2.clientconn");
         let sites = by_custom_profile(profile.view(), &SiteRules::default());
-        let found: Vec<_> = sites
-            .iter()
-            .map(|s| (format!("{}:{}", s.file, s.line), s.amount))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                (site("orders"), Amount::Count(40)),
-                (site("stock"), Amount::Count(10))
-            ]
-        );
+        let found: Vec<_> = sites.iter().map(|s| (format!("{}:{}", s.file, s.line), s.amount)).collect();
+        assert_eq!(found, [(site("orders"), Amount::Count(40)), (site("stock"), Amount::Count(10))]);
         assert_eq!(sites[0].function, "main.dialOrders");
         assert_eq!((sites[0].share, sites[0].relative_error), (0.8, 0.0));
         assert_eq!(sites[0].source.as_str(), "custom_profile");
@@ -59,23 +50,13 @@ mod tests {
     #[test]
     fn a_helper_that_the_rules_do_not_know_is_the_site() {
         let profile = recorded("grpc-2.clientconn");
-        let rules = SiteRules {
-            helper_packages: Vec::new(),
-            ..SiteRules::default()
-        };
-        let functions: Vec<_> = by_custom_profile(profile.view(), &rules)
-            .into_iter()
-            .map(|s| s.function)
-            .collect();
+        let rules = SiteRules { helper_packages: Vec::new(), ..SiteRules::default() };
+        let functions: Vec<_> =
+            by_custom_profile(profile.view(), &rules).into_iter().map(|s| s.function).collect();
         assert_eq!(functions, ["main.dialOrders", "example.test/shop/grpcutil.Dial"]);
-        let rules = SiteRules {
-            ignored_functions: vec!["main.dialOrders".into()],
-            ..SiteRules::default()
-        };
-        let functions: Vec<_> = by_custom_profile(profile.view(), &rules)
-            .into_iter()
-            .map(|s| s.function)
-            .collect();
+        let rules = SiteRules { ignored_functions: vec!["main.dialOrders".into()], ..SiteRules::default() };
+        let functions: Vec<_> =
+            by_custom_profile(profile.view(), &rules).into_iter().map(|s| s.function).collect();
         assert_eq!(functions, ["main.loadOrder", "main.dialStock"]);
     }
 }

@@ -46,10 +46,7 @@ mod tests {
         let sites = by_entry(profile.view(), &[Kind::RawReader], &SiteRules::default());
         let found: Vec<_> = sites.iter().map(|s| (s.function.as_str(), s.amount)).collect();
         let queue = "example.test/shop/queue.v2.receive";
-        assert_eq!(
-            found,
-            [(queue, Amount::Count(4)), ("main.readTicker", Amount::Count(3))]
-        );
+        assert_eq!(found, [(queue, Amount::Count(4)), ("main.readTicker", Amount::Count(3))]);
         assert_eq!(format!("{}:{}", sites[1].file, sites[1].line), site("ticker"));
         assert!(sites[0].uncertainty.contains("hardly ever"));
     }

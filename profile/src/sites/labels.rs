@@ -15,10 +15,8 @@ pub fn by_label(census: &Census<'_>, resource: Resource) -> Vec<SiteCandidate> {
         Resource::GrpcClient => Lost::of(census, &sites),
         _ => Lost::NOTHING,
     };
-    let counts: Vec<(&str, Count)> = sites
-        .iter()
-        .map(|(site, counts)| (*site, lost.count(counts, resource)))
-        .collect();
+    let counts: Vec<(&str, Count)> =
+        sites.iter().map(|(site, counts)| (*site, lost.count(counts, resource))).collect();
     // Where counts of sites were completed they may exceed the rounded total of the process.
     let labelled = counts.iter().map(|(_, count)| count.best).sum::<i64>();
     let total = census.total.resource(resource).max(labelled);
@@ -35,20 +33,12 @@ pub fn by_label(census: &Census<'_>, resource: Resource) -> Vec<SiteCandidate> {
             uncertainty: count.uncertainty(),
         }
     };
-    rank(
-        counts
-            .into_iter()
-            .filter(|(_, count)| count.best > 0)
-            .map(candidate)
-            .collect(),
-    )
+    rank(counts.into_iter().filter(|(_, count)| count.best > 0).map(candidate).collect())
 }
 
 /// `file:line`; a label of another form is all file.
 fn split_site(site: &str) -> (&str, u32) {
-    let split = site
-        .rsplit_once(':')
-        .and_then(|(file, line)| Some((file, line.parse().ok()?)));
+    let split = site.rsplit_once(':').and_then(|(file, line)| Some((file, line.parse().ok()?)));
     split.unwrap_or((site, 0))
 }
 
@@ -64,11 +54,7 @@ struct Lost {
 }
 
 impl Lost {
-    const NOTHING: Self = Self {
-        best: 0,
-        most: 0,
-        candidates: 0,
-    };
+    const NOTHING: Self = Self { best: 0, most: 0, candidates: 0 };
 
     /// Of `unlabelled` serializers a client that went idle has two and a client that never had labels has three. An
     /// unlabelled reader belongs to one that never had labels, or to one that went idle and was called again.
@@ -85,11 +71,7 @@ impl Lost {
             // More readers than clients of three: this many readers have two.
             (3 * readers - serializers).min(readers)
         };
-        Self {
-            best: likely.min(most),
-            most,
-            candidates,
-        }
+        Self { best: likely.min(most), most, candidates }
     }
 
     /// Labelled serializers beyond those of connected clients.
@@ -100,22 +82,14 @@ impl Lost {
     fn count(&self, counts: &Counts, resource: Resource) -> Count {
         let least = counts.resource(resource);
         if self.most == 0 {
-            return Count {
-                best: least,
-                least,
-                most: least,
-            };
+            return Count { best: least, least, most: least };
         }
         let candidates = Self::candidates(counts);
         let clients = |lost: f64| (counts[Kind::GrpcSerializer] as f64 + 2.0 * lost) / 3.0;
         let lost = self.best as f64 * candidates as f64 / self.candidates as f64;
         let most = clients(self.most.min(candidates) as f64).round() as i64;
         let best = clients(lost).round() as i64;
-        Count {
-            best: best.max(least),
-            least,
-            most: most.max(best).max(least),
-        }
+        Count { best: best.max(least), least, most: most.max(best).max(least) }
     }
 }
 
@@ -129,11 +103,7 @@ struct Count {
 impl Count {
     fn relative_error(&self) -> f64 {
         let spread = (self.best - self.least).max(self.most - self.best);
-        if self.best > 0 {
-            (spread as f64 / self.best as f64).min(1.0)
-        } else {
-            0.0
-        }
+        if self.best > 0 { (spread as f64 / self.best as f64).min(1.0) } else { 0.0 }
     }
 
     fn uncertainty(&self) -> String {
@@ -156,18 +126,12 @@ mod tests {
         let profile = recorded(name);
         let census = Census::take(profile.view(), 100);
         let found = by_label(&census, resource);
-        found
-            .into_iter()
-            .map(|s| (format!("{}:{}", s.file, s.line), s.amount, s.relative_error))
-            .collect()
+        found.into_iter().map(|s| (format!("{}:{}", s.file, s.line), s.amount, s.relative_error)).collect()
     }
 
     #[test]
     fn connected_clients_count_exactly_beside_unlabelled_ones() {
-        let expected = [
-            (site("orders"), Amount::Count(40), 0.0),
-            (site("stock"), Amount::Count(10), 0.0),
-        ];
+        let expected = [(site("orders"), Amount::Count(40), 0.0), (site("stock"), Amount::Count(10), 0.0)];
         assert_eq!(sites("grpc-2.goroutine", Resource::GrpcClient), expected);
         assert_eq!(sites("grpc-2.goroutine", Resource::GrpcConnection), expected);
         assert!(sites("grpc-2.goroutine", Resource::GrpcStream).is_empty());
@@ -195,65 +159,35 @@ mod tests {
     #[test]
     fn idle_clients_that_lost_labels_are_completed_and_say_so() {
         let found = sites("idle.goroutine", Resource::GrpcClient);
-        let lines: Vec<_> = found
-            .iter()
-            .map(|(line, amount, _)| (line.clone(), *amount))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                (site("orders"), Amount::Count(12)),
-                (site("stock"), Amount::Count(6))
-            ]
-        );
+        let lines: Vec<_> = found.iter().map(|(line, amount, _)| (line.clone(), *amount)).collect();
+        assert_eq!(lines, [(site("orders"), Amount::Count(12)), (site("stock"), Amount::Count(6))]);
         assert!(found.iter().all(|&(.., error)| error > 0.5));
         let profile = recorded("idle.goroutine");
-        let said = by_label(&Census::take(profile.view(), 100), Resource::GrpcClient)
-            .remove(0)
-            .uncertainty;
+        let said = by_label(&Census::take(profile.view(), 100), Resource::GrpcClient).remove(0).uncertainty;
         assert!(said.starts_with("between 4 and 12"), "{said}");
     }
 
     #[test]
     fn clients_that_were_idle_and_called_again_are_completed_too() {
         let found = sites("woken.goroutine", Resource::GrpcClient);
-        let lines: Vec<_> = found
-            .iter()
-            .map(|(line, amount, _)| (line.clone(), *amount))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                (site("orders"), Amount::Count(12)),
-                (site("stock"), Amount::Count(6))
-            ]
-        );
+        let lines: Vec<_> = found.iter().map(|(line, amount, _)| (line.clone(), *amount)).collect();
+        assert_eq!(lines, [(site("orders"), Amount::Count(12)), (site("stock"), Amount::Count(6))]);
     }
 
     #[test]
     fn unused_clients_beside_unlabelled_ones_keep_their_count_and_get_bounds() {
         let mut writer = Writer::new(&[("goroutine", "count")]);
-        let run = writer.function(
-            "google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run",
-            "s.go",
-            1,
-        );
-        let reader = writer.function(
-            "google.golang.org/grpc/internal/transport.(*http2Client).reader",
-            "r.go",
-            1,
-        );
+        let run =
+            writer.function("google.golang.org/grpc/internal/grpcsync.(*CallbackSerializer).run", "s.go", 1);
+        let reader =
+            writer.function("google.golang.org/grpc/internal/transport.(*http2Client).reader", "r.go", 1);
         writer.sample(&[run], &[30], &[("weir.site", "a.go:1")]);
         writer.sample(&[run], &[12], &[]);
         writer.sample(&[reader], &[4], &[]);
         let profile = writer.profile();
         let found = by_label(&Census::take(profile.view(), 100), Resource::GrpcClient).remove(0);
         assert_eq!(found.amount, Amount::Count(10));
-        assert!(
-            found.uncertainty.starts_with("between 10 and 14"),
-            "{}",
-            found.uncertainty
-        );
+        assert!(found.uncertainty.starts_with("between 10 and 14"), "{}", found.uncertainty);
     }
 
     #[test]

@@ -103,30 +103,16 @@ fn rank_counts(
             uncertainty: uncertainty.to_owned(),
         }
     };
-    rank(
-        counts
-            .into_iter()
-            .filter(|&(_, count)| count > 0)
-            .map(candidate)
-            .collect(),
-    )
+    rank(counts.into_iter().filter(|&(_, count)| count > 0).map(candidate).collect())
 }
 
 /// Largest first, at most [`MOST_SITES`].
 fn rank(mut sites: Vec<SiteCandidate>) -> Vec<SiteCandidate> {
-    sites.sort_by(|a, b| {
-        b.amount
-            .cmp(&a.amount)
-            .then_with(|| (&a.file, a.line).cmp(&(&b.file, b.line)))
-    });
+    sites.sort_by(|a, b| b.amount.cmp(&a.amount).then_with(|| (&a.file, a.line).cmp(&(&b.file, b.line))));
     sites.truncate(MOST_SITES);
     sites
 }
 
 fn share(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 {
-        (part / whole).clamp(0.0, 1.0)
-    } else {
-        0.0
-    }
+    if whole > 0.0 { (part / whole).clamp(0.0, 1.0) } else { 0.0 }
 }

@@ -42,18 +42,10 @@ impl SiteRules {
     /// Judges every frame of a profile once.
     pub(super) fn roles(&self, profile: &Profile, scope: Scope) -> Roles {
         let rules = Self {
-            ignored_functions: self
-                .ignored_functions
-                .iter()
-                .map(|name| unescape_all(name))
-                .collect(),
+            ignored_functions: self.ignored_functions.iter().map(|name| unescape_all(name)).collect(),
             ..self.clone()
         };
-        Roles(
-            (0..profile.frames.len() as u32)
-                .map(|id| rules.role(&profile.frame(id), scope))
-                .collect(),
-        )
+        Roles((0..profile.frames.len() as u32).map(|id| rules.role(&profile.frame(id), scope)).collect())
     }
 
     fn role(&self, frame: &Frame<'_>, scope: Scope) -> Role {
@@ -76,10 +68,7 @@ impl SiteRules {
     fn is_helper(&self, frame: &Frame<'_>) -> bool {
         let package = frame.package.rsplit('/').next().unwrap_or("");
         self.helper_packages.iter().any(|helper| helper == package)
-            || self
-                .ignored_functions
-                .iter()
-                .any(|name| is_ignored(frame.function, name))
+            || self.ignored_functions.iter().any(|name| is_ignored(frame.function, name))
     }
 }
 
@@ -124,15 +113,7 @@ mod tests {
     fn site_in(scope: Scope, rules: &SiteRules, functions: &[&'static str]) -> Option<u32> {
         let role = |&function: &&'static str| {
             let package = function.rsplit_once('.').map_or("", |(package, _)| package);
-            rules.role(
-                &Frame {
-                    function,
-                    package,
-                    file: "f.go",
-                    line: 1,
-                },
-                scope,
-            )
+            rules.role(&Frame { function, package, file: "f.go", line: 1 }, scope)
         };
         let ids: Vec<u32> = (0..functions.len() as u32).collect();
         Roles(functions.iter().map(role).collect()).site(ids.iter())
@@ -145,24 +126,11 @@ mod tests {
     #[test]
     fn modules_helpers_libraries_and_the_standard_library_are_passed_over() {
         let rules = SiteRules::default();
-        let stack = [
-            "github.com/weir-agent/weir/go.NewClient",
-            "runtime/pprof.Do",
-            "shop/internal/grpcutil.Dial",
-        ];
+        let stack =
+            ["github.com/weir-agent/weir/go.NewClient", "runtime/pprof.Do", "shop/internal/grpcutil.Dial"];
+        assert_eq!(site(&rules, &[&stack[..], &["shop.dialOrders", "main.main"]].concat()), Some(3));
         assert_eq!(
-            site(&rules, &[&stack[..], &["shop.dialOrders", "main.main"]].concat()),
-            Some(3)
-        );
-        assert_eq!(
-            site(
-                &rules,
-                &[
-                    "google.golang.org/grpc.NewClient",
-                    "go.etcd.io/etcd/client/v3.New",
-                    "main.f"
-                ]
-            ),
+            site(&rules, &["google.golang.org/grpc.NewClient", "go.etcd.io/etcd/client/v3.New", "main.f"]),
             Some(2)
         );
         assert_eq!(site(&rules, &["github.com/weir-agent/weir/gopher.F"]), Some(0));
@@ -170,35 +138,16 @@ mod tests {
 
     #[test]
     fn the_companion_passes_over_no_library() {
-        let stack = [
-            "runtime.mapassign",
-            "shop/grpcx.Dial",
-            "go.etcd.io/etcd/client/v3.New",
-            "main.f",
-        ];
+        let stack = ["runtime.mapassign", "shop/grpcx.Dial", "go.etcd.io/etcd/client/v3.New", "main.f"];
         assert_eq!(site_in(Scope::Companion, &SiteRules::default(), &stack), Some(2));
-        assert_eq!(
-            site_in(
-                Scope::Companion,
-                &SiteRules::default(),
-                &["sync.OnceFunc", "main.f"]
-            ),
-            Some(0)
-        );
+        assert_eq!(site_in(Scope::Companion, &SiteRules::default(), &["sync.OnceFunc", "main.f"]), Some(0));
     }
 
     #[test]
     fn a_helper_without_another_caller_is_the_site() {
         let rules = SiteRules::default();
         assert_eq!(
-            site(
-                &rules,
-                &[
-                    "google.golang.org/grpc.NewClient",
-                    "shop/grpcx.Dial",
-                    "runtime.goexit"
-                ]
-            ),
+            site(&rules, &["google.golang.org/grpc.NewClient", "shop/grpcx.Dial", "runtime.goexit"]),
             Some(1)
         );
         assert_eq!(site(&rules, &["google.golang.org/grpc.NewClient"]), None);
@@ -215,12 +164,7 @@ mod tests {
             ],
             ..SiteRules::default()
         };
-        let stack = [
-            "shop.connect",
-            "shop/base/x.New",
-            "shop/db.Open",
-            "shop.connectAll",
-        ];
+        let stack = ["shop.connect", "shop/base/x.New", "shop/db.Open", "shop.connectAll"];
         assert_eq!(site(&rules, &stack), Some(3));
         assert_eq!(site(&rules, &["shop/f.F", "main.f"]), Some(0));
         assert!(

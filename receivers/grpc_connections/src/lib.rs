@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::future::{Either, join, select};
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, Build, BuildError, Clock, Consumer, Failure, Host, Output, Outputs, Port, Receiver, ReceiverContext,
-    ReceiverFactory, SourceStatus, Stability, async_trait,
+    Batch, Build, BuildError, Clock, Consumer, Failure, Host, Output, Outputs, Port, Receiver,
+    ReceiverContext, ReceiverFactory, SourceStatus, Stability, async_trait,
 };
 use weir_config::GoDuration;
 use weir_connection::spans::DEFAULT_LIMIT;
@@ -99,11 +99,8 @@ impl Receiver for GrpcConnections {
             logs: cx.outputs.first(Signal::Logs).cloned(),
             clock: cx.clock.clone(),
         };
-        let port = Port {
-            signal: Signal::Logs,
-            pipeline: cx.id.clone(),
-            output: Output::new(Arc::new(intake)),
-        };
+        let port =
+            Port { signal: Signal::Logs, pipeline: cx.id.clone(), output: Output::new(Arc::new(intake)) };
         let max = usize::try_from(self.config.max_request_body_size).unwrap_or(usize::MAX);
         let settings = ServerSettings { max_body: max, max_message: max, ..ServerSettings::default() };
         let server = serve(listener, settings, Outputs::new(vec![port]), cx.stop.clone());
@@ -175,7 +172,9 @@ async fn publish(tracker: &Mutex<Tracker>, interval: Duration, cx: &ReceiverCont
 fn report(host: &Host, id: &str, tracker: &Mutex<Tracker>, last: u64) {
     let processes = tracker.lock().unwrap_or_else(PoisonError::into_inner).table().processes();
     let (state, message) = match (processes, last) {
-        (0, 0) => ("waiting", "no connection event has come yet: instrument a service with the module in go/"),
+        (0, 0) => {
+            ("waiting", "no connection event has come yet: instrument a service with the module in go/")
+        }
         (0, _) => ("waiting", "no instrumented service is running"),
         _ => ("ok", ""),
     };

@@ -2,9 +2,9 @@
 //! gRPC clients, connections, streams, HTTP connections and database handles a process holds open, counted exactly by
 //! their goroutines, and which lines made them.
 //!
-//! A target costs a GET for each profile at every interval, over one connection that is kept. What it answers is bounded in size and
-//! time, and read off the engine's threads. Redirects to other servers and link-local addresses are refused. Targets do
-//! not wait for each other.
+//! A target costs a GET for each profile at every interval, over one connection that is kept. What it answers is
+//! bounded in size and time, and read off the engine's threads. Redirects to other servers and link-local addresses are
+//! refused. Targets do not wait for each other.
 
 mod address;
 mod book;

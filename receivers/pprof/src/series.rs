@@ -11,6 +11,9 @@ use weir_profile::{Census, Counts, Kind, Profile, Resource, SiteCandidate, SiteR
 /// An estimate from sampled memory is published when its standard deviation is at most this part of it: four sampled
 /// allocations, 2 MiB at Go's default rate. Below that the line may as well be that of an innocent pool.
 const MOST_ERROR: f64 = 0.5;
+/// Two samples are enough when there are hardly others: that an innocent line gathers both is unlikely.
+const MOST_ERROR_ALONE: f64 = 0.72;
+const ALONE: f64 = 0.8;
 /// Exact sites that explain less than this part of what is open are joined by estimates for the rest, as in a service
 /// that makes only some of its clients through the companion module.
 const EXPLAINS: f64 = 0.9;
@@ -191,7 +194,8 @@ fn started_with(goroutine: &Profile, open: i64, rules: &SiteRules) -> Vec<SiteCa
 
 /// Whether it rests on more than chance.
 fn is_trusted(candidate: &SiteCandidate) -> bool {
-    candidate.relative_error <= MOST_ERROR
+    let error = candidate.relative_error;
+    error <= MOST_ERROR || error <= MOST_ERROR_ALONE && candidate.share >= ALONE
 }
 
 /// How many of the resource: counted, or the line's share of the memory as a share of what the goroutines count
@@ -234,10 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_fewer_than_four_samples_is_not_named() {
-        assert!(!is_trusted(&line(100, 1.0)));
-        assert!(!is_trusted(&line(500, 1.0)));
-        assert!(is_trusted(&line(520, 1.0)));
+    fn a_line_needs_four_samples_or_two_almost_alone() {
+        assert!(!is_trusted(&line(500, 0.7)) && is_trusted(&line(520, 0.7)));
+        assert!(!is_trusted(&line(200, 1.0)) && is_trusted(&line(260, 1.0)));
     }
 
     #[test]

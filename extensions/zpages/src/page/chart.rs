@@ -17,23 +17,15 @@ use super::parts::moment;
 pub(super) fn charts(finding: &Finding, index: usize, now: f64) -> Element {
     let points = points(&finding.history);
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        return el("p")
-            .class("quiet")
-            .text("No history yet: the first point comes with the next report.");
+        return el("p").class("quiet").text("No history yet: the first point comes with the next report.");
     };
     let span = (last.time - first.time).max(1.0);
-    let highest = points
-        .iter()
-        .map(|point| point.open)
-        .fold(finding.growth.open, f64::max);
+    let highest = points.iter().map(|point| point.open).fold(finding.growth.open, f64::max);
     let way = outlook(finding, last.time.max(now)).filter(|_| finding.state != State::Ok);
-    let fits = way
-        .as_ref()
-        .is_some_and(|way| way.end() - last.time <= span * 2.0 && way.level <= highest * 5.0);
+    let fits =
+        way.as_ref().is_some_and(|way| way.end() - last.time <= span * 2.0 && way.level <= highest * 5.0);
     let seen = Plot::seen(finding, &points, if fits { way.as_ref() } else { None }, span);
-    let mut row = el("div")
-        .class("charts")
-        .child(seen.figure(finding, &points, index));
+    let mut row = el("div").class("charts").child(seen.figure(finding, &points, index));
     if let Some(way) = way.filter(|_| !fits) {
         row = row.child(Plot::ahead(&points, &way).figure(finding, &points, index));
     }
@@ -55,19 +47,15 @@ struct Plot<'a> {
 impl<'a> Plot<'a> {
     /// The history and a short way on, or the whole way when it fits.
     fn seen(finding: &Finding, points: &[Point], way: Option<&'a Outlook>, span: f64) -> Self {
-        let (first, last) = (
-            points.first().map_or(0.0, |p| p.time),
-            points.last().map_or(0.0, |p| p.time),
-        );
+        let (first, last) = (points.first().map_or(0.0, |p| p.time), points.last().map_or(0.0, |p| p.time));
         let corners = match way {
             Some(way) => way.corners(way.end()),
             None if finding.state == State::Ok => Vec::new(),
             None => straight_on(finding, last, span * 0.12),
         };
         let highest = points.iter().map(|point| point.open);
-        let highest = highest
-            .chain(corners.iter().map(|corner| corner.high))
-            .chain(way.map(|way| way.level * 1.05));
+        let highest =
+            highest.chain(corners.iter().map(|corner| corner.high)).chain(way.map(|way| way.level * 1.05));
         Self {
             title: "Open over time",
             times: Axis::of_times(first, corners.last().map_or(last, |corner| corner.time)),
@@ -83,11 +71,7 @@ impl<'a> Plot<'a> {
     fn ahead(points: &[Point], way: &'a Outlook) -> Self {
         let end = way.end();
         Self {
-            title: if way.is_limit {
-                "Until the limit"
-            } else {
-                "Until it levels off"
-            },
+            title: if way.is_limit { "Until the limit" } else { "Until it levels off" },
             times: Axis::of_times(points.first().map_or(end, |point| point.time), end),
             counts: Axis::of_counts(way.level * 1.05),
             corners: way.corners(end),
@@ -98,11 +82,8 @@ impl<'a> Plot<'a> {
     }
 
     fn figure(&self, finding: &Finding, points: &[Point], index: usize) -> Element {
-        let forecast: Vec<[f64; 4]> = self
-            .corners
-            .iter()
-            .map(|c| [c.time, c.middle, c.low, c.high])
-            .collect();
+        let forecast: Vec<[f64; 4]> =
+            self.corners.iter().map(|c| [c.time, c.middle, c.low, c.high]).collect();
         let svg = el("svg")
             .class("plot")
             .attr("role", "img")
@@ -117,18 +98,9 @@ impl<'a> Plot<'a> {
             .child(self.lines(points))
             .children(self.marks(finding))
             .child(cross())
-            .child(
-                el("rect")
-                    .class("hit")
-                    .attr("width", "100%")
-                    .attr("height", "100%"),
-            );
+            .child(el("rect").class("hit").attr("width", "100%").attr("height", "100%"));
         let mut figure = el("figure")
-            .class(if self.has_table {
-                "chart seen"
-            } else {
-                "chart ahead"
-            })
+            .class(if self.has_table { "chart seen" } else { "chart ahead" })
             .child(self.caption(points))
             .child(svg)
             .child(self.readout(points));
@@ -140,10 +112,7 @@ impl<'a> Plot<'a> {
 
     fn caption(&self, points: &[Point]) -> Element {
         let key = |class: &str, name: &str| {
-            el("span")
-                .class("key")
-                .child(el("i").class(class).attr("aria-hidden", "true"))
-                .text(name)
+            el("span").class("key").child(el("i").class(class).attr("aria-hidden", "true")).text(name)
         };
         let mut caption = el("figcaption")
             .child(el("b").text(self.title))
@@ -166,18 +135,16 @@ impl<'a> Plot<'a> {
                 let time = |time: f64| moment(time, way.now);
                 let rest = rest.text("reached at ").child(time(way.time));
                 match way.arrivals() {
-                    Some((first, last)) => rest
-                        .text(", between ")
-                        .child(time(first))
-                        .text(" and ")
-                        .child(time(last)),
+                    Some((first, last)) => {
+                        rest.text(", between ").child(time(first)).text(" and ").child(time(last))
+                    }
                     None => rest,
                 }
             }
             (_, _, Some(point)) => {
-                let idle = point.idle_old.map_or_else(String::new, |idle| {
-                    format!(", old and idle {}", units::count(idle))
-                });
+                let idle = point
+                    .idle_old
+                    .map_or_else(String::new, |idle| format!(", old and idle {}", units::count(idle)));
                 rest.text(format!("latest: open {}{idle}", units::count(point.open)))
             }
             _ => rest,
@@ -222,16 +189,8 @@ impl<'a> Plot<'a> {
     fn grid(&self) -> Element {
         let rows = self.counts.counts().into_iter().flat_map(|count| {
             let y = self.y(count);
-            let line = el("line")
-                .attr("x1", "0")
-                .attr("x2", "100%")
-                .attr("y1", &y)
-                .attr("y2", &y);
-            let text = el("text")
-                .class("tick")
-                .attr("x", "-8")
-                .attr("y", &y)
-                .attr("dy", "4");
+            let line = el("line").attr("x1", "0").attr("x2", "100%").attr("y1", &y).attr("y2", &y);
+            let text = el("text").class("tick").attr("x", "-8").attr("y", &y).attr("dy", "4");
             [line, text.attr("text-anchor", "end").text(short(count))]
         });
         let (times, step) = self.times.times(if self.has_table { 6 } else { 4 });
@@ -261,42 +220,22 @@ impl<'a> Plot<'a> {
                 .attr("data-f", format)
                 .text(text)
         });
-        el("g")
-            .class("grid")
-            .attr("aria-hidden", "true")
-            .children(rows)
-            .children(columns)
+        el("g").class("grid").attr("aria-hidden", "true").children(rows).children(columns)
     }
 
     /// Everything that may be stretched: areas and lines in a box of 1,000 by 1,000.
     fn lines(&self, points: &[Point]) -> Element {
         let place = |time: f64, count: f64| {
-            format!(
-                "{:.1} {:.1}",
-                self.times.share(time) * 1e3,
-                1e3 - self.counts.share(count) * 1e3
-            )
+            format!("{:.1} {:.1}", self.times.share(time) * 1e3, 1e3 - self.counts.share(count) * 1e3)
         };
         let line = |all: Vec<String>| {
-            if all.len() < 2 {
-                String::new()
-            } else {
-                format!("M{}", all.join("L"))
-            }
+            if all.len() < 2 { String::new() } else { format!("M{}", all.join("L")) }
         };
         let open: Vec<String> = points.iter().map(|p| place(p.time, p.open)).collect();
-        let floor = points
-            .iter()
-            .filter_map(|p| p.idle_old.map(|idle| place(p.time, idle)))
-            .collect();
+        let floor = points.iter().filter_map(|p| p.idle_old.map(|idle| place(p.time, idle))).collect();
         let area = match (points.first(), points.last()) {
             (Some(first), Some(last)) if points.len() > 1 => {
-                format!(
-                    "M{}L{}L{}Z",
-                    place(first.time, 0.0),
-                    open.join("L"),
-                    place(last.time, 0.0)
-                )
+                format!("M{}L{}L{}Z", place(first.time, 0.0), open.join("L"), place(last.time, 0.0))
             }
             _ => String::new(),
         };
@@ -322,25 +261,15 @@ impl<'a> Plot<'a> {
     /// Onset, limit and arrival, each with its words.
     fn marks(&self, finding: &Finding) -> Vec<Element> {
         let mut marks = Vec::new();
-        let onset = finding
-            .onset
-            .filter(|onset| (self.times.low..=self.times.high).contains(onset));
+        let onset = finding.onset.filter(|onset| (self.times.low..=self.times.high).contains(onset));
         if let Some(onset) = onset.filter(|_| self.has_table) {
             marks.push(self.upright("onset", onset, "growth began", 12));
         }
         if let Some(way) = self.way {
             let y = self.y(way.level);
             let class = if way.is_limit { "limit" } else { "plateau" };
-            let line = el("line")
-                .attr("x1", "0")
-                .attr("x2", "100%")
-                .attr("y1", &y)
-                .attr("y2", &y);
-            let text = el("text")
-                .attr("x", "4")
-                .attr("y", &y)
-                .attr("dy", "-6")
-                .text(&way.label);
+            let line = el("line").attr("x1", "0").attr("x2", "100%").attr("y1", &y).attr("y2", &y);
+            let text = el("text").attr("x", "4").attr("y", &y).attr("dy", "-6").text(&way.label);
             marks.push(el("g").class(class).child(line).child(text));
             marks.push(self.upright("arrival", way.time, "", 0));
         }
@@ -349,35 +278,15 @@ impl<'a> Plot<'a> {
 
     fn upright(&self, class: &str, time: f64, name: &str, down: u32) -> Element {
         let x = self.x(time);
-        let (anchor, dx) = if self.times.share(time) > 0.6 {
-            ("end", "-6")
-        } else {
-            ("start", "6")
-        };
+        let (anchor, dx) = if self.times.share(time) > 0.6 { ("end", "-6") } else { ("start", "6") };
         let when = el("tspan")
             .attr("data-t", time.to_string())
             .attr("data-f", "moment")
             .text(Clock::UTC.moment(time, self.made));
-        let down = if down == 0 {
-            "97%".to_owned()
-        } else {
-            down.to_string()
-        };
-        let text = el("text")
-            .attr("x", &x)
-            .attr("dx", dx)
-            .attr("y", down)
-            .attr("text-anchor", anchor);
-        let text = if name.is_empty() {
-            text
-        } else {
-            text.text(format!("{name} "))
-        };
-        let line = el("line")
-            .attr("x1", &x)
-            .attr("x2", &x)
-            .attr("y1", "0")
-            .attr("y2", "100%");
+        let down = if down == 0 { "97%".to_owned() } else { down.to_string() };
+        let text = el("text").attr("x", &x).attr("dx", dx).attr("y", down).attr("text-anchor", anchor);
+        let text = if name.is_empty() { text } else { text.text(format!("{name} ")) };
+        let line = el("line").attr("x1", &x).attr("x2", &x).attr("y1", "0").attr("y2", "100%");
         el("g").class(class).child(line).child(text.child(when))
     }
 }
@@ -402,33 +311,20 @@ mod tests {
     fn history(count: usize) -> History {
         let time: Vec<f64> = (0..count).map(|index| 1_773_500_000.0 + index as f64).collect();
         let open = (0..count).map(|index| index as f64).collect();
-        History {
-            time,
-            open,
-            idle_old: vec![f64::NAN; count],
-        }
+        History { time, open, idle_old: vec![f64::NAN; count] }
     }
 
     #[test]
     fn the_newest_point_lies_at_the_right_and_the_highest_at_the_top() {
-        let finding = Finding {
-            history: history(101),
-            ..Finding::default()
-        };
+        let finding = Finding { history: history(101), ..Finding::default() };
         let markup = charts(&finding, 0, 1_773_500_100.0).render();
-        assert!(
-            markup.contains(r#"class="open" d="M0.0 1000.0L10.0 990.0"#),
-            "{markup}"
-        );
+        assert!(markup.contains(r#"class="open" d="M0.0 1000.0L10.0 990.0"#), "{markup}");
         assert!(markup.contains("L1000.0 0.0\""), "{markup}");
     }
 
     #[test]
     fn the_table_holds_every_point_of_the_line() {
-        let finding = Finding {
-            history: history(30),
-            ..Finding::default()
-        };
+        let finding = Finding { history: history(30), ..Finding::default() };
         let markup = charts(&finding, 0, 1_773_500_030.0).render();
         assert_eq!(markup.matches("<td><time").count(), 30);
     }

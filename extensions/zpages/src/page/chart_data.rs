@@ -26,11 +26,7 @@ pub(super) fn points(history: &History) -> Vec<Point> {
         .enumerate()
         .filter(|(_, (time, open))| (1.0..253_402_300_799.0).contains(*time) && usable(**open))
         .map(|(index, (&time, &open))| {
-            let idle_old = history
-                .idle_old
-                .get(index)
-                .copied()
-                .filter(|value| usable(*value));
+            let idle_old = history.idle_old.get(index).copied().filter(|value| usable(*value));
             Point { time, open, idle_old }
         })
         .collect();
@@ -55,33 +51,25 @@ pub(super) fn table(points: &[Point], total: usize) -> Element {
     let head = el("tr")
         .children(["time", "open", "old and idle"].map(|name| el("th").attr("scope", "col").text(name)));
     let rows = points.iter().map(|point| {
-        let time = el("time")
-            .attr("datetime", Clock::rfc3339(point.time))
-            .attr("data-t", point.time.to_string());
+        let time =
+            el("time").attr("datetime", Clock::rfc3339(point.time)).attr("data-t", point.time.to_string());
         let time = time.attr("data-f", "hms").text(Clock::UTC.seconds(point.time));
         el("tr")
             .child(el("td").child(time))
             .child(el("td").class("num").text(units::count(point.open)))
             .child(
-                el("td")
-                    .class("num")
-                    .text(point.idle_old.map_or_else(|| "unknown".to_owned(), units::count)),
+                el("td").class("num").text(point.idle_old.map_or_else(|| "unknown".to_owned(), units::count)),
             )
     });
-    let table = el("table")
-        .child(el("thead").child(head))
-        .child(el("tbody").children(rows));
-    el("details")
-        .class("data")
-        .child(el("summary").text(format!("The same data as a table{note}")))
-        .child(
-            el("div")
-                .class("scroll")
-                .attr("tabindex", "0")
-                .attr("role", "region")
-                .attr("aria-label", "data")
-                .child(table),
-        )
+    let table = el("table").child(el("thead").child(head)).child(el("tbody").children(rows));
+    el("details").class("data").child(el("summary").text(format!("The same data as a table{note}"))).child(
+        el("div")
+            .class("scroll")
+            .attr("tabindex", "0")
+            .attr("role", "region")
+            .attr("aria-label", "data")
+            .child(table),
+    )
 }
 
 #[cfg(test)]
@@ -91,11 +79,7 @@ mod tests {
     fn history(count: usize) -> History {
         let time: Vec<f64> = (0..count).map(|index| 1_773_500_000.0 + index as f64).collect();
         let open = (0..count).map(|index| index as f64).collect();
-        History {
-            time,
-            open,
-            idle_old: vec![f64::NAN; count],
-        }
+        History { time, open, idle_old: vec![f64::NAN; count] }
     }
 
     #[test]

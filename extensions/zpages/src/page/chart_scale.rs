@@ -43,34 +43,20 @@ const TIME_STEPS: [f64; 27] = [
 impl Axis {
     /// From zero to a round value at or above `highest`, at least 4.
     pub(super) fn of_counts(highest: f64) -> Self {
-        let highest = if highest.is_finite() {
-            highest.clamp(4.0, 1e18)
-        } else {
-            4.0
-        };
+        let highest = if highest.is_finite() { highest.clamp(4.0, 1e18) } else { 4.0 };
         let step = count_step(highest);
-        Self {
-            low: 0.0,
-            high: (highest / step).ceil() * step,
-        }
+        Self { low: 0.0, high: (highest / step).ceil() * step }
     }
 
     /// From one time to another, at least a second.
     pub(super) fn of_times(first: f64, last: f64) -> Self {
-        Self {
-            low: first,
-            high: last.max(first + 1.0),
-        }
+        Self { low: first, high: last.max(first + 1.0) }
     }
 
     /// Share of the axis at which a value lies, 0 to 1; values beyond an end lie on it.
     pub(super) fn share(self, value: f64) -> f64 {
         let share = (value - self.low) / (self.high - self.low);
-        if share.is_nan() {
-            0.0
-        } else {
-            share.clamp(0.0, 1.0)
-        }
+        if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
     }
 
     /// Round counts to mark, at most six, beginning at zero.
@@ -88,9 +74,8 @@ impl Axis {
         let fits = |step: &&f64| span / **step <= most as f64;
         let step = TIME_STEPS.iter().find(fits).copied().unwrap_or(span.max(1.0));
         let first = (self.low / step).ceil();
-        let marks = (0..most)
-            .map(|index| (first + index as f64) * step)
-            .take_while(|time| *time <= self.high);
+        let marks =
+            (0..most).map(|index| (first + index as f64) * step).take_while(|time| *time <= self.high);
         (marks.collect(), step)
     }
 }
@@ -109,9 +94,7 @@ pub(super) fn short(count: f64) -> String {
 fn count_step(highest: f64) -> f64 {
     let rough = (highest / 5.0).max(1.0);
     let power = 10_f64.powf(rough.log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .find(|factor| factor * power >= rough * 0.999_999);
+    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power >= rough * 0.999_999);
     factor.unwrap_or(10.0) * power
 }
 
@@ -121,13 +104,7 @@ mod tests {
 
     #[test]
     fn counts_end_on_a_round_value_and_have_few_marks() {
-        for (highest, high) in [
-            (0.0, 4.0),
-            (58.0, 60.0),
-            (60.0, 60.0),
-            (61.0, 80.0),
-            (38_340.0, 40_000.0),
-        ] {
+        for (highest, high) in [(0.0, 4.0), (58.0, 60.0), (60.0, 60.0), (61.0, 80.0), (38_340.0, 40_000.0)] {
             let axis = Axis::of_counts(highest);
             assert_eq!(axis.high, high, "{highest}");
             assert!(axis.counts().len() <= 6, "{:?}", axis.counts());
@@ -159,12 +136,7 @@ mod tests {
     fn values_beyond_the_axis_lie_on_its_end() {
         let axis = Axis::of_counts(100.0);
         assert_eq!(
-            (
-                axis.share(50.0),
-                axis.share(-3.0),
-                axis.share(1e9),
-                axis.share(f64::NAN)
-            ),
+            (axis.share(50.0), axis.share(-3.0), axis.share(1e9), axis.share(f64::NAN)),
             (0.5, 0.0, 1.0, 0.0)
         );
     }

@@ -76,9 +76,7 @@ pub struct FeatureView {
 /// The page `/debug`: where everything is.
 pub fn index_html(service: &ServiceView) -> String {
     let items = PAGES.iter().map(|&(href, name, what)| {
-        el("li")
-            .child(el("a").attr("href", href).text(name))
-            .child(el("span").class("quiet").text(what))
+        el("li").child(el("a").attr("href", href).text(name)).child(el("span").class("quiet").text(what))
     });
     let main = page("Pages").child(el("ul").class("index").children(items));
     document("/debug", "Pages", service, main)
@@ -92,27 +90,16 @@ pub fn pipelines_html(service: &ServiceView, pipelines: &[PipelineView]) -> Stri
             el("p").text("No pipeline runs. Pipelines stand under service::pipelines in the configuration."),
         );
     }
-    document(
-        "/debug/pipelinez",
-        "Pipelines",
-        service,
-        main.children(pipelines.iter().map(pipeline)),
-    )
+    document("/debug/pipelinez", "Pipelines", service, main.children(pipelines.iter().map(pipeline)))
 }
 
 /// The page `/debug/servicez`: what runs here, since when, from which configuration.
 pub fn service_html(service: &ServiceView) -> String {
-    let fact = |name: &str, value: Element| {
-        el("tr")
-            .child(el("th").attr("scope", "row").text(name))
-            .child(value)
-    };
+    let fact =
+        |name: &str, value: Element| el("tr").child(el("th").attr("scope", "row").text(name)).child(value);
     let text = |value: &str| el("td").text(value);
     let now = service.started + service.uptime;
-    let mut rows = vec![
-        fact("name", text(&service.name)),
-        fact("version", text(&service.version)),
-    ];
+    let mut rows = vec![fact("name", text(&service.name)), fact("version", text(&service.version))];
     if service.started > 0.0 {
         rows.push(fact("started", el("td").child(moment(service.started, now))));
     }
@@ -122,12 +109,7 @@ pub fn service_html(service: &ServiceView) -> String {
     }
     rows.extend(service.facts.iter().map(|(name, value)| fact(name, text(value))));
     let table = el("table").class("facts").child(el("tbody").children(rows));
-    document(
-        "/debug/servicez",
-        "Service",
-        service,
-        page("Service").child(table),
-    )
+    document("/debug/servicez", "Service", service, page("Service").child(table))
 }
 
 /// The page `/debug/extensionz`: the extensions that run.
@@ -149,12 +131,7 @@ pub fn extensions_html(service: &ServiceView, extensions: &[ExtensionView]) -> S
     } else {
         wide_table("Extensions", &heads, rows)
     };
-    document(
-        "/debug/extensionz",
-        "Extensions",
-        service,
-        page("Extensions").child(content),
-    )
+    document("/debug/extensionz", "Extensions", service, page("Extensions").child(content))
 }
 
 /// The page `/debug/featurez`: feature gates and what they change.
@@ -162,11 +139,7 @@ pub fn features_html(service: &ServiceView, features: &[FeatureView]) -> String 
     let rows: Vec<Vec<Element>> = features
         .iter()
         .map(|feature| {
-            let state = if feature.enabled {
-                ("word ok", "on")
-            } else {
-                ("word quiet", "off")
-            };
+            let state = if feature.enabled { ("word ok", "on") } else { ("word quiet", "off") };
             vec![
                 el("th").attr("scope", "row").child(el("code").text(&feature.id)),
                 el("td").child(el("span").class(state.0).text(state.1)),
@@ -175,23 +148,13 @@ pub fn features_html(service: &ServiceView, features: &[FeatureView]) -> String 
             ]
         })
         .collect();
-    let heads = [
-        ("", "Feature"),
-        ("", "State"),
-        ("", "Stage"),
-        ("", "What it changes"),
-    ];
+    let heads = [("", "Feature"), ("", "State"), ("", "Stage"), ("", "What it changes")];
     let content = if rows.is_empty() {
         el("p").text("This version has no feature gates.")
     } else {
         wide_table("Features", &heads, rows)
     };
-    document(
-        "/debug/featurez",
-        "Features",
-        service,
-        page("Features").child(content),
-    )
+    document("/debug/featurez", "Features", service, page("Features").child(content))
 }
 
 fn page(title: &str) -> Element {
@@ -205,10 +168,7 @@ fn document(path: &'static str, title: &str, service: &ServiceView, main: Elemen
         title: format!("{title} · weir"),
         icon: "ok",
         path,
-        meta: el("p")
-            .class("meta")
-            .child(el("span").text(name.trim()))
-            .child(el("span").text(up)),
+        meta: el("p").class("meta").child(el("span").text(name.trim())).child(el("span").text(up)),
         main: main
             .attr("data-now", (service.started + service.uptime).to_string())
             .child(el("p").class("freshness").child(el("span").class("live"))),
@@ -221,40 +181,23 @@ fn pipeline(pipeline: &PipelineView) -> Element {
     let lane = |name: &str, components: &[ComponentView]| {
         let items = components.iter().map(component);
         let empty = components.is_empty().then(|| el("p").class("quiet").text("none"));
-        el("div")
-            .class("lane")
-            .child(el("h3").text(name))
-            .children(items)
-            .children(empty)
+        el("div").class("lane").child(el("h3").text(name)).children(items).children(empty)
     };
-    let title = el("h2")
-        .child(el("span").text(&pipeline.id))
-        .child(el("small").text(&pipeline.signal));
+    let title = el("h2").child(el("span").text(&pipeline.id)).child(el("small").text(&pipeline.signal));
     let lanes = el("div")
         .class("lanes")
         .child(lane("Receivers", &pipeline.receivers))
         .child(lane("Processors", &pipeline.processors))
         .child(lane("Exporters", &pipeline.exporters));
-    el("section")
-        .class("pipeline")
-        .attr("data-key", &pipeline.id)
-        .child(title)
-        .child(lanes)
+    el("section").class("pipeline").attr("data-key", &pipeline.id).child(title).child(lanes)
 }
 
 fn component(component: &ComponentView) -> Element {
     let counts = component.counts.iter().map(|(name, value)| {
-        el("div")
-            .child(el("dt").text(name))
-            .child(el("dd").class("num").text(units::count(*value)))
+        el("div").child(el("dt").text(name)).child(el("dd").class("num").text(units::count(*value)))
     });
-    let head = el("p")
-        .class("source")
-        .child(el("b").text(&component.id))
-        .child(health(&component.trouble));
-    el("article")
-        .child(head)
-        .child(el("dl").class("counts").children(counts))
+    let head = el("p").class("source").child(el("b").text(&component.id)).child(health(&component.trouble));
+    el("article").child(head).child(el("dl").class("counts").children(counts))
 }
 
 fn health(trouble: &str) -> Element {
@@ -284,12 +227,8 @@ mod tests {
             exporters: vec![component],
         };
         let facts = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
-        let service = ServiceView {
-            name: HOSTILE.into(),
-            version: HOSTILE.into(),
-            facts,
-            ..ServiceView::default()
-        };
+        let service =
+            ServiceView { name: HOSTILE.into(), version: HOSTILE.into(), facts, ..ServiceView::default() };
         (service, pipeline)
     }
 
@@ -300,19 +239,10 @@ mod tests {
             trouble: "queue is full".into(),
             counts: vec![("items sent".into(), 12_000.0)],
         };
-        let view = PipelineView {
-            id: "metrics".into(),
-            exporters: vec![exporter],
-            ..PipelineView::default()
-        };
+        let view =
+            PipelineView { id: "metrics".into(), exporters: vec![exporter], ..PipelineView::default() };
         let page = pipelines_html(&ServiceView::default(), &[view]);
-        for text in [
-            "otlp_http/prometheus",
-            "queue is full",
-            "items sent",
-            "12,000",
-            "none",
-        ] {
+        for text in ["otlp_http/prometheus", "queue is full", "items sent", "12,000", "none"] {
             assert!(page.contains(text), "{text}");
         }
     }
@@ -320,11 +250,7 @@ mod tests {
     #[test]
     fn hostile_names_stay_text_on_every_page() {
         let (service, pipeline) = hostile();
-        let extension = ExtensionView {
-            id: HOSTILE.into(),
-            trouble: HOSTILE.into(),
-            note: HOSTILE.into(),
-        };
+        let extension = ExtensionView { id: HOSTILE.into(), trouble: HOSTILE.into(), note: HOSTILE.into() };
         let feature = FeatureView {
             id: HOSTILE.into(),
             enabled: true,

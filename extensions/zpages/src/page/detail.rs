@@ -30,31 +30,17 @@ pub(super) fn finding(report: &Report, finding: &Finding, index: usize, anchor: 
             .child(el("h3").text("What was not available"))
             .child(el("ul").class("missing").children(lines));
     }
-    section = section
-        .children(sites(&finding.other_sites))
-        .children(forecasts(finding, report.time, now));
-    section
-        .children(exemplars(&finding.exemplars))
-        .children(stacks(&finding.stacks))
+    section = section.children(sites(&finding.other_sites)).children(forecasts(finding, report.time, now));
+    section.children(exemplars(&finding.exemplars)).children(stacks(&finding.stacks))
 }
 
 fn heading(finding: &Finding, now: f64) -> Element {
-    let title = el("h2")
-        .child(badge(finding.state))
-        .child(el("span").text(who(finding)));
+    let title = el("h2").child(badge(finding.state)).child(el("span").text(who(finding)));
     let mut facts = vec![el("span").text(label(finding))];
     let process = &finding.process;
     if process.pid > 0 || !process.executable.is_empty() {
-        let pid = if process.pid > 0 {
-            format!("pid {} ", process.pid)
-        } else {
-            String::new()
-        };
-        let host = if process.host.is_empty() {
-            String::new()
-        } else {
-            format!(" on {}", process.host)
-        };
+        let pid = if process.pid > 0 { format!("pid {} ", process.pid) } else { String::new() };
+        let host = if process.host.is_empty() { String::new() } else { format!(" on {}", process.host) };
         facts.push(el("span").text(format!("{pid}{}{host}", process.executable)));
     }
     if process.started > 0.0 {
@@ -67,9 +53,7 @@ fn heading(finding: &Finding, now: f64) -> Element {
         let since = el("span").text(format!("{} since ", finding.state.word().to_lowercase()));
         facts.push(since.child(moment(finding.since, now)));
     }
-    el("header")
-        .child(title)
-        .child(el("p").class("identity").children(facts))
+    el("header").child(title).child(el("p").class("identity").children(facts))
 }
 
 fn tiles(report: &Report, finding: &Finding, now: f64) -> Element {
@@ -85,55 +69,35 @@ fn tiles(report: &Report, finding: &Finding, now: f64) -> Element {
             units::percent(found.share)
         );
         let known = source_of(found);
-        row = row.child(
-            wide("Where")
-                .child(value().child(site(found)))
-                .child(under(made))
-                .child(under(known)),
-        );
+        row =
+            row.child(wide("Where").child(value().child(site(found))).child(under(made)).child(under(known)));
     }
     let growth = &finding.growth;
     let rate = match growth.rate {
         0.0 => tile("Growth").child(value().text("none")),
         rate => {
-            let bounds = format!(
-                "{} to {}",
-                units::per_second(growth.rate_low),
-                units::per_second(growth.rate_high)
-            );
+            let bounds =
+                format!("{} to {}", units::per_second(growth.rate_low), units::per_second(growth.rate_high));
             let mut text = units::per_hour(rate);
             if growth.rate_low != growth.rate_high {
                 text = format!("{text}; {bounds}");
             }
-            tile("Growth")
-                .child(value().text(units::per_second(rate)))
-                .child(under(text))
+            tile("Growth").child(value().text(units::per_second(rate))).child(under(text))
         }
     };
     row = row.child(rate);
-    let ended = if growth.closed > 0.0 {
-        format!("; {} ended", units::count(growth.closed))
-    } else {
-        String::new()
-    };
+    let ended =
+        if growth.closed > 0.0 { format!("; {} ended", units::count(growth.closed)) } else { String::new() };
     let of = population(finding);
-    let of = of
-        .split_once(" open")
-        .map_or("", |(_, rest)| rest.trim_start_matches([',', ' ']));
+    let of = of.split_once(" open").map_or("", |(_, rest)| rest.trim_start_matches([',', ' ']));
     row = row.child(
-        tile("Open now")
-            .child(value().text(units::count(growth.open)))
-            .child(under(format!("{of}{ended}"))),
+        tile("Open now").child(value().text(units::count(growth.open))).child(under(format!("{of}{ended}"))),
     );
     if finding.state != State::Ok {
         row = row.child(time_left(finding, report.time, now, tile("Runs out"), value()));
     }
     let began = began(finding);
-    let name = if finding.onset.is_some() {
-        "Growing since"
-    } else {
-        "Since"
-    };
+    let name = if finding.onset.is_some() { "Growing since" } else { "Since" };
     let certainty = if finding.confidence.is_empty() {
         String::new()
     } else {
@@ -149,24 +113,15 @@ fn tiles(report: &Report, finding: &Finding, now: f64) -> Element {
 fn time_left(finding: &Finding, made: f64, now: f64, tile: Element, value: Element) -> Element {
     let under = el("dd").class("under");
     let Some(forecast) = soonest(finding) else {
-        let text = if finding.forecast.is_empty() {
-            "not known"
-        } else {
-            "never"
-        };
-        let note = finding
-            .forecast
-            .first()
-            .map_or("no limit was measured yet", |forecast| forecast.note.as_str());
+        let text = if finding.forecast.is_empty() { "not known" } else { "never" };
+        let note =
+            finding.forecast.first().map_or("no limit was measured yet", |forecast| forecast.note.as_str());
         return tile.child(value.text(text)).child(under.text(note));
     };
     let end = made + forecast.seconds.unwrap_or(0.0);
     let limit = units::quantity(forecast.limit, &forecast.unit);
-    let under = under
-        .text(format!("{} (limit {limit}) at ", limit_name(forecast)))
-        .child(moment(end, now));
-    tile.child(value.text(format!("in {}", units::duration(end - now))))
-        .child(under)
+    let under = under.text(format!("{} (limit {limit}) at ", limit_name(forecast))).child(moment(end, now));
+    tile.child(value.text(format!("in {}", units::duration(end - now)))).child(under)
 }
 
 /// What it is and what to do.
@@ -178,11 +133,7 @@ fn advice(finding: &Finding) -> Element {
         if !finding.class.is_empty() {
             text = text.child(el("code").text(&finding.class)).text(" ");
         }
-        box_ = box_.child(
-            el("dl")
-                .child(el("dt").text(name))
-                .child(text.text(&finding.explanation)),
-        );
+        box_ = box_.child(el("dl").child(el("dt").text(name)).child(text.text(&finding.explanation)));
     }
     if !finding.cure.is_empty() {
         let text = el("dd").text(&finding.cure);

@@ -13,23 +13,11 @@ const SCRIPT: &str = include_str!("assets/page.js");
 
 /// The pages and where the server puts them.
 pub(super) const PAGES: [(&str, &str, &str); 5] = [
-    (
-        "/leaks",
-        "Leaks",
-        "which service leaks which connection, from which line, since when",
-    ),
-    (
-        "/debug/pipelinez",
-        "Pipelines",
-        "the components of every pipeline with live counts",
-    ),
+    ("/leaks", "Leaks", "which service leaks which connection, from which line, since when"),
+    ("/debug/pipelinez", "Pipelines", "the components of every pipeline with live counts"),
     ("/debug/servicez", "Service", "version, start, configuration"),
     ("/debug/extensionz", "Extensions", "the extensions that run"),
-    (
-        "/debug/featurez",
-        "Features",
-        "feature gates and what they change",
-    ),
+    ("/debug/featurez", "Features", "feature gates and what they change"),
 ];
 
 static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -71,51 +59,27 @@ impl Document {
     pub(super) fn render(self) -> String {
         let head = el("head")
             .child(el("meta").attr("charset", "utf-8"))
-            .child(
-                el("meta")
-                    .attr("http-equiv", "Content-Security-Policy")
-                    .attr("content", POLICY.as_str()),
-            )
-            .child(
-                el("meta")
-                    .attr("name", "viewport")
-                    .attr("content", "width=device-width, initial-scale=1"),
-            )
-            .child(
-                el("meta")
-                    .attr("name", "color-scheme")
-                    .attr("content", "light dark"),
-            )
+            .child(el("meta").attr("http-equiv", "Content-Security-Policy").attr("content", POLICY.as_str()))
+            .child(el("meta").attr("name", "viewport").attr("content", "width=device-width, initial-scale=1"))
+            .child(el("meta").attr("name", "color-scheme").attr("content", "light dark"))
             .child(el("meta").attr("name", "referrer").attr("content", "no-referrer"))
             .child(el("title").text(&self.title))
             .child(el("link").attr("rel", "icon").attr("href", icon(self.icon)))
             .child(el("style").trusted(STYLE));
         let body = el("body")
-            .child(
-                el("a")
-                    .class("skip")
-                    .attr("href", "#main")
-                    .text("Skip to content"),
-            )
+            .child(el("a").class("skip").attr("href", "#main").text("Skip to content"))
             .child(navigation(self.path, self.meta))
             .child(self.main)
             .child(el("script").attr("type", "application/json").trusted(&self.json))
             .child(el("script").trusted(SCRIPT));
-        format!(
-            "<!doctype html>\n{}\n",
-            el("html").attr("lang", "en").child(head).child(body).render()
-        )
+        format!("<!doctype html>\n{}\n", el("html").attr("lang", "en").child(head).child(body).render())
     }
 }
 
 fn navigation(path: &str, meta: Element) -> Element {
     let links = PAGES.iter().map(|&(href, name, _)| {
         let link = el("a").attr("href", href).text(name);
-        if href == path {
-            link.attr("aria-current", "page")
-        } else {
-            link
-        }
+        if href == path { link.attr("aria-current", "page") } else { link }
     });
     el("header")
         .class("top")
@@ -160,10 +124,9 @@ mod tests {
             json: "{}".into(),
         };
         let page = document.render();
-        for (open, close, kind) in [
-            ("<style>", "</style>", "style-src"),
-            ("<script>", "</script>", "script-src"),
-        ] {
+        for (open, close, kind) in
+            [("<style>", "</style>", "style-src"), ("<script>", "</script>", "script-src")]
+        {
             let inline = page.split(open).nth(1).unwrap().split(close).next().unwrap();
             let expected = format!("{kind} '{}'", hash(inline));
             assert!(policy.contains(&expected), "{policy} lacks {expected}");
@@ -179,11 +142,7 @@ mod tests {
     fn assets_cannot_end_their_element_and_name_no_other_place() {
         for asset in [STYLE, SCRIPT] {
             assert!(!asset.contains("</") && !asset.contains("<!--") && !asset.contains('\r'));
-            assert!(
-                ["://", "url(", "@import", "eval"]
-                    .iter()
-                    .all(|elsewhere| !asset.contains(elsewhere))
-            );
+            assert!(["://", "url(", "@import", "eval"].iter().all(|elsewhere| !asset.contains(elsewhere)));
             assert!(asset.len() < 24_000);
         }
     }

@@ -24,26 +24,15 @@ service:
 /// The panel for the state of the whole, when there is one to show.
 pub(super) fn panel(report: &Report, now: f64) -> Option<Element> {
     if report.series.is_empty() {
-        return Some(if report.sources.is_empty() {
-            no_sources()
-        } else {
-            waiting(report, now)
-        });
+        return Some(if report.sources.is_empty() { no_sources() } else { waiting(report, now) });
     }
-    report
-        .series
-        .iter()
-        .all(|finding| finding.state == State::Ok)
-        .then(|| all_fine(report, now))
+    report.series.iter().all(|finding| finding.state == State::Ok).then(|| all_fine(report, now))
 }
 
 /// The sources with their state, age and complaint.
 pub(super) fn sources(report: &Report, now: f64) -> Option<Element> {
     let items = report.sources.iter().map(|source| source_item(source, now));
-    let list = el("ul")
-        .class("sources")
-        .attr("aria-label", "Sources of evidence")
-        .children(items);
+    let list = el("ul").class("sources").attr("aria-label", "Sources of evidence").children(items);
     (!report.sources.is_empty()).then_some(list)
 }
 
@@ -55,11 +44,7 @@ fn source_item(source: &Source, now: f64) -> Element {
         "failed" => "leaking",
         _ => "waiting",
     };
-    let last = if source.last > 0.0 {
-        ago(source.last, now)
-    } else {
-        "no data yet".to_owned()
-    };
+    let last = if source.last > 0.0 { ago(source.last, now) } else { "no data yet".to_owned() };
     let mut item = el("li")
         .class(class)
         .child(el("b").text(&source.id))
@@ -106,11 +91,8 @@ fn waiting(report: &Report, now: f64) -> Element {
         );
         ("Nothing to judge yet", text)
     };
-    let waits = report
-        .sources
-        .iter()
-        .filter(|source| source.state != "ok" || source.last <= 0.0)
-        .map(|source| {
+    let waits =
+        report.sources.iter().filter(|source| source.state != "ok" || source.last <= 0.0).map(|source| {
             let message = match (source.message.as_str(), source.kind.as_str()) {
                 ("", "events") => "the first event of a service with the Go module",
                 ("", "sockets") => "the first read of the sockets of the configured processes",
@@ -130,31 +112,16 @@ fn waiting(report: &Report, now: f64) -> Element {
 
 /// Why nothing leaks, since when, and how sure that is.
 fn all_fine(report: &Report, now: f64) -> Element {
-    let since = report
-        .series
-        .iter()
-        .map(|finding| finding.since)
-        .filter(|since| *since > 0.0)
-        .fold(0.0, f64::max);
+    let since =
+        report.series.iter().map(|finding| finding.since).filter(|since| *since > 0.0).fold(0.0, f64::max);
     let total = report.series.len();
-    let series = if total == 1 {
-        "1 series is".to_owned()
-    } else {
-        format!("{total} series are")
-    };
+    let series = if total == 1 { "1 series is".to_owned() } else { format!("{total} series are") };
     let mut text = el("p").text(format!("{series} watched and none grows that should not"));
     if since > 0.0 {
         let age = units::duration(now - since);
-        text = text
-            .text(", the youngest since ")
-            .child(moment(since, now))
-            .text(format!(" ({age})"));
+        text = text.text(", the youngest since ").child(moment(since, now)).text(format!(" ({age})"));
     }
-    let delivering = report
-        .sources
-        .iter()
-        .filter(|source| source.state == "ok")
-        .count();
+    let delivering = report.sources.iter().filter(|source| source.state == "ok").count();
     let sure = match (delivering, report.sources.len()) {
         (_, 0) => "The sources are not known to this agent: it judges metrics that others sent.".to_owned(),
         (up, all) if up == all && all > 1 => {
@@ -185,10 +152,7 @@ mod tests {
             let used = pipeline[kind].as_sequence().unwrap();
             assert!(!used.is_empty());
             for id in used {
-                assert!(
-                    config[kind].as_mapping().unwrap().contains_key(id),
-                    "{id:?} is not defined"
-                );
+                assert!(config[kind].as_mapping().unwrap().contains_key(id), "{id:?} is not defined");
             }
         }
     }

@@ -41,42 +41,23 @@ const VIEWS: [View; 3] = [
 /// by since the report was made.
 pub(super) fn evidence(report: &Report, finding: &Finding, passed: f64) -> Element {
     let columns = VIEWS.iter().map(|view| column(report, finding, view, passed));
-    let known = |evidence: &&Evidence| {
-        VIEWS
-            .iter()
-            .any(|view| view.sources.contains(&evidence.source.as_str()))
-    };
-    let others: Vec<&Evidence> = finding
-        .evidence
-        .iter()
-        .filter(|evidence| !known(evidence))
-        .collect();
+    let known =
+        |evidence: &&Evidence| VIEWS.iter().any(|view| view.sources.contains(&evidence.source.as_str()));
+    let others: Vec<&Evidence> = finding.evidence.iter().filter(|evidence| !known(evidence)).collect();
     let mut row = el("div").class("evidence").children(columns);
     if !others.is_empty() {
         let items = others.into_iter().map(|evidence| item(evidence, passed));
-        row = row.child(
-            el("section")
-                .child(el("h4").text("Other sources"))
-                .children(items),
-        );
+        row = row.child(el("section").child(el("h4").text("Other sources")).children(items));
     }
     row
 }
 
 /// Whether sources contradict the verdict, in a sentence; nothing when all agree.
 pub(super) fn disagreement(finding: &Finding) -> Option<String> {
-    let against: Vec<&str> = finding
-        .evidence
-        .iter()
-        .filter(|e| e.agrees == Some(false))
-        .map(|e| e.source.as_str())
-        .collect();
-    (!against.is_empty()).then(|| {
-        format!(
-            "{} contradicts the verdict; it stands with less confidence.",
-            against.join(", ")
-        )
-    })
+    let against: Vec<&str> =
+        finding.evidence.iter().filter(|e| e.agrees == Some(false)).map(|e| e.source.as_str()).collect();
+    (!against.is_empty())
+        .then(|| format!("{} contradicts the verdict; it stands with less confidence.", against.join(", ")))
 }
 
 fn column(report: &Report, finding: &Finding, view: &View, passed: f64) -> Element {
@@ -90,12 +71,8 @@ fn column(report: &Report, finding: &Finding, view: &View, passed: f64) -> Eleme
     if !items.is_empty() {
         return section.children(items);
     }
-    let complaints: Vec<String> = report
-        .sources
-        .iter()
-        .filter(|source| source.kind == view.kind)
-        .filter_map(complaint)
-        .collect();
+    let complaints: Vec<String> =
+        report.sources.iter().filter(|source| source.kind == view.kind).filter_map(complaint).collect();
     let configured = report.sources.iter().any(|source| source.kind == view.kind);
     let text = match (complaints.is_empty(), configured) {
         (false, _) => complaints.join("; "),
@@ -121,12 +98,6 @@ fn item(evidence: &Evidence, passed: f64) -> Element {
         .child(el("span").class(format!("vote {class}")).text(verdict))
         .child(el("span").class("age").text(age));
     let details = evidence.details.iter().map(|line| el("li").text(line));
-    let article = el("article")
-        .child(head)
-        .child(el("p").class("says").text(&evidence.text));
-    if evidence.details.is_empty() {
-        article
-    } else {
-        article.child(el("ul").children(details))
-    }
+    let article = el("article").child(head).child(el("p").class("says").text(&evidence.text));
+    if evidence.details.is_empty() { article } else { article.child(el("ul").children(details)) }
 }

@@ -57,39 +57,22 @@ pub(super) fn straight_on(finding: &Finding, now: f64, seconds: f64) -> Vec<Corn
     let [middle, low, high] = rates(growth.rate, growth.rate_low, growth.rate_high);
     [0.0, seconds]
         .into_iter()
-        .map(|s| Corner {
-            time: now + s,
-            middle: at(s, middle),
-            low: at(s, low),
-            high: at(s, high),
-        })
+        .map(|s| Corner { time: now + s, middle: at(s, middle), low: at(s, low), high: at(s, high) })
         .collect()
 }
 
 fn to_limit(finding: &Finding, forecast: &Forecast, now: f64) -> Option<Outlook> {
     let level = population_at(finding, forecast, forecast.limit)?;
-    let seconds = forecast
-        .seconds
-        .filter(|seconds| (1e-3..FARTHEST).contains(seconds))?;
+    let seconds = forecast.seconds.filter(|seconds| (1e-3..FARTHEST).contains(seconds))?;
     let open = finding.growth.open;
-    let speed = |seconds: Option<f64>| {
-        seconds
-            .filter(|s| *s > 0.0 && s.is_finite())
-            .map(|s| (level - open) / s)
-    };
+    let speed =
+        |seconds: Option<f64>| seconds.filter(|s| *s > 0.0 && s.is_finite()).map(|s| (level - open) / s);
     let middle = (level - open) / seconds;
     let high = speed(forecast.seconds_low).unwrap_or(middle);
-    let low = speed(forecast.seconds_high).unwrap_or(if forecast.seconds_low.is_some() {
-        0.0
-    } else {
-        middle
-    });
+    let low =
+        speed(forecast.seconds_high).unwrap_or(if forecast.seconds_low.is_some() { 0.0 } else { middle });
     let limit = units::quantity(forecast.limit, &forecast.unit);
-    let label = format!(
-        "{} limit {limit} = {} open",
-        limit_name(forecast),
-        units::count(level.round())
-    );
+    let label = format!("{} limit {limit} = {} open", limit_name(forecast), units::count(level.round()));
     (level > open).then(|| Outlook {
         level,
         label,
@@ -121,16 +104,8 @@ fn to_plateau(finding: &Finding, now: f64) -> Option<Outlook> {
 
 /// Bounds that are missing or on the wrong side are taken as the middle.
 fn rates(middle: f64, low: f64, high: f64) -> [f64; 3] {
-    let low = if low.is_finite() && low <= middle {
-        low
-    } else {
-        middle
-    };
-    let high = if high.is_finite() && high >= middle {
-        high
-    } else {
-        middle
-    };
+    let low = if low.is_finite() && low <= middle { low } else { middle };
+    let high = if high.is_finite() && high >= middle { high } else { middle };
     [middle, low, high]
 }
 
@@ -139,11 +114,7 @@ impl Outlook {
     pub(super) fn end(&self) -> f64 {
         let span = self.time - self.now;
         let slow = (self.level - self.open) / self.rates[1];
-        let slow = if slow.is_finite() && slow > 0.0 {
-            slow
-        } else {
-            span * 2.0
-        };
+        let slow = if slow.is_finite() && slow > 0.0 { slow } else { span * 2.0 };
         self.now + slow.clamp(span, span * 2.0) * 1.08
     }
 
@@ -157,12 +128,7 @@ impl Outlook {
     /// The corners of the lines until `end`: now, the three arrivals, the end.
     pub(super) fn corners(&self, end: f64) -> Vec<Corner> {
         let arrival = |rate: f64| self.now + (self.level - self.open) / rate;
-        let mut times: Vec<f64> = self
-            .rates
-            .into_iter()
-            .map(arrival)
-            .chain([self.now, end])
-            .collect();
+        let mut times: Vec<f64> = self.rates.into_iter().map(arrival).chain([self.now, end]).collect();
         times.retain(|time| time.is_finite() && (self.now..=end).contains(time));
         times.sort_by(f64::total_cmp);
         times.dedup();
@@ -170,12 +136,7 @@ impl Outlook {
         let [middle, low, high] = self.rates;
         times
             .into_iter()
-            .map(|time| Corner {
-                time,
-                middle: at(time, middle),
-                low: at(time, low),
-                high: at(time, high),
-            })
+            .map(|time| Corner { time, middle: at(time, middle), low: at(time, low), high: at(time, high) })
             .collect()
     }
 }
@@ -187,18 +148,8 @@ mod tests {
     use super::*;
 
     fn finding(forecast: Vec<Forecast>) -> Finding {
-        let growth = Growth {
-            rate: 2.0,
-            rate_low: 1.0,
-            rate_high: 4.0,
-            open: 100.0,
-            ..Growth::default()
-        };
-        Finding {
-            growth,
-            forecast,
-            ..Finding::default()
-        }
+        let growth = Growth { rate: 2.0, rate_low: 1.0, rate_high: 4.0, open: 100.0, ..Growth::default() };
+        Finding { growth, forecast, ..Finding::default() }
     }
 
     #[test]
@@ -215,65 +166,29 @@ mod tests {
             ..Forecast::default()
         };
         let outlook = outlook(&finding(vec![descriptors]), 5_000.0).unwrap();
-        assert_eq!(
-            (outlook.level, outlook.is_limit, outlook.time),
-            (900.0, true, 5_400.0)
-        );
+        assert_eq!((outlook.level, outlook.is_limit, outlook.time), (900.0, true, 5_400.0));
         assert_eq!(outlook.label, "descriptors limit 1,000 = 900 open");
         let corners = outlook.corners(outlook.end());
         let at = |time: f64| *corners.iter().find(|corner| corner.time == time).unwrap();
-        assert_eq!(
-            at(5_000.0),
-            Corner {
-                time: 5_000.0,
-                middle: 100.0,
-                low: 100.0,
-                high: 100.0
-            }
-        );
+        assert_eq!(at(5_000.0), Corner { time: 5_000.0, middle: 100.0, low: 100.0, high: 100.0 });
         assert_eq!(at(5_200.0).high, 900.0);
         assert_eq!(at(5_400.0).middle, 900.0);
-        assert_eq!(
-            at(5_800.0),
-            Corner {
-                time: 5_800.0,
-                middle: 900.0,
-                low: 900.0,
-                high: 900.0
-            }
-        );
+        assert_eq!(at(5_800.0), Corner { time: 5_800.0, middle: 900.0, low: 900.0, high: 900.0 });
     }
 
     #[test]
     fn a_plateau_is_shown_where_no_limit_is_reached() {
-        let ports = Forecast {
-            plateau: Some(3_600.0),
-            used: 100.0,
-            per_item: 1.0,
-            ..Forecast::default()
-        };
+        let ports = Forecast { plateau: Some(3_600.0), used: 100.0, per_item: 1.0, ..Forecast::default() };
         let outlook = outlook(&finding(vec![ports]), 5_000.0).unwrap();
-        assert_eq!(
-            (outlook.level, outlook.is_limit, outlook.time),
-            (3_600.0, false, 6_750.0)
-        );
+        assert_eq!((outlook.level, outlook.is_limit, outlook.time), (3_600.0, false, 6_750.0));
     }
 
     #[test]
     fn nothing_is_drawn_without_a_cost_a_rate_or_a_finite_number() {
-        let forecast = Forecast {
-            limit: 10.0,
-            seconds: Some(5.0),
-            ..Forecast::default()
-        };
+        let forecast = Forecast { limit: 10.0, seconds: Some(5.0), ..Forecast::default() };
         assert_eq!(outlook(&finding(vec![forecast]), 5_000.0), None);
         assert_eq!(outlook(&finding(Vec::new()), 5_000.0), None);
-        let nan = Forecast {
-            limit: f64::NAN,
-            per_item: 1.0,
-            seconds: Some(f64::NAN),
-            ..Forecast::default()
-        };
+        let nan = Forecast { limit: f64::NAN, per_item: 1.0, seconds: Some(f64::NAN), ..Forecast::default() };
         assert_eq!(outlook(&finding(vec![nan]), f64::NAN), None);
         assert!(straight_on(&Finding::default(), 5_000.0, 10.0).is_empty());
     }

@@ -15,11 +15,7 @@ pub(super) struct Element {
 
 /// An element without attributes and content.
 pub(super) fn el(tag: &'static str) -> Element {
-    Element {
-        tag,
-        attributes: String::new(),
-        body: String::new(),
-    }
+    Element { tag, attributes: String::new(), body: String::new() }
 }
 
 impl Element {

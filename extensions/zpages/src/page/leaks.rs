@@ -25,12 +25,7 @@ pub fn leaks_html(report: &Report, now: f64) -> String {
     let left_out = report.series.len().saturating_sub(MAX_SHOWN);
     let report = &*cut(report);
     let anchors = anchors(report);
-    let worst = report
-        .series
-        .iter()
-        .map(|finding| finding.state)
-        .max()
-        .unwrap_or_default();
+    let worst = report.series.iter().map(|finding| finding.state).max().unwrap_or_default();
     let mut main = el("main")
         .attr("id", "main")
         .attr("data-now", now.to_string())
@@ -48,17 +43,11 @@ pub fn leaks_html(report: &Report, now: f64) -> String {
         main = main
             .child(table::findings(report, &anchors, now))
             .children((left_out > 0).then(|| {
-                el("p")
-                    .class("quiet")
-                    .text(format!("and {left_out} less urgent series, all in /leaks.json"))
+                el("p").class("quiet").text(format!("and {left_out} less urgent series, all in /leaks.json"))
             }))
             .child(el("div").class("details").children(details));
     }
-    let version = if report.version.is_empty() {
-        String::new()
-    } else {
-        format!("weir {}", report.version)
-    };
+    let version = if report.version.is_empty() { String::new() } else { format!("weir {}", report.version) };
     let up = if report.started > 0.0 {
         format!("up {}", units::duration(now - report.started))
     } else {
@@ -95,18 +84,8 @@ fn is_stale(report: &Report, now: f64) -> bool {
 }
 
 fn title(report: &Report) -> String {
-    let count = |state: State| {
-        report
-            .series
-            .iter()
-            .filter(|finding| finding.state == state)
-            .count()
-    };
-    let words = [
-        (State::Leaking, "leaking"),
-        (State::Suspect, "suspect"),
-        (State::Recovering, "recovering"),
-    ];
+    let count = |state: State| report.series.iter().filter(|finding| finding.state == state).count();
+    let words = [(State::Leaking, "leaking"), (State::Suspect, "suspect"), (State::Recovering, "recovering")];
     let parts: Vec<String> = words
         .into_iter()
         .map(|(state, word)| (count(state), word))
@@ -126,11 +105,7 @@ fn summary(report: &Report, worst: State) -> Element {
         (true, true) => "No series yet.",
         (true, false) => "The state of each series is in the table.",
     };
-    let class = if report.series.is_empty() {
-        "waiting"
-    } else {
-        state_class(worst)
-    };
+    let class = if report.series.is_empty() { "waiting" } else { state_class(worst) };
     el("p")
         .class(format!("summary {class}"))
         .attr("role", "status")
@@ -141,11 +116,7 @@ fn summary(report: &Report, worst: State) -> Element {
 
 /// Of when the page is. The script goes on counting and says so when the agent no longer answers.
 fn freshness(report: &Report, now: f64) -> Element {
-    let age = if report.time > 0.0 {
-        ago(report.time, now)
-    } else {
-        "at an unknown time".to_owned()
-    };
+    let age = if report.time > 0.0 { ago(report.time, now) } else { "at an unknown time".to_owned() };
     let mut line = el("p").class("freshness");
     if is_stale(report, now) {
         let text = format!(
@@ -154,9 +125,8 @@ fn freshness(report: &Report, now: f64) -> Element {
         line = line.child(el("strong").class("warn").text(text)).text(" ");
     }
     let live = el("span").class("live").text(format!("verdicts made {age}"));
-    let made = el("time")
-        .attr("datetime", Clock::rfc3339(report.time))
-        .attr("data-t", report.time.to_string());
+    let made =
+        el("time").attr("datetime", Clock::rfc3339(report.time)).attr("data-t", report.time.to_string());
     let made = made.attr("data-f", "hms").text(Clock::UTC.seconds(report.time));
     line = line.child(live).text(", as of ").child(made).text(" ");
     line.child(el("span").class("zone").text("UTC"))
@@ -168,11 +138,8 @@ fn anchors(report: &Report) -> Vec<String> {
     let mut anchors = Vec::with_capacity(report.series.len());
     for (index, finding) in report.series.iter().enumerate() {
         let own: String = weir_connection::terminal::text::visible(&finding.id).into_owned();
-        let mut anchor = if own.trim().is_empty() || taken.contains(&own) {
-            format!("series-{index}")
-        } else {
-            own
-        };
+        let mut anchor =
+            if own.trim().is_empty() || taken.contains(&own) { format!("series-{index}") } else { own };
         while !taken.insert(anchor.clone()) {
             anchor.push('-');
         }

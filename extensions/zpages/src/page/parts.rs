@@ -8,9 +8,7 @@ use super::html::{Element, el};
 
 /// Who it is about, with arrows as people draw them.
 pub(super) fn who(finding: &Finding) -> String {
-    sentence::who(finding)
-        .replace(" -> ", " \u{2192} ")
-        .replace(" <- ", " \u{2190} ")
+    sentence::who(finding).replace(" -> ", " \u{2192} ").replace(" <- ", " \u{2190} ")
 }
 
 /// Class name of a state.
@@ -25,24 +23,17 @@ pub(super) fn state_class(state: State) -> &'static str {
 
 /// The state as a word in its colour.
 pub(super) fn badge(state: State) -> Element {
-    el("span")
-        .class(format!("badge {}", state_class(state)))
-        .text(state.word())
+    el("span").class(format!("badge {}", state_class(state))).text(state.word())
 }
 
 /// A time in UTC, which the script turns into local time: the hour on the day of `now`, else with its day.
 pub(super) fn moment(time: f64, now: f64) -> Element {
     let shown = Clock::UTC.moment(time, now);
-    let element = el("time")
-        .attr("datetime", Clock::rfc3339(time))
-        .attr("title", Clock::UTC.full(time));
+    let element = el("time").attr("datetime", Clock::rfc3339(time)).attr("title", Clock::UTC.full(time));
     if shown == units::UNKNOWN {
         return el("span").text("unknown");
     }
-    element
-        .attr("data-t", time.to_string())
-        .attr("data-f", "moment")
-        .text(shown)
+    element.attr("data-t", time.to_string()).attr("data-f", "moment").text(shown)
 }
 
 /// How long ago: `29 s ago`, `now`; `unknown` for a time that is not known or lies ahead by more than a minute.
@@ -95,9 +86,7 @@ pub(super) fn minor(text: impl AsRef<str>) -> Element {
 
 /// A table in a region that scrolls sideways where it does not fit.
 pub(super) fn wide_table(label: &str, heads: &[(&str, &str)], rows: Vec<Vec<Element>>) -> Element {
-    let head = heads
-        .iter()
-        .map(|(class, name)| el("th").attr("scope", "col").class(class).text(name));
+    let head = heads.iter().map(|(class, name)| el("th").attr("scope", "col").class(class).text(name));
     let rows = rows.into_iter().map(|cells| el("tr").children(cells));
     let table = el("table")
         .attr("aria-label", label)

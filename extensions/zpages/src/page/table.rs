@@ -22,36 +22,21 @@ pub(super) fn findings(report: &Report, anchors: &[String], now: f64) -> Element
         ("num since", "Since"),
     ];
     let head = heads.map(|(class, name)| {
-        el("th")
-            .class(class)
-            .attr("scope", "col")
-            .attr("role", "columnheader")
-            .text(name)
+        el("th").class(class).attr("scope", "col").attr("role", "columnheader").text(name)
     });
-    let rows = report
-        .series
-        .iter()
-        .zip(anchors)
-        .map(|(finding, anchor)| row(report, finding, anchor, now));
+    let rows = report.series.iter().zip(anchors).map(|(finding, anchor)| row(report, finding, anchor, now));
     el("table")
         .class("findings")
         .attr("role", "table")
         .attr("aria-label", "Series, most urgent first")
-        .child(
-            el("thead")
-                .attr("role", "rowgroup")
-                .child(el("tr").attr("role", "row").children(head)),
-        )
+        .child(el("thead").attr("role", "rowgroup").child(el("tr").attr("role", "row").children(head)))
         .child(el("tbody").attr("role", "rowgroup").children(rows))
 }
 
 fn row(report: &Report, finding: &Finding, anchor: &str, now: f64) -> Element {
     let data = |class: &str| el("td").attr("role", "cell").class(class);
     let link = breakable(el("a").attr("href", fragment(anchor)), &who(finding), &['.', '/']);
-    let name = el("th")
-        .class("who")
-        .attr("scope", "row")
-        .attr("role", "rowheader");
+    let name = el("th").class("who").attr("scope", "row").attr("role", "rowheader");
     el("tr")
         .attr("role", "row")
         .class(state_class(finding.state))
@@ -60,16 +45,8 @@ fn row(report: &Report, finding: &Finding, anchor: &str, now: f64) -> Element {
         .child(name.child(link).child(minor(label(finding))))
         .children(reason(finding))
         .child(rate(finding, data("num rate").attr("data-name", "rate")))
-        .child(
-            data("num open")
-                .attr("data-name", "open")
-                .text(units::count(finding.growth.open)),
-        )
-        .child(left(
-            finding,
-            data("num left").attr("data-name", "left"),
-            now - report.time,
-        ))
+        .child(data("num open").attr("data-name", "open").text(units::count(finding.growth.open)))
+        .child(left(finding, data("num left").attr("data-name", "left"), now - report.time))
         .child(since(finding, data("num since"), now))
 }
 
@@ -77,10 +54,7 @@ fn row(report: &Report, finding: &Finding, anchor: &str, now: f64) -> Element {
 fn reason(finding: &Finding) -> Vec<Element> {
     let data = |class: &str| el("td").attr("role", "cell").class(class);
     if finding.state == State::Ok && finding.site.is_none() {
-        return vec![class(
-            finding,
-            data("class").attr("colspan", "2").attr("aria-colspan", "2"),
-        )];
+        return vec![class(finding, data("class").attr("colspan", "2").attr("aria-colspan", "2"))];
     }
     vec![place(finding, data("where")), class(finding, data("class"))]
 }
@@ -88,11 +62,8 @@ fn reason(finding: &Finding) -> Vec<Element> {
 fn place(finding: &Finding, cell: Element) -> Element {
     match &finding.site {
         Some(found) => {
-            let share = format!(
-                "{} {} of growth",
-                units::function(&found.function),
-                units::percent(found.share)
-            );
+            let share =
+                format!("{} {} of growth", units::function(&found.function), units::percent(found.share));
             cell.child(site(found)).child(minor(share.trim()))
         }
         None => cell.child(el("span").class("quiet").text("line not known yet")),
@@ -107,24 +78,19 @@ fn class(finding: &Finding, cell: Element) -> Element {
     };
     match finding.class.is_empty() {
         true => cell.child(el("span").class("quiet why").text(&finding.explanation)),
-        false => cell
-            .child(breakable(el("span"), &finding.class, &['_']))
-            .child(minor(confidence)),
+        false => cell.child(breakable(el("span"), &finding.class, &['_'])).child(minor(confidence)),
     }
 }
 
 /// A word that may be broken after each of these characters.
 fn breakable(element: Element, word: &str, after: &[char]) -> Element {
-    word.split_inclusive(after)
-        .fold(element, |element, part| element.text(part).child(el("wbr")))
+    word.split_inclusive(after).fold(element, |element, part| element.text(part).child(el("wbr")))
 }
 
 fn rate(finding: &Finding, cell: Element) -> Element {
     match finding.growth.rate {
         0.0 => cell.child(nothing("does not grow")),
-        rate => cell
-            .text(units::per_second(rate))
-            .child(minor(units::per_hour(rate))),
+        rate => cell.text(units::per_second(rate)).child(minor(units::per_hour(rate))),
     }
 }
 
@@ -133,8 +99,7 @@ fn left(finding: &Finding, cell: Element, passed: f64) -> Element {
     match soonest(finding) {
         Some(forecast) => {
             let seconds = forecast.seconds.unwrap_or(0.0) - passed;
-            cell.text(units::duration(seconds))
-                .child(minor(limit_name(forecast)))
+            cell.text(units::duration(seconds)).child(minor(limit_name(forecast)))
         }
         None if finding.forecast.is_empty() => cell.child(nothing("no forecast")),
         None => cell.text("never"),
@@ -150,9 +115,5 @@ fn since(finding: &Finding, cell: Element, now: f64) -> Element {
 
 /// A dash for the eye, words for a screen reader.
 fn nothing(words: &str) -> Element {
-    el("span")
-        .class("quiet")
-        .attr("aria-label", words)
-        .attr("role", "img")
-        .text("–")
+    el("span").class("quiet").attr("aria-label", words).attr("role", "img").text("–")
 }

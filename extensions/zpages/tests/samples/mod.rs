@@ -72,11 +72,7 @@ pub(crate) fn many() -> Report {
         finding.service = format!("{}-{index}", finding.service);
         series.push(finding);
     }
-    report(
-        "3 leaks, 5 suspects, 2 recovering, 30 series fine; 3 sources.",
-        sources(),
-        series,
-    )
+    report("3 leaks, 5 suspects, 2 recovering, 30 series fine; 3 sources.", sources(), series)
 }
 
 /// Every string is hostile and every number is absurd.
@@ -89,26 +85,15 @@ pub(crate) fn hostile() -> Report {
 /// A report in which every string is `text`.
 pub(crate) fn hostile_with(text: &str) -> Report {
     let t = || text.to_owned();
-    let site = Site {
-        file: t(),
-        line: i64::MIN,
-        function: t(),
-        share: f64::NAN,
-        source: t(),
-        uncertainty: t(),
-    };
+    let site =
+        Site { file: t(), line: i64::MIN, function: t(), share: f64::NAN, source: t(), uncertainty: t() };
     let finding = Finding {
         id: t(),
         state: State::Leaking,
         since: f64::INFINITY,
         service: t(),
         instance: t(),
-        process: Process {
-            pid: i64::MAX,
-            executable: t(),
-            host: t(),
-            started: f64::NEG_INFINITY,
-        },
+        process: Process { pid: i64::MAX, executable: t(), host: t(), started: f64::NEG_INFINITY },
         side: t(),
         target: t(),
         resource: t(),
@@ -167,25 +152,10 @@ pub(crate) fn hostile_with(text: &str) -> Report {
             site: t(),
             trace_id: t(),
         }],
-        stacks: vec![Stack {
-            count: -1,
-            kind: t(),
-            labels: vec![t()],
-            frames: vec![t(), t()],
-        }],
+        stacks: vec![Stack { count: -1, kind: t(), labels: vec![t()], frames: vec![t(), t()] }],
     };
-    let source = Source {
-        id: t(),
-        kind: t(),
-        state: t(),
-        last: f64::NAN,
-        message: t(),
-    };
-    let twin = Finding {
-        state: State::Ok,
-        site: None,
-        ..finding.clone()
-    };
+    let source = Source { id: t(), kind: t(), state: t(), last: f64::NAN, message: t() };
+    let twin = Finding { state: State::Ok, site: None, ..finding.clone() };
     let mut report = report(text, vec![source], vec![finding, twin]);
     report.version = t();
     report
@@ -224,14 +194,9 @@ fn client_per_call() -> Finding {
     let open_at = |time: f64| {
         2.0 + ((time - onset) * 2.0).max(0.0).floor() + f64::from((time as u64).is_multiple_of(5) as u8)
     };
-    let time: Vec<f64> = (0..=span / 2)
-        .map(|index| NOW - f64::from(span) + f64::from(index) * 2.0)
-        .collect();
+    let time: Vec<f64> = (0..=span / 2).map(|index| NOW - f64::from(span) + f64::from(index) * 2.0).collect();
     let open: Vec<f64> = time.iter().map(|time| open_at(*time)).collect();
-    let idle_old = time
-        .iter()
-        .map(|time| (open_at(*time - 10.0) - 2.0).max(0.0))
-        .collect();
+    let idle_old = time.iter().map(|time| (open_at(*time - 10.0) - 2.0).max(0.0)).collect();
     let site = Site {
         file: "examples/leaky/client/orders.go".into(),
         line: 41,
@@ -358,14 +323,10 @@ fn exemplar(index: i32) -> Exemplar {
 }
 
 fn close_wait() -> Finding {
-    let time: Vec<f64> = (0..300)
-        .map(|index| NOW - 26.0 * 3_600.0 + f64::from(index) * 312.0)
-        .collect();
+    let time: Vec<f64> = (0..300).map(|index| NOW - 26.0 * 3_600.0 + f64::from(index) * 312.0).collect();
     let steps = |index: usize| 1_100.0 + (index as f64 * 0.45).floor() + (index as f64 * 0.7).sin() * 6.0;
     let open = (0..300).map(|index| steps(index).round()).collect();
-    let idle_old = (0..300_u32)
-        .map(|index| (f64::from(index) * 0.1).floor())
-        .collect();
+    let idle_old = (0..300_u32).map(|index| (f64::from(index) * 0.1).floor()).collect();
     Finding {
         id: "warehouse/CLOSE_WAIT".into(),
         state: State::Suspect,
@@ -413,13 +374,7 @@ fn close_wait() -> Finding {
         },
         onset: Some(NOW - 70_000.0),
         evidence: vec![
-            evidence(
-                "sockets",
-                "31 CLOSE_WAIT, oldest 19 h",
-                2.0,
-                Some(true),
-                &["12 have unread bytes"],
-            ),
+            evidence("sockets", "31 CLOSE_WAIT, oldest 19 h", 2.0, Some(true), &["12 have unread bytes"]),
             evidence("heap", "no growth at any dialling line", 7.0, Some(false), &[]),
         ],
         missing: vec![
@@ -444,20 +399,10 @@ fn close_wait() -> Finding {
 }
 
 fn recovering() -> Finding {
-    let time: Vec<f64> = (0..120)
-        .map(|index| NOW - 240.0 + f64::from(index) * 2.0)
-        .collect();
-    let open = (0..120_i32)
-        .map(|i| f64::from(if i < 70 { i } else { (70 - (i - 70) * 2).max(4) }))
-        .collect();
+    let time: Vec<f64> = (0..120).map(|index| NOW - 240.0 + f64::from(index) * 2.0).collect();
+    let open = (0..120_i32).map(|i| f64::from(if i < 70 { i } else { (70 - (i - 70) * 2).max(4) })).collect();
     let idle_old = (0..120_i32)
-        .map(|i| {
-            f64::from(if i < 75 {
-                (i - 5).max(0)
-            } else {
-                (70 - (i - 75) * 2).max(0)
-            })
-        })
+        .map(|i| f64::from(if i < 75 { (i - 5).max(0) } else { (70 - (i - 75) * 2).max(0) }))
         .collect();
     Finding {
         id: "payments".into(),
@@ -485,12 +430,8 @@ fn recovering() -> Finding {
 }
 
 fn fine(service: &str, index: usize) -> Finding {
-    let time: Vec<f64> = (0..90)
-        .map(|point| NOW - 180.0 + f64::from(point) * 2.0)
-        .collect();
-    let open = (0..90_usize)
-        .map(|point| ((point * (index + 3)) % 7 + 8) as f64)
-        .collect();
+    let time: Vec<f64> = (0..90).map(|point| NOW - 180.0 + f64::from(point) * 2.0).collect();
+    let open = (0..90_usize).map(|point| ((point * (index + 3)) % 7 + 8) as f64).collect();
     Finding {
         id: format!("{service}-{index}"),
         state: State::Ok,
@@ -507,35 +448,14 @@ fn fine(service: &str, index: usize) -> Finding {
         resource: "grpc_connection".into(),
         resource_label: "grpc server connections".into(),
         explanation: "connections come and go: 1,204 begun, 1,192 ended, none older than 10 s".into(),
-        growth: Growth {
-            open: 12.0,
-            opened: 1_204.0,
-            closed: 1_192.0,
-            ..Growth::default()
-        },
-        evidence: vec![evidence(
-            "events",
-            "1,204 begun 1,192 ended",
-            0.4,
-            Some(true),
-            &[],
-        )],
-        history: History {
-            time,
-            open,
-            idle_old: vec![0.0; 90],
-        },
+        growth: Growth { open: 12.0, opened: 1_204.0, closed: 1_192.0, ..Growth::default() },
+        evidence: vec![evidence("events", "1,204 begun 1,192 ended", 0.4, Some(true), &[])],
+        history: History { time, open, idle_old: vec![0.0; 90] },
         ..Finding::default()
     }
 }
 
 fn evidence(source: &str, text: &str, age: f64, agrees: Option<bool>, details: &[&str]) -> Evidence {
     let details = details.iter().map(|line| (*line).to_owned()).collect();
-    Evidence {
-        source: source.into(),
-        text: text.into(),
-        age,
-        agrees,
-        details,
-    }
+    Evidence { source: source.into(), text: text.into(), age, agrees, details }
 }
