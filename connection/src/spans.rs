@@ -111,7 +111,8 @@ pub fn of_change(process: &ProcessKey, change: &Change) -> Span {
         None => {
             span.span_id = span_id(process, c.id, Which::Setup).to_vec();
             span.start_time_unix_nano = c.begin;
-            span.end_time_unix_nano = c.begin;
+            // Ended at once; a span without any duration counts as a mistake in Jaeger.
+            span.end_time_unix_nano = c.begin + 1;
         }
         Some((end, reason, rpcs)) => {
             span.span_id = span_id(process, c.id, Which::Lifetime).to_vec();

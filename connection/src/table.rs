@@ -178,6 +178,7 @@ impl ConnectionTable {
         }
         let process =
             inner.processes.entry(info.key.clone()).or_insert_with(|| Process::new(info.clone(), now));
+        process.learn(info);
         process.seen(observed, now);
         events.into_iter().filter_map(|event| process.apply(event)).collect()
     }
@@ -232,6 +233,11 @@ impl ConnectionTable {
     /// Goroutine stacks behind a process's connections.
     pub fn stacks(&self, key: &ProcessKey) -> Vec<Stack> {
         self.lock().processes.get(key).map(|p| p.stacks.clone()).unwrap_or_default()
+    }
+
+    /// What is known of a process.
+    pub fn info(&self, key: &ProcessKey) -> Option<ProcessInfo> {
+        self.lock().processes.get(key).map(|p| p.info.clone())
     }
 
     /// The process of that pid and host that was last heard of; the instance decides where pid and host are unknown.
@@ -315,6 +321,20 @@ impl Process {
     /// Known from the kernel or from profiles only: no event has come.
     fn is_socket_only(&self) -> bool {
         self.interval == 0.0
+    }
+
+    /// Takes over what events say of the process: another source may have seen it first, and knows less.
+    fn learn(&mut self, told: &ProcessInfo) {
+        for (mine, theirs) in [
+            (&mut self.info.service, &told.service),
+            (&mut self.info.instance, &told.instance),
+            (&mut self.info.executable, &told.executable),
+            (&mut self.info.creation_time, &told.creation_time),
+        ] {
+            if !theirs.is_empty() {
+                mine.clone_from(theirs);
+            }
+        }
     }
 
     fn seen(&mut self, observed: u64, now: u64) {

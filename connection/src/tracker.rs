@@ -19,7 +19,17 @@ pub struct Tracker {
     limiter: Limiter,
     spans_per_second: f64,
     counts: Counts,
-    refused_versions: Vec<ProcessKey>,
+    told_versions: Vec<ProcessKey>,
+}
+
+/// Processes of which it is remembered that their version was spoken of.
+const MAX_TOLD: usize = 1000;
+
+/// What becomes of events of some version.
+#[derive(Debug, Default)]
+struct Version {
+    refused: bool,
+    complaint: Option<String>,
 }
 
 /// What a tracker has seen.
@@ -50,7 +60,7 @@ impl Tracker {
             limiter: Limiter::default(),
             spans_per_second,
             counts: Counts::default(),
-            refused_versions: Vec::new(),
+            told_versions: Vec::new(),
         }
     }
 
@@ -77,8 +87,9 @@ impl Tracker {
                 continue;
             }
             let info = info.get_or_insert_with(|| ProcessInfo::read(resource.attributes()));
-            if let Some(complaint) = self.check_version(info, events::version(&scope)) {
-                tracked.complaints.extend(complaint);
+            let version = self.check_version(info, events::version(&scope));
+            tracked.complaints.extend(version.complaint);
+            if version.refused {
                 continue;
             }
             for record in records() {
@@ -129,31 +140,32 @@ impl Tracker {
         }
     }
 
-    /// `None`: go on. `Some(None)`: refused, said before. `Some(Some(text))`: refused, say so.
-    fn check_version(&mut self, info: &ProcessInfo, version: Option<i64>) -> Option<Option<String>> {
+    /// Whether events of that version are read, and what to say about it: once for each process.
+    fn check_version(&mut self, info: &ProcessInfo, version: Option<i64>) -> Version {
         let version = version.unwrap_or(0);
         if version == events::VERSION {
-            return None;
+            return Version::default();
         }
-        let newer = version > events::VERSION;
-        let told = self.refused_versions.contains(&info.key);
-        if !told && self.refused_versions.len() < 1000 {
-            self.refused_versions.push(info.key.clone());
-            self.counts.refused += u64::from(!newer);
+        let refused = version < events::VERSION;
+        if self.told_versions.contains(&info.key) {
+            return Version { refused, complaint: None };
         }
-        if newer {
-            // What is known of a newer version is read; it is said once, through the complaints of that call.
-            return None;
+        if self.told_versions.len() < MAX_TOLD {
+            self.told_versions.push(info.key.clone());
         }
-        Some((!told).then(|| {
-            format!(
-                "connection events of service {:?} (pid {}) speak version {version}, this agent reads version {}: \
-                 upgrade the module github.com/weir-agent/weir/go in that service",
-                info.service,
-                info.key.pid,
-                events::VERSION
-            )
-        }))
+        self.counts.refused += u64::from(refused);
+        let cure = if refused {
+            "they are refused: upgrade the module github.com/weir-agent/weir/go in that service"
+        } else {
+            "what it knows of them is read: upgrade the agent"
+        };
+        let complaint = format!(
+            "connection events of service {:?} (pid {}) speak version {version}, this agent reads version {}; {cure}",
+            info.service,
+            info.key.pid,
+            events::VERSION
+        );
+        Version { refused, complaint: Some(complaint) }
     }
 
     /// Everything that is open now as metrics; `None` when no process is known. Also forgets processes that are gone.

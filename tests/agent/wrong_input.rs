@@ -1,1 +1,10 @@
-//! Being written.
+//! Wrong input: what comes of it, and that the message says where, what and the cure.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod backends;
+mod config;
+mod events;
+mod processes;
+mod run;
+mod targets;

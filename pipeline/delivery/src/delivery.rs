@@ -17,7 +17,7 @@ pub struct Delivery {
     wait_for_result: bool,
 }
 
-/// The future that works a queue off; `None` without a queue.
+/// The future that works a queue off and stops the exporter; `None` would mean that there is nothing to run.
 pub type Dispatcher = Option<futures_util::future::BoxFuture<'static, ()>>;
 
 /// Puts queue, batching, timeout and retries in front of `exporter`. The engine runs the dispatcher; it ends when the
@@ -30,74 +30,42 @@ pub fn deliver(
     clock: Clock,
     host: &Host,
 ) -> (Delivery, Dispatcher) {
-    let sender = Arc::new(Sender::new(
-        id,
-        exporter,
-        settings,
-        clock,
-        counts(id, signal, host),
-    ));
+    let sender = Arc::new(Sender::new(id, exporter, settings, clock, counts(id, signal, host)));
     let Some(queue_settings) = &settings.queue else {
-        return (
-            Delivery {
-                sender,
-                queue: None,
-                wait_for_result: true,
-            },
-            None,
-        );
+        let work = stop_when_dropped(&sender);
+        return (Delivery { sender, queue: None, wait_for_result: true }, Some(Box::pin(work)));
     };
-    let labels = || {
-        vec![
-            ("exporter", id.to_owned()),
-            ("data_type", signal.name().to_owned()),
-        ]
-    };
+    let labels = || vec![("exporter", id.to_owned()), ("data_type", signal.name().to_owned())];
     let stats = host.stats();
-    let capacity = stats.gauge(
-        "otelcol_exporter_queue_capacity",
-        "Fixed capacity of the queue",
-        labels(),
-    );
+    let capacity = stats.gauge("otelcol_exporter_queue_capacity", "Fixed capacity of the queue", labels());
     capacity.set(queue_settings.queue_size);
-    let size = stats.gauge(
-        "otelcol_exporter_queue_size",
-        "Current size of the queue",
-        labels(),
-    );
+    let size = stats.gauge("otelcol_exporter_queue_size", "Current size of the queue", labels());
     let queue = Arc::new(MemoryQueue::new(queue_settings.clone(), size));
     let work = dispatcher::run(Arc::clone(&queue), Arc::clone(&sender), queue_settings.clone());
     let wait_for_result = queue_settings.wait_for_result;
-    (
-        Delivery {
-            sender,
-            queue: Some(queue),
-            wait_for_result,
-        },
-        Some(Box::pin(work)),
-    )
+    (Delivery { sender, queue: Some(queue), wait_for_result }, Some(Box::pin(work)))
+}
+
+/// Without a queue nothing is left to send once the [`Delivery`] is gone.
+fn stop_when_dropped(sender: &Sender) -> impl Future<Output = ()> + Send + use<> {
+    let exporter = Arc::clone(&sender.exporter);
+    let draining = Arc::clone(&sender.draining);
+    async move {
+        draining.begun().await;
+        exporter.stop().await;
+    }
 }
 
 fn counts(id: &str, signal: Signal, host: &Host) -> Counts {
     let count = |what: &str, description| {
         let name = format!("otelcol_exporter_{what}_{}", signal.items());
-        host.stats()
-            .counter(&name, description, vec![("exporter", id.to_owned())])
+        host.stats().counter(&name, description, vec![("exporter", id.to_owned())])
     };
     Counts {
         sent: count("sent", "Number of items successfully sent to destination"),
-        failed: count(
-            "send_failed",
-            "Number of items in failed attempts to send to destination",
-        ),
-        refused: count(
-            "enqueue_failed",
-            "Number of items failed to be added to the sending queue",
-        ),
-        rejected: count(
-            "rejected",
-            "Number of items that the destination refused while it took the others",
-        ),
+        failed: count("send_failed", "Number of items in failed attempts to send to destination"),
+        refused: count("enqueue_failed", "Number of items failed to be added to the sending queue"),
+        rejected: count("rejected", "Number of items that the destination refused while it took the others"),
     }
 }
 
@@ -113,24 +81,9 @@ impl Consumer for Delivery {
             batch.receipt.settle(Ok(()));
             return;
         }
-        let Batch {
-            payload,
-            mut receipt,
-            context,
-        } = batch;
-        let early = if self.wait_for_result {
-            None
-        } else {
-            Some(std::mem::take(&mut receipt))
-        };
-        match queue
-            .put(Batch {
-                payload,
-                receipt,
-                context,
-            })
-            .await
-        {
+        let Batch { payload, mut receipt, context } = batch;
+        let early = if self.wait_for_result { None } else { Some(std::mem::take(&mut receipt)) };
+        match queue.put(Batch { payload, receipt, context }).await {
             Ok(()) => {
                 if let Some(receipt) = early {
                     receipt.settle(Ok(()));
@@ -139,7 +92,7 @@ impl Consumer for Delivery {
             Err((batch, failure)) => {
                 self.sender.counts.refused.add(batch.payload.items());
                 let receipt = early.unwrap_or(batch.receipt);
-                receipt.settle(Err(failure.from_component(&self.sender.id)));
+                receipt.settle(Err(failure.reported_by(&self.sender.id)));
             }
         }
     }
@@ -147,7 +100,7 @@ impl Consumer for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.sender.draining.send_replace(true);
+        self.sender.draining.begin();
         if let Some(queue) = &self.queue {
             queue.close();
         }

@@ -1,5 +1,6 @@
 //! Works a queue off: puts batches together and keeps several sends under way.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either, select};
@@ -17,58 +18,61 @@ struct Load {
 
 /// Runs until the queue is closed and everything taken from it is settled.
 pub(crate) async fn run(queue: Arc<MemoryQueue>, sender: Arc<Sender>, settings: QueueSettings) {
+    // Declared first, so that it is dropped last: after all that is under way.
+    let _custody = Custody { queue: &queue, sender: &sender };
     let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut forming: Option<Forming> = None;
+    let mut ready: VecDeque<Load> = VecDeque::new();
     let consumers = settings.num_consumers.max(1);
     loop {
         while under_way.len() >= consumers {
             under_way.next().await;
         }
-        match next(
-            &queue,
-            &sender,
-            &mut under_way,
-            forming.as_ref().map(|f| f.deadline),
-        )
-        .await
-        {
+        if let Some(load) = ready.pop_front() {
+            under_way.push(send(&queue, &sender, load));
+            continue;
+        }
+        match next(&queue, &sender, &mut under_way, forming.as_ref().map(|f| f.deadline)).await {
             Next::Taken(batch) => {
                 let room = queue.room(&batch);
                 let load = Load { batch, room };
                 match &settings.batch {
-                    None => under_way.push(send(&queue, &sender, load)),
+                    None => ready.push_back(load),
                     Some(batching) => {
                         let deadline = sender.clock.now() + batching.flush_timeout;
-                        let ready = Forming::add(&mut forming, load, deadline, batching);
-                        for load in ready {
-                            under_way.push(send(&queue, &sender, load));
-                        }
+                        ready.extend(Forming::add(&mut forming, load, deadline, batching));
                     }
                 }
             }
-            Next::Flush => flush(&queue, &sender, &settings, &mut forming, &under_way),
-            Next::Closed => break,
+            Next::Flush => ready.extend(finish(&mut forming, &settings)),
+            Next::Closed => match finish(&mut forming, &settings) {
+                rest if rest.is_empty() => break,
+                rest => ready.extend(rest),
+            },
         }
     }
-    flush(&queue, &sender, &settings, &mut forming, &under_way);
     while under_way.next().await.is_some() {}
     sender.exporter.stop().await;
 }
 
-/// Sends what is forming.
-fn flush(
-    queue: &Arc<MemoryQueue>,
-    sender: &Arc<Sender>,
-    settings: &QueueSettings,
-    forming: &mut Option<Forming>,
-    under_way: &FuturesUnordered<BoxFuture<'static, ()>>,
-) {
-    for load in forming
-        .take()
-        .map(|f| f.finish(settings.batch.as_ref()))
-        .unwrap_or_default()
-    {
-        under_way.push(send(queue, sender, load));
+/// What was forming, ready to be sent.
+fn finish(forming: &mut Option<Forming>, settings: &QueueSettings) -> Vec<Load> {
+    forming.take().map(|f| f.finish(settings.batch.as_ref())).unwrap_or_default()
+}
+
+/// The dispatcher's duty for what its queue has accepted. When the dispatcher ends before it is done, because it was
+/// dropped at a deadline or an export panicked, what is left counts as failed: its sender may have heard success.
+struct Custody<'a> {
+    queue: &'a MemoryQueue,
+    sender: &'a Sender,
+}
+
+impl Drop for Custody<'_> {
+    fn drop(&mut self) {
+        let lost = self.queue.abandon();
+        if lost > 0 {
+            self.sender.lost(lost);
+        }
     }
 }
 
@@ -113,8 +117,9 @@ fn send(queue: &Arc<MemoryQueue>, sender: &Arc<Sender>, load: Load) -> BoxFuture
     let (queue, sender) = (Arc::clone(queue), Arc::clone(sender));
     Box::pin(async move {
         let outcome = sender.send(&load.batch.payload, &load.batch.context).await;
+        let items = load.batch.payload.items();
         load.batch.receipt.settle(outcome);
-        queue.release(load.room);
+        queue.release(load.room, items);
     })
 }
 
@@ -140,23 +145,30 @@ impl Forming {
         if present.load.size(settings) < settings.min_size {
             return Vec::new();
         }
-        forming
-            .take()
-            .map(|f| f.finish(Some(settings)))
-            .unwrap_or_default()
+        let mut ready = forming.take().map(|f| f.finish(Some(settings))).unwrap_or_default();
+        // What a split left over waits for more, as everything that is too small.
+        if ready.len() > 1 && ready.last().is_some_and(|rest| rest.size(settings) < settings.min_size) {
+            *forming = ready.pop().map(|load| Forming { load, deadline });
+        }
+        ready
     }
 
-    /// Everything, in parts of at most `max_size`.
+    /// Everything, in parts of at most `max_size`; an item that is larger goes alone.
     fn finish(self, settings: Option<&BatchSettings>) -> Vec<Load> {
         let Some(settings) = settings.filter(|s| s.max_size > 0) else {
             return vec![self.load];
         };
-        let mut rest = self.load;
+        let mut whole = vec![self.load];
         let mut parts = Vec::new();
-        while rest.size(settings) > settings.max_size && rest.batch.payload.items() > 1 {
-            parts.push(rest.split(settings));
+        while let Some(mut load) = whole.pop() {
+            if load.size(settings) > settings.max_size && load.batch.payload.items() > 1 {
+                let front = load.split(settings);
+                // A front of large items may still be above a limit in bytes: it is looked at next.
+                whole.extend([load, front]);
+            } else {
+                parts.push(load);
+            }
         }
-        parts.push(rest);
         parts
     }
 }
@@ -171,11 +183,7 @@ impl Load {
 
     /// One settlement then answers for both. What is known of the senders is only kept where they agree.
     fn merge(&mut self, other: Load) {
-        let Batch {
-            payload,
-            receipt,
-            context,
-        } = other.batch;
+        let Batch { payload, receipt, context } = other.batch;
         if self.batch.payload.append(payload).is_err() {
             // Cannot happen: a queue holds one signal. The receipt of the stranger is dropped and so reported.
             return;
@@ -203,9 +211,6 @@ impl Load {
             receipt: self.batch.receipt.fork(),
             context: Arc::clone(&self.batch.context),
         };
-        Load {
-            batch,
-            room: Room::default(),
-        }
+        Load { batch, room: Room::default() }
     }
 }

@@ -10,7 +10,8 @@
 //! the queue is given back when a batch is done, so what is being exported counts against the capacity.
 //!
 //! The dispatcher ends when the last handle to the [`Delivery`] is gone and everything taken has been settled. From
-//! then on no retry waits: what is left gets one more attempt.
+//! then on no retry waits: what is left gets one more attempt. When it is dropped before that, at a deadline or by a panic
+//! in an export, what the queue had accepted counts as failed: nothing that was acknowledged is lost without a count.
 
 mod delivery;
 mod dispatcher;

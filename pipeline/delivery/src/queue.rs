@@ -20,6 +20,8 @@ struct State {
     batches: VecDeque<Batch>,
     used: usize,
     bytes: usize,
+    /// Items that were put in and are not settled yet.
+    items: usize,
     closed: bool,
 }
 
@@ -56,10 +58,7 @@ impl MemoryQueue {
             Sizer::Items => batch.payload.items(),
             Sizer::Bytes => batch.payload.encoded_len(),
         };
-        Room {
-            count,
-            bytes: batch.payload.encoded_len(),
-        }
+        Room { count, bytes: batch.payload.encoded_len() }
     }
 
     /// Puts a batch in; waits for room only with `block_on_overflow`.
@@ -111,6 +110,7 @@ impl MemoryQueue {
         }
         state.used += room.count;
         state.bytes += room.bytes;
+        state.items += batch.payload.items();
         state.batches.push_back(batch);
         self.size.set(state.used);
         Ok(())
@@ -133,9 +133,10 @@ impl MemoryQueue {
         }
     }
 
-    /// Gives back the room of what was taken.
-    pub(crate) fn release(&self, room: Room) {
+    /// Gives back the room of what was taken; `items` of it are settled.
+    pub(crate) fn release(&self, room: Room, items: usize) {
         let mut state = self.lock();
+        state.items = state.items.saturating_sub(items);
         state.used = state.used.saturating_sub(room.count);
         state.bytes = state.bytes.saturating_sub(room.bytes);
         self.size.set(state.used);
@@ -148,6 +149,21 @@ impl MemoryQueue {
         self.lock().closed = true;
         self.readable.notify_one();
         self.writable.notify_waiters();
+    }
+
+    /// Closes the queue, drops what is in it, and returns how many items were accepted and never settled.
+    pub(crate) fn abandon(&self) -> usize {
+        let mut state = self.lock();
+        state.closed = true;
+        let lost = std::mem::take(&mut state.items);
+        let batches = std::mem::take(&mut state.batches);
+        (state.used, state.bytes) = (0, 0);
+        self.size.set(0);
+        drop(state);
+        // Their receipts speak here, outside the lock.
+        drop(batches);
+        self.writable.notify_waiters();
+        lost
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,10 +1,11 @@
 //! One payload to one exporter: attempts, timeout, retries.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use weir_component::{
     Clock, Context, Count, DeliverySettings, Exporter, Failure, Outcome, RetrySettings, Status,
 };
@@ -12,6 +13,34 @@ use weir_pdata::Payload;
 
 /// Longest wait that a backend may impose by Retry-After or RetryInfo, so that one header cannot stop an exporter.
 const MAX_BACKEND_DELAY: Duration = Duration::from_secs(3600);
+
+/// Whether the drain has begun. Those that wait for it are woken in the order in which they came, so that a simulated
+/// run can be repeated.
+#[derive(Default)]
+pub(crate) struct Draining {
+    begun: AtomicBool,
+    notify: Notify,
+}
+
+impl Draining {
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::SeqCst);
+        self.notify.notify_waiters();
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// Completes when the drain begins.
+    pub(crate) async fn begun(&self) {
+        // Made before the look at the flag: from here on it hears a notification.
+        let notified = self.notify.notified();
+        if !self.has_begun() {
+            notified.await;
+        }
+    }
+}
 
 /// Sends payloads until they are delivered or given up.
 pub(crate) struct Sender {
@@ -22,7 +51,7 @@ pub(crate) struct Sender {
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
     /// True once the exporter is being drained: retries no longer wait.
-    pub(crate) draining: watch::Sender<bool>,
+    pub(crate) draining: Arc<Draining>,
 }
 
 /// What is counted, in items.
@@ -49,7 +78,7 @@ impl Sender {
             retry: settings.retry.clone(),
             clock,
             counts,
-            draining: watch::Sender::new(false),
+            draining: Arc::default(),
         }
     }
 
@@ -60,7 +89,7 @@ impl Sender {
         }
         let outcome = self.attempts(payload, context).await;
         match &outcome {
-            Ok(()) => self.counts.sent.add(payload.items()),
+            Ok(rejected) => self.counts.sent.add(payload.items().saturating_sub(*rejected)),
             Err(failure) => {
                 self.counts.failed.add(payload.items());
                 tracing::error!(
@@ -73,17 +102,29 @@ impl Sender {
                 );
             }
         }
-        outcome
+        outcome.map(|_| ())
     }
 
-    async fn attempts(&self, payload: &Payload, context: &Context) -> Outcome {
+    /// Counts items whose senders may have heard success and that nobody will send any more.
+    pub(crate) fn lost(&self, items: usize) {
+        self.counts.failed.add(items);
+        tracing::error!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "exporter",
+            dropped_items = items,
+            "Exporter ended before its queue was empty. Dropping data."
+        );
+    }
+
+    /// Attempts until one is accepted; returns how many items the destination refused.
+    async fn attempts(&self, payload: &Payload, context: &Context) -> Result<usize, Failure> {
         let begun = self.clock.now();
         let mut interval = self.retry.as_ref().map_or(Duration::ZERO, |r| r.initial_interval);
         loop {
-            let last_chance = *self.draining.borrow();
+            let last_chance = self.draining.has_begun();
             let failure = match self.attempt(payload, context).await {
-                Ok(()) => return Ok(()),
-                Err(failure) => failure.from_component(&self.id),
+                Ok(rejected) => return Ok(rejected),
+                Err(failure) => failure.reported_by(&self.id),
             };
             let Some(retry) = &self.retry else {
                 return Err(failure);
@@ -105,13 +146,11 @@ impl Sender {
                 "Exporting failed. Will retry the request after interval."
             );
             self.pause(wait).await;
-            interval = interval
-                .mul_f64(retry.multiplier.max(1.0))
-                .min(retry.max_interval);
+            interval = grown(interval, retry);
         }
     }
 
-    async fn attempt(&self, payload: &Payload, context: &Context) -> Outcome {
+    async fn attempt(&self, payload: &Payload, context: &Context) -> Result<usize, Failure> {
         let export = self.exporter.export(payload, context);
         let accepted = if self.timeout.is_zero() {
             export.await?
@@ -124,16 +163,18 @@ impl Sender {
                 }
             }
         };
-        if accepted.rejected > 0 || !accepted.message.is_empty() {
-            self.counts.rejected.add(accepted.rejected);
+        // A destination cannot refuse more than it was sent, whatever it says.
+        let rejected = accepted.rejected.min(payload.items());
+        if rejected > 0 || !accepted.message.is_empty() {
+            self.counts.rejected.add(rejected);
             tracing::warn!(
                 otelcol.component.id = %self.id,
                 message = %accepted.message,
-                dropped_items = accepted.rejected,
+                dropped_items = rejected,
                 "Partial success response"
             );
         }
-        Ok(())
+        Ok(rejected)
     }
 
     /// The interval with jitter, or the backend's wish with jitter if that is longer: many agents that were told the
@@ -152,11 +193,13 @@ impl Sender {
 
     /// Waits, but not longer than until the drain begins.
     async fn pause(&self, wait: Duration) {
-        let mut draining = self.draining.subscribe();
-        let drain = Box::pin(async move {
-            // An error means that the sender is gone, which ends the wait too.
-            drop(draining.wait_for(|d| *d).await);
-        });
+        let drain = Box::pin(self.draining.begun());
         select(self.clock.sleep(wait), drain).await;
     }
+}
+
+/// The next interval. A multiplier so large that the product is no duration any more means the longest one.
+fn grown(interval: Duration, retry: &RetrySettings) -> Duration {
+    let next = Duration::try_from_secs_f64(interval.as_secs_f64() * retry.multiplier.max(1.0));
+    next.map_or(retry.max_interval, |next| next.min(retry.max_interval))
 }

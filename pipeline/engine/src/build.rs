@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_component::{
-    Build, BuildError, Clock, Exporter, Extension, Host, Output, Outputs, PipelineInfo, Port, Processor, Receiver, Runtime,
-    Stage, StageContext, Topology,
+    Build, BuildError, Clock, Exporter, Extension, Host, Output, Outputs, PipelineInfo, Port, Processor,
+    Receiver, Runtime, Stage, StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
 use weir_delivery::deliver;
@@ -339,7 +339,7 @@ impl<'a> Builder<'a> {
     fn unsupported(&mut self, section: &str, spec: &ComponentSpec, what: String) {
         let message = format!("{what}: telemetry type is not supported");
         let mut error = ConfigError::new(ErrorKind::Invalid, message).on(&Path::component(section, &spec.id));
-        error.span = Some(spec.node.span.clone());
+        error.span = Some(spec.node.span);
         self.problems.push(Problem(error));
     }
 }

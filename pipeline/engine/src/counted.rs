@@ -103,7 +103,7 @@ impl Consumer for Inline {
                 self.next.send(batch).await;
             }
             Ok(Verdict::Drop) => batch.receipt.settle(Ok(())),
-            Err(failure) => batch.receipt.settle(Err(failure.from_component(&self.id))),
+            Err(failure) => batch.receipt.settle(Err(failure.reported_by(&self.id))),
         }
     }
 }

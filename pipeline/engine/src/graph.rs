@@ -34,7 +34,7 @@ impl<'a> Connections<'a> {
                     return Err(format!(
                         "connector \"{id}\" used as exporter in [{}] pipeline but not used in any supported receiver \
                          pipeline",
-                        from.id
+                        names(spec, |p| p.signal == from.signal && into(&p))
                     ));
                 }
                 by_connector.insert((id, from.signal), behind);
@@ -46,7 +46,7 @@ impl<'a> Connections<'a> {
                     return Err(format!(
                         "connector \"{id}\" used as receiver in [{}] pipeline but not used in any supported exporter \
                          pipeline",
-                        to.id
+                        names(spec, |p| p.signal == to.signal && out_of(p))
                     ));
                 }
             }
@@ -93,14 +93,7 @@ impl<'a> Connections<'a> {
             return Ok(());
         }
         if let Some(begin) = path.iter().position(|(i, _)| *i == at) {
-            let mut text = String::from("cycle detected: ");
-            for (pipeline, connector) in &path[begin..] {
-                text += &format!(
-                    "pipeline \"{}\" -> connector \"{connector}\" -> ",
-                    spec.pipelines[*pipeline].id
-                );
-            }
-            return Err(text + &format!("pipeline \"{}\"", spec.pipelines[at].id));
+            return Err(cycle(spec, &path[begin..]));
         }
         for (connector, next) in self.next_of(&spec.pipelines[at]) {
             path.push((at, connector));
@@ -112,37 +105,102 @@ impl<'a> Connections<'a> {
         Ok(())
     }
 
-    /// A shared processor that stands both before and behind a connector would feed itself.
+    /// A shared processor that stands both before and behind a connector would feed itself, as would two of them that
+    /// stand in one order here and in the other order there.
     ///
     /// # Errors
-    /// Names the processor and the pipelines.
+    /// Names the processors and the pipelines.
     pub(crate) fn check_shared(&self, spec: &ServiceSpec, components: &Components) -> Result<(), String> {
-        let shared = |id: &str| {
+        let shared = |id: &&String| {
             components
                 .processor(id.split('/').next().unwrap_or_default())
                 .is_some_and(|factory| factory.shared)
         };
+        let mut feeds: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (start, pipeline) in spec.pipelines.iter().enumerate() {
-            for id in pipeline.processors.iter().filter(|id| shared(id)) {
-                let mut reach = vec![start];
-                let mut seen = BTreeSet::new();
-                while let Some(at) = reach.pop() {
-                    for (connector, next) in self.next_of(&spec.pipelines[at]) {
-                        if spec.pipelines[next].processors.contains(id) {
-                            return Err(format!(
-                                "cycle detected: processor \"{id}\" is one instance for all its pipelines, but \
-                                 pipeline \"{}\" feeds pipeline \"{}\" through connector \"{connector}\" and it stands \
-                                 in both; remove it from \"{}\"",
-                                spec.pipelines[at].id, spec.pipelines[next].id, spec.pipelines[start].id
-                            ));
-                        }
-                        if seen.insert(next) {
-                            reach.push(next);
-                        }
+            let behind = self.reach(spec, start);
+            for (place, id) in pipeline.processors.iter().enumerate().filter(|(_, id)| shared(id)) {
+                let later = pipeline.processors[place + 1..].iter().filter(shared);
+                feeds.entry(id).or_default().extend(later.map(String::as_str));
+                for (at, connector, next) in &behind {
+                    let processors = &spec.pipelines[*next].processors;
+                    if processors.contains(id) {
+                        return Err(format!(
+                            "cycle detected: processor \"{id}\" is one instance for all its pipelines, but \
+                             pipeline \"{}\" feeds pipeline \"{}\" through connector \"{connector}\" and it stands \
+                             in both; remove it from \"{}\"",
+                            spec.pipelines[*at].id, spec.pipelines[*next].id, spec.pipelines[start].id
+                        ));
                     }
+                    feeds.entry(id).or_default().extend(processors.iter().filter(shared).map(String::as_str));
                 }
+            }
+        }
+        for id in feeds.keys() {
+            if let Some(path) = way_back(&feeds, id) {
+                let path: Vec<_> = path.iter().map(|id| format!("processor \"{id}\"")).collect();
+                return Err(format!(
+                    "cycle detected: {}: each is one instance for all its pipelines; let them stand in the same order \
+                     in all of them",
+                    path.join(" -> ")
+                ));
             }
         }
         Ok(())
     }
+
+    /// All pipelines behind one: the pipeline that feeds it, through which connector, and it.
+    fn reach(&self, spec: &ServiceSpec, start: usize) -> Vec<(usize, String, usize)> {
+        let (mut out, mut seen, mut open) = (Vec::new(), BTreeSet::new(), vec![start]);
+        while let Some(at) = open.pop() {
+            for (connector, next) in self.next_of(&spec.pipelines[at]) {
+                if seen.insert(next) {
+                    open.push(next);
+                    out.push((at, connector, next));
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Ids of some pipelines, as the Collector lists them.
+fn names(spec: &ServiceSpec, which: impl Fn(&PipelineSpec) -> bool) -> String {
+    let ids: Vec<_> = spec.pipelines.iter().filter(|p| which(p)).map(|p| p.id.as_str()).collect();
+    ids.join(" ")
+}
+
+/// The Collector's text for a cycle of pipelines, each with the connector that leads to the next one. It begins and
+/// ends with a connector and names the processors between.
+fn cycle(spec: &ServiceSpec, members: &[(usize, String)]) -> String {
+    let mut steps = Vec::new();
+    for (place, (from, connector)) in members.iter().enumerate() {
+        let from = &spec.pipelines[*from];
+        let to = &spec.pipelines[members[(place + 1) % members.len()].0];
+        steps.push(format!("connector \"{connector}\" ({} to {})", from.signal, to.signal));
+        let processors =
+            to.processors.iter().map(|id| format!("processor \"{id}\" in pipeline \"{}\"", to.id));
+        steps.extend(processors);
+    }
+    steps.extend(steps.first().cloned());
+    format!("cycle detected: {}", steps.join(" -> "))
+}
+
+/// A path from `start` back to it, both ends included.
+fn way_back<'a>(feeds: &BTreeMap<&'a str, BTreeSet<&'a str>>, start: &'a str) -> Option<Vec<&'a str>> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![vec![start]];
+    while let Some(path) = open.pop() {
+        for next in path.last().and_then(|last| feeds.get(last)).into_iter().flatten() {
+            let mut longer = path.clone();
+            longer.push(next);
+            if *next == start {
+                return Some(longer);
+            }
+            if seen.insert(*next) {
+                open.push(longer);
+            }
+        }
+    }
+    None
 }

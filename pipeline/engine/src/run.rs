@@ -14,6 +14,9 @@ use weir_component::{
 
 use crate::build::Parts;
 
+/// How long an aborted task may take to let go of what it holds.
+const ABORT: Duration = Duration::from_secs(1);
+
 /// A named piece of work.
 pub(crate) struct Task {
     pub(crate) name: String,
@@ -31,8 +34,11 @@ pub struct Engine {
     extensions: Vec<Running>,
     stop_receivers: Option<Stopper>,
     stop_extensions: Option<Stopper>,
-    fatal: (mpsc::Sender<(String, Failure)>, mpsc::Receiver<(String, Failure)>),
+    fatal: (mpsc::Sender<Fatal>, mpsc::Receiver<Fatal>),
 }
+
+/// The id of a component that has failed for good, and why.
+type Fatal = (String, Failure);
 
 /// A task that was started.
 struct Running {
@@ -107,9 +113,7 @@ impl Engine {
         for (id, extension) in parts.extensions {
             self.start_extension(id, extension, &stop).await?;
         }
-        for (id, exporter) in parts.exporters {
-            start_exporter(id, exporter, &self.host).await?;
-        }
+        start_exporters(parts.exporters, &self.host).await?;
         for task in parts.tasks {
             let running = self.spawn(task);
             self.pipelines.push(running);
@@ -215,34 +219,51 @@ impl Engine {
         self.stop_receivers = None;
         for tasks in [&mut self.receivers, &mut self.pipelines] {
             let expired = self.clock.sleep_until(deadline);
-            unfinished.append(&mut finish(std::mem::take(tasks), expired).await);
+            unfinished.append(&mut finish(std::mem::take(tasks), expired, &self.clock).await);
         }
         self.stop_extensions = None;
         let expired = self.clock.sleep(Duration::from_secs(1));
-        unfinished.append(&mut finish(std::mem::take(&mut self.extensions), expired).await);
+        unfinished.append(&mut finish(std::mem::take(&mut self.extensions), expired, &self.clock).await);
         Stopped { unfinished }
     }
 }
 
-async fn start_exporter(id: String, exporter: Arc<dyn Exporter>, host: &Host) -> Result<(), StartError> {
-    exporter.start(host).await.map_err(|failure| StartError { kind: "exporter", id, failure })
+/// Starts exporters; when one fails, those before it are stopped, because their tasks will not run.
+async fn start_exporters(exporters: Vec<(String, Arc<dyn Exporter>)>, host: &Host) -> Result<(), StartError> {
+    for (at, (id, exporter)) in exporters.iter().enumerate() {
+        if let Err(failure) = exporter.start(host).await {
+            for (_, started) in exporters[..at].iter().rev() {
+                started.stop().await;
+            }
+            return Err(StartError { kind: "exporter", id: id.clone(), failure });
+        }
+    }
+    Ok(())
 }
 
-/// Waits for tasks until `expired` and aborts those that are left; their names are returned.
-async fn finish(tasks: Vec<Running>, expired: BoxFuture<'static, ()>) -> Vec<String> {
+/// Waits for tasks until `expired` and aborts those that are left; their names are returned. What they held has been
+/// dropped on return, except where a task blocks its thread for longer than [`ABORT`].
+async fn finish(tasks: Vec<Running>, expired: BoxFuture<'static, ()>, clock: &Clock) -> Vec<String> {
+    if let Either::Left(_) = select(Box::pin(all_ended(&tasks)), expired).await {
+        return Vec::new();
+    }
+    let left: Vec<Running> = tasks.into_iter().filter(|task| !task.has_ended()).collect();
+    left.iter().for_each(|task| task.abort.abort());
+    drop(select(Box::pin(all_ended(&left)), clock.sleep(ABORT)).await);
+    left.into_iter().map(|task| task.name).collect()
+}
+
+async fn all_ended(tasks: &[Running]) {
     let waits = tasks.iter().map(|task| {
         let mut done = task.done.clone();
         async move { drop(done.wait_for(|d| *d).await) }
     });
-    if let Either::Left(_) = select(join_all(waits.map(Box::pin)), expired).await {
-        return Vec::new();
+    join_all(waits.map(Box::pin)).await;
+}
+
+impl Running {
+    /// Whether it has returned or panicked.
+    fn has_ended(&self) -> bool {
+        *self.done.borrow() || self.done.has_changed().is_err()
     }
-    let mut unfinished = Vec::new();
-    for task in tasks {
-        if !*task.done.borrow() {
-            task.abort.abort();
-            unfinished.push(task.name);
-        }
-    }
-    unfinished
 }

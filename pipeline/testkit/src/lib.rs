@@ -4,12 +4,17 @@
 //! while any task can work and jumps to the next deadline when none can, and which of the ready tasks works next is
 //! drawn from a seed. The same seed gives the same run.
 
+mod lab;
 mod recorder;
 mod sample;
 mod simulation;
 
+pub use lab::{
+    CONNECTOR, EXPORTER, EXTENSION, Entry, Event, ExtensionScript, Lab, PROCESSOR, Parcel, RECEIVER,
+    ReceiverScript, Reply, Role, Scripted,
+};
 pub use recorder::Recorder;
-pub use sample::{ids, payload};
+pub use sample::{ids, payload, with_ids};
 pub use simulation::Simulation;
 
 use std::sync::Arc;

@@ -23,10 +23,7 @@ impl Recorder {
 
     /// Settles with what `answer` says.
     pub fn answering(answer: impl Fn(&Payload) -> Outcome + Send + Sync + 'static) -> Recorder {
-        Recorder {
-            payloads: Arc::default(),
-            answer: Arc::new(Box::new(answer)),
-        }
+        Recorder { payloads: Arc::default(), answer: Arc::new(Box::new(answer)) }
     }
 
     /// A way to it.
@@ -36,10 +33,7 @@ impl Recorder {
 
     /// Everything so far.
     pub fn payloads(&self) -> Vec<Payload> {
-        self.payloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.payloads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The ids of everything so far, in order.
@@ -52,10 +46,7 @@ impl Recorder {
 impl Consumer for Recorder {
     async fn consume(&self, batch: Batch) {
         let outcome = (self.answer)(&batch.payload);
-        self.payloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(batch.payload);
+        self.payloads.lock().unwrap_or_else(PoisonError::into_inner).push(batch.payload);
         batch.receipt.settle(outcome);
     }
 }

@@ -6,69 +6,45 @@ use weir_pdata::{Payload, Signal};
 
 /// A payload of `signal` (not profiles) whose items carry the attribute `id`, from `first` up.
 pub fn payload(signal: Signal, first: i64, items: usize) -> Payload {
-    let ids = first..first.saturating_add_unsigned(items as u64);
+    made(signal, first..first.saturating_add_unsigned(items as u64))
+}
+
+/// A payload of `signal` (not profiles) with one item for each of `ids`, otherwise as [`payload`] makes it.
+pub fn with_ids(signal: Signal, ids: &[i64]) -> Payload {
+    made(signal, ids.iter().copied())
+}
+
+fn made(signal: Signal, ids: impl Iterator<Item = i64>) -> Payload {
     let resource = Some(otlp::resource(vec![kv("service.name", "testkit")]));
     let scope = Some(otlp::scope("testkit", "1"));
     match signal {
         Signal::Traces => {
-            let spans = ids.map(|id| otlp::trace::v1::Span {
-                attributes: vec![kv("id", id)],
-                ..Default::default()
-            });
-            let scope_spans = vec![otlp::trace::v1::ScopeSpans {
-                scope,
-                spans: spans.collect(),
-                ..Default::default()
-            }];
-            let spans = otlp::trace::v1::ResourceSpans {
-                resource,
-                scope_spans,
-                ..Default::default()
-            };
-            TracesRequest {
-                resource_spans: vec![spans],
-            }
-            .into()
+            let spans =
+                ids.map(|id| otlp::trace::v1::Span { attributes: vec![kv("id", id)], ..Default::default() });
+            let scope_spans =
+                vec![otlp::trace::v1::ScopeSpans { scope, spans: spans.collect(), ..Default::default() }];
+            let spans = otlp::trace::v1::ResourceSpans { resource, scope_spans, ..Default::default() };
+            TracesRequest { resource_spans: vec![spans] }.into()
         }
         Signal::Metrics => {
-            let points = ids
-                .map(|id| otlp::point(1, 0, id as f64, vec![kv("id", id)]))
-                .collect();
+            let points = ids.map(|id| otlp::point(1, 0, id as f64, vec![kv("id", id)])).collect();
             let metrics = vec![otlp::gauge("testkit.gauge", "1", "", points)];
-            let scope_metrics = vec![otlp::metrics::v1::ScopeMetrics {
-                scope,
-                metrics,
-                ..Default::default()
-            }];
-            let metrics = otlp::metrics::v1::ResourceMetrics {
-                resource,
-                scope_metrics,
-                ..Default::default()
-            };
-            MetricsRequest {
-                resource_metrics: vec![metrics],
-            }
-            .into()
+            let scope_metrics =
+                vec![otlp::metrics::v1::ScopeMetrics { scope, metrics, ..Default::default() }];
+            let metrics =
+                otlp::metrics::v1::ResourceMetrics { resource, scope_metrics, ..Default::default() };
+            MetricsRequest { resource_metrics: vec![metrics] }.into()
         }
         Signal::Logs | Signal::Profiles => {
-            let records = ids.map(|id| otlp::logs::v1::LogRecord {
-                attributes: vec![kv("id", id)],
-                ..Default::default()
-            });
+            let records = ids
+                .map(|id| otlp::logs::v1::LogRecord { attributes: vec![kv("id", id)], ..Default::default() });
             let scope_logs = vec![otlp::logs::v1::ScopeLogs {
                 scope,
                 log_records: records.collect(),
                 ..Default::default()
             }];
-            let logs = otlp::logs::v1::ResourceLogs {
-                resource,
-                scope_logs,
-                ..Default::default()
-            };
-            LogsRequest {
-                resource_logs: vec![logs],
-            }
-            .into()
+            let logs = otlp::logs::v1::ResourceLogs { resource, scope_logs, ..Default::default() };
+            LogsRequest { resource_logs: vec![logs] }.into()
         }
     }
 }

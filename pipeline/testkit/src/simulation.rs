@@ -1,12 +1,13 @@
 //! A runtime in one thread, on simulated time, ordered by a seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use weir_component::{Blocking, Clock, Instant, Runtime, TimeSource};
 
 /// Unix time at which every simulation starts: 2026-01-01 00:00:00 UTC.
@@ -23,8 +24,11 @@ struct State {
     next_timer: u64,
     tasks: BTreeMap<u64, BoxFuture<'static, ()>>,
     next_task: u64,
-    ready: Vec<u64>,
+    /// Ordered by number, not by who woke whom first: tokio wakes the waiters of one channel in an order of its own.
+    ready: BTreeSet<u64>,
     wall_offset: i64,
+    contain_panics: bool,
+    panics: usize,
 }
 
 impl Simulation {
@@ -37,9 +41,21 @@ impl Simulation {
             next_timer: 0,
             tasks: BTreeMap::new(),
             next_task: 0,
-            ready: Vec::new(),
+            ready: BTreeSet::new(),
             wall_offset: 0,
+            contain_panics: false,
+            panics: 0,
         })))
+    }
+
+    /// From now on a panic ends only the task in which it happened, as on tokio. Before, it ends the test.
+    pub fn contain_panics(&self) {
+        self.lock().contain_panics = true;
+    }
+
+    /// Panics that were contained.
+    pub fn panics(&self) -> usize {
+        self.lock().panics
     }
 
     /// Its clock.
@@ -58,17 +74,18 @@ impl Simulation {
         let result = Arc::clone(&slot);
         let take = move || slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.spawn(Box::pin(async move {
-            let value = future.await;
+            // A panic of the test itself is the test's, even where those of other tasks are contained.
+            let value = AssertUnwindSafe(future).catch_unwind().await;
             *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         }));
-        loop {
-            if let Some(value) = take() {
-                return Some(value);
+        let value = loop {
+            match take() {
+                Some(value) => break Some(value),
+                None if self.step() => {}
+                None => break take(),
             }
-            if !self.step() {
-                return take();
-            }
-        }
+        };
+        value.map(|value| value.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
     /// Runs until nothing can happen any more.
@@ -94,17 +111,22 @@ impl Simulation {
             return true;
         }
         let index = (state.draw() % state.ready.len() as u64) as usize;
-        let id = state.ready.swap_remove(index);
+        let Some(id) = state.ready.iter().nth(index).copied() else {
+            return true;
+        };
+        state.ready.remove(&id);
         let Some(mut task) = state.tasks.remove(&id) else {
             return true;
         };
+        let contain_panics = state.contain_panics;
         drop(state);
-        let waker = Waker::from(Arc::new(TaskWaker {
-            id,
-            simulation: self.clone(),
-        }));
-        if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            self.lock().tasks.insert(id, task);
+        let waker = Waker::from(Arc::new(TaskWaker { id, simulation: self.clone() }));
+        let poll = AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&waker)));
+        match catch_unwind(poll) {
+            Ok(Poll::Pending) => drop(self.lock().tasks.insert(id, task)),
+            Ok(Poll::Ready(())) => {}
+            Err(_) if contain_panics => self.lock().panics += 1,
+            Err(panic) => resume_unwind(panic),
         }
         true
     }
@@ -132,10 +154,7 @@ struct TaskWaker {
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        let mut state = self.simulation.lock();
-        if !state.ready.contains(&self.id) {
-            state.ready.push(self.id);
-        }
+        self.simulation.lock().ready.insert(self.id);
     }
 }
 
@@ -150,11 +169,7 @@ impl TimeSource for Simulation {
     }
 
     fn sleep_until(&self, deadline: Instant) -> BoxFuture<'static, ()> {
-        Box::pin(Sleep {
-            simulation: self.clone(),
-            deadline,
-            timer: None,
-        })
+        Box::pin(Sleep { simulation: self.clone(), deadline, timer: None })
     }
 
     fn random(&self) -> u64 {
@@ -174,7 +189,7 @@ impl Runtime for Simulation {
         let id = state.next_task;
         state.next_task += 1;
         state.tasks.insert(id, task);
-        state.ready.push(id);
+        state.ready.insert(id);
     }
 }
 
@@ -229,18 +244,14 @@ mod tests {
             }));
         }
         simulation.run_to_end();
-        let seen = seen.lock().expect("not poisoned").clone();
-        seen
+        seen.lock().expect("not poisoned").clone()
     }
 
     #[test]
     fn the_same_seed_gives_the_same_order_and_another_seed_another() {
         assert_eq!(order(7), order(7));
         assert!((0..20).any(|seed| order(seed) != order(7)));
-        assert!(
-            order(3)[..3].iter().all(|i| i % 2 == 0),
-            "those that wait longer come later"
-        );
+        assert!(order(3)[..3].iter().all(|i| i % 2 == 0), "those that wait longer come later");
     }
 
     #[test]
@@ -252,6 +263,29 @@ mod tests {
             clock.now().as_nanos() / 3_600_000_000_000
         });
         assert_eq!(hours, Some(8));
+    }
+
+    #[test]
+    #[expect(clippy::panic, reason = "it is about panics")]
+    fn a_contained_panic_ends_its_own_task_and_no_other() {
+        let simulation = Simulation::new(1);
+        simulation.contain_panics();
+        simulation.spawn(Box::pin(async { panic!("contained") }));
+        let clock = simulation.clock();
+        let other = simulation.run(async move {
+            clock.sleep(Duration::from_secs(1)).await;
+            "done"
+        });
+        assert_eq!((other, simulation.panics(), simulation.tasks()), (Some("done"), 1, 0));
+    }
+
+    #[test]
+    #[should_panic = "of the test itself"]
+    #[expect(clippy::panic, reason = "it is about panics")]
+    fn a_panic_of_the_test_itself_is_never_contained() {
+        let simulation = Simulation::new(1);
+        simulation.contain_panics();
+        simulation.run(async { panic!("of the test itself") });
     }
 
     #[test]

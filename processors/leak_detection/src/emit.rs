@@ -82,7 +82,7 @@ impl Emitter<'_> {
         }
         let scope = Some(scope(SCOPE, env!("CARGO_PKG_VERSION")));
         ResourceMetrics {
-            resource: Some(resource(process_attributes(finding))),
+            resource: Some(resource(self.process_attributes(finding))),
             scope_metrics: vec![ScopeMetrics { scope, metrics, ..ScopeMetrics::default() }],
             ..ResourceMetrics::default()
         }
@@ -110,10 +110,28 @@ impl Emitter<'_> {
         }
     }
 
+    /// The process as its sources name it, so that all its metrics have one resource.
+    fn process_attributes(&self, finding: &Finding) -> Vec<KeyValue> {
+        let known = self.process(finding).and_then(|key| self.table.info(&key));
+        let info = known.unwrap_or_else(|| ProcessInfo {
+            key: ProcessKey {
+                host: finding.process.host.clone(),
+                pid: finding.process.pid,
+                ..ProcessKey::default()
+            },
+            service: finding.service.clone(),
+            instance: finding.instance.clone(),
+            executable: finding.process.executable.clone(),
+            ..ProcessInfo::default()
+        });
+        info.attributes()
+    }
+
     /// A log record for each change of state, with the evidence as attributes.
     pub(crate) fn logs(&self, changes: &[Change]) -> Option<Payload> {
         let time = self.clock.unix_nanos();
-        let resource_logs: Vec<_> = changes.iter().map(|c| resource_logs(c, time)).collect();
+        let resource_logs: Vec<_> =
+            changes.iter().map(|c| resource_logs(c, self.process_attributes(&c.finding), time)).collect();
         (!resource_logs.is_empty()).then(|| LogsRequest { resource_logs }.into())
     }
 
@@ -166,20 +184,7 @@ fn subject(finding: &Finding) -> Vec<KeyValue> {
     pairs.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| kv(k, v.as_str())).collect()
 }
 
-fn process_attributes(finding: &Finding) -> Vec<KeyValue> {
-    let key =
-        ProcessKey { host: finding.process.host.clone(), pid: finding.process.pid, ..ProcessKey::default() };
-    let info = ProcessInfo {
-        key,
-        service: finding.service.clone(),
-        instance: finding.instance.clone(),
-        executable: finding.process.executable.clone(),
-        ..ProcessInfo::default()
-    };
-    info.attributes()
-}
-
-fn resource_logs(change: &Change, time: u64) -> ResourceLogs {
+fn resource_logs(change: &Change, process: Vec<KeyValue>, time: u64) -> ResourceLogs {
     let finding = &change.finding;
     let severity = match change.to {
         State::Leaking => SeverityNumber::Error,
@@ -213,9 +218,5 @@ fn resource_logs(change: &Change, time: u64) -> ResourceLogs {
         log_records: vec![record],
         ..ScopeLogs::default()
     }];
-    ResourceLogs {
-        resource: Some(resource(process_attributes(finding))),
-        scope_logs,
-        ..ResourceLogs::default()
-    }
+    ResourceLogs { resource: Some(resource(process)), scope_logs, ..ResourceLogs::default() }
 }

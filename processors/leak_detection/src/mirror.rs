@@ -22,8 +22,7 @@ const GOROUTINES: std::ops::RangeInclusive<f64> = 0.8..=8.0;
 
 /// Points the server's findings to those of their clients, and goroutines to the connections that hold them.
 pub(crate) fn settle(findings: &mut [Finding], changes: &mut Vec<Change>) {
-    let clients: Vec<Finding> =
-        findings.iter().filter(|f| f.side == "client" && f.state == State::Leaking).cloned().collect();
+    let clients: Vec<Finding> = findings.iter().filter(|f| f.side == "client").cloned().collect();
     let growing: Vec<Finding> =
         findings.iter().filter(|f| f.state != State::Ok && f.resource != GOROUTINE).cloned().collect();
     for finding in findings.iter_mut() {
@@ -44,7 +43,7 @@ fn point(finding: &mut Finding, clients: &[Finding]) -> bool {
     if finding.side != "server" || !matches!(finding.state, State::Leaking | State::Suspect) {
         return false;
     }
-    let Some(client) = clients.iter().find(|c| same_growth(c, finding)) else { return false };
+    let Some(client) = clients.iter().find(|c| holds(c, finding)) else { return false };
     let site = client.site.as_ref().map(|s| format!(" at {}:{}", s.file, s.line)).unwrap_or_default();
     finding.state = State::Suspect;
     finding.class = CLASS.to_owned();
@@ -81,9 +80,12 @@ fn explain(finding: &mut Finding, growing: &[Finding]) -> bool {
     true
 }
 
-fn same_growth(client: &Finding, server: &Finding) -> bool {
+/// Whether the client holds most of what is open at the server, or grows as fast.
+fn holds(client: &Finding, server: &Finding) -> bool {
     let larger = client.growth.rate.max(server.growth.rate);
-    client.target == server.target && (client.growth.rate - server.growth.rate).abs() <= TOLERANCE * larger
+    let same_growth =
+        client.growth.rate > 0.0 && (client.growth.rate - server.growth.rate).abs() <= TOLERANCE * larger;
+    client.target == server.target && (same_growth || client.growth.open >= TOLERANCE * server.growth.open)
 }
 
 #[cfg(test)]
@@ -98,7 +100,7 @@ mod tests {
             service: service.into(),
             side: side.into(),
             target: target.into(),
-            growth: Growth { rate, ..Growth::default() },
+            growth: Growth { rate, open: rate * 30.0, ..Growth::default() },
             ..Finding::default()
         }
     }

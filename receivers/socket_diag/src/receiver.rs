@@ -43,7 +43,12 @@ impl SocketDiag {
         for process in &sample.processes {
             let executable = &process.process.executable_name;
             let service = self.config.service_name(executable, process.process.pid);
-            let info = publish::info(process, host, service);
+            let mut info = publish::info(process, host, service);
+            // Events name the process better than its executable does.
+            if let Some(known) = self.table.info(&info.key) {
+                info.service = if known.service.is_empty() { info.service } else { known.service };
+                info.instance = known.instance;
+            }
             self.table.put_sockets(&info, now, publish::facts(process));
             resource_metrics.push(publish::metrics(process, &info, now));
         }

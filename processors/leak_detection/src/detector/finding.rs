@@ -232,12 +232,18 @@ fn evidence_or_none(evidence: Vec<Evidence>) -> Vec<Evidence> {
     evidence.into_iter().filter(|e| !e.text.is_empty()).collect()
 }
 
+/// Share of the open ones that the lines of another series must have made to speak for the primary.
+const EXPLAINS: f64 = 0.3;
+
 /// Sites of the primary and of what corroborates it, the primary's first.
 fn ranked_sites(view: &View<'_>) -> Vec<weir_connection::report::Site> {
     let others = view.members.iter().filter(|m| !std::ptr::eq::<Series>(**m, view.primary));
     let related = others.filter(|m| m.grows() || m.subject.source != view.primary.subject.source);
-    let books: Vec<&sites::SiteBook> =
-        std::iter::once(&view.primary.sites).chain(related.map(|m| &m.sites)).collect();
+    // A line that made one connection does not explain ninety streams: what corroborates must be about as many.
+    let enough = EXPLAINS * view.primary.open_now();
+    let books =
+        related.map(|m| &m.sites).filter(|book| book.growth().map(|(_, grown)| grown).sum::<f64>() >= enough);
+    let books: Vec<&sites::SiteBook> = std::iter::once(&view.primary.sites).chain(books).collect();
     sites::ranked(books.into_iter())
 }
 

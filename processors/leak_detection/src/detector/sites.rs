@@ -38,7 +38,7 @@ impl SiteBook {
     }
 
     /// Growth per site since the base, of what grew.
-    fn growth(&self) -> impl Iterator<Item = (&SiteKey, f64)> {
+    pub(crate) fn growth(&self) -> impl Iterator<Item = (&SiteKey, f64)> {
         self.now.iter().filter_map(|(site, count)| {
             let growth = count - self.base.get(site).copied().unwrap_or(0.0);
             (growth > 0.0).then_some((site, growth))

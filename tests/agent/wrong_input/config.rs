@@ -1,0 +1,146 @@
+//! Mistakes in the configuration: file, line and column, the word, and what was probably meant.
+
+use crate::support::{Agent, validate};
+
+/// A configuration that is right but for these components and pipelines.
+fn with(components: &str, pipelines: &str) -> String {
+    format!("{components}\nexporters:\n  nop:\nservice:\n  pipelines:\n    {pipelines}\n")
+}
+
+const METRICS: &str = "metrics: {receivers: [socket_diag], exporters: [nop]}";
+
+/// The configuration is refused, and the text says all of `says`.
+fn refused(yaml: &str, says: &[&str]) {
+    let (code, text) = validate(yaml);
+    assert_eq!(code, 1, "{yaml}\n{text}");
+    for part in says {
+        assert!(text.contains(part), "{part:?} is not said:\n{text}");
+    }
+}
+
+#[test]
+fn a_right_configuration_is_silent() {
+    let (code, text) = validate(&with("receivers:\n  socket_diag: {processes: [{name: checkout}]}", METRICS));
+    assert_eq!((code, text.as_str()), (0, ""));
+}
+
+#[test]
+fn a_misspelt_key_is_shown_with_the_right_one() {
+    refused(
+        &with("receivers:\n  socket_diag:\n    proceses: [{name: checkout}]", METRICS),
+        &["weir.yaml:3:5", "unknown field `proceses`", "did you mean `processes`?"],
+    );
+}
+
+#[test]
+fn a_misspelt_component_type_is_shown_with_the_right_one() {
+    refused(
+        &with(
+            "receivers:\n  sockt_diag: {processes: [{name: checkout}]}",
+            "metrics: {receivers: [sockt_diag], exporters: [nop]}",
+        ),
+        &["weir.yaml:2:3", "unknown receiver type `sockt_diag`", "did you mean `socket_diag`?"],
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_shown_with_the_right_type() {
+    refused(
+        &with(
+            "receivers:\n  socket_diag:\n    processes: [{name: checkout}]\n    max_sockets: many",
+            METRICS,
+        ),
+        &["weir.yaml:4:18", "receivers::socket_diag::max_sockets", "must be a whole number", "\"many\""],
+    );
+}
+
+#[test]
+fn a_wrong_duration_is_shown_with_how_one_is_written() {
+    refused(
+        &with(
+            "receivers:\n  socket_diag:\n    collection_interval: 5 secs\n    processes: [{name: checkout}]",
+            METRICS,
+        ),
+        &["weir.yaml:3:26", "collection_interval", "5 secs", "duration"],
+    );
+}
+
+#[test]
+fn a_reference_to_nothing_is_shown_with_what_is_there() {
+    refused(
+        &with(
+            "receivers:\n  socket_diag: {processes: [{name: checkout}]}\nprocessors:\n  batch:",
+            "metrics: {receivers: [socket_diag], processors: [bach], exporters: [nop]}",
+        ),
+        &["weir.yaml:9:", "processor \"bach\" which is not configured", "did you mean `batch`?"],
+    );
+}
+
+#[test]
+fn a_key_that_is_written_twice_is_shown_with_its_first_place() {
+    refused(
+        &with(
+            "receivers:\n  socket_diag: {processes: [{name: a}]}\n  socket_diag: {processes: [{name: b}]}",
+            METRICS,
+        ),
+        &["weir.yaml:3:3", "`socket_diag` is written twice", "first written here: weir.yaml:2:3"],
+    );
+}
+
+#[test]
+fn a_mistake_of_yaml_is_shown_with_its_place() {
+    refused(
+        &with("receivers:\n  socket_diag: {processes: [{name: checkout}]", METRICS),
+        &["weir.yaml:", "not valid YAML", "did not find expected"],
+    );
+}
+
+#[test]
+fn a_value_out_of_range_is_shown_with_the_range() {
+    refused(
+        &with(
+            "receivers:\n  socket_diag: {processes: [{name: checkout}]}\nprocessors:\n  leak_detection:\n    window: 10ms",
+            "metrics: {receivers: [socket_diag], processors: [leak_detection], exporters: [nop]}",
+        ),
+        &["weir.yaml:5:", "window must be at least 1s"],
+    );
+}
+
+#[test]
+fn a_misspelt_signal_is_shown_with_the_right_one() {
+    refused(
+        &with(
+            "receivers:\n  socket_diag: {processes: [{name: checkout}]}",
+            "metric: {receivers: [socket_diag], exporters: [nop]}",
+        ),
+        &["weir.yaml:7:5", "unknown signal `metric`", "did you mean `metrics`?"],
+    );
+}
+
+#[test]
+fn a_receiver_in_a_pipeline_of_a_signal_that_it_has_not_is_named() {
+    let (code, text) = validate(&with(
+        "receivers:\n  socket_diag: {processes: [{name: checkout}]}",
+        "traces: {receivers: [socket_diag], exporters: [nop]}",
+    ));
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("\"socket_diag\"") && text.contains("\"traces\"") && text.contains("weir.yaml:"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_refused_configuration_ends_the_agent_with_code_1() {
+    let mut agent = Agent::spawn(&with("receivers:\n  sockt_diag:", METRICS), 0);
+    assert_eq!(agent.wait_for_exit().code(), Some(1), "{}", agent.log());
+    assert!(agent.log().contains("weir.yaml:2:3"), "{}", agent.log());
+}
+
+#[test]
+fn several_mistakes_are_told_at_once() {
+    refused(
+        &with("receivers:\n  socket_diag:\n    proceses: []\nprocessors:\n  bach:", METRICS),
+        &["weir.yaml:3:5", "weir.yaml:5:3", "did you mean `batch`?"],
+    );
+}

@@ -1,0 +1,123 @@
+//! Starting, reloading and ending: ports, environment, signals.
+
+use std::fs;
+use std::net::TcpListener;
+
+use super::backends::{Backend, log_records};
+use crate::support::{Agent, LONG, closed_port, free_port, get, post, wait_until};
+
+const NO_METRICS: &str = "telemetry: {metrics: {level: none}}";
+
+#[test]
+fn a_port_that_is_taken_is_named_and_the_agent_ends_with_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let receiver = |text: &str| {
+        format!(
+            "receivers:\n  {text}\nexporters: {{nop: }}\nservice:\n  {NO_METRICS}\n  pipelines:\n    \
+             logs: {{receivers: [{}], exporters: [nop]}}\n",
+            text.split(':').next().expect("a type")
+        )
+    };
+    for yaml in [
+        receiver(&format!("grpc_connections: {{endpoint: \"{address}\"}}")),
+        receiver(&format!("otlp: {{protocols: {{http: {{endpoint: \"{address}\"}}}}}}")),
+        receiver(&format!("otlp: {{protocols: {{grpc: {{endpoint: \"{address}\"}}}}}}")),
+        format!(
+            "receivers: {{nop: }}\nexporters: {{nop: }}\nextensions: {{zpages: {{endpoint: \"{address}\"}}}}\nservice:\n  \
+             extensions: [zpages]\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [nop], exporters: [nop]}}}}\n"
+        ),
+        format!(
+            "receivers: {{nop: }}\nexporters: {{nop: }}\nservice:\n  telemetry: {{metrics: {{readers: [{{pull: \
+             {{exporter: {{prometheus: {{host: 127.0.0.1, port: {}}}}}}}}}]}}}}\n  \
+             pipelines: {{logs: {{receivers: [nop], exporters: [nop]}}}}\n",
+            address.port()
+        ),
+    ] {
+        let mut agent = Agent::spawn(&yaml, 0);
+        assert_eq!(agent.wait_for_exit().code(), Some(1), "{}", agent.log());
+        let log = agent.log();
+        assert!(log.contains(&address.to_string()), "the address is not named:\n{log}");
+        assert!(log.to_lowercase().contains("address already in use"), "the reason is not named:\n{log}");
+        assert!(
+            log.contains("set another") || log.contains("to another port"),
+            "the cure is not named:\n{log}"
+        );
+    }
+}
+
+#[test]
+fn an_environment_variable_that_is_not_set_is_warned_of() {
+    let yaml = format!(
+        "receivers:\n  socket_diag: {{processes: [{{name: checkout, service_name: \"${{env:WEIR_TEST_NOT_SET}}\"}}]}}\n\
+         exporters: {{nop: }}\nservice:\n  {NO_METRICS}\n  pipelines: {{metrics: {{receivers: [socket_diag], exporters: [nop]}}}}\n"
+    );
+    let agent = Agent::start(&yaml, 0);
+    let log = agent.log();
+    let warning = log.lines().find(|l| l.contains("WEIR_TEST_NOT_SET")).unwrap_or_else(|| panic!("{log}"));
+    assert!(warning.contains("warn"), "{warning}");
+}
+
+#[test]
+fn sigterm_sends_what_waits_and_ends_with_code_0() {
+    let backend = Backend::answering(200);
+    let port = free_port();
+    let yaml = format!(
+        "receivers:\n  otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}\nprocessors:\n  \
+         batch: {{timeout: 1h, send_batch_size: 100000}}\nexporters:\n  otlp_http: {{endpoint: \"http://127.0.0.1:{}\", \
+         compression: none}}\nservice:\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [otlp], processors: [batch], \
+         exporters: [otlp_http]}}}}\n",
+        backend.port
+    );
+    let mut agent = Agent::start(&yaml, 0);
+    let answer = post(port, "/v1/logs", &log_records(3, "waits for the end")).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(backend.bodies().is_empty(), "it was sent before the batch was full");
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(0), "{}", agent.log());
+    let received = backend
+        .bodies()
+        .iter()
+        .map(|body| String::from_utf8_lossy(body).matches("waits for the end").count())
+        .sum::<usize>();
+    assert_eq!(received, 3, "{}", agent.log());
+}
+
+#[test]
+fn sighup_with_a_broken_file_keeps_the_old_configuration_and_with_a_mended_one_takes_it() {
+    let (old, new) = (free_port(), free_port());
+    let yaml = |extension: &str, port: u16| {
+        format!(
+            "receivers: {{nop: }}\nexporters: {{nop: }}\nextensions:\n  {extension}: {{endpoint: \"127.0.0.1:{port}\"}}\nservice:\n  \
+             extensions: [{extension}]\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [nop], exporters: [nop]}}}}\n"
+        )
+    };
+    let mut agent = Agent::start(&yaml("zpages", old), old);
+    fs::write(agent.config(), yaml("zpags", new)).expect("the file is written");
+    agent.signal("HUP");
+    let log = agent.wait_for_log("keeping the running configuration");
+    assert!(log.contains("weir.yaml:4:3") && log.contains("did you mean `zpages`?"), "{log}");
+    assert!(agent.is_running() && agent.report().is_some(), "{log}");
+    fs::write(agent.config(), yaml("zpages", new)).expect("the file is written");
+    agent.signal("HUP");
+    let taken = wait_until(LONG, || get(new, "/leaks.json").filter(|a| a.status == 200));
+    assert!(taken.is_some(), "{}", agent.log());
+    assert!(get(old, "/leaks.json").is_none(), "the old port still answers");
+}
+
+#[test]
+fn weir_leaks_without_an_agent_says_what_to_start() {
+    let endpoint = format!("http://127.0.0.1:{}", closed_port());
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["leaks", "--endpoint", &endpoint])
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains(&endpoint)
+            && text.to_lowercase().contains("connection refused")
+            && text.contains("zpages"),
+        "{text}"
+    );
+}
