@@ -1,0 +1,225 @@
+//! Batching behind the queue.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use weir_component::{
+    Accepted, Batch, BatchSettings, Consumer, Context, DeliverySettings, Exporter, Failure, Kind,
+    QueueSettings, Receipt, Runtime, Sizer, async_trait,
+};
+use weir_delivery::deliver;
+use weir_pdata::otlp::{self, LogsRequest, kv};
+use weir_pdata::{Payload, Signal};
+use weir_testkit::{Reply, Simulation, payload};
+
+use crate::support::{Bench, SECOND, slow, with_queue};
+
+fn batching(batch: BatchSettings) -> QueueSettings {
+    QueueSettings { batch: Some(batch), ..QueueSettings::default() }
+}
+
+fn items(min_size: usize, max_size: usize) -> BatchSettings {
+    BatchSettings { min_size, max_size, ..BatchSettings::default() }
+}
+
+/// Sends batches of these sizes in order, with consecutive ids.
+fn send_all(bench: &Bench, sizes: &[usize]) -> Vec<crate::support::Heard> {
+    let mut first = 0;
+    let send = |size: &usize| {
+        let heard = bench.send(first, *size);
+        first += *size as i64;
+        bench.settle();
+        heard
+    };
+    sizes.iter().map(send).collect()
+}
+
+#[test]
+fn a_batch_leaves_as_soon_as_it_has_its_size() {
+    let bench = Bench::new(with_queue(batching(items(10, 0))), |_, _| Reply::Accept);
+    send_all(&bench, &[4, 4, 4, 9, 3]);
+    assert_eq!(bench.tried(), [(0..12).collect::<Vec<_>>(), (12..24).collect()]);
+    assert!(bench.deliveries().iter().all(|(at, _)| *at < 0.001), "long before the flush");
+}
+
+#[test]
+fn what_is_too_small_leaves_after_the_flush_timeout_counted_from_its_first_part() {
+    let bench = Bench::new(with_queue(batching(items(100, 0))), |_, _| Reply::Accept);
+    bench.send(0, 1);
+    for i in 1..4 {
+        bench.pass(Duration::from_millis(60));
+        bench.send(i, 1);
+    }
+    bench.run_to_end();
+    assert_eq!(bench.deliveries(), [(0.2, vec![0, 1, 2, 3])]);
+    bench.send(4, 1);
+    bench.run_to_end();
+    let (at, ids) = bench.deliveries().pop().expect("a second batch");
+    assert_eq!((at, ids), (0.4, vec![4]), "the next one has its own time");
+}
+
+#[test]
+fn nothing_larger_than_the_largest_size_leaves_and_what_is_left_over_waits_for_more() {
+    let bench = Bench::new(with_queue(batching(items(10, 10))), |_, _| Reply::Accept);
+    send_all(&bench, &[7, 7, 27]);
+    let expected: Vec<Vec<i64>> =
+        vec![(0..10).collect(), (10..20).collect(), (20..30).collect(), (30..40).collect()];
+    assert_eq!(bench.tried(), expected, "the 4 left of the first 14 came before the 27");
+    bench.run_to_end();
+    assert_eq!(bench.tried().pop(), Some(vec![40]), "the last one is flushed");
+    assert_eq!(bench.counts(), [41, 0, 0, 0]);
+}
+
+#[test]
+fn a_request_above_the_largest_size_is_split_without_passing_the_bound_on_exports_under_way() {
+    for consumers in [1, 3] {
+        let queue = QueueSettings { num_consumers: consumers, ..batching(items(0, 5)) };
+        let bench = Bench::new(with_queue(queue), |_, _| slow(SECOND));
+        bench.send(0, 60);
+        bench.run_to_end();
+        assert_eq!(bench.peak(), consumers);
+        assert_eq!(bench.tried().len(), 12);
+        let mut delivered = bench.delivered();
+        delivered.sort_unstable();
+        assert_eq!(delivered, (0..60).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_drain_sends_what_is_forming_at_once() {
+    let batch = BatchSettings { flush_timeout: 3600 * SECOND, ..items(100, 3) };
+    let mut bench = Bench::new(with_queue(batching(batch)), |_, _| Reply::Accept);
+    send_all(&bench, &[2, 2, 3]);
+    bench.close();
+    bench.run_to_end();
+    let attempts = bench.attempts();
+    assert!(attempts.iter().all(|at| *at < 0.001), "{attempts:?}");
+    assert_eq!(bench.tried(), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+    assert_eq!((bench.simulation.tasks(), bench.queue_size()), (0, 0));
+}
+
+#[test]
+fn all_senders_of_a_merged_batch_hear_its_outcome() {
+    let queue = QueueSettings { wait_for_result: true, ..batching(items(6, 0)) };
+    let bench = Bench::new(with_queue(queue), |n, _| match n {
+        0 => Reply::Fail(Failure::permanent("no")),
+        _ => Reply::Accept,
+    });
+    let heard = send_all(&bench, &[2, 2, 2, 6]);
+    bench.run_to_end();
+    for heard in &heard[..3] {
+        assert_eq!(heard.failure(), (Kind::Permanent, "no".to_owned()));
+    }
+    assert!(heard[3].outcome().is_ok());
+    assert_eq!(bench.counts(), [6, 6, 0, 0]);
+}
+
+#[test]
+fn the_sender_of_a_split_batch_hears_the_worst_outcome_when_the_last_part_is_done() {
+    let (permanent, retry) = (Failure::permanent("no"), Failure::retry("later"));
+    for failures in [[permanent.clone(), retry.clone()], [retry, permanent]] {
+        let queue = QueueSettings { wait_for_result: true, num_consumers: 1, ..batching(items(0, 2)) };
+        let bench = Bench::new(with_queue(queue), move |n, _| match failures.get(n) {
+            Some(failure) => Reply::After(SECOND, Box::new(Reply::Fail(failure.clone()))),
+            None => slow(SECOND),
+        });
+        let heard = bench.send(0, 6);
+        bench.run_to_end();
+        assert_eq!((heard.after(), heard.failure()), (Some(3.0), (Kind::Retry(None), "later".to_owned())));
+        assert_eq!(bench.counts(), [2, 4, 0, 0]);
+    }
+}
+
+#[test]
+fn what_is_forming_takes_room_in_the_queue_until_it_is_delivered() {
+    let queue = QueueSettings { queue_size: 3, ..batching(items(100, 0)) };
+    let bench = Bench::new(with_queue(queue), |_, _| slow(SECOND));
+    let heard = send_all(&bench, &[1, 1, 1, 1]);
+    assert_eq!(heard.iter().filter(|h| h.outcome().is_ok()).count(), 3);
+    assert_eq!(bench.queue_size(), 3);
+    bench.pass(SECOND);
+    assert_eq!(bench.queue_size(), 3, "it is being exported");
+    bench.run_to_end();
+    assert_eq!((bench.queue_size(), bench.counts()), (0, [3, 0, 1, 0]));
+}
+
+/// A request of one record for each of these sizes in bytes.
+fn records(sizes: &[usize]) -> Payload {
+    let record = |(id, size): (usize, &usize)| otlp::logs::v1::LogRecord {
+        attributes: vec![kv("id", id as i64), kv("fill", "x".repeat(*size))],
+        ..Default::default()
+    };
+    let log_records = sizes.iter().enumerate().map(record).collect();
+    let scope_logs = vec![otlp::logs::v1::ScopeLogs { log_records, ..Default::default() }];
+    let resource_logs = vec![otlp::logs::v1::ResourceLogs { scope_logs, ..Default::default() }];
+    LogsRequest { resource_logs }.into()
+}
+
+#[test]
+fn sizes_in_bytes_hold_for_items_of_any_size_and_only_an_item_larger_than_the_limit_goes_alone() {
+    let batch =
+        BatchSettings { min_size: 0, max_size: 1000, sizer: Sizer::Bytes, ..BatchSettings::default() };
+    let lab_sizes: Arc<Mutex<Vec<(usize, usize)>>> = Arc::default();
+    let seen = Arc::clone(&lab_sizes);
+    let bench = Bench::new(with_queue(batching(batch)), move |_, payload| {
+        seen.lock().expect("not poisoned").push((payload.encoded_len(), payload.items()));
+        Reply::Accept
+    });
+    // Large ones in front, so that the mean of the whole says little about the first part.
+    let sizes: Vec<usize> = [400; 8].into_iter().chain([5; 100]).chain([3000]).chain([5; 20]).collect();
+    let heard = bench.send_payload(records(&sizes));
+    bench.run_to_end();
+    assert!(heard.outcome().is_ok());
+    let parts = lab_sizes.lock().expect("not poisoned").clone();
+    for (bytes, items) in &parts {
+        assert!(*bytes <= 1000 || *items == 1, "{items} items in {bytes} bytes");
+    }
+    assert_eq!(parts.iter().filter(|(bytes, _)| *bytes > 1000).count(), 1, "{parts:?}");
+    let mut delivered = bench.delivered();
+    delivered.sort_unstable();
+    assert_eq!(delivered, (0..sizes.len() as i64).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_smallest_size_in_bytes_counts_bytes() {
+    let bytes = payload(Signal::Logs, 0, 1).encoded_len();
+    let batch =
+        BatchSettings { min_size: 3 * bytes, max_size: 0, sizer: Sizer::Bytes, ..BatchSettings::default() };
+    let bench = Bench::new(with_queue(batching(batch)), |_, _| Reply::Accept);
+    send_all(&bench, &[1, 1]);
+    assert_eq!(bench.tried().len(), 0);
+    send_all(&bench, &[1]);
+    assert_eq!(bench.tried().len(), 1);
+}
+
+/// Notes from which transport each export says it came.
+struct Transports(Mutex<Vec<&'static str>>);
+
+#[async_trait]
+impl Exporter for Transports {
+    async fn export(&self, _: &Payload, context: &Context) -> Result<Accepted, Failure> {
+        self.0.lock().expect("not poisoned").push(context.transport);
+        Ok(Accepted::default())
+    }
+}
+
+#[test]
+fn what_is_known_of_the_senders_of_a_merged_batch_is_only_said_where_they_agree() {
+    let simulation = Simulation::new(1);
+    let exporter = Arc::new(Transports(Mutex::default()));
+    let settings: DeliverySettings = with_queue(batching(items(2, 0)));
+    let host = weir_testkit::host(&simulation);
+    let clock = simulation.clock();
+    let sending = Arc::clone(&exporter);
+    let (delivery, work) = deliver("test/e", Signal::Logs, sending, &settings, clock, &host);
+    simulation.spawn(work.expect("a dispatcher"));
+    simulation.run(async move {
+        for transport in ["grpc", "grpc", "grpc", "http"] {
+            let context = Arc::new(Context { transport, ..Context::default() });
+            let payload = payload(Signal::Logs, 0, 1);
+            delivery.consume(Batch { payload, receipt: Receipt::unattended(), context }).await;
+        }
+    });
+    simulation.run_to_end();
+    assert_eq!(*exporter.0.lock().expect("not poisoned"), ["grpc", ""]);
+}

@@ -1,0 +1,9 @@
+//! Queue, batching, timeout and retries in front of a scripted exporter, on simulated time.
+
+#![expect(clippy::expect_used, reason = "helpers of tests")]
+
+mod batching;
+mod drain;
+mod queue;
+mod retry;
+mod support;

@@ -1,0 +1,241 @@
+//! One delivery in front of one scripted exporter.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, Abortable};
+use weir_component::{
+    Batch, Clock, Consumer, DeliverySettings, Host, Instant, Kind, Outcome, QueueSettings, Receipt,
+    RetrySettings, Runtime,
+};
+use weir_delivery::{Delivery, deliver};
+use weir_pdata::{Payload, Signal};
+use weir_testkit::{Event, Lab, Reply, Scripted, Simulation, ids, payload};
+
+const ID: &str = "test/e";
+
+/// What a sender heard, and when.
+#[derive(Clone, Default)]
+pub(crate) struct Heard(Arc<Mutex<Vec<(Instant, Outcome)>>>);
+
+impl Heard {
+    /// Seconds until it was told.
+    pub(crate) fn after(&self) -> Option<f64> {
+        self.0.lock().expect("not poisoned").first().map(|(at, _)| seconds(*at))
+    }
+
+    /// The outcome; the test fails when it did not come exactly once.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let heard = self.0.lock().expect("not poisoned");
+        assert_eq!(heard.len(), 1, "settled {} times", heard.len());
+        heard[0].1.clone()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.lock().expect("not poisoned").is_empty()
+    }
+
+    /// Kind and text of the failure.
+    pub(crate) fn failure(&self) -> (Kind, String) {
+        let failure = self.outcome().expect_err("a failure");
+        (failure.kind(), failure.to_string())
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) simulation: Simulation,
+    pub(crate) clock: Clock,
+    pub(crate) lab: Arc<Lab>,
+    host: Host,
+    delivery: Option<Arc<Delivery>>,
+    dispatcher: AbortHandle,
+}
+
+impl Bench {
+    pub(crate) fn new(
+        settings: DeliverySettings,
+        script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
+    ) -> Bench {
+        Bench::seeded(1, settings, script)
+    }
+
+    pub(crate) fn seeded(
+        seed: u64,
+        settings: DeliverySettings,
+        script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
+    ) -> Bench {
+        let simulation = Simulation::new(seed);
+        let (host, clock) = (weir_testkit::host(&simulation), simulation.clock());
+        let lab: Arc<Lab> = host.shared();
+        let exporter = Scripted::new(ID, Arc::clone(&lab), clock.clone(), script);
+        let (delivery, work) = deliver(ID, Signal::Logs, Arc::new(exporter), &settings, clock.clone(), &host);
+        let (dispatcher, registration) = AbortHandle::new_pair();
+        if let Some(work) = work {
+            let work = Abortable::new(work, registration);
+            simulation.spawn(Box::pin(work.map(|_ended_or_aborted| ())));
+        }
+        Bench { simulation, clock, lab, host, delivery: Some(Arc::new(delivery)), dispatcher }
+    }
+
+    /// Sends items with the ids from `first` up, in a task of its own.
+    pub(crate) fn send(&self, first: i64, items: usize) -> Heard {
+        self.send_payload(payload(Signal::Logs, first, items))
+    }
+
+    pub(crate) fn send_payload(&self, payload: Payload) -> Heard {
+        let heard = Heard::default();
+        let delivery = self.delivery.clone().expect("not closed");
+        let batch = self.batch(payload, &heard);
+        self.simulation.spawn(Box::pin(async move { delivery.consume(batch).await }));
+        heard
+    }
+
+    /// The same, but the sender goes away after `patience`.
+    pub(crate) fn send_impatiently(&self, first: i64, items: usize, patience: Duration) -> Heard {
+        let heard = Heard::default();
+        let delivery = self.delivery.clone().expect("not closed");
+        let batch = self.batch(payload(Signal::Logs, first, items), &heard);
+        let gone = self.clock.sleep(patience);
+        self.simulation.spawn(Box::pin(async move {
+            futures_util::future::select(delivery.consume(batch), gone).await;
+        }));
+        heard
+    }
+
+    fn batch(&self, payload: Payload, heard: &Heard) -> Batch {
+        let (heard, clock) = (heard.clone(), self.clock.clone());
+        let receipt = Receipt::observed(move |outcome| {
+            heard.0.lock().expect("not poisoned").push((clock.now(), outcome.clone()));
+        });
+        Batch { payload, receipt, context: Arc::default() }
+    }
+
+    /// Lets that much time pass.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.simulation.run(self.clock.sleep(time)).expect("time passes");
+    }
+
+    /// Lets everything happen that can happen without time passing.
+    pub(crate) fn settle(&self) {
+        self.pass(Duration::from_nanos(1));
+    }
+
+    /// Drops the last handle: the drain begins.
+    pub(crate) fn close(&mut self) {
+        self.delivery = None;
+    }
+
+    /// Drops the dispatcher, as the engine does at its deadline.
+    pub(crate) fn abort(&self) {
+        self.dispatcher.abort();
+    }
+
+    pub(crate) fn run_to_end(&self) {
+        self.simulation.run_to_end();
+    }
+
+    /// When each attempt began, in seconds.
+    pub(crate) fn attempts(&self) -> Vec<f64> {
+        let came = |e: &weir_testkit::Entry| matches!(e.event, Event::Came { .. }).then(|| seconds(e.at));
+        self.lab.journal().iter().filter_map(came).collect()
+    }
+
+    /// The ids of each attempt.
+    pub(crate) fn tried(&self) -> Vec<Vec<i64>> {
+        let came = |e: weir_testkit::Entry| match e.event {
+            Event::Came { ids, .. } => Some(ids),
+            _ => None,
+        };
+        self.lab.journal().into_iter().filter_map(came).collect()
+    }
+
+    /// When each payload was delivered, and its ids.
+    pub(crate) fn deliveries(&self) -> Vec<(f64, Vec<i64>)> {
+        let delivered = |e: weir_testkit::Entry| match e.event {
+            Event::Delivered { payload, .. } => Some((seconds(e.at), ids(&payload))),
+            _ => None,
+        };
+        self.lab.journal().into_iter().filter_map(delivered).collect()
+    }
+
+    pub(crate) fn delivered(&self) -> Vec<i64> {
+        self.lab.delivered(ID)
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.lab.journal().iter().any(|e| matches!(e.event, Event::Ended))
+    }
+
+    /// Most attempts under way at once; every attempt must have ended in an answer.
+    pub(crate) fn peak(&self) -> usize {
+        let (mut now, mut peak) = (0_usize, 0);
+        for entry in self.lab.journal() {
+            match entry.event {
+                Event::Came { .. } => now += 1,
+                Event::Delivered { .. } | Event::Failed { .. } => now -= 1,
+                _ => {}
+            }
+            peak = peak.max(now);
+        }
+        peak
+    }
+
+    fn sample(&self, name: &str) -> u64 {
+        let samples = self.host.stats().samples();
+        let found: Vec<_> = samples.iter().filter(|s| s.name == name).collect();
+        assert_eq!(found.len(), 1, "one series of {name}");
+        assert!(found[0].labels.contains(&("exporter", ID.to_owned())), "{:?}", found[0].labels);
+        found[0].value
+    }
+
+    /// Items sent, failed, refused by the queue, rejected by the destination.
+    pub(crate) fn counts(&self) -> [u64; 4] {
+        ["sent", "send_failed", "enqueue_failed", "rejected"]
+            .map(|what| self.sample(&format!("otelcol_exporter_{what}_log_records")))
+    }
+
+    pub(crate) fn queue_size(&self) -> u64 {
+        self.sample("otelcol_exporter_queue_size")
+    }
+
+    pub(crate) fn queue_capacity(&self) -> u64 {
+        self.sample("otelcol_exporter_queue_capacity")
+    }
+}
+
+pub(crate) fn seconds(at: Instant) -> f64 {
+    at.since(Instant::default()).as_secs_f64()
+}
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// No queue, no retry, no timeout.
+pub(crate) fn bare() -> DeliverySettings {
+    DeliverySettings { timeout: Duration::ZERO, retry: None, queue: None }
+}
+
+/// Retries after exactly 1, 2, 4, 8, 8, ... seconds, without end.
+pub(crate) fn exact_retries() -> RetrySettings {
+    RetrySettings {
+        initial_interval: SECOND,
+        randomization_factor: 0.0,
+        multiplier: 2.0,
+        max_interval: 8 * SECOND,
+        max_elapsed_time: Duration::ZERO,
+    }
+}
+
+/// A queue for so many requests with so many consumers, and nothing else.
+pub(crate) fn queued(queue_size: usize, num_consumers: usize) -> DeliverySettings {
+    with_queue(QueueSettings { queue_size, num_consumers, ..QueueSettings::default() })
+}
+
+pub(crate) fn with_queue(queue: QueueSettings) -> DeliverySettings {
+    DeliverySettings { queue: Some(queue), ..bare() }
+}
+
+/// Takes everything after that time.
+pub(crate) fn slow(time: Duration) -> Reply {
+    Reply::After(time, Box::new(Reply::Accept))
+}

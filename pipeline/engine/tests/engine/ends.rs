@@ -1,0 +1,183 @@
+//! Deadlines and panics: what has not ended is dropped, and its senders hear it.
+
+use std::time::Duration;
+
+use weir_component::{DeliverySettings, Kind, QueueSettings};
+use weir_engine::ServiceSpec;
+use weir_pdata::Signal::{Logs, Traces};
+use weir_testkit::{ExtensionScript, ReceiverScript, Reply, Role};
+
+use crate::support::{SECOND, World, component, direct, pipeline, service};
+
+fn front_and_back() -> ServiceSpec {
+    service(&[], vec![pipeline("logs", &["test/r"], &["test/p"], &["test/e"])])
+}
+
+fn waiting() -> DeliverySettings {
+    let queue = QueueSettings { wait_for_result: true, ..QueueSettings::default() };
+    DeliverySettings { queue: Some(queue), ..direct() }
+}
+
+#[test]
+fn a_stage_that_never_ends_is_dropped_at_the_deadline_and_named() {
+    let (world, spec) = (World::new(1), front_and_back());
+    world.script(&spec);
+    world.lab.processor("test/p", Role::Stuck);
+    world.sends("test/r", &[(Logs, 0, 2)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    let before = world.clock.now();
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert_eq!(world.clock.now() - before, 10 * SECOND, "not before the deadline and not long after");
+    let mut unfinished = stopped.unfinished;
+    unfinished.sort();
+    assert_eq!(unfinished, ["exporter test/e (logs)", "receiver test/r", "test/p"]);
+    assert_eq!(world.heard(0).expect_err("dropped").0, Kind::Abandoned);
+}
+
+#[test]
+fn a_stage_that_is_stuck_with_nothing_in_it_leaves_the_receivers_finished() {
+    let (world, spec) = (World::new(1), front_and_back());
+    world.script(&spec);
+    world.lab.processor("test/p", Role::Stuck);
+    let engine = world.start(&spec).expect("starts");
+    let mut unfinished = world.stop(engine, 10 * SECOND).unfinished;
+    unfinished.sort();
+    assert_eq!(unfinished, ["exporter test/e (logs)", "test/p"]);
+}
+
+#[test]
+fn a_receiver_that_never_ends_is_dropped_at_the_deadline() {
+    let (world, spec) = (World::new(1), front_and_back());
+    world.script(&spec);
+    world.lab.receiver("test/r", ReceiverScript { ignores_stop: true, ..ReceiverScript::default() });
+    let engine = world.start(&spec).expect("starts");
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert!(stopped.unfinished.contains(&"receiver test/r".to_owned()), "{stopped:?}");
+}
+
+#[test]
+fn an_extension_that_never_ends_cannot_hold_up_the_stop() {
+    let (world, mut spec) = (World::new(1), front_and_back());
+    spec.extensions.push(component("test/x"));
+    world.script(&spec);
+    world.lab.extension("test/x", ExtensionScript { ignores_stop: true, ..ExtensionScript::default() });
+    let engine = world.start(&spec).expect("starts");
+    let before = world.clock.now();
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert_eq!(stopped.unfinished, ["extension test/x"]);
+    assert!(world.clock.now() - before <= 2 * SECOND);
+}
+
+#[test]
+fn one_deadline_holds_for_receivers_and_pipelines_together() {
+    let (world, spec) = (World::new(1), front_and_back());
+    world.script(&spec);
+    world.exporter("test/e", direct(), |_, _| Reply::Hang);
+    world.sends("test/r", &[(Logs, 0, 2)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    let before = world.clock.now();
+    world.stop(engine, 10 * SECOND);
+    assert!(world.clock.now() - before <= 11 * SECOND);
+    assert_eq!(world.heard(0).expect_err("dropped").0, Kind::Abandoned);
+}
+
+#[test]
+fn a_memory_queue_that_is_cut_off_at_the_deadline_counts_what_it_had_acknowledged() {
+    let (world, spec) = (World::new(1), front_and_back());
+    world.script(&spec);
+    let delivery = DeliverySettings { queue: Some(QueueSettings::default()), ..direct() };
+    world.exporter("test/e", delivery, |_, _| Reply::Hang);
+    world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 3)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    let stopped = world.stop(engine, SECOND);
+    assert_eq!(stopped.unfinished, ["exporter test/e (logs)"]);
+    assert_eq!((world.heard(0), world.heard(10)), (Ok(()), Ok(())));
+    assert_eq!(world.count("otelcol_exporter_send_failed_log_records", "test/e"), 5);
+    assert_eq!(world.count("otelcol_exporter_queue_size", "test/e"), 0);
+}
+
+/// A pipeline in which something panics beside one in which nothing does.
+fn beside() -> ServiceSpec {
+    service(
+        &[],
+        vec![
+            pipeline("logs", &["test/r"], &["test/p"], &["test/e"]),
+            pipeline("traces", &["test/other"], &["test/q"], &["test/f"]),
+        ],
+    )
+}
+
+fn run_with_a_panic(world: &World, spec: &ServiceSpec) {
+    world.simulation.contain_panics();
+    let engine = world.start(spec).expect("starts");
+    world.pass(SECOND);
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert_eq!(world.simulation.panics(), 1);
+    assert_eq!(stopped.unfinished, Vec::<String>::new(), "the engine can stop");
+    assert_eq!(world.took("test/f"), [(Traces, vec![100, 101])], "others go on");
+    assert!(world.heard(100).is_ok());
+}
+
+#[test]
+fn when_a_stage_panics_its_batches_are_reported_and_others_go_on() {
+    for seed in 0..50 {
+        let (world, spec) = (World::new(seed), beside());
+        world.script(&spec);
+        world.lab.processor("test/p", Role::Panic(1));
+        world.exporter("test/e", waiting(), |_, _| Reply::Accept);
+        world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 2), (Logs, 20, 2)]);
+        world.sends("test/other", &[(Traces, 100, 2)]);
+        run_with_a_panic(&world, &spec);
+        assert!(world.heard(0).is_ok(), "it was handed on before");
+        for first in [10, 20] {
+            assert_eq!(world.heard(first).expect_err("lost").0, Kind::Abandoned);
+        }
+    }
+}
+
+#[test]
+fn when_an_exporter_panics_its_batches_are_reported_and_others_go_on() {
+    for seed in 0..50 {
+        let (world, spec) = (World::new(seed), beside());
+        world.script(&spec);
+        world.exporter("test/e", waiting(), |_, _| {
+            Reply::After(Duration::from_millis(10), Box::new(Reply::Panic))
+        });
+        world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 2)]);
+        world.sends("test/other", &[(Traces, 100, 2)]);
+        run_with_a_panic(&world, &spec);
+        for first in [0, 10] {
+            assert_eq!(world.heard(first).expect_err("lost").0, Kind::Abandoned);
+        }
+    }
+}
+
+#[test]
+fn when_a_receiver_panics_what_it_had_sent_is_delivered_and_others_go_on() {
+    let (world, spec) = (World::new(1), beside());
+    world.script(&spec);
+    let parcel = weir_testkit::Parcel { after: Duration::ZERO, signal: Logs, first: 0, items: 2 };
+    let script = ReceiverScript { clients: vec![vec![parcel]], panics: true, ..ReceiverScript::default() };
+    world.lab.receiver("test/r", script);
+    world.sends("test/other", &[(Traces, 100, 2)]);
+    run_with_a_panic(&world, &spec);
+    assert_eq!(world.took("test/e"), [(Logs, vec![0, 1])]);
+}
+
+#[test]
+fn a_panicked_task_is_not_named_among_those_that_a_deadline_cut_off() {
+    let (world, spec) = (World::new(1), beside());
+    world.script(&spec);
+    world.lab.processor("test/p", Role::Panic(0));
+    world.lab.processor("test/q", Role::Stuck);
+    world.sends("test/r", &[(Logs, 0, 2)]);
+    world.simulation.contain_panics();
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    let mut unfinished = world.stop(engine, SECOND).unfinished;
+    unfinished.sort();
+    assert_eq!(unfinished, ["exporter test/f (traces)", "test/q"]);
+}

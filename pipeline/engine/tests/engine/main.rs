@@ -1,0 +1,10 @@
+//! Whole pipelines of test components on simulated time, each in one thread and ordered by a seed.
+
+#![expect(clippy::expect_used, reason = "helpers of tests")]
+
+mod build;
+mod ends;
+mod lifecycle;
+mod properties;
+mod random;
+mod support;
