@@ -16,7 +16,7 @@ weir=${CARGO_TARGET_DIR:-$root/target}/debug/weir
 out=${CARGO_TARGET_DIR:-$root/target}/leaky
 mkdir -p "$out"
 say "building examples/leaky"
-(cd examples/leaky && "$GO" build -o "$out/leaky-client" ./client && "$GO" build -o "$out/leaky-server" ./server)
+(cd examples/leaky && "$GO" build -trimpath -o "$out/leaky-client" ./client && "$GO" build -trimpath -o "$out/leaky-server" ./server)
 servers=
 if [ -n "$backends" ]; then
   say "installing Prometheus, VictoriaMetrics and Jaeger (the first time takes a quarter of an hour)"
@@ -78,7 +78,8 @@ if [ -n "$backends" ]; then
   port jaeger_http 4320
   port jaeger_ui 16686
   port jaeger_admin 14269
-  : >"$work/prometheus.yml"
+  cp deploy/prometheus/weir-alerts.yaml "$work/"
+  sed "s/127.0.0.1:8888/127.0.0.1:$own/" deploy/prometheus/prometheus.yml >"$work/prometheus.yml"
   start prometheus "$B_PROM/prometheus" --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/prometheus" \
     --web.listen-address="127.0.0.1:$prom" --web.enable-otlp-receiver --log.level=warn
   start victoriametrics "$B_VM/victoria-metrics" -storageDataPath="$work/vm" -httpListenAddr="127.0.0.1:$vm" \

@@ -42,11 +42,11 @@ fn a_name_that_matches_nothing_is_said_on_the_page_and_in_the_log_and_looked_for
 
 #[test]
 fn a_name_that_is_nearly_that_of_a_process_is_told_the_process() {
-    let (name, pages) = (Program::unique_name("check_out"), free_port());
+    let (name, pages) = (Program::unique_name("near_miss"), free_port());
     let mut program = Program::scenario("pool_warmup", &name, &["-plain"]);
     program.announcement();
     let agent = Agent::start(
-        &yaml(&format!("{{name: {}}}", name.replacen("check_out", "Checkout", 1)), pages),
+        &yaml(&format!("{{name: {}}}", name.replacen("near_miss", "NearMiss", 1)), pages),
         pages,
     );
     let waiting = source(&agent, "waiting");
