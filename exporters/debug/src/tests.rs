@@ -173,6 +173,10 @@ impl tracing::Subscriber for Entries {
         self.level.is_none_or(|level| *metadata.level() <= level)
     }
     fn event(&self, event: &tracing::Event<'_>) {
+        // Libraries below speak through the same facade.
+        if !event.metadata().target().starts_with("weir") {
+            return;
+        }
         let mut entry = Entry(format!("{} ", event.metadata().level()));
         event.record(&mut entry);
         self.seen.lock().expect("not poisoned").push(entry.0);
