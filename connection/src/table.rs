@@ -1,5 +1,8 @@
 //! Everything that is open: one table for each agent, shared by the sources that join in it.
 //!
+//! Here is what is kept and how events change it; `snapshot` puts it right, `measure` counts it, `exemplars` shows single
+//! connections.
+//!
 //! # Design
 //! Per process two maps, ClientConns and connections, keyed by the ids that the process gave them. An entry is small
 //! (a client 48 bytes, a connection 112, plus the map), targets and sites are interned. Totals and lifetimes are kept
@@ -14,15 +17,20 @@
 //!
 //! Limits: processes, entries per process, targets and sites per process; what is beyond is counted, not kept.
 
+mod exemplars;
+mod interned;
+mod measure;
+mod snapshot;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::events::{self, Client, Connection, Event, Side, Snapshot};
+use crate::events::{self, Client, Connection, Event, Side};
 use crate::process::{ProcessInfo, ProcessKey};
-use crate::publish::{CodeSite, Lifetimes, ProcessPoint, Reached, SeriesPoint};
+use crate::publish::{CodeSite, Lifetimes, ProcessPoint, SeriesPoint};
 use crate::report::{Exemplar, Stack};
-use crate::spans;
+use interned::Interned;
 
 /// Processes that are tracked at most; further ones are refused and counted.
 pub const MAX_PROCESSES: usize = 4096;
@@ -461,218 +469,6 @@ impl Process {
         totals.lifetimes.record(time.saturating_sub(entry.begin) as f64 / NANOS);
         Some(entry.connection(id))
     }
-
-    fn snapshot(&mut self, snapshot: Snapshot) {
-        self.interval = snapshot.interval.clamp(0.1, 3600.0);
-        self.totals = snapshot.totals;
-        let fresh = self.pending.as_ref().is_none_or(|p| p.id != snapshot.id);
-        if fresh {
-            self.pending = Some(Pending {
-                id: snapshot.id,
-                time: snapshot.time,
-                missing: snapshot.parts,
-                clients: HashMap::new(),
-                connections: HashMap::new(),
-            });
-        }
-        let (clients, connections): (Vec<_>, Vec<_>) = (
-            snapshot.clients.iter().map(|c| c.id).collect(),
-            snapshot.connections.iter().map(|c| c.id).collect(),
-        );
-        for client in snapshot.clients {
-            self.refresh_client(client);
-        }
-        for connection in snapshot.connections {
-            self.refresh_connection(&connection);
-        }
-        let Some(pending) = &mut self.pending else { return };
-        pending.clients.extend(clients.into_iter().map(|id| (id, ())));
-        pending.connections.extend(connections.into_iter().map(|id| (id, ())));
-        pending.missing = pending.missing.saturating_sub(1);
-        if pending.missing == 0
-            && let Some(complete) = self.pending.take()
-        {
-            self.settle(&complete);
-        }
-    }
-
-    fn refresh_client(&mut self, client: Client) {
-        match self.clients.get_mut(&client.id) {
-            Some(known) => {
-                known.active = known.active.max(client.active);
-                known.rpcs = client.rpcs;
-                known.open_rpcs = u32::try_from(client.open_rpcs).unwrap_or(u32::MAX);
-            }
-            None => self.add_client(client, false),
-        }
-    }
-
-    fn refresh_connection(&mut self, c: &Connection) {
-        match self.connections.get_mut(&c.id) {
-            Some(known) => {
-                known.active = known.active.max(c.active);
-                known.rpcs = c.rpcs;
-                known.open_rpcs = u32::try_from(c.open_rpcs).unwrap_or(u32::MAX);
-                known.client = if known.client == 0 { c.client } else { known.client };
-            }
-            None => {
-                self.lost += u64::from(self.snapshot_time > 0);
-                self.add_connection(c);
-            }
-        }
-    }
-
-    /// A snapshot is complete: what began before it and is not in it has ended, unnoticed.
-    fn settle(&mut self, snapshot: &Pending) {
-        let time = snapshot.time;
-        let gone: Vec<u64> = (self.clients.iter())
-            .filter(|(id, c)| c.begin < time && !snapshot.clients.contains_key(id))
-            .map(|(id, _)| *id)
-            .collect();
-        self.lost += gone.len() as u64;
-        gone.into_iter().for_each(|id| self.remove_client(id, time, false));
-        let gone: Vec<u64> = (self.connections.iter())
-            .filter(|(id, c)| c.begin < time && !snapshot.connections.contains_key(id))
-            .map(|(id, _)| *id)
-            .collect();
-        self.lost += gone.len() as u64;
-        for id in gone {
-            self.remove_connection(id, time);
-        }
-        self.snapshot_time = time;
-    }
-
-    fn measure(&self, now: u64) -> Measured {
-        let mut open: BTreeMap<SeriesId, Population> = BTreeMap::new();
-        for id in self.series.keys() {
-            open.entry(*id).or_default();
-        }
-        for client in self.clients.values() {
-            let id = SeriesId { resource: GRPC_CLIENT, side: Side::Client, target: client.target };
-            let population = open.entry(id).or_default();
-            population.add(self.age(client.begin, now), self.idle(client.active), client.rpcs);
-            *population.sites.entry(client.site).or_default() += 1;
-            let streams = SeriesId { resource: GRPC_STREAM, ..id };
-            open.entry(streams).or_default().open += u64::from(client.open_rpcs);
-        }
-        for c in self.connections.values() {
-            let id = SeriesId { resource: GRPC_CONNECTION, side: c.side, target: c.target };
-            let population = open.entry(id).or_default();
-            population.add(self.age(c.begin, now), self.idle(c.active), c.rpcs);
-            if let Some(client) = self.clients.get(&c.client) {
-                *population.sites.entry(client.site).or_default() += 1;
-            }
-        }
-        let series = open.into_iter().map(|(id, population)| self.point(id, population)).collect();
-        let process = ProcessPoint {
-            load: vec![("client", self.totals.client_rpcs), ("server", self.totals.server_rpcs)],
-            lost: Some(self.lost + self.totals.dropped + self.overflow),
-            ..ProcessPoint::default()
-        };
-        Measured { info: self.info.clone(), first_seen: self.first_seen, series, process }
-    }
-
-    fn point(&self, id: SeriesId, population: Population) -> SeriesPoint {
-        let base = SeriesPoint {
-            resource: id.resource.to_owned(),
-            side: id.side.name().to_owned(),
-            target: self.targets.get(id.target).cloned().unwrap_or_else(|| "other".to_owned()),
-            open: population.open,
-            ..SeriesPoint::default()
-        };
-        if id.resource == GRPC_STREAM {
-            return base;
-        }
-        let none = SeriesTotals::default();
-        let totals = self.series.get(&id).unwrap_or(&none);
-        let mut sites: Vec<_> = population.sites.into_iter().collect();
-        sites.sort_by_key(|(site, count)| (std::cmp::Reverse(*count), *site));
-        let by_site = (sites.into_iter().take(MAX_SITES))
-            .filter_map(|(site, count)| self.sites.get(site).map(|s| (s.clone(), count, "events")))
-            .filter(|(site, ..)| !site.file.is_empty())
-            .collect();
-        SeriesPoint {
-            opened: Some(totals.opened),
-            closed: Some(totals.closed),
-            collected: Some(totals.collected),
-            older: Some(population.older.0),
-            idle: Some(population.idle.0),
-            unused: Some(population.unused),
-            lifetimes: Some(totals.lifetimes.clone()),
-            by_site,
-            ..base
-        }
-    }
-
-    /// Seconds since `begin` (its clock) at `now` (ours).
-    fn age(&self, begin: u64, now: u64) -> f64 {
-        (now.saturating_sub(begin.saturating_add_signed(self.offset))) as f64 / NANOS
-    }
-
-    /// Seconds without activity, as far as the last snapshot shows.
-    fn idle(&self, active: u64) -> f64 {
-        self.snapshot_time.saturating_sub(active) as f64 / NANOS
-    }
-
-    fn exemplars(&self, resource: &str, target: &str, now: u64) -> Vec<Exemplar> {
-        if self.connections.is_empty() && resource == GRPC_CLIENT {
-            return self.client_exemplars(target, now);
-        }
-        self.oldest(target, MAX_EXEMPLARS).into_iter().map(|c| self.exemplar(&c, now)).collect()
-    }
-
-    fn client_exemplars(&self, target: &str, now: u64) -> Vec<Exemplar> {
-        let mut all: Vec<_> = (self.clients.iter())
-            .filter(|(_, c)| target.is_empty() || self.targets.get(c.target).is_some_and(|t| t == target))
-            .collect();
-        all.sort_by_key(|(id, c)| (c.active, **id));
-        let exemplar = |(id, c): (&u64, &ClientEntry)| Exemplar {
-            id: id.to_string(),
-            peer: self.targets.get(c.target).cloned().unwrap_or_default(),
-            age: self.age(c.begin, now),
-            idle: self.idle(c.active),
-            rpcs: i64::try_from(c.rpcs).ok(),
-            site: self.sites.get(c.site).map(|s| format!("{}:{}", s.file, s.line)).unwrap_or_default(),
-            ..Exemplar::default()
-        };
-        all.into_iter().take(MAX_EXEMPLARS).map(exemplar).collect()
-    }
-
-    fn exemplar(&self, change: &Change, now: u64) -> Exemplar {
-        let c = &change.connection;
-        let text = |a: Option<SocketAddr>| a.map(|a| a.to_string()).unwrap_or_default();
-        let socket = c.local.zip(c.peer).and_then(|pair| self.sockets.get(&pair));
-        Exemplar {
-            id: c.id.to_string(),
-            local: text(c.local),
-            peer: text(c.peer),
-            tcp_state: socket.map(|s| s.state.clone()).unwrap_or_default(),
-            age: self.age(c.begin, now),
-            idle: socket.map_or_else(|| self.idle(c.active), |s| s.idle),
-            rpcs: i64::try_from(c.rpcs).ok(),
-            bytes_sent: socket.and_then(|s| i64::try_from(s.sent).ok()),
-            bytes_received: socket.and_then(|s| i64::try_from(s.received).ok()),
-            site: if change.site.file.is_empty() {
-                String::new()
-            } else {
-                format!("{}:{}", change.site.file, change.site.line)
-            },
-            trace_id: spans::trace_id_hex(&self.info.key, c.id),
-        }
-    }
-
-    /// The longest idle connections of a target, empty for all targets.
-    fn oldest(&self, target: &str, limit: usize) -> Vec<Change> {
-        let wanted = |c: &ConnectionEntry| {
-            let by_client = self.clients.get(&c.client).and_then(|client| self.targets.get(client.target));
-            target.is_empty()
-                || self.targets.get(c.target).is_some_and(|t| t == target)
-                || by_client.is_some_and(|t| t == target)
-        };
-        let mut all: Vec<_> = self.connections.iter().filter(|(_, c)| wanted(c)).collect();
-        all.sort_by_key(|(id, c)| (c.active, **id));
-        all.into_iter().take(limit).map(|(id, c)| self.change(&c.connection(*id), None)).collect()
-    }
 }
 
 impl ConnectionEntry {
@@ -689,56 +485,6 @@ impl ConnectionEntry {
             peer: self.peer,
             cookie: self.cookie,
         }
-    }
-}
-
-/// Open entries of one series while they are counted.
-#[derive(Debug, Default)]
-struct Population {
-    open: u64,
-    older: Reached,
-    idle: Reached,
-    unused: u64,
-    sites: BTreeMap<u32, u64>,
-}
-
-impl Population {
-    fn add(&mut self, age: f64, idle: f64, rpcs: u64) {
-        self.open += 1;
-        self.older.add(age);
-        self.idle.add(idle);
-        self.unused += u64::from(rpcs <= 1 && idle >= 1.0);
-    }
-}
-
-/// Values by small numbers; beyond [`MAX_INTERNED`] all share the last number.
-#[derive(Debug)]
-struct Interned<T> {
-    ids: HashMap<T, u32>,
-    values: Vec<T>,
-}
-
-impl<T> Default for Interned<T> {
-    fn default() -> Self {
-        Interned { ids: HashMap::new(), values: Vec::new() }
-    }
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
-    fn id(&mut self, value: T) -> u32 {
-        if let Some(id) = self.ids.get(&value) {
-            return *id;
-        }
-        let id = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        if self.values.len() < MAX_INTERNED {
-            self.values.push(value.clone());
-            self.ids.insert(value, id);
-        }
-        id
-    }
-
-    fn get(&self, id: u32) -> Option<&T> {
-        self.values.get(usize::try_from(id).ok()?)
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::events::Totals;
+use crate::events::{Snapshot, Totals};
 
 const SECOND: u64 = 1_000_000_000;
 /// An hour, for a process whose clock is that far off.
