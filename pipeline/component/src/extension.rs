@@ -23,13 +23,14 @@ pub trait Extension: Send {
     /// An error before the request to stop ends the agent.
     async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure>;
 
-    /// What it offers to others.
+    /// What it offers to others, asked once it has started; they find it by its id
+    /// ([`Host::extension`](crate::Host::extension)).
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
 }
 
-/// What an extension offers to other components: authenticators and storages get their places here.
+/// What an extension offers to other components, each an optional trait object.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Capabilities {}

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use opentelemetry::metrics::Meter;
 use tokio::sync::watch;
 
-use crate::Stats;
+use crate::{Capabilities, Stats};
 
 /// Runs blocking work off the engine's threads; a simulation runs it inline.
 pub trait Blocking: Send + Sync {
@@ -24,6 +24,7 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     shared: Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
     sources: Mutex<BTreeMap<String, SourceStatus>>,
+    extensions: Mutex<BTreeMap<String, Capabilities>>,
     topology: Mutex<Topology>,
     health: watch::Sender<Health>,
     blocking: Arc<dyn Blocking>,
@@ -86,6 +87,7 @@ impl Host {
         Host(Arc::new(Inner {
             shared: Mutex::default(),
             sources: Mutex::default(),
+            extensions: Mutex::default(),
             topology: Mutex::default(),
             health: watch::Sender::default(),
             blocking,
@@ -120,6 +122,17 @@ impl Host {
     /// How the sources of evidence are doing, by component id.
     pub fn sources(&self) -> Vec<(String, SourceStatus)> {
         lock(&self.0.sources).iter().map(|(id, s)| (id.clone(), s.clone())).collect()
+    }
+
+    /// Says what an extension that has started offers; the engine calls it.
+    pub fn offer(&self, id: &str, capabilities: Capabilities) {
+        lock(&self.0.extensions).insert(id.to_owned(), capabilities);
+    }
+
+    /// What the extension of that id offers. Extensions start before everything else, so that it is known when a
+    /// receiver or exporter starts; `None` when no such extension runs.
+    pub fn extension(&self, id: &str) -> Option<Capabilities> {
+        lock(&self.0.extensions).get(id).cloned()
     }
 
     /// Says what runs; the engine calls it.

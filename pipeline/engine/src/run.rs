@@ -163,6 +163,7 @@ impl Engine {
         if let Err(failure) = extension.start(&cx).await {
             return Err(StartError { kind: "extension", id, failure });
         }
+        self.host.offer(&id, extension.capabilities());
         let work = self.watched(id.clone(), stop.clone(), extension.run(cx));
         let running = self.spawn(Task { name: format!("extension {id}"), work });
         self.extensions.push(running);
