@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
 use crate::tree::{Tree, marker};
-use crate::{DeError, REDACTED};
+use crate::{DeError, REDACTED, Settings};
 
 /// Whether secrets are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,31 +17,29 @@ pub enum Secrets {
 
 /// The two notations differ in durations.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Notation {
+pub(crate) enum Notation {
     Yaml,
     Json,
 }
 
-/// Settings as YAML, all defaults filled in, keys sorted, durations as `1m30s`. Texts that would read as something else
-/// are quoted, except digits with underscores (`1_000`), which the printer takes for text.
+/// Settings as YAML; see [`Settings::to_yaml`].
 ///
 /// # Errors
 /// A value that YAML cannot express, such as a mapping whose keys are no words.
 pub fn to_yaml<T: Serialize + ?Sized>(settings: &T, secrets: Secrets) -> Result<String, DeError> {
-    let value = value(&Tree::of(settings)?, Notation::Yaml, secrets);
-    serde_yaml_ng::to_string(&value).map_err(|error| DeError::Custom(error.to_string()))
+    Settings::of(settings)?.to_yaml(secrets)
 }
 
-/// Settings as JSON with an indentation of two, all defaults filled in, keys sorted, durations in nanoseconds.
+/// Settings as JSON; see [`Settings::to_json`].
 ///
 /// # Errors
 /// A value that JSON cannot express, such as a mapping whose keys are no words.
 pub fn to_json<T: Serialize + ?Sized>(settings: &T, secrets: Secrets) -> Result<String, DeError> {
-    let value = value(&Tree::of(settings)?, Notation::Json, secrets);
-    serde_json::to_string_pretty(&value).map_err(|error| DeError::Custom(error.to_string()))
+    Settings::of(settings)?.to_json(secrets)
 }
 
-fn value(tree: &Tree, notation: Notation, secrets: Secrets) -> Value {
+/// A tree as a value to print.
+pub(crate) fn value(tree: &Tree, notation: Notation, secrets: Secrets) -> Value {
     match tree {
         Tree::Null => Value::Null,
         Tree::Bool(on) => Value::Bool(*on),

@@ -9,7 +9,7 @@ use weir_component::{
     Batch, Build, BuildError, ConnectorFactory, Instant, SourceStatus, Stability, Stage, StageContext,
     async_trait,
 };
-use weir_config::GoDuration;
+use weir_config::{GoDuration, Options};
 use weir_connection::spans::DEFAULT_LIMIT;
 use weir_connection::table::ConnectionTable;
 use weir_connection::tracker::Tracker;
@@ -38,6 +38,7 @@ pub const FACTORY: ConnectorFactory = ConnectorFactory {
     pairs: &[(Signal::Logs, Signal::Traces), (Signal::Logs, Signal::Metrics)],
     stability: Stability::Development,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, Build, BuildError, ConnectorFactory, Stability, Stage, StageContext, async_trait,
+    Batch, Build, BuildError, ConnectorFactory, Options, Stability, Stage, StageContext, async_trait,
 };
 use weir_pdata::Signal;
 
@@ -23,6 +23,7 @@ pub const FACTORY: ConnectorFactory = ConnectorFactory {
     ],
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

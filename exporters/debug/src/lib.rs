@@ -20,8 +20,8 @@ use weir_component::{
     Accepted, Build, BuildError, Clock, Context, DeliverySettings, Exporter, ExporterFactory, ExporterParts,
     Failure, Host, Instant, Stability, async_trait,
 };
-use weir_config::GoDuration;
 use weir_config::net::RetryConfig;
+use weir_config::{GoDuration, Options};
 use weir_pdata::{Payload, Signal};
 
 use config::{Config, Verbosity};
@@ -37,6 +37,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     signals: &Signal::ALL,
     stability: Stability::Alpha,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

@@ -7,6 +7,7 @@ use weir_component::{
     Accepted, Build, BuildError, Context, DeliverySettings, Exporter, ExporterFactory, ExporterParts,
     Failure, Stability, async_trait,
 };
+use weir_config::Options;
 use weir_pdata::{Payload, Signal};
 
 /// It has no options.
@@ -21,6 +22,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     signals: &Signal::ALL,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

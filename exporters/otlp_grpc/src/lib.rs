@@ -8,7 +8,7 @@ use weir_component::{
     async_trait,
 };
 use weir_config::net::{Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig};
-use weir_config::{Issues, Optional, Validate};
+use weir_config::{Issues, Optional, Options, Validate};
 use weir_otlp::client::{GrpcClient, GrpcSettings, KeepAlive, Target, user_agent};
 use weir_otlp::config as shared;
 use weir_pdata::{Payload, Signal};
@@ -20,6 +20,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     signals: &Signal::ALL,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

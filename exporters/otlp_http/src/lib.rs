@@ -8,6 +8,7 @@ use weir_component::{
     Accepted, Build, BuildError, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host, Stability,
     async_trait,
 };
+use weir_config::Options;
 use weir_config::net::HttpClientConfig;
 use weir_otlp::client::{HttpClient, HttpSettings};
 use weir_otlp::config as shared;
@@ -22,6 +23,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     signals: &Signal::ALL,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

@@ -11,7 +11,7 @@ use weir_component::{
     Stability, async_trait,
 };
 use weir_config::net::HttpServerConfig;
-use weir_config::{GoDuration, Issues, Optional, Validate};
+use weir_config::{GoDuration, Issues, Optional, Options, Validate};
 use weir_otlp::http_server::{self, ServerLimits, respond, text};
 use weir_otlp::{Body, Listener, config as shared};
 
@@ -21,6 +21,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     aliases: &[],
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

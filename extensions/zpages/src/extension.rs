@@ -9,6 +9,7 @@ use weir_component::{
     Build, BuildError, Clock, Extension, ExtensionContext, ExtensionFactory, Failure, Host, Stability,
     async_trait,
 };
+use weir_config::Options;
 use weir_connection::board::Board;
 use weir_connection::report::{Report, Source};
 use weir_otlp::http_server::{self, ServerLimits, respond, text};
@@ -43,6 +44,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     aliases: &[],
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

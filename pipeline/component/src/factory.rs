@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use weir_config::{ConfigError, Node, Path};
+use weir_config::{ConfigError, Node, Options, Path};
 use weir_pdata::Signal;
 
 use crate::{Clock, DeliverySettings, Exporter, Extension, Host, Receiver, Stage, Transform};
@@ -96,6 +96,8 @@ pub struct ReceiverFactory {
     pub stability: Stability,
     /// `metadata.yaml` of the component: what it is, its options, its metrics.
     pub metadata: &'static str,
+    /// What it can be configured with: `Options::of::<Config>()`.
+    pub options: Options,
     /// Makes one; nothing is opened or started yet.
     pub create: Create<Box<dyn Receiver>>,
 }
@@ -121,6 +123,8 @@ pub struct ProcessorFactory {
     pub stability: Stability,
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
+    /// What it can be configured with: `Options::of::<Config>()`.
+    pub options: Options,
     /// One instance for all pipelines in which an id stands, instead of one for each. Only a [`Stage`] may be shared.
     pub shared: bool,
     /// Makes one.
@@ -148,6 +152,8 @@ pub struct ExporterFactory {
     pub stability: Stability,
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
+    /// What it can be configured with: `Options::of::<Config>()`.
+    pub options: Options,
     /// Makes one for a signal.
     pub create: CreateFor<ExporterParts>,
 }
@@ -165,6 +171,8 @@ pub struct ConnectorFactory {
     pub stability: Stability,
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
+    /// What it can be configured with: `Options::of::<Config>()`.
+    pub options: Options,
     /// Makes one for a signal that comes in.
     pub create: CreateFor<Box<dyn Stage>>,
 }
@@ -180,6 +188,8 @@ pub struct ExtensionFactory {
     pub stability: Stability,
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
+    /// What it can be configured with: `Options::of::<Config>()`.
+    pub options: Options,
     /// Makes one.
     pub create: Create<Box<dyn Extension>>,
 }

@@ -39,3 +39,4 @@ pub use processor::{Stage, StageContext, Transform, Verdict};
 pub use receipt::{Outcome, Receipt, Settled};
 pub use receiver::{Receiver, ReceiverContext};
 pub use stats::{Count, Sample, Stats};
+pub use weir_config::Options;

@@ -14,7 +14,7 @@ use weir_component::{
     Batch, Build, BuildError, Context, Failure, Host, Instant, Processor, ProcessorFactory, Receipt,
     Stability, Stage, StageContext, async_trait,
 };
-use weir_config::GoDuration;
+use weir_config::{GoDuration, Options};
 use weir_pdata::{Payload, Signal};
 
 /// Options; see metadata.yaml for their effects.
@@ -66,6 +66,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     signals: &Signal::ALL,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     shared: false,
     create,
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use weir_component::{Build, BuildError, Processor, ProcessorFactory, Stability};
-use weir_config::GoDuration;
+use weir_config::{GoDuration, Options};
 use weir_pdata::Signal;
 
 use crate::detector::{Settings, Thresholds};
@@ -79,6 +79,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
     stability: Stability::Development,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     shared: true,
     create,
 };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use weir_component::{
     Build, BuildError, Clock, Context, Failure, Processor, ProcessorFactory, Stability, Transform, Verdict,
 };
-use weir_config::GoDuration;
+use weir_config::{GoDuration, Options};
 use weir_pdata::{Payload, Signal};
 
 /// Options; see metadata.yaml for their effects.
@@ -84,6 +84,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     signals: &Signal::ALL,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     shared: false,
     create,
 };

@@ -12,7 +12,7 @@ use weir_component::{
     Batch, Build, BuildError, Clock, Consumer, Failure, Host, Output, Outputs, Port, Receiver,
     ReceiverContext, ReceiverFactory, SourceStatus, Stability, async_trait,
 };
-use weir_config::GoDuration;
+use weir_config::{GoDuration, Options};
 use weir_connection::spans::DEFAULT_LIMIT;
 use weir_connection::table::ConnectionTable;
 use weir_connection::tracker::{Tracked, Tracker};
@@ -48,6 +48,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
     stability: Stability::Development,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

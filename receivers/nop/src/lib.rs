@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use weir_component::{
     Build, BuildError, Failure, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
 };
+use weir_config::Options;
 use weir_pdata::Signal;
 
 /// It has no options.
@@ -18,6 +19,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     signals: &Signal::ALL,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

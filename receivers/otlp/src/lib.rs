@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use weir_component::{
     Build, BuildError, Failure, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
 };
+use weir_config::Options;
 use weir_otlp::server::{ServerSettings, serve};
 use weir_otlp::{Listener, config as shared};
 use weir_pdata::Signal;
@@ -19,6 +20,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     signals: &Signal::ALL,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

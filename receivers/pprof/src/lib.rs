@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 use weir_component::{
     Build, BuildError, Failure, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
 };
+use weir_config::Options;
 use weir_otlp::config as shared;
 use weir_pdata::Signal;
 
@@ -52,6 +53,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     signals: &[Signal::Metrics],
     stability: Stability::Development,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

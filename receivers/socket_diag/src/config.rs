@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use weir_component::{Build, BuildError, Receiver, ReceiverFactory, Stability};
-use weir_config::{GoDuration, Issues, Validate};
+use weir_config::{GoDuration, Issues, Options, Validate};
 use weir_kernel::{Selector, Settings};
 use weir_pdata::Signal;
 
@@ -90,6 +90,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     signals: &[Signal::Metrics],
     stability: Stability::Development,
     metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
     create,
 };
 

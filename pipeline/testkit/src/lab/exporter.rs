@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use weir_component::{
     Accepted, Build, BuildError, Clock, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host,
-    Stability, async_trait,
+    Options, Stability, async_trait,
 };
 use weir_pdata::{Payload, Signal};
 
@@ -19,6 +19,7 @@ pub const EXPORTER: ExporterFactory = ExporterFactory {
     signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
     stability: Stability::Development,
     metadata: "",
+    options: Options::none(),
     create,
 };
 

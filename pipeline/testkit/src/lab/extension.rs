@@ -3,14 +3,21 @@
 use std::sync::Arc;
 
 use weir_component::{
-    Build, BuildError, Extension, ExtensionContext, ExtensionFactory, Failure, Stability, async_trait,
+    Build, BuildError, Extension, ExtensionContext, ExtensionFactory, Failure, Options, Stability,
+    async_trait,
 };
 
 use super::{Event, Lab};
 
 /// Makes extensions of the type `test` that follow the scripts of their [`Lab`].
-pub const EXTENSION: ExtensionFactory =
-    ExtensionFactory { kind: "test", aliases: &[], stability: Stability::Development, metadata: "", create };
+pub const EXTENSION: ExtensionFactory = ExtensionFactory {
+    kind: "test",
+    aliases: &[],
+    stability: Stability::Development,
+    metadata: "",
+    options: Options::none(),
+    create,
+};
 
 /// What a test extension does.
 #[derive(Debug, Clone, Default)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_component::{
-    Batch, Build, BuildError, Clock, ConnectorFactory, Context, Failure, Instant, Processor,
+    Batch, Build, BuildError, Clock, ConnectorFactory, Context, Failure, Instant, Options, Processor,
     ProcessorFactory, Stability, Stage, StageContext, Transform, Verdict, async_trait,
 };
 use weir_pdata::{Payload, Signal};
@@ -21,6 +21,7 @@ pub const PROCESSOR: ProcessorFactory = ProcessorFactory {
     signals: SIGNALS,
     stability: Stability::Development,
     metadata: "",
+    options: Options::none(),
     shared: false,
     create: processor,
 };
@@ -43,6 +44,7 @@ pub const CONNECTOR: ConnectorFactory = ConnectorFactory {
     ],
     stability: Stability::Development,
     metadata: "",
+    options: Options::none(),
     create: connector,
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 use weir_component::{
-    Batch, Build, BuildError, Failure, Outputs, Receipt, Receiver, ReceiverContext, ReceiverFactory,
+    Batch, Build, BuildError, Failure, Options, Outputs, Receipt, Receiver, ReceiverContext, ReceiverFactory,
     Stability, async_trait,
 };
 use weir_pdata::Signal;
@@ -19,6 +19,7 @@ pub const RECEIVER: ReceiverFactory = ReceiverFactory {
     signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
     stability: Stability::Development,
     metadata: "",
+    options: Options::none(),
     create,
 };
 
