@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_pdata::Payload;
 
-use crate::Receipt;
+use crate::{AuthData, Receipt};
 
 /// One payload on its way, with the duty to say what became of it and what is known of its sender.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Batch {
 pub struct Context {
     /// Request headers or gRPC metadata, keys in lower case; only with `include_metadata`.
     pub metadata: Vec<(String, Vec<String>)>,
+    /// What the server's authenticator found out about the caller; empty without one.
+    pub auth: AuthData,
     /// Address of the peer, when it came over a network.
     pub peer: Option<SocketAddr>,
     /// How it came: `grpc`, `http`, or empty.
@@ -33,6 +35,11 @@ impl Context {
     /// Values of a metadata key; the key is compared without regard to case.
     pub fn metadata(&self, key: &str) -> &[String] {
         self.metadata.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map_or(&[], |(_, values)| values)
+    }
+
+    /// Values of what the authenticator found out under that name.
+    pub fn auth(&self, name: &str) -> &[String] {
+        self.auth.iter().find(|(k, _)| k == name).map_or(&[], |(_, values)| values)
     }
 }
 

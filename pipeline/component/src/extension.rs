@@ -1,10 +1,11 @@
 //! What stands beside the pipelines.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Clock, Failure, Host, Stop};
+use crate::{ClientAuth, Clock, Failure, Host, ServerAuth, Stop};
 
 /// Something beside the pipelines: a health check, pages, an authenticator, a storage.
 #[async_trait]
@@ -23,6 +24,11 @@ pub trait Extension: Send {
     /// An error before the request to stop ends the agent.
     async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure>;
 
+    /// Ids of the extensions that have to start before it.
+    fn needs(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What it offers to others, asked once it has started; they find it by its id
     /// ([`Host::extension`](crate::Host::extension)).
     fn capabilities(&self) -> Capabilities {
@@ -33,11 +39,35 @@ pub trait Extension: Send {
 /// What an extension offers to other components, each an optional trait object.
 #[derive(Clone, Default)]
 #[non_exhaustive]
-pub struct Capabilities {}
+pub struct Capabilities {
+    /// Checks the callers of servers.
+    pub server_auth: Option<Arc<dyn ServerAuth>>,
+    /// Signs the requests of clients.
+    pub client_auth: Option<Arc<dyn ClientAuth>>,
+}
+
+impl Capabilities {
+    /// Checks callers.
+    #[must_use]
+    pub fn with_server_auth(mut self, auth: Arc<dyn ServerAuth>) -> Capabilities {
+        self.server_auth = Some(auth);
+        self
+    }
+
+    /// Signs requests.
+    #[must_use]
+    pub fn with_client_auth(mut self, auth: Arc<dyn ClientAuth>) -> Capabilities {
+        self.client_auth = Some(auth);
+        self
+    }
+}
 
 impl fmt::Debug for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Capabilities")
+        f.debug_struct("Capabilities")
+            .field("server_auth", &self.server_auth.is_some())
+            .field("client_auth", &self.client_auth.is_some())
+            .finish()
     }
 }
 

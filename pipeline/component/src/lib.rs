@@ -8,6 +8,7 @@
 //!
 //! What happens to a batch is told by its [`Receipt`] and by nothing else.
 
+mod auth;
 mod batch;
 mod clock;
 mod consumer;
@@ -22,6 +23,7 @@ mod receiver;
 mod stats;
 
 pub use async_trait::async_trait;
+pub use auth::{AuthData, ClientAuth, ServerAuth};
 pub use batch::{Batch, Context};
 pub use clock::{Clock, Instant, Runtime, TimeSource};
 pub use consumer::{Consumer, Output, Outputs, Port};

@@ -110,7 +110,7 @@ impl Engine {
     async fn start_parts(&mut self, parts: Parts) -> Result<(), StartError> {
         let (stopper, stop) = Stop::new();
         self.stop_extensions = Some(stopper);
-        for (id, extension) in parts.extensions {
+        for (id, extension) in in_order(parts.extensions) {
             self.start_extension(id, extension, &stop).await?;
         }
         start_exporters(parts.exporters, &self.host).await?;
@@ -227,6 +227,18 @@ impl Engine {
         unfinished.append(&mut finish(std::mem::take(&mut self.extensions), expired, &self.clock).await);
         Stopped { unfinished }
     }
+}
+
+/// As configured, but those that others need before them. Where needs go in a circle the first of it comes first, and
+/// says itself what it misses.
+fn in_order(mut waiting: Vec<(String, Box<dyn Extension>)>) -> Vec<(String, Box<dyn Extension>)> {
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let waits = |id: &String| waiting.iter().any(|(other, _)| other == id);
+        let ready = waiting.iter().position(|(_, extension)| !extension.needs().iter().any(waits));
+        ordered.push(waiting.remove(ready.unwrap_or(0)));
+    }
+    ordered
 }
 
 /// Starts exporters; when one fails, those before it are stopped, because their tasks will not run.

@@ -67,6 +67,29 @@ fn extensions_start_first_then_exporters_and_receivers_last_and_the_stop_goes_th
 }
 
 #[test]
+fn an_extension_starts_after_those_it_needs() {
+    let (world, spec) = (World::new(1), spec());
+    world.script(&spec);
+    let needs = |id: &str| ExtensionScript { needs: vec![id.to_owned()], ..ExtensionScript::default() };
+    world.lab.extension("test/x1", needs("test/x2"));
+    let engine = world.start(&spec).expect("starts");
+    assert_order(&world.life(), &["test/x2 started", "test/x1 started", "test/e1 started"]);
+    world.stop(engine, SECOND);
+}
+
+#[test]
+fn extensions_that_need_each_other_start_as_configured() {
+    let (world, spec) = (World::new(1), spec());
+    world.script(&spec);
+    let needs = |id: &str| ExtensionScript { needs: vec![id.to_owned()], ..ExtensionScript::default() };
+    world.lab.extension("test/x1", needs("test/x2"));
+    world.lab.extension("test/x2", needs("test/x1"));
+    let engine = world.start(&spec).expect("starts");
+    assert_order(&world.life(), &["test/x1 started", "test/x2 started"]);
+    world.stop(engine, SECOND);
+}
+
+#[test]
 fn a_service_can_be_stopped_twice_or_without_having_been_started() {
     let (world, spec) = (World::new(1), spec());
     world.script(&spec);

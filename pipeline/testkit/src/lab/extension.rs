@@ -26,6 +26,8 @@ pub struct ExtensionScript {
     pub fails_to_start: Option<String>,
     /// It never ends, whatever it is told.
     pub ignores_stop: bool,
+    /// Ids of those that have to start before it.
+    pub needs: Vec<String>,
 }
 
 fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
@@ -53,5 +55,9 @@ impl Extension for TestExtension {
         cx.stop.requested().await;
         self.lab.record(cx.clock.now(), &cx.id, Event::Ended);
         Ok(())
+    }
+
+    fn needs(&self) -> Vec<String> {
+        self.script.needs.clone()
     }
 }
