@@ -4,11 +4,14 @@
 //! - [`validate`](validate::validate): the structural walk at the door;
 //! - [`Payload`]: one or more validated requests of one signal, merged without copying, split on boundaries;
 //! - [`view`]: borrowed, lazy reading of the bytes;
+//! - [`edit`]: rewriting only the touched bytes;
 //! - [`json`]: OTLP/JSON to protobuf and back, driven by the table in [`schema`];
+//! - [`text`]: attribute values as text, as Go prints them;
 //! - [`otlp`]: owned prost messages, the rare path, and how a component makes telemetry of its own.
 //!
 //! This crate depends on nothing else of ours.
 
+pub mod edit;
 pub mod json;
 pub mod otlp;
 mod payload;
@@ -18,6 +21,7 @@ mod signal;
 mod split;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod validate;
 pub mod view;
 

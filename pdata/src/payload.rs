@@ -11,6 +11,7 @@
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 
+use crate::edit::{self, Editor};
 use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest};
 use crate::validate::{Malformed, validate};
 use crate::{Signal, profiles, split};
@@ -135,6 +136,18 @@ impl Payload {
         self.items -= front.items;
         self.bytes = self.chunks.iter().map(|c| c.bytes.len()).sum();
         front
+    }
+
+    /// Leads `editor` through everything and keeps what it makes of it; see [`edit`](crate::edit).
+    pub fn edit<E: Editor>(&mut self, editor: &mut E) {
+        for chunk in &mut self.chunks {
+            if let Some(new) = edit::rewrite(self.signal, &chunk.bytes, editor) {
+                *chunk = Chunk { bytes: new.bytes.into(), items: chunk.items.saturating_sub(new.dropped) };
+            }
+        }
+        self.chunks.retain(|c| !c.bytes.is_empty());
+        self.items = self.chunks.iter().map(|c| c.items).sum();
+        self.bytes = self.chunks.iter().map(|c| c.bytes.len()).sum();
     }
 
     fn push(&mut self, chunk: Chunk) {

@@ -265,6 +265,29 @@ impl Id {
         &MESSAGES[self as usize]
     }
 
+    /// Whether it is an item or leads to items.
+    pub const fn bears_items(self) -> bool {
+        MESSAGES[self as usize].item
+            || matches!(
+                self,
+                Id::ResourceSpans
+                    | Id::ScopeSpans
+                    | Id::ResourceMetrics
+                    | Id::ScopeMetrics
+                    | Id::Metric
+                    | Id::Gauge
+                    | Id::Sum
+                    | Id::Histogram
+                    | Id::ExponentialHistogram
+                    | Id::Summary
+                    | Id::ResourceLogs
+                    | Id::ScopeLogs
+                    | Id::ResourceProfiles
+                    | Id::ScopeProfiles
+                    | Id::Profile
+            )
+    }
+
     /// The export request of a signal.
     pub const fn request(signal: Signal) -> Id {
         match signal {

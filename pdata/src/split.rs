@@ -77,27 +77,5 @@ fn item_bearer(id: Id, number: u32) -> Option<Id> {
     let Kind::Message(child) = id.message().field(number)?.kind else {
         return None;
     };
-    bears_items(child).then_some(child)
-}
-
-fn bears_items(id: Id) -> bool {
-    id.message().item
-        || matches!(
-            id,
-            Id::ResourceSpans
-                | Id::ScopeSpans
-                | Id::ResourceMetrics
-                | Id::ScopeMetrics
-                | Id::Metric
-                | Id::Gauge
-                | Id::Sum
-                | Id::Histogram
-                | Id::ExponentialHistogram
-                | Id::Summary
-                | Id::ResourceLogs
-                | Id::ScopeLogs
-                | Id::ResourceProfiles
-                | Id::ScopeProfiles
-                | Id::Profile
-        )
+    child.bears_items().then_some(child)
 }

@@ -77,7 +77,17 @@ impl<'a> Fields<'a> {
         Fields { buf, pos: 0 }
     }
 
+    #[inline]
     fn varint(&mut self) -> Option<u64> {
+        let first = *self.buf.get(self.pos)?;
+        if first < 0x80 {
+            self.pos += 1;
+            return Some(u64::from(first));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = *self.buf.get(self.pos)?;
@@ -101,6 +111,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Field<'a>> {
         let start = self.pos;
         let tag = self.varint()?;
@@ -155,6 +166,8 @@ macro_rules! views {
         #[derive(Debug, Clone, Copy)]
         pub struct $name<'a>(&'a [u8]);
         impl<'a> $name<'a> {
+            /// A view of an encoded message that was validated before.
+            pub fn new(message: &'a [u8]) -> Self { $name(message) }
             /// The encoded message.
             pub fn as_bytes(&self) -> &'a [u8] { self.0 }
         }
@@ -482,7 +495,8 @@ pub enum AnyValue<'a> {
 }
 
 impl<'a> AnyValue<'a> {
-    fn read(bytes: &'a [u8]) -> Self {
+    /// Reads an encoded `AnyValue`.
+    pub fn read(bytes: &'a [u8]) -> Self {
         let mut value = AnyValue::Empty;
         for f in Fields::new(bytes) {
             value = match f.number {

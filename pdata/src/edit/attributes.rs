@@ -1,0 +1,302 @@
+//! Attributes of one message while they are edited.
+
+use std::ops::Range;
+
+use super::encoded::{self, Encoded};
+use super::writer::{head, head_len};
+use crate::view::{self, Fields};
+
+/// The attributes of one message: those it came with, and what is to become of them. Of equal keys the first counts.
+#[derive(Debug, Default)]
+pub struct AttributeList<'a> {
+    slots: Vec<Slot<'a>>,
+    added: Vec<Added>,
+    /// Keys and values that are new.
+    arena: Vec<u8>,
+    /// Texts by index, of profiles; empty for other signals.
+    strings: &'a [&'a str],
+    pub(super) changed: bool,
+}
+
+/// An attribute that came with the message.
+#[derive(Debug)]
+pub(super) struct Slot<'a> {
+    key: &'a [u8],
+    /// Content of the `KeyValue`.
+    pair: &'a [u8],
+    /// Its field, tag included, in the message.
+    pub(super) field: Range<usize>,
+    /// Its encoded value.
+    value: &'a [u8],
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Kept,
+    Removed,
+    /// The value is in the arena.
+    Set(Span),
+}
+
+/// A range in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+#[derive(Debug)]
+struct Added {
+    key: Span,
+    value: Span,
+}
+
+/// A value of an [`AttributeList`] or made by one; good for that list until the next message.
+#[derive(Debug, Clone, Copy)]
+pub struct ValueRef<'a>(Source<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    Input(&'a [u8]),
+    Arena(Span),
+}
+
+/// Where an attribute is.
+enum At {
+    Slot(usize),
+    Added(usize),
+}
+
+impl<'a> AttributeList<'a> {
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.added.clear();
+        self.arena.clear();
+        self.changed = false;
+    }
+
+    /// Reads the attributes of a message, which are its fields of that number.
+    pub(super) fn read(&mut self, message: &'a [u8], number: u32, strings: &'a [&'a str]) {
+        self.strings = strings;
+        for field in Fields::new(message).filter(|f| f.number == number) {
+            let (pair, mut key, mut value, mut index) = (field.bytes(), &[][..], &[][..], 0);
+            for f in Fields::new(pair) {
+                match f.number {
+                    1 => key = f.bytes(),
+                    2 => value = f.bytes(),
+                    3 => index = f.u64(),
+                    _ => {}
+                }
+            }
+            if key.is_empty() && index != 0 {
+                key = string_at(strings, index).unwrap_or_default().as_bytes();
+            }
+            self.slots.push(Slot { key, pair, field: field.start..field.end, value, state: State::Kept });
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.slots.iter().all(|s| s.state == State::Removed)
+    }
+
+    /// Whether a key is there.
+    pub fn contains(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<ValueRef<'a>> {
+        Some(ValueRef(match self.find(key)? {
+            At::Added(i) => Source::Arena(self.added[i].value),
+            At::Slot(i) => match self.slots[i].state {
+                State::Set(span) => Source::Arena(span),
+                _ => Source::Input(self.slots[i].value),
+            },
+        }))
+    }
+
+    /// What is in a value.
+    pub fn read_value<'s>(&'s self, value: ValueRef<'s>) -> view::AnyValue<'s> {
+        let bytes = self.bytes(value.0);
+        let by_index =
+            Fields::new(bytes).filter(|f| f.number == 8).last().filter(|_| !self.strings.is_empty());
+        match by_index {
+            Some(field) => {
+                string_at(self.strings, field.u64()).map_or(view::AnyValue::Empty, view::AnyValue::Str)
+            }
+            None => view::AnyValue::read(bytes),
+        }
+    }
+
+    /// The text of a key, if it has one.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.get(key).and_then(|value| self.read_value(value).as_str())
+    }
+
+    /// A ready value, for this list.
+    pub fn encoded(&mut self, value: &Encoded) -> ValueRef<'a> {
+        self.make(|arena| arena.extend_from_slice(value.as_bytes()))
+    }
+
+    /// A text as a value, for this list.
+    pub fn text_value(&mut self, value: &str) -> ValueRef<'a> {
+        self.make(|arena| encoded::text(value, arena))
+    }
+
+    /// An integer as a value, for this list.
+    pub fn int_value(&mut self, value: i64) -> ValueRef<'a> {
+        self.make(|arena| encoded::int(value, arena))
+    }
+
+    /// A double as a value, for this list.
+    pub fn double_value(&mut self, value: f64) -> ValueRef<'a> {
+        self.make(|arena| encoded::double(value, arena))
+    }
+
+    /// Gives a key a value, whether it was there or not.
+    pub fn set(&mut self, key: &str, value: ValueRef<'a>) {
+        if !self.replace(key, value) {
+            self.push(key, value);
+        }
+    }
+
+    /// Gives a key that is there another value; `false` when it is not there.
+    pub fn replace(&mut self, key: &str, value: ValueRef<'a>) -> bool {
+        let Some(at) = self.find(key) else {
+            return false;
+        };
+        let value = self.stored(value);
+        match at {
+            At::Slot(i) => self.slots[i].state = State::Set(value),
+            At::Added(i) => self.added[i].value = value,
+        }
+        self.changed = true;
+        true
+    }
+
+    /// Adds an attribute behind all others. The key must not be there: see [`AttributeList::contains`].
+    pub fn push(&mut self, key: &str, value: ValueRef<'a>) {
+        let value = self.stored(value);
+        let start = self.arena.len();
+        self.arena.extend_from_slice(key.as_bytes());
+        self.added.push(Added { key: Span { start, end: self.arena.len() }, value });
+        self.changed = true;
+    }
+
+    /// Removes a key; `false` when it was not there.
+    pub fn remove(&mut self, key: &str) -> bool {
+        match self.find(key) {
+            None => return false,
+            Some(At::Slot(i)) => self.slots[i].state = State::Removed,
+            Some(At::Added(i)) => drop(self.added.remove(i)),
+        }
+        self.changed = true;
+        true
+    }
+
+    /// Removes all keys for which `keep` says no.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        for slot in self.slots.iter_mut().filter(|s| s.state != State::Removed) {
+            if !keep(std::str::from_utf8(slot.key).unwrap_or_default()) {
+                slot.state = State::Removed;
+                self.changed = true;
+            }
+        }
+        let (arena, changed) = (&self.arena, &mut self.changed);
+        self.added.retain(|a| {
+            let kept = keep(std::str::from_utf8(&arena[a.key.start..a.key.end]).unwrap_or_default());
+            *changed |= !kept;
+            kept
+        });
+    }
+
+    /// All keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let slots = self.slots.iter().filter(|s| s.state != State::Removed).map(|s| s.key);
+        let added = self.added.iter().map(|a| self.span(a.key));
+        slots.chain(added).map(|key| std::str::from_utf8(key).unwrap_or_default())
+    }
+
+    fn make(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> ValueRef<'a> {
+        let start = self.arena.len();
+        write(&mut self.arena);
+        ValueRef(Source::Arena(Span { start, end: self.arena.len() }))
+    }
+
+    /// The value in the arena.
+    fn stored(&mut self, value: ValueRef<'a>) -> Span {
+        match value.0 {
+            Source::Arena(span) => span,
+            Source::Input(bytes) => {
+                let start = self.arena.len();
+                self.arena.extend_from_slice(bytes);
+                Span { start, end: self.arena.len() }
+            }
+        }
+    }
+
+    fn bytes<'s>(&'s self, source: Source<'s>) -> &'s [u8] {
+        match source {
+            Source::Input(bytes) => bytes,
+            Source::Arena(span) => self.span(span),
+        }
+    }
+
+    fn span(&self, span: Span) -> &[u8] {
+        self.arena.get(span.start..span.end).unwrap_or_default()
+    }
+
+    fn find(&self, key: &str) -> Option<At> {
+        let key = key.as_bytes();
+        let slot = self.slots.iter().position(|s| s.key == key && s.state != State::Removed);
+        slot.map(At::Slot).or_else(|| self.added.iter().position(|a| self.span(a.key) == key).map(At::Added))
+    }
+
+    /// The attributes whose fields change: each with whether something is to be written in their place.
+    pub(super) fn changed_slots(&self) -> impl Iterator<Item = (usize, &Slot<'a>)> {
+        self.slots.iter().enumerate().filter(|(_, s)| s.state != State::Kept)
+    }
+
+    /// Offset in the message behind the last attribute.
+    pub(super) fn end(&self) -> Option<usize> {
+        self.slots.last().map(|s| s.field.end)
+    }
+
+    pub(super) fn has_added(&self) -> bool {
+        !self.added.is_empty()
+    }
+
+    /// Writes what takes the place of an attribute: nothing when it was removed; else what it was with another value.
+    pub(super) fn write_slot(&self, at: usize, number: u32, out: &mut Vec<u8>) {
+        let slot = &self.slots[at];
+        let State::Set(value) = slot.state else {
+            return;
+        };
+        let value = self.span(value);
+        let others = || Fields::new(slot.pair).filter(|f| f.number != 2).map(|f| &slot.pair[f.start..f.end]);
+        let length = others().map(<[u8]>::len).sum::<usize>() + head_len(2, value.len()) + value.len();
+        head(number, length, out);
+        others().for_each(|raw| out.extend_from_slice(raw));
+        head(2, value.len(), out);
+        out.extend_from_slice(value);
+    }
+
+    /// Writes the new attributes.
+    pub(super) fn write_added(&self, number: u32, out: &mut Vec<u8>) {
+        for added in &self.added {
+            let (key, value) = (self.span(added.key), self.span(added.value));
+            let length = head_len(1, key.len()) + key.len() + head_len(2, value.len()) + value.len();
+            head(number, length, out);
+            head(1, key.len(), out);
+            out.extend_from_slice(key);
+            head(2, value.len(), out);
+            out.extend_from_slice(value);
+        }
+    }
+}
+
+fn string_at<'a>(strings: &[&'a str], index: u64) -> Option<&'a str> {
+    usize::try_from(index).ok().and_then(|i| strings.get(i)).copied()
+}

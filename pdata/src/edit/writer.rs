@@ -1,0 +1,119 @@
+//! Output of a rewrite.
+
+use std::ops::Range;
+
+/// Copies an input with changes made in the order of their places. What lies between two changes is copied in one
+/// piece, when the second one comes.
+pub(super) struct Writer<'a> {
+    input: &'a [u8],
+    out: Vec<u8>,
+    /// Input before this offset is in `out`, or was left out.
+    copied: usize,
+}
+
+/// A message whose content may change. Its offsets count in the output.
+#[derive(Clone, Copy)]
+pub(super) struct Open {
+    length: usize,
+    body: usize,
+    old: usize,
+}
+
+/// A state to go back to.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    out: usize,
+    copied: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(input: &'a [u8]) -> Writer<'a> {
+        Writer { input, out: Vec::new(), copied: 0 }
+    }
+
+    /// Puts what `write` writes in the place of a range of the input that lies behind all earlier ones.
+    pub(super) fn replace(&mut self, range: Range<usize>, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.out.capacity() == 0 {
+            self.out.reserve(self.input.len() + self.input.len() / 4 + 64);
+        }
+        self.out.extend_from_slice(&self.input[self.copied..range.start]);
+        write(&mut self.out);
+        self.copied = range.end;
+    }
+
+    pub(super) fn remove(&mut self, range: Range<usize>) {
+        self.replace(range, |_| ());
+    }
+
+    /// A length-delimited field of the input, before anything in it is changed: from its tag, from its content.
+    pub(super) fn open(&self, start: usize, body: Range<usize>) -> Open {
+        let tag = self.input[start..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+        Open { length: self.position(start + tag), body: self.position(body.start), old: body.len() }
+    }
+
+    /// Corrects the length of a message whose content ends at `end` of the input.
+    pub(super) fn close(&mut self, open: Open, end: usize) {
+        let new = self.position(end) - open.body;
+        if new == open.old {
+            return;
+        }
+        let mut header = [0; 10];
+        let width = varint(new as u64, &mut header);
+        if width == open.body - open.length {
+            self.out[open.length..open.body].copy_from_slice(&header[..width]);
+        } else {
+            self.out.splice(open.length..open.body, header[..width].iter().copied());
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { out: self.out.len(), copied: self.copied }
+    }
+
+    /// Forgets all changes since the mark.
+    pub(super) fn back_to(&mut self, mark: Mark) {
+        self.out.truncate(mark.out);
+        self.copied = mark.copied;
+    }
+
+    /// The output; `None` when nothing was changed.
+    pub(super) fn finish(mut self) -> Option<Vec<u8>> {
+        if self.copied == 0 && self.out.is_empty() {
+            return None;
+        }
+        self.out.extend_from_slice(&self.input[self.copied..]);
+        Some(self.out)
+    }
+
+    /// Where that offset of the input comes to lie in the output as it is so far.
+    fn position(&self, at: usize) -> usize {
+        self.out.len() + (at - self.copied)
+    }
+}
+
+/// Encodes a number and returns how many bytes it takes.
+pub(super) fn varint(mut value: u64, out: &mut [u8; 10]) -> usize {
+    let mut at = 0;
+    while value >= 0x80 {
+        out[at] = value as u8 | 0x80;
+        value >>= 7;
+        at += 1;
+    }
+    out[at] = value as u8;
+    at + 1
+}
+
+/// Writes the head of a length-delimited field. Field numbers are below 16, or below 2048 in two bytes.
+pub(super) fn head(number: u32, length: usize, out: &mut Vec<u8>) {
+    let mut buffer = [0; 10];
+    let width = varint(u64::from(number << 3 | 2), &mut buffer);
+    out.extend_from_slice(&buffer[..width]);
+    let width = varint(length as u64, &mut buffer);
+    out.extend_from_slice(&buffer[..width]);
+}
+
+/// Bytes of the head of a length-delimited field.
+pub(super) fn head_len(number: u32, length: usize) -> usize {
+    let mut buffer = [0; 10];
+    varint(u64::from(number << 3 | 2), &mut buffer) + varint(length as u64, &mut buffer)
+}
