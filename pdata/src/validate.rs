@@ -3,13 +3,25 @@
 //! One malformed request that was concatenated into a batch would make a backend refuse the whole batch, so nothing
 //! enters a [`Payload`](crate::Payload) unchecked. Checked are: every tag and length, the wire type of every known
 //! field, UTF-8 of strings, the length of ids, and nesting. Unknown fields are kept (they may be newer than this
-//! program) but must be well formed; the deprecated group wire types are refused. The walk is iterative, allocates
-//! nothing, and counts the items on its way.
+//! program) but must be well formed; the deprecated group wire types are refused.
+//!
+//! # Design
+//! The walk costs more than all else that is done with a request in memory, so it has two halves. The fast one
+//! ([`table`], [`Walk::run`]) knows one step for each message and tag, and only accepts: lengths of
+//! one or two bytes, ASCII by words of eight bytes, attributes with a scalar value at one glance ([`is_plain_pair`]).
+//! Whatever it does not accept goes, field by field, to the general half ([`general`]), which knows all of the rules
+//! and the errors. The walk is iterative, allocates nothing, and counts the items on its way.
+
+mod general;
+mod table;
+mod text;
 
 use std::fmt;
 
 use crate::Signal;
-use crate::schema::{IDS, Id, Kind, MESSAGES};
+use crate::schema::{Id, MESSAGES};
+use table::{STEPS, Step};
+use text::is_text;
 
 /// Largest field number that OTLP uses today; larger ones are unknown fields.
 pub(crate) const MAX_FIELD: usize = 16;
@@ -81,226 +93,162 @@ pub(crate) fn count(id: Id, message: &[u8]) -> usize {
     Walk::new(message).run(id).unwrap_or(0)
 }
 
-/// What to do with a field, by message and number. One byte, so that the table stays in the cache.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Unknown,
-    Varint,
-    PackedVarint,
-    Fixed32,
-    Fixed64,
-    PackedFixed64,
-    Utf8,
-    Bytes,
-    Id8,
-    Id16,
-    Message,
+/// What the walk does next.
+enum Next<'a> {
+    /// The field is good; this follows.
+    Skip(&'a [u8]),
+    /// A message: its body, and what follows it.
+    Enter(&'a [u8], &'a [u8], Id),
 }
-
-#[derive(Clone, Copy)]
-struct Action {
-    step: Step,
-    child: Id,
-}
-
-const fn action(kind: Kind, repeated: bool) -> Action {
-    let step = match kind {
-        Kind::Bool
-        | Kind::Int32
-        | Kind::Int64
-        | Kind::Uint32
-        | Kind::Uint64
-        | Kind::Sint32
-        | Kind::Enum(_) => {
-            if repeated {
-                Step::PackedVarint
-            } else {
-                Step::Varint
-            }
-        }
-        Kind::Fixed32 => Step::Fixed32,
-        Kind::Fixed64 | Kind::Sfixed64 | Kind::Double => {
-            if repeated {
-                Step::PackedFixed64
-            } else {
-                Step::Fixed64
-            }
-        }
-        Kind::String => Step::Utf8,
-        Kind::Bytes => Step::Bytes,
-        Kind::Id(8) => Step::Id8,
-        Kind::Id(_) => Step::Id16,
-        Kind::Message(_) => Step::Message,
-    };
-    let child = if let Kind::Message(id) = kind { id } else { Id::AnyValue };
-    Action { step, child }
-}
-
-const fn actions() -> [[Action; MAX_FIELD + 1]; IDS.len()] {
-    let mut table = [[Action { step: Step::Unknown, child: Id::AnyValue }; MAX_FIELD + 1]; IDS.len()];
-    let mut m = 0;
-    while m < IDS.len() {
-        let fields = MESSAGES[m].fields;
-        let mut f = 0;
-        while f < fields.len() {
-            table[m][fields[f].number as usize] = action(fields[f].kind, fields[f].repeated);
-            f += 1;
-        }
-        m += 1;
-    }
-    table
-}
-
-static ACTIONS: [[Action; MAX_FIELD + 1]; IDS.len()] = actions();
 
 struct Walk<'a> {
     buf: &'a [u8],
-    pos: usize,
+    /// Where the messages around the current one end, and which they are.
+    stack: [(u32, Id); MAX_STACK],
+    depth: usize,
+    /// Values among them and the current one.
+    values: usize,
+    items: usize,
 }
 
 impl<'a> Walk<'a> {
     fn new(buf: &'a [u8]) -> Self {
-        Walk { buf, pos: 0 }
+        Walk { buf, stack: [(0, Id::AnyValue); MAX_STACK], depth: 0, values: 0, items: 0 }
     }
 
-    fn run(&mut self, root: Id) -> Result<usize, Malformed> {
-        let mut stack = [(0usize, root); MAX_STACK];
-        let mut depth = 0;
-        let (mut end, mut id) = (self.buf.len(), root);
-        let mut values = 0;
-        let mut items = 0;
+    fn run(mut self, root: Id) -> Result<usize, Malformed> {
+        let whole = u32::try_from(self.buf.len());
+        let mut end = whole.map_err(|_| malformed(Reason::Length, 0, root))?;
+        let mut id = root;
+        let mut rest = self.buf;
         loop {
-            if self.pos >= end {
-                if depth == 0 {
-                    return Ok(items);
-                }
-                values -= usize::from(id == Id::AnyValue);
-                depth -= 1;
-                (end, id) = stack[depth];
-                continue;
-            }
-            let fail = |reason, offset| Malformed { offset, message: MESSAGES[id as usize].name, reason };
-            let start = self.pos;
-            let tag = self.varint(end).ok_or(fail(Reason::Varint, start))?;
-            let (number, wire) = (tag >> 3, tag & 7);
-            if number == 0 || number > 0x1fff_ffff {
-                return Err(fail(Reason::Tag, start));
-            }
-            let known = usize::try_from(number).ok().and_then(|n| ACTIONS[id as usize].get(n));
-            let action = known.copied().unwrap_or(Action { step: Step::Unknown, child: root });
-            let Some(range_end) = self.value(wire, end) else {
-                let reason = if wire == 0 { Reason::Varint } else { Reason::Length };
-                return Err(fail(
-                    if matches!(wire, 3 | 4 | 6 | 7) { Reason::WireType } else { reason },
-                    start,
-                ));
-            };
-            if !fits(action.step, wire) {
-                return Err(fail(Reason::WireType, start));
-            }
-            if action.step == Step::Message {
-                if action.child == Id::AnyValue {
-                    values += 1;
-                    if values > MAX_VALUE_DEPTH + 1 {
-                        return Err(fail(Reason::Depth, start));
-                    }
-                }
-                let Some(slot) = stack.get_mut(depth) else {
-                    return Err(fail(Reason::Depth, start));
+            if rest.is_empty() {
+                let Some(outer) = self.depth.checked_sub(1) else {
+                    return Ok(self.items);
                 };
-                *slot = (end, id);
-                depth += 1;
-                (end, id) = (range_end, action.child);
-                items += usize::from(MESSAGES[id as usize].item);
+                self.depth = outer;
+                self.values -= usize::from(id == Id::AnyValue);
+                let begin = end;
+                (end, id) = self.stack[outer];
+                rest = &self.buf[begin as usize..end as usize];
                 continue;
             }
-            if wire == 2 {
-                self.content(action.step, range_end).map_err(|reason| fail(reason, start))?;
-                self.pos = range_end;
-            }
-        }
-    }
-
-    /// Checks the content of a length-delimited scalar that spans `self.pos..end`.
-    fn content(&self, step: Step, end: usize) -> Result<(), Reason> {
-        let bytes = &self.buf[self.pos..end];
-        match step {
-            Step::Utf8 if simdutf8::basic::from_utf8(bytes).is_err() => Err(Reason::Utf8),
-            Step::Id8 if !matches!(bytes.len(), 0 | 8) => Err(Reason::IdLength),
-            Step::Id16 if !matches!(bytes.len(), 0 | 16) => Err(Reason::IdLength),
-            Step::PackedFixed64 if !bytes.len().is_multiple_of(8) => Err(Reason::Length),
-            Step::PackedVarint => {
-                let mut inner = Walk::new(bytes);
-                while inner.pos < bytes.len() {
-                    inner.varint(bytes.len()).ok_or(Reason::Varint)?;
+            let next = match accept(rest, id) {
+                Some(next) => next,
+                None => general::field(rest, id)
+                    .map_err(|reason| malformed(reason, end as usize - rest.len(), id))?,
+            };
+            match next {
+                Next::Skip(following) => rest = following,
+                Next::Enter(body, following, child) => {
+                    if !self.enter(child, (end, id)) {
+                        return Err(malformed(Reason::Depth, end as usize - rest.len(), id));
+                    }
+                    end -= following.len() as u32;
+                    (rest, id) = (body, child);
                 }
-                Ok(())
             }
-            _ => Ok(()),
         }
     }
 
-    /// Steps over a value. For a length-delimited one the position stays at its first byte; the end is returned.
-    fn value(&mut self, wire: u64, end: usize) -> Option<usize> {
-        match wire {
-            0 => {
-                self.varint(end)?;
-                Some(self.pos)
-            }
-            1 => self.skip(8, end),
-            2 => {
-                let length = usize::try_from(self.varint(end)?).ok()?;
-                let stop = self.pos.checked_add(length)?;
-                (stop <= end).then_some(stop)
-            }
-            5 => self.skip(4, end),
-            _ => None,
-        }
-    }
-
-    fn skip(&mut self, n: usize, end: usize) -> Option<usize> {
-        let stop = self.pos + n;
-        (stop <= end).then(|| {
-            self.pos = stop;
-            stop
-        })
-    }
-
+    /// Whether there is room for one more level; counts what is entered.
     #[inline]
-    fn varint(&mut self, end: usize) -> Option<u64> {
-        let bytes = self.buf.get(self.pos..end)?;
-        let first = *bytes.first()?;
-        if first < 0x80 {
-            self.pos += 1;
-            return Some(u64::from(first));
-        }
-        let mut value = u64::from(first & 0x7f);
-        for (i, &byte) in bytes.iter().enumerate().take(10).skip(1) {
-            value |= u64::from(byte & 0x7f).checked_shl(7 * u32::try_from(i).ok()?)?;
-            if byte < 0x80 {
-                if i == 9 && byte > 1 {
-                    return None;
-                }
-                self.pos += i + 1;
-                return Some(value);
-            }
-        }
-        None
+    fn enter(&mut self, child: Id, outer: (u32, Id)) -> bool {
+        self.values += usize::from(child == Id::AnyValue);
+        self.items += usize::from(MESSAGES[child as usize].item);
+        let Some(slot) = self.stack.get_mut(self.depth).filter(|_| self.values <= MAX_VALUE_DEPTH + 1) else {
+            return false;
+        };
+        *slot = outer;
+        self.depth += 1;
+        true
     }
 }
 
-/// Whether a field with that step may have that wire type; repeated scalars may be packed or not.
-fn fits(step: Step, wire: u64) -> bool {
-    match step {
-        Step::Unknown => true,
-        Step::Varint => wire == 0,
-        Step::PackedVarint => wire == 0 || wire == 2,
-        Step::Fixed32 => wire == 5,
-        Step::Fixed64 => wire == 1,
-        Step::PackedFixed64 => wire == 1 || wire == 2,
-        Step::Utf8 | Step::Bytes | Step::Id8 | Step::Id16 | Step::Message => wire == 2,
+#[cold]
+fn malformed(reason: Reason, offset: usize, id: Id) -> Malformed {
+    Malformed { offset, message: MESSAGES[id as usize].name, reason }
+}
+
+/// The field at the beginning of `rest`, when it is an everyday one and good.
+#[inline(always)]
+fn accept(rest: &[u8], id: Id) -> Option<Next<'_>> {
+    let (&tag, mut rest) = rest.split_first()?;
+    if tag >= 0x80 {
+        rest = rest.strip_prefix(&[1])?;
+    }
+    match *STEPS[id as usize].get(usize::from(tag))? {
+        Step::General => None,
+        Step::Varint => skip_varint(rest).map(Next::Skip),
+        Step::Fixed32 => rest.get(4..).map(Next::Skip),
+        Step::Fixed64 => rest.get(8..).map(Next::Skip),
+        Step::Text => {
+            let (text, rest) = delimited(rest)?;
+            is_text(text).then_some(Next::Skip(rest))
+        }
+        Step::Bytes => delimited(rest).map(|(_, rest)| Next::Skip(rest)),
+        Step::Id(length) => {
+            let (id, rest) = delimited(rest)?;
+            (id.len() == usize::from(length)).then_some(Next::Skip(rest))
+        }
+        Step::Pair => {
+            let (pair, rest) = delimited(rest)?;
+            let plain = is_plain_pair(pair);
+            Some(if plain { Next::Skip(rest) } else { Next::Enter(pair, rest, Id::KeyValue) })
+        }
+        Step::Message(child) => delimited(rest).map(|(body, rest)| Next::Enter(body, rest, child)),
     }
 }
+
+/// Content and what follows it, for lengths of at most two bytes.
+#[inline(always)]
+fn delimited(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    match *rest {
+        [length @ 0..0x80, ref rest @ ..] => rest.split_at_checked(usize::from(length)),
+        [low, high @ 0..0x80, ref rest @ ..] => {
+            rest.split_at_checked(usize::from(low & 0x7f) | usize::from(high) << 7)
+        }
+        _ => None,
+    }
+}
+
+/// What follows a varint of at most nine bytes.
+#[inline(always)]
+fn skip_varint(rest: &[u8]) -> Option<&[u8]> {
+    let last = rest.iter().take(9).position(|byte| *byte < 0x80)?;
+    rest.get(last + 1..)
+}
+
+/// Whether this is a key and one value that is text, a number, a boolean, or none, in this order, with lengths of one
+/// byte: nearly every attribute.
+#[inline(always)]
+fn is_plain_pair(pair: &[u8]) -> bool {
+    let &[KEY, key_length @ 0..0x80, ref rest @ ..] = pair else { return false };
+    let Some((key, &[VALUE, value_length @ 0..0x80, ref value @ ..])) =
+        rest.split_at_checked(usize::from(key_length))
+    else {
+        return false;
+    };
+    if usize::from(value_length) != value.len() || !is_text(key) {
+        return false;
+    }
+    match *value {
+        [] => true,
+        [STRING, length, ref text @ ..] => usize::from(length) == text.len() && is_text(text),
+        [BOOL, 0..0x80] => true,
+        [INT, ref varint @ ..] => skip_varint(varint).is_some_and(<[u8]>::is_empty),
+        [DOUBLE, ref double @ ..] => double.len() == 8,
+        _ => false,
+    }
+}
+
+/// Tags of `KeyValue` and of the scalar values of `AnyValue`.
+const KEY: u8 = 1 << 3 | 2;
+const VALUE: u8 = 2 << 3 | 2;
+const STRING: u8 = 1 << 3 | 2;
+const BOOL: u8 = 2 << 3;
+const INT: u8 = 3 << 3;
+const DOUBLE: u8 = 4 << 3 | 1;
 
 #[cfg(test)]
 mod tests {
@@ -378,7 +326,38 @@ mod tests {
         assert_eq!(reason(Signal::Logs, &request), Reason::Depth);
     }
 
+    /// The general half alone, by recursion.
+    fn general_items(message: &[u8], id: Id) -> Result<usize, Reason> {
+        let mut items = usize::from(MESSAGES[id as usize].item);
+        let mut rest = message;
+        while !rest.is_empty() {
+            rest = match general::field(rest, id)? {
+                Next::Skip(rest) => rest,
+                Next::Enter(body, rest, child) => {
+                    items += general_items(body, child)?;
+                    rest
+                }
+            };
+        }
+        Ok(items)
+    }
+
     proptest! {
+        #[test]
+        fn the_fast_half_agrees_with_the_general_one(
+            which in 0usize..4,
+            damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..3),
+        ) {
+            let signal = Signal::ALL[which];
+            let mut request = testing::payload(signal, "r", 4).to_bytes().to_vec();
+            for (at, byte) in damage {
+                let at = at.index(request.len());
+                request[at] = byte;
+            }
+            let reason = validate(signal, &request).map_err(|e| e.reason);
+            prop_assert_eq!(reason, general_items(&request, Id::request(signal)));
+        }
+
         #[test]
         fn whatever_is_accepted_decodes_and_random_damage_never_panics(at in 0usize..4000, byte in any::<u8>()) {
             let mut request = testing::metrics(3).encode_to_vec();
