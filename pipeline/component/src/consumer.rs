@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use weir_pdata::Signal;
 
@@ -21,17 +22,57 @@ pub trait Consumer: Send + Sync {
 
 /// A handle to what comes next. Cheap to clone; the next stage drains when the last handle to it is dropped.
 #[derive(Clone)]
-pub struct Output(Arc<dyn Consumer>);
+pub struct Output(Way);
+
+#[derive(Clone)]
+enum Way {
+    Fixed(Arc<dyn Consumer>),
+    Joint(Arc<ArcSwap<Output>>),
+}
+
+/// The engine's end of an [`Output`] that can be led elsewhere while it is in use. Dropping it leaves the output as it
+/// is.
+#[derive(Clone)]
+pub struct Joint(Arc<ArcSwap<Output>>);
 
 impl Output {
     /// A handle to `consumer`.
     pub fn new(consumer: Arc<dyn Consumer>) -> Output {
-        Output(consumer)
+        Output(Way::Fixed(consumer))
     }
 
-    /// Hands a batch on.
+    /// A handle to `target` until the joint says otherwise. Sending through it takes no lock.
+    pub fn jointed(target: Output) -> (Output, Joint) {
+        let joint = Arc::new(ArcSwap::from_pointee(target));
+        (Output(Way::Joint(Arc::clone(&joint))), Joint(joint))
+    }
+
+    /// Hands a batch on. The whole of it goes one way, whenever a joint is turned.
     pub async fn send(&self, batch: Batch) {
-        self.0.consume(batch).await;
+        match &self.0 {
+            Way::Fixed(consumer) => consumer.consume(batch).await,
+            Way::Joint(joint) => {
+                // Held until custody is taken: what lies behind does not drain under a batch that is on its way.
+                let target = joint.load_full();
+                match &target.0 {
+                    Way::Fixed(consumer) => consumer.consume(batch).await,
+                    Way::Joint(_) => Box::pin(target.send(batch)).await,
+                }
+            }
+        }
+    }
+}
+
+impl Joint {
+    /// Leads what is sent from now on to `target`; batches that are on their way arrive where they were sent to.
+    pub fn turn(&self, target: Output) {
+        self.0.store(Arc::new(target));
+    }
+}
+
+impl fmt::Debug for Joint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Joint")
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use opentelemetry::metrics::Meter;
 use tokio::sync::watch;
 
-use crate::{Capabilities, Stats};
+use crate::{Budget, Capabilities, Stats};
 
 /// Runs blocking work off the engine's threads; a simulation runs it inline.
 pub trait Blocking: Send + Sync {
@@ -28,6 +28,7 @@ struct Inner {
     topology: Mutex<Topology>,
     health: watch::Sender<Health>,
     blocking: Arc<dyn Blocking>,
+    budget: Budget,
     meter: Meter,
     stats: Stats,
     version: String,
@@ -91,6 +92,7 @@ impl Host {
             topology: Mutex::default(),
             health: watch::Sender::default(),
             blocking,
+            budget: Budget::default(),
             stats: Stats::new(meter.clone()),
             meter,
             version: version.to_owned(),
@@ -153,6 +155,11 @@ impl Host {
     /// Whether the agent is ready.
     pub fn health(&self) -> Health {
         *self.0.health.borrow()
+    }
+
+    /// The bytes of telemetry that the agent may hold; receivers reserve from it before they read a request.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
     }
 
     /// Live counts of the agent, for its pages and its own metrics.

@@ -10,6 +10,7 @@
 
 mod auth;
 mod batch;
+mod budget;
 mod clock;
 mod consumer;
 mod exporter;
@@ -25,8 +26,9 @@ mod stats;
 pub use async_trait::async_trait;
 pub use auth::{AuthData, ClientAuth, ServerAuth};
 pub use batch::{Batch, Context};
+pub use budget::{Budget, Gate, Reservation};
 pub use clock::{Clock, Instant, Runtime, TimeSource};
-pub use consumer::{Consumer, Output, Outputs, Port};
+pub use consumer::{Consumer, Joint, Output, Outputs, Port};
 pub use exporter::{
     Accepted, BatchSettings, DeliverySettings, Exporter, QueueSettings, RetrySettings, Sizer,
 };

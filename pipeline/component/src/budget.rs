@@ -1,0 +1,226 @@
+//! One budget for the bytes of telemetry that the process really holds.
+//!
+//! A receiver reserves as bytes arrive, before it decodes anything, and lets the payload carry the reservation
+//! ([`Reservation::hold`]): whatever becomes of the payload, in however many slices and queues it lives on, the bytes
+//! are given back when the last of them is dropped, and not before. That a slice of ten bytes keeps a whole received
+//! buffer alive is therefore counted as what it is.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use bytes::Bytes;
+
+use crate::Failure;
+
+/// Says whether more may be taken in, beside the limit of the [`Budget`] itself: a memory limiter.
+pub trait Gate: Send + Sync {
+    /// Asked for every reservation, before the bytes are there; must be quick and not block.
+    ///
+    /// # Errors
+    /// A retryable failure, which the sender hears.
+    fn admit(&self, held: usize, more: usize) -> Result<(), Failure>;
+}
+
+/// The budget of an agent. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Budget(Arc<Inner>);
+
+struct Inner {
+    limit: AtomicUsize,
+    held: AtomicUsize,
+    refused: AtomicUsize,
+    gated: AtomicBool,
+    gates: RwLock<Vec<Weak<dyn Gate>>>,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Inner {
+            limit: AtomicUsize::new(usize::MAX),
+            held: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            gated: AtomicBool::new(false),
+            gates: RwLock::default(),
+        }
+    }
+}
+
+impl Budget {
+    /// Sets how many bytes may be held. Default without limit; what is held already stays.
+    pub fn set_limit(&self, bytes: usize) {
+        self.0.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes may be held.
+    pub fn limit(&self) -> usize {
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// Reservations that were refused since the start.
+    pub fn refused(&self) -> usize {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Asks `gate` too from now on, as long as somebody else keeps it.
+    pub fn add_gate(&self, gate: Weak<dyn Gate>) {
+        let mut gates = self.0.gates.write().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|gate| gate.strong_count() > 0);
+        gates.push(gate);
+        self.0.gated.store(true, Ordering::Release);
+    }
+
+    /// Reserves `bytes`; more is added as more arrives ([`Reservation::grow`]).
+    ///
+    /// # Errors
+    /// A retryable failure when that is more than may be held now.
+    pub fn reserve(&self, bytes: usize) -> Result<Reservation, Failure> {
+        let mut reservation = Reservation { budget: self.clone(), bytes: 0 };
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Failure> {
+        let admitted = self.admit(bytes);
+        if admitted.is_err() {
+            self.0.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    fn admit(&self, bytes: usize) -> Result<(), Failure> {
+        if self.0.gated.load(Ordering::Acquire) {
+            let gates = self.0.gates.read().unwrap_or_else(PoisonError::into_inner);
+            let held = self.held();
+            gates.iter().filter_map(Weak::upgrade).try_for_each(|gate| gate.admit(held, bytes))?;
+        }
+        let limit = self.limit();
+        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= limit);
+        match self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(()),
+            Err(held) => Err(Failure::retry(format!(
+                "data refused due to high memory usage: {held} bytes of telemetry are held and {limit} are allowed; \
+                 send later"
+            ))),
+        }
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget({} of {})", self.held(), self.limit())
+    }
+}
+
+/// Bytes that were reserved; they are given back when it is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Budget,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Reserves more.
+    ///
+    /// # Errors
+    /// As [`Budget::reserve`]; what was reserved before stays.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+        if bytes > 0 {
+            self.budget.take(bytes)?;
+            self.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Gives back what is above `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let excess = self.bytes.saturating_sub(bytes);
+        self.budget.0.held.fetch_sub(excess, Ordering::Relaxed);
+        self.bytes -= excess;
+    }
+
+    /// Bytes reserved.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The same bytes, which carry the reservation: it ends with the last slice of them.
+    #[must_use]
+    pub fn hold(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Held { bytes, _reservation: self })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+struct Held {
+    bytes: Bytes,
+    _reservation: Reservation,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limited(limit: usize) -> Budget {
+        let budget = Budget::default();
+        budget.set_limit(limit);
+        budget
+    }
+
+    #[test]
+    fn the_limit_holds_to_the_byte_and_a_refusal_takes_nothing() {
+        let budget = limited(10);
+        let mut first = budget.reserve(6).expect("fits");
+        assert!(first.grow(5).is_err_and(|f| f.is_retryable()));
+        assert!(budget.reserve(usize::MAX).is_err());
+        first.grow(4).expect("fits");
+        assert_eq!((budget.held(), budget.refused()), (10, 2));
+        drop(first);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_slice_keeps_the_whole_reservation_until_it_is_dropped() {
+        let budget = limited(100);
+        let whole = Bytes::from(vec![7; 40]);
+        let held = budget.reserve(40).expect("fits").hold(whole);
+        let slice = held.slice(10..11);
+        drop(held);
+        assert_eq!((budget.held(), &slice[..]), (40, &[7][..]));
+        drop(slice);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_gate_is_asked_as_long_as_somebody_keeps_it() {
+        struct Shut;
+        impl Gate for Shut {
+            fn admit(&self, held: usize, more: usize) -> Result<(), Failure> {
+                if held + more > 3 { Err(Failure::retry("shut")) } else { Ok(()) }
+            }
+        }
+        let budget = limited(100);
+        let gate: Arc<dyn Gate> = Arc::new(Shut);
+        budget.add_gate(Arc::downgrade(&gate));
+        let _three = budget.reserve(3).expect("admitted");
+        assert_eq!(budget.reserve(1).expect_err("shut").message(), "shut");
+        drop(gate);
+        assert!(budget.reserve(1).is_ok());
+    }
+}
