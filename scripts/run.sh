@@ -16,7 +16,7 @@ weir=${CARGO_TARGET_DIR:-$root/target}/debug/weir
 out=${CARGO_TARGET_DIR:-$root/target}/leaky
 mkdir -p "$out"
 say "building examples/leaky"
-(cd examples/leaky && "$GO" build -trimpath -o "$out/leaky-client" ./client && "$GO" build -trimpath -o "$out/leaky-server" ./server)
+(cd examples/leaky && "$GO" build -o "$out/leaky-client" ./client && "$GO" build -o "$out/leaky-server" ./server)
 servers=
 if [ -n "$backends" ]; then
   say "installing Prometheus, VictoriaMetrics and Jaeger (the first time takes a quarter of an hour)"
@@ -97,6 +97,7 @@ fi
 
 start weir "$weir" "${config[@]}" \
   --set "receivers.grpc_connections.endpoint=127.0.0.1:$events" \
+  --set "processors.leak_detection.source_roots=[\"$root\"]" \
   --set "receivers.otlp.protocols.grpc.endpoint=127.0.0.1:$grpc" \
   --set "receivers.otlp.protocols.http.endpoint=127.0.0.1:$http" \
   --set "receivers.pprof.targets=[{endpoint: \"http://127.0.0.1:$pprof\", service_name: checkout}]" \

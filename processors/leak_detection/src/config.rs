@@ -15,6 +15,7 @@ pub(crate) struct Config {
     pub(crate) window: GoDuration,
     pub(crate) report_interval: GoDuration,
     pub(crate) max_series: u32,
+    pub(crate) source_roots: Vec<String>,
     pub(crate) thresholds: ThresholdsConfig,
 }
 
@@ -36,6 +37,7 @@ impl Default for Config {
             window: GoDuration::from_mins(10),
             report_interval: GoDuration::ZERO,
             max_series: 10_000,
+            source_roots: Vec::new(),
             thresholds: ThresholdsConfig::default(),
         }
     }

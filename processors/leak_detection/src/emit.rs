@@ -15,6 +15,7 @@ use weir_pdata::otlp::metrics::v1::{Exemplar, Metric, NumberDataPoint, ResourceM
 use weir_pdata::otlp::{LogsRequest, MetricsRequest, gauge, kv, point, resource, scope};
 
 use crate::detector::Change;
+use crate::roots::SourceRoots;
 
 /// Instrumentation scope of what the detector says.
 const SCOPE: &str = "weir/leak_detection";
@@ -23,6 +24,7 @@ const SCOPE: &str = "weir/leak_detection";
 pub(crate) struct Emitter<'a> {
     pub(crate) table: &'a ConnectionTable,
     pub(crate) clock: &'a Clock,
+    pub(crate) roots: &'a SourceRoots,
 }
 
 impl Emitter<'_> {
@@ -34,6 +36,7 @@ impl Emitter<'_> {
         let Some(key) = self.process(finding) else { return };
         let now = self.clock.unix_nanos();
         finding.exemplars = self.table.exemplars(&key, &finding.resource, &finding.target, now);
+        finding.exemplars.iter_mut().for_each(|e| self.roots.shorten(&mut e.site));
         finding.stacks = self.table.stacks(&key);
     }
 

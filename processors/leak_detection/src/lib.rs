@@ -5,6 +5,7 @@
 //! - `emit`: verdicts to metrics, log records and spans;
 //! - `enrich`: verdicts onto spans and log records that pass;
 //! - `mirror`: the same connections seen from their other end;
+//! - `roots`: file names relative to their repository;
 //! - `stage`: the processor.
 
 mod config;
@@ -13,6 +14,7 @@ pub mod detector;
 mod emit;
 mod enrich;
 mod mirror;
+mod roots;
 mod stage;
 
 pub use config::FACTORY;

@@ -15,6 +15,7 @@ use crate::detector::{Change, Detector};
 use crate::emit::Emitter;
 use crate::enrich::enrich;
 use crate::mirror;
+use crate::roots::SourceRoots;
 
 /// How often the detector's clock moves on.
 const TICK: Duration = Duration::from_secs(1);
@@ -23,6 +24,7 @@ pub(crate) struct LeakDetection {
     detector: Detector,
     table: Arc<ConnectionTable>,
     board: Arc<Board>,
+    roots: SourceRoots,
     report_interval: Duration,
     next_tick: Instant,
     next_report: Instant,
@@ -37,6 +39,7 @@ impl LeakDetection {
             detector: Detector::new(config.settings()),
             table: host.shared(),
             board: host.shared(),
+            roots: SourceRoots::new(&config.source_roots),
             report_interval: config.report_interval.non_zero().unwrap_or(default),
             next_tick: Instant::default(),
             next_report: Instant::default(),
@@ -49,7 +52,8 @@ impl LeakDetection {
         for process in decoded.processes {
             self.detector.observe_process(process);
         }
-        for series in decoded.series {
+        for mut series in decoded.series {
+            series.sample.by_site.iter_mut().for_each(|(site, _)| self.roots.shorten(&mut site.file));
             self.detector.observe(series);
         }
     }
@@ -58,7 +62,7 @@ impl LeakDetection {
     fn tick(&mut self, cx: &StageContext) -> Vec<Change> {
         let now = i64::try_from(cx.clock.unix_nanos()).unwrap_or(i64::MAX);
         let mut changes = self.detector.tick(now);
-        let emitter = Emitter { table: &self.table, clock: &cx.clock };
+        let emitter = Emitter { table: &self.table, clock: &cx.clock, roots: &self.roots };
         self.findings = self.detector.report(now);
         mirror::settle(&mut self.findings, &mut changes);
         self.findings.iter_mut().for_each(|f| emitter.detail(f));
@@ -90,7 +94,7 @@ impl LeakDetection {
     }
 
     fn emitter<'a>(&'a self, clock: &'a Clock) -> Emitter<'a> {
-        Emitter { table: &self.table, clock }
+        Emitter { table: &self.table, clock, roots: &self.roots }
     }
 }
 
