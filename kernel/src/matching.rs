@@ -9,6 +9,8 @@ use crate::process::{Names, ProcFs, ProcessIdentity};
 
 /// Bytes to which the kernel cuts a command name (`TASK_COMM_LEN` less its end).
 const COMMAND_LENGTH: usize = 15;
+/// The longest name that is compared with others; nobody mistypes a longer one.
+const LONGEST_NAME: usize = 128;
 /// Every this many refreshes all processes are looked at again, since a process may change its name by `exec`; in
 /// between only new ones are.
 const FULL_EVERY: u64 = 6;
@@ -231,13 +233,16 @@ impl Watchlist {
         self.selectors.iter().zip(&self.matching).enumerate().map(one).collect()
     }
 
+    /// The running process whose name is nearest to the wanted one, when it is near enough.
     fn similar(&self, proc: &ProcFs, wanted: &str) -> Option<String> {
         let mut pids: Vec<u32> = self.seen.keys().copied().collect();
         pids.sort_unstable();
         let names = pids.into_iter().filter_map(|pid| proc.names(pid).ok());
         names
             .map(|names| names.executable.or(names.argument).unwrap_or(names.command))
-            .find(|name| is_similar(wanted, name))
+            .filter_map(|name| Some((difference(wanted, &name)?, name)))
+            .min_by_key(|(difference, _)| *difference)
+            .map(|(_, name)| name)
     }
 }
 
@@ -245,13 +250,21 @@ fn is_same(proc: &ProcFs, pid: u32, start: u64) -> bool {
     proc.stat(pid).is_ok_and(|stat| stat.start_ticks == start && !stat.ended)
 }
 
-/// The same but for case, blanks, dashes and underscores, or one within the other.
-fn is_similar(wanted: &str, name: &str) -> bool {
+/// How far a name is from the wanted one, case, blanks, dashes and underscores aside: 0 when one lies within the other, else
+/// the typing errors, of which there may be one in five letters. Nothing for names that have little in common.
+fn difference(wanted: &str, name: &str) -> Option<usize> {
     let plain = |text: &str| -> String {
         text.chars().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
     };
     let (wanted, name) = (plain(wanted), plain(name));
-    wanted.len() >= 3 && name.len() >= 3 && (wanted.contains(&name) || name.contains(&wanted))
+    if wanted.len() < 3 || name.len() < 3 || wanted.len() > LONGEST_NAME {
+        return None;
+    }
+    if wanted.contains(&name) || name.contains(&wanted) {
+        return Some(0);
+    }
+    let errors = strsim::osa_distance(&wanted, &name);
+    (errors <= (wanted.len() / 5).max(1)).then_some(errors)
 }
 
 #[cfg(test)]
@@ -277,6 +290,25 @@ mod tests {
         let text = list.reports()[0].to_string();
         assert!(list.reports()[0].is_warning());
         assert!(text.contains("no process matches name \"leaky_client\"; \"leaky-client\" runs"), "{text}");
+    }
+
+    #[test]
+    fn a_typing_error_is_told_the_nearest_name_that_runs() {
+        let fake = FakeProc::new();
+        for (pid, name) in [(10, "checkin"), (11, "checkout"), (12, "bash"), (13, "orders")] {
+            fake.process(pid, name, 100);
+        }
+        for (wanted, meant) in [
+            ("chekcout", Some("checkout")),
+            ("checkou", Some("checkout")),
+            ("order", Some("orders")),
+            ("payments", None),
+            ("cart", None),
+        ] {
+            let mut list = Watchlist::new(by_name(wanted), 0);
+            list.refresh(&fake.proc()).unwrap();
+            assert_eq!(list.reports()[0].similar.as_deref(), meant, "{wanted}");
+        }
     }
 
     #[test]
