@@ -66,7 +66,7 @@ fn compact_cells(finding: &Finding, name_limit: bool) -> [String; 6] {
         sentence::who(finding),
         site,
         units::per_second(finding.growth.rate),
-        format!("{} open", units::count(finding.growth.open)),
+        sentence::counted(finding),
         left,
     ]
 }

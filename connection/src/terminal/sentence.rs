@@ -39,7 +39,7 @@ pub fn began(finding: &Finding) -> f64 {
 /// `58 open of 58 begun, 57 idle since their first call`.
 pub fn population(finding: &Finding) -> String {
     let growth = &finding.growth;
-    let mut text = format!("{} open", units::count(growth.open));
+    let mut text = counted(finding);
     if growth.opened > 0.0 {
         text.push_str(&format!(" of {} begun", units::count(growth.opened)));
     }
@@ -51,6 +51,16 @@ pub fn population(finding: &Finding) -> String {
         (None, None) => {}
     }
     text
+}
+
+/// `58 open`, or `290 goroutines` where goroutines themselves are counted.
+pub(super) fn counted(finding: &Finding) -> String {
+    let what = match finding.resource.as_str() {
+        "goroutine" if finding.growth.open.round() == 1.0 => "goroutine",
+        "goroutine" => "goroutines",
+        _ => "open",
+    };
+    format!("{} {what}", units::count(finding.growth.open))
 }
 
 /// The forecast whose limit is reached first, if any is.

@@ -6,13 +6,10 @@
 
 use weir_connection::report::{Finding, State};
 
-use crate::detector::Change;
+use crate::detector::{Change, GOROUTINE};
 
 /// Class of a server-side finding whose client is known.
 const CLASS: &str = "held_by_client";
-
-/// `connection.resource` of all goroutines of a process.
-const GOROUTINE: &str = "goroutine";
 
 /// Rates of both ends that differ by no more than this share are the same growth.
 const TOLERANCE: f64 = 0.5;
@@ -54,7 +51,8 @@ fn point(finding: &mut Finding, clients: &[Finding]) -> bool {
     true
 }
 
-/// Whether the finding is about goroutines that a growing finding of the same process explains; it is then fine.
+/// Whether the finding is about goroutines that a finding of the same process explains, one that grows as fast or one that
+/// recovers; it is then fine.
 fn explain(finding: &mut Finding, growing: &[Finding]) -> bool {
     if finding.resource != GOROUTINE || finding.state == State::Ok {
         return false;
@@ -64,10 +62,14 @@ fn explain(finding: &mut Finding, growing: &[Finding]) -> bool {
             && f.process.host == finding.process.host
             && f.service == finding.service
     };
-    let per_connection = |f: &&Finding| GOROUTINES.contains(&(finding.growth.rate / f.growth.rate.max(1e-9)));
-    let Some(cause) = growing.iter().filter(same_process).find(per_connection) else { return false };
+    // What recovers grows no more, while the slope of the goroutines still holds its rise.
+    let explains = |f: &&Finding| {
+        f.state == State::Recovering || GOROUTINES.contains(&(finding.growth.rate / f.growth.rate.max(1e-9)))
+    };
+    let Some(cause) = growing.iter().filter(same_process).find(explains) else { return false };
     let target = if cause.target.is_empty() { String::new() } else { format!(" to {}", cause.target) };
-    finding.explanation = format!("goroutines grow with the {}{target}: see there", cause.resource_label);
+    let follow = if cause.state == State::Recovering { "grew" } else { "grow" };
+    finding.explanation = format!("goroutines {follow} with the {}{target}: see there", cause.resource_label);
     finding.state = State::Ok;
     finding.class.clear();
     finding.confidence.clear();
@@ -128,6 +130,14 @@ mod tests {
         let mut findings = vec![finding("checkout", "client", "h:1", 2.0), goroutines.clone()];
         settle(&mut findings, &mut Vec::new());
         assert_eq!(findings[1].state, State::Ok);
+        let mended = Finding {
+            state: State::Recovering,
+            growth: Growth::default(),
+            ..finding("checkout", "client", "h:1", 0.0)
+        };
+        let mut recovering = vec![mended, goroutines.clone()];
+        settle(&mut recovering, &mut Vec::new());
+        assert_eq!(recovering[1].state, State::Ok, "they were its goroutines");
         let mut alone = vec![finding("other", "client", "h:1", 2.0), goroutines];
         settle(&mut alone, &mut Vec::new());
         assert_eq!(alone[1].state, State::Suspect, "another service explains nothing");

@@ -1,7 +1,7 @@
 //! Which kind of leak it is; the first rule that fits.
 
 use super::gates::Gate;
-use super::input::{Resource, Side, Source};
+use super::input::{Resource, Side, Source, at_bound};
 use super::series::{Certain, Series};
 use super::view::View;
 
@@ -9,6 +9,8 @@ use super::view::View;
 const EXPLAINS: f64 = 0.5;
 /// Connections that must have been made before making and closing them counts as churn.
 const CHURN: f64 = 20.0;
+/// Part of what was closed that may have been old.
+const OLD: f64 = 0.1;
 
 /// Kinds of leaks, and of what is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +81,14 @@ pub(crate) fn growing(view: &View<'_>, gate: Option<Gate>) -> Option<Class> {
     }
 }
 
-/// Whether many are made and closed again; for a population that does not grow.
+/// Whether many are made and soon closed again; for a population that does not grow.
 pub(crate) fn churns(view: &View<'_>) -> bool {
     let sample = &view.primary.latest;
     let Some((opened, closed)) = sample.opened.zip(sample.closed) else { return false };
+    // A leak whose connections were closed at last is none: those had grown old.
+    if at_bound(&sample.outlived, view.primary.age).is_some_and(|old| old > OLD * closed) {
+        return false;
+    }
     let seconds = view.primary.latest_time.saturating_sub(view.primary.first_time) as f64 / 1e9;
     let (begun, first) = (opened - view.primary.first_opened, view.primary.open_now());
     // At least two per window: fewer are the ordinary coming and going of a pool.

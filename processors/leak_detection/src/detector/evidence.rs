@@ -233,34 +233,6 @@ pub(crate) fn label(resource: &Resource, side: Side) -> String {
     }
 }
 
-/// What was not available, and how to get it.
-pub(crate) fn missing(view: &View<'_>, sited: bool) -> Vec<String> {
-    let has = |source: Source| view.members.iter().any(|m| m.subject.source == source && view.fresh(m));
-    let mut list = Vec::new();
-    if !has(Source::Events) {
-        list.push(
-            "events from inside the process: add the companion Go module to the service and the receiver grpc_connections"
-                .to_owned(),
-        );
-    }
-    let unix = view.members.iter().any(|m| m.subject.target.starts_with("unix:"));
-    if !has(Source::Sockets) && !unix {
-        list.push(
-            "kernel sockets: add the receiver socket_diag and name this process in `processes`".to_owned(),
-        );
-    }
-    if !has(Source::Profile) && view.process.census.is_empty() {
-        list.push(
-            "goroutines: serve net/http/pprof in the service and add the receiver pprof with its address"
-                .to_owned(),
-        );
-    }
-    if !sited && view.primary.grows() {
-        list.push("the line that makes them: the companion Go module reports it exactly, a heap profile approximately".to_owned());
-    }
-    list
-}
-
 pub(crate) fn seconds(ns: i64) -> f64 {
     ns as f64 / 1e9
 }

@@ -143,11 +143,12 @@ fn level(view: &View<'_>, open: f64) -> String {
         );
     }
     if view.primary.evaluation.load_follows {
-        return format!("{} open {what}: their number follows the load", count(open));
+        return format!("{} open {}: their number follows the load", count(open), noun(view, open));
     }
     format!(
-        "{} open {what}: {} crossed the age of {age} and {} older ones ended in the last {while_}, not enough for a lasting growth",
+        "{} open {}: {} crossed the age of {age} and {} older ones ended in the last {while_}, not enough for a lasting growth",
         count(open),
+        noun(view, open),
         count(crossed),
         count(died)
     )

@@ -8,6 +8,7 @@ use super::forecast::{self, Rate};
 use super::gates;
 use super::input::{Resource, Source};
 use super::join::Group;
+use super::missing;
 use super::process::Process;
 use super::restart::Masked;
 use super::scale::Scale;
@@ -216,7 +217,7 @@ pub(crate) fn finding(
             idle: evidence::idle(&view),
         },
         onset: judged.primary.onset.filter(|_| judgement.state != State::Ok).map(agent),
-        missing: evidence::missing(&view, site.is_some()),
+        missing: missing::missing(&view, &judgement, site.is_some()),
         forecast: forecast::forecasts(&view, &judgement, rate),
         cure: explain::cure(&judgement, site.as_ref()),
         history: history(judged.primary, agent),

@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::input::{Resource, Side, Source};
 use super::series::Series;
+use weir_connection::report::State;
 
 /// Two growths are equal when they differ by less than this part.
 const EQUAL: f64 = 0.25;
@@ -26,6 +27,11 @@ impl Group<'_> {
 
     fn grows(&self) -> bool {
         self.members.iter().any(|m| m.grows())
+    }
+
+    /// Grows, or did until lately.
+    fn active(&self) -> bool {
+        self.grows() || self.members.iter().any(|m| m.machine.state != State::Ok)
     }
 
     /// Growth per second of the member that grows most.
@@ -139,24 +145,22 @@ fn join_equal_growth(groups: &mut Vec<Group<'_>>) {
     }
 }
 
-/// Process-wide counts go to the growing group that they fit, else to the only one; else they stand alone when they grow
-/// themselves, or when there is nothing else.
+/// Process-wide counts go to the group that they fit which grows, or which recovers; else to the only one; else they stand
+/// alone when they grow themselves, or when there is nothing else.
 fn place_wide<'a>(groups: &mut Vec<Group<'a>>, series: &'a Series) {
     let side = series.subject.side;
     let fitting: Vec<usize> = (0..groups.len())
         .filter(|&i| groups[i].side.agrees(side) && groups[i].may_hold(&series.subject.resource))
         .collect();
-    let growing = fitting.iter().copied().filter(|&i| groups[i].grows() && groups[i].address.is_some());
-    let best = growing.max_by(|&a, &b| groups[a].rate().total_cmp(&groups[b].rate()));
+    let active = fitting.iter().copied().filter(|&i| groups[i].active() && groups[i].address.is_some());
+    let best = active.max_by(|&a, &b| groups[a].rate().total_cmp(&groups[b].rate()));
     match (best, fitting.as_slice()) {
         (Some(best), _) => groups[best].members.push(series),
         (None, [only]) => groups[*only].members.push(series),
         (None, []) if groups.is_empty() || !matches!(series.subject.resource, Resource::Other(_)) => {
             place_exactly(groups, series);
         }
-        (None, _) if series.grows() || series.machine.state != Default::default() => {
-            place_exactly(groups, series)
-        }
+        (None, _) if series.grows() || series.machine.state != State::Ok => place_exactly(groups, series),
         (None, _) => {}
     }
 }
@@ -208,6 +212,19 @@ mod tests {
             series(Source::Sockets, Resource::Socket, Side::Client, "10.0.0.7:443"),
         ];
         assert_eq!(join(&all).len(), 3);
+    }
+
+    #[test]
+    fn goroutine_counts_stay_with_what_recovers_even_beside_others() {
+        let mut all = [
+            series(Source::Events, Resource::GrpcClient, Side::Client, "127.0.0.1:50051"),
+            series(Source::Events, Resource::GrpcClient, Side::Client, "127.0.0.1:50052"),
+            series(Source::Profile, Resource::GrpcClient, Side::Client, ""),
+        ];
+        all[0].machine.state = State::Recovering;
+        all[2].machine.state = State::Recovering;
+        let groups = join(&all);
+        assert_eq!(groups, [("127.0.0.1:50051".to_owned(), 2), ("127.0.0.1:50052".to_owned(), 1)]);
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod input;
 mod join;
 mod lately;
 mod machine;
+mod missing;
 mod process;
 mod restart;
 mod round;
@@ -112,6 +113,9 @@ pub struct Change {
     pub finding: Finding,
 }
 
+/// `connection.resource` of all goroutines of a process.
+pub(crate) const GOROUTINE: &str = "goroutine";
+
 /// Stable identity of a finding.
 type FindingKey = (ProcessId, Side, String);
 
@@ -163,8 +167,8 @@ impl Detector {
         let Observation { key, time_ns, sample } = observation;
         let now = if self.now == 0 { time_ns } else { self.now };
         let process = self.process(&key.process, now);
-        let (resource, side) = key.resource.canonical(key.side);
-        let subject = Subject { source: key.source, resource, side, target: key.target };
+        let (source, (resource, side)) = (key.source, key.resource.canonical(key.side));
+        let subject = Subject { source, resource, side, target: key.target };
         let id = self.series_id(process, subject);
         let company = self.company(process);
         let Some((_, series)) = self.series.get_mut(&id) else { return };
@@ -176,8 +180,9 @@ impl Detector {
             Taken::Late => self.counters.late += 1,
             Taken::New | Taken::Restarted => self.counters.observations += 1,
         }
-        if let (Some(load), Some(process)) = (load, self.processes.get_mut(process)) {
-            process.load = Some(load);
+        if let Some(process) = self.processes.get_mut(process) {
+            process.load = load.or(process.load);
+            process.hear(source);
         }
     }
 
@@ -240,6 +245,8 @@ impl Detector {
             urgency(a)
                 .cmp(&urgency(b))
                 .then(b.growth.rate.total_cmp(&a.growth.rate))
+                // Among equals connections go before what they consist of.
+                .then((a.resource == GOROUTINE).cmp(&(b.resource == GOROUTINE)))
                 .then_with(|| (&a.service, &a.target, &a.id).cmp(&(&b.service, &b.target, &b.id)))
         });
         findings

@@ -1,7 +1,7 @@
 //! The processes, and the joining of their views: which keys mean the same one.
 
 use super::census::Census;
-use super::input::{Facts, ProcessKey};
+use super::input::{Facts, ProcessKey, Source};
 use std::collections::HashMap;
 
 /// Number of a process.
@@ -24,6 +24,22 @@ pub(crate) struct Process {
     /// Goroutines of the goroutine-leak profile when it was first seen.
     pub(crate) leaked_base: Option<f64>,
     pub(crate) seen: i64,
+    /// Sources that have told of it.
+    sources: Vec<Source>,
+}
+
+impl Process {
+    /// Notes that a source tells of it.
+    pub(crate) fn hear(&mut self, source: Source) {
+        if !self.heard(source) {
+            self.sources.push(source);
+        }
+    }
+
+    /// Whether a source tells of it, be it of other connections.
+    pub(crate) fn heard(&self, source: Source) -> bool {
+        self.sources.contains(&source)
+    }
 }
 
 /// All processes, found by any of their keys.
@@ -156,6 +172,7 @@ impl Processes {
         process.load = process.load.or(gone.load);
         process.leaked_base = process.leaked_base.or(gone.leaked_base);
         process.seen = process.seen.max(gone.seen);
+        gone.sources.into_iter().for_each(|source| process.hear(source));
     }
 
     fn learn(&mut self, id: ProcessId, key: &ProcessKey) {

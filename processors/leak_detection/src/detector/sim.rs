@@ -9,6 +9,7 @@
 //! held-out evaluation. Known weaknesses, not among the scenarios: a pool that fills with connections nobody uses for more
 //! than ten blocks, and a population of which only the number is known that follows a load nobody tells of.
 
+mod advice;
 mod healthy;
 mod joined;
 mod leaks;

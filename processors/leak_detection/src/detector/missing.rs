@@ -1,0 +1,50 @@
+//! What a finding was judged without, and how to get it.
+//!
+//! Advised is only what would help: not a source that watches the process already and has nothing to say of this, nor
+//! the module for gRPC where the connections are none of gRPC's.
+
+use super::classify::Class;
+use super::input::{Resource, Source};
+use super::view::{Judgement, View};
+
+/// What was not available, and how to get it.
+pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Vec<String> {
+    let has = |source: Source| view.members.iter().any(|m| m.subject.source == source && view.fresh(m));
+    let (watches, grpc) = (|source: Source| view.process.heard(source), may_be_grpc(view, judgement));
+    let unix = view.members.iter().any(|m| m.subject.target.starts_with("unix:"));
+    let mut list = Vec::new();
+    if !has(Source::Events) && grpc {
+        list.push(match watches(Source::Events) {
+            false => "events from inside the process: add the companion Go module to the service and the receiver grpc_connections",
+            true => "events of these: the service has the companion Go module, but makes them without weir.NewClient",
+        });
+    }
+    if !has(Source::Sockets) && !watches(Source::Sockets) && !unix {
+        list.push("kernel sockets: add the receiver socket_diag and name this process in `processes`");
+    }
+    let profiled = has(Source::Profile) || watches(Source::Profile) || !view.process.census.is_empty();
+    if !profiled {
+        list.push(
+            "goroutines: serve net/http/pprof in the service and add the receiver pprof with its address",
+        );
+    }
+    if !sited && view.primary.grows() {
+        list.push(match (grpc, profiled) {
+            (true, _) => "the line that makes them: the companion Go module reports it exactly, a heap profile approximately",
+            (false, false) => "the line that makes them: a heap profile, by the receiver pprof, shows it approximately",
+            (false, true) => "the line that makes them: the heap profile shows it approximately once some hundreds are open",
+        });
+    }
+    list.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether the module for gRPC could tell of them: they are gRPC's, or nothing says that they are not.
+fn may_be_grpc(view: &View<'_>, judgement: &Judgement) -> bool {
+    let census = &view.process.census;
+    match (&view.primary.subject.resource, judgement.class) {
+        (resource, _) if resource.is_grpc() => true,
+        (_, Some(Class::HttpBody | Class::TransportPerRequest | Class::PeerClosed)) => false,
+        (Resource::Socket, _) => census.is_empty() || census.grpc_clients() >= 1.0,
+        _ => false,
+    }
+}

@@ -1,0 +1,86 @@
+//! What is advised to those who lack a source.
+
+use super::super::*;
+use weir_connection::report::State;
+
+/// Series of a process: where from, what, towards whom, and how many open ones come each second.
+type Row = (Source, Resource, &'static str, f64);
+
+/// Findings after a minute at a window of 5 s, with goroutines of these kinds, so many per second.
+fn watch(rows: &[Row], goroutines: &[(&str, f64)]) -> Vec<Finding> {
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    let at = |seconds: f64| ((1_000_000.0 + seconds) * 1e9) as i64;
+    let process = ProcessKey { host: "h".into(), pid: 7, start_ticks: 9, ..ProcessKey::default() };
+    for step in 0..30 {
+        let seconds = 2.0 * f64::from(step);
+        let time_ns = at(seconds);
+        for (source, resource, target, rate) in rows {
+            let (source, resource) = (*source, resource.clone());
+            let key = SeriesKey {
+                process: process.clone(),
+                source,
+                resource,
+                side: Side::Client,
+                target: (*target).into(),
+            };
+            let sample = Sample { open: Some(1.0 + rate * seconds), ..Sample::default() };
+            detector.observe(Observation { key, time_ns, sample });
+        }
+        if !goroutines.is_empty() {
+            let goroutines = goroutines.iter().map(|(kind, rate)| ((*kind).into(), rate * seconds)).collect();
+            detector.observe_process(ProcessObservation {
+                process: process.clone(),
+                time_ns,
+                goroutines,
+                facts: Facts::default(),
+            });
+        }
+        detector.tick(time_ns);
+    }
+    detector.report(at(59.0))
+}
+
+fn missing(findings: &[Finding], resource: &str) -> String {
+    let finding = findings.iter().find(|f| f.resource == resource).expect(resource);
+    assert_ne!(finding.state, State::Ok, "{finding:#?}");
+    finding.missing.join("; ")
+}
+
+#[test]
+fn an_http_leak_is_advised_neither_the_grpc_module_nor_what_watches_already() {
+    let rows = [
+        (Source::Profile, Resource::HttpConnection, "", 2.0),
+        (Source::Sockets, Resource::Socket, "10.0.0.1:443", 0.0),
+        (Source::Sockets, Resource::Socket, "10.0.0.2:443", 0.0),
+    ];
+    let text = missing(&watch(&rows, &[("http_reader_on_network", 2.0)]), "http_connection");
+    assert_eq!(
+        text,
+        "the line that makes them: the heap profile shows it approximately once some hundreds are open"
+    );
+}
+
+#[test]
+fn sockets_that_may_be_grpcs_are_advised_the_module_and_profiles() {
+    let rows = [(Source::Sockets, Resource::Socket, "10.0.0.1:50051", 2.0)];
+    let text = missing(&watch(&rows, &[]), "socket");
+    for advice in ["the receiver grpc_connections", "the receiver pprof", "the line that makes them"] {
+        assert!(text.contains(advice), "{text}");
+    }
+    let text = missing(&watch(&rows, &[("other", 2.0)]), "socket");
+    assert!(
+        !text.contains("module") && !text.contains("receiver pprof"),
+        "its goroutines are none of grpc's: {text}"
+    );
+}
+
+#[test]
+fn clients_made_beside_the_module_are_said_to_be() {
+    let rows = [
+        (Source::Profile, Resource::GrpcClient, "", 2.0),
+        (Source::Events, Resource::GrpcConnection, "10.0.0.1:50051", 0.0),
+        (Source::Events, Resource::GrpcConnection, "10.0.0.2:50051", 0.0),
+    ];
+    let text = missing(&watch(&rows, &[("grpc_serializer", 6.0)]), "grpc_client");
+    assert!(text.contains("without weir.NewClient"), "{text}");
+}
