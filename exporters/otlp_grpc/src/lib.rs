@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use opentelemetry::KeyValue;
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Accepted, Build, BuildError, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host, Stability,
@@ -129,6 +130,16 @@ impl Exporter for OtlpGrpc {
         match self.client.get() {
             Some(client) => client.export(payload).await,
             None => Err(Failure::retry("the exporter has not been started")),
+        }
+    }
+
+    fn attributes(&self) -> Vec<KeyValue> {
+        match &self.settings.target {
+            Target::Tcp(host, port) => vec![
+                KeyValue::new("server.address", host.clone()),
+                KeyValue::new("server.port", i64::from(*port)),
+            ],
+            Target::Unix(_) => vec![KeyValue::new("server.address", self.config.endpoint.clone())],
         }
     }
 }

@@ -4,6 +4,7 @@ mod config;
 
 use std::sync::{Arc, OnceLock};
 
+use opentelemetry::KeyValue;
 use weir_component::{
     Accepted, Build, BuildError, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host, Stability,
     async_trait,
@@ -71,6 +72,19 @@ impl Exporter for OtlpHttp {
             Some(client) => client.export(payload).await,
             None => Err(Failure::retry("the exporter has not been started")),
         }
+    }
+
+    fn attributes(&self) -> Vec<KeyValue> {
+        let Ok(url) = self.settings.url.parse::<http::Uri>() else {
+            return Vec::new();
+        };
+        let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_u16().map(|port| KeyValue::new("server.port", i64::from(port)));
+        let attributes = [
+            KeyValue::new("server.address", host.to_owned()),
+            KeyValue::new("url.path", url.path().to_owned()),
+        ];
+        attributes.into_iter().chain(port).collect()
     }
 }
 

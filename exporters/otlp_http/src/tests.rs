@@ -123,3 +123,17 @@ fn the_example_in_the_readme_builds() {
     }
     assert_eq!(exporters.iter().count(), 2);
 }
+
+#[test]
+fn what_is_counted_says_where_it_goes() {
+    let attributes = |body| {
+        let parts = build_for(Signal::Traces, body).expect("valid");
+        let pairs = parts.exporter.attributes().into_iter().map(|a| format!("{}={}", a.key, a.value));
+        pairs.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        attributes("endpoint: http://backend:4318/otlp"),
+        "server.address=backend url.path=/otlp/v1/traces server.port=4318"
+    );
+    assert_eq!(attributes("endpoint: https://[::1]"), "server.address=::1 url.path=/v1/traces");
+}

@@ -46,7 +46,7 @@ fn component(samples: &[Sample], kind: &'static str, id: &str, signal: &str) -> 
         let Some(name) = sample.name.strip_prefix("otelcol_").and_then(|n| n.strip_prefix(kind)) else {
             continue;
         };
-        let label = |key: &str| sample.labels.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str());
+        let label = |key: &str| sample.labels.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
         if label(kind) != Some(id) || !concerns(name, label("otel_signal").or(label("data_type")), signal) {
             continue;
         }

@@ -61,7 +61,7 @@ pub(super) fn context<B>(
     include_metadata: bool,
 ) -> Context {
     let metadata = if include_metadata { metadata(request) } else { Vec::new() };
-    Context { metadata, auth: Vec::new(), peer: peer.address, transport }
+    Context { metadata, peer: peer.address, transport, ..Context::default() }
 }
 
 fn metadata<B>(request: &Request<B>) -> Vec<(String, Vec<String>)> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use opentelemetry::trace::SpanContext;
 use weir_pdata::Payload;
 
 use crate::{AuthData, Receipt};
@@ -18,8 +19,9 @@ pub struct Batch {
     pub context: Arc<Context>,
 }
 
-/// What is known of the sender of a batch. Shared by all parts of it.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// What is known of the sender of a batch. Shared by all parts of it. Two are equal when the sender is the same, whatever
+/// work of the agent they belong to.
+#[derive(Debug, Clone, Default)]
 pub struct Context {
     /// Request headers or gRPC metadata, keys in lower case; only with `include_metadata`.
     pub metadata: Vec<(String, Vec<String>)>,
@@ -29,9 +31,24 @@ pub struct Context {
     pub peer: Option<SocketAddr>,
     /// How it came: `grpc`, `http`, or empty.
     pub transport: &'static str,
+    /// The work of the agent or of the sender that it belongs to; only while the agent traces itself.
+    pub span: Option<SpanContext>,
+}
+
+impl PartialEq for Context {
+    fn eq(&self, other: &Context) -> bool {
+        let Context { metadata, auth, peer, transport, span: _ } = self;
+        (metadata, auth, peer, transport) == (&other.metadata, &other.auth, &other.peer, &other.transport)
+    }
 }
 
 impl Context {
+    /// The same sender, for work that follows from `span`.
+    #[must_use]
+    pub fn within(&self, span: SpanContext) -> Context {
+        Context { span: Some(span), ..self.clone() }
+    }
+
     /// Values of a metadata key; the key is compared without regard to case.
     pub fn metadata(&self, key: &str) -> &[String] {
         self.metadata.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map_or(&[], |(_, values)| values)

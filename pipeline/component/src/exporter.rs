@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use opentelemetry::KeyValue;
 use weir_pdata::Payload;
 
 use crate::{Context, Failure, Host};
@@ -26,6 +27,12 @@ pub trait Exporter: Send + Sync {
 
     /// No export will follow.
     async fn stop(&self) {}
+
+    /// Attributes of the counts of what was sent, besides the exporter's id: where it goes, such as `server.address`.
+    /// Fixed for the life of the exporter.
+    fn attributes(&self) -> Vec<KeyValue> {
+        Vec::new()
+    }
 }
 
 /// What a backend took.

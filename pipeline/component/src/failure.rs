@@ -65,6 +65,28 @@ impl Status {
         index.and_then(|i| Status::ALL.get(i)).copied().unwrap_or(Status::Unknown)
     }
 
+    /// Its name as Go prints it, such as `Unavailable`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Cancelled => "Canceled",
+            Status::Unknown => "Unknown",
+            Status::InvalidArgument => "InvalidArgument",
+            Status::DeadlineExceeded => "DeadlineExceeded",
+            Status::NotFound => "NotFound",
+            Status::AlreadyExists => "AlreadyExists",
+            Status::PermissionDenied => "PermissionDenied",
+            Status::ResourceExhausted => "ResourceExhausted",
+            Status::FailedPrecondition => "FailedPrecondition",
+            Status::Aborted => "Aborted",
+            Status::OutOfRange => "OutOfRange",
+            Status::Unimplemented => "Unimplemented",
+            Status::Internal => "Internal",
+            Status::Unavailable => "Unavailable",
+            Status::DataLoss => "DataLoss",
+            Status::Unauthenticated => "Unauthenticated",
+        }
+    }
+
     /// Its number.
     pub fn code(self) -> u8 {
         self as u8

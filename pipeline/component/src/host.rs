@@ -6,10 +6,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
-use opentelemetry::metrics::Meter;
 use tokio::sync::watch;
 
-use crate::{Budget, Capabilities, Stats};
+use crate::{Budget, Capabilities, Stats, Telemetry};
 
 /// Runs blocking work off the engine's threads; a simulation runs it inline.
 pub trait Blocking: Send + Sync {
@@ -29,7 +28,7 @@ struct Inner {
     health: watch::Sender<Health>,
     blocking: Arc<dyn Blocking>,
     budget: Budget,
-    meter: Meter,
+    telemetry: Telemetry,
     stats: Stats,
     version: String,
     started: u64,
@@ -84,7 +83,13 @@ pub struct SourceStatus {
 
 impl Host {
     /// An agent of that version, started at `started` (Unix ns).
-    pub fn new(version: &str, started: u64, meter: Meter, blocking: Arc<dyn Blocking>) -> Host {
+    pub fn new(
+        version: &str,
+        started: u64,
+        telemetry: impl Into<Telemetry>,
+        blocking: Arc<dyn Blocking>,
+    ) -> Host {
+        let telemetry = telemetry.into();
         Host(Arc::new(Inner {
             shared: Mutex::default(),
             sources: Mutex::default(),
@@ -93,8 +98,8 @@ impl Host {
             health: watch::Sender::default(),
             blocking,
             budget: Budget::default(),
-            stats: Stats::new(meter.clone()),
-            meter,
+            stats: Stats::new(telemetry.clone()),
+            telemetry,
             version: version.to_owned(),
             started,
         }))
@@ -167,9 +172,9 @@ impl Host {
         &self.0.stats
     }
 
-    /// Instruments for the agent's own metrics.
-    pub fn meter(&self) -> &Meter {
-        &self.0.meter
+    /// With what components measure and trace themselves.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.0.telemetry
     }
 
     /// Version of the agent.

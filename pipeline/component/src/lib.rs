@@ -22,6 +22,8 @@ mod processor;
 mod receipt;
 mod receiver;
 mod stats;
+mod telemetry;
+mod trace;
 
 pub use async_trait::async_trait;
 pub use auth::{AuthData, ClientAuth, ServerAuth};
@@ -42,5 +44,8 @@ pub use host::{Blocking, Health, Host, PipelineInfo, SourceStatus, Stop, Stopper
 pub use processor::{Stage, StageContext, Transform, Verdict};
 pub use receipt::{Outcome, Receipt, Settled};
 pub use receiver::{Receiver, ReceiverContext};
-pub use stats::{Count, Sample, Stats};
+pub use stats::{Count, Held, Metric, MetricKind, Sample, Stats};
+pub use telemetry::Telemetry;
+pub use trace::{Running, Work};
 pub use weir_config::Options;
+pub use weir_config::telemetry::MetricsLevel;

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use weir_component::{Batch, Clock, Consumer, DeliverySettings, Exporter, Host};
 use weir_pdata::Signal;
 
+use crate::counts::{Counts, QueueCounts};
 use crate::dispatcher;
 use crate::queue::MemoryQueue;
-use crate::sender::{Counts, Sender};
+use crate::sender::Sender;
 
 /// Takes batches for an exporter.
 pub struct Delivery {
@@ -30,17 +31,14 @@ pub fn deliver(
     clock: Clock,
     host: &Host,
 ) -> (Delivery, Dispatcher) {
-    let sender = Arc::new(Sender::new(id, exporter, settings, clock, counts(id, signal, host)));
+    let counts = Counts::new(id, signal, &*exporter, host);
+    let sender = Arc::new(Sender::new(id, exporter, settings, clock, counts));
     let Some(queue_settings) = &settings.queue else {
         let work = stop_when_dropped(&sender);
         return (Delivery { sender, queue: None, wait_for_result: true }, Some(Box::pin(work)));
     };
-    let labels = || vec![("exporter", id.to_owned()), ("data_type", signal.name().to_owned())];
-    let stats = host.stats();
-    let capacity = stats.gauge("otelcol_exporter_queue_capacity", "Fixed capacity of the queue", labels());
-    capacity.set(queue_settings.queue_size);
-    let size = stats.gauge("otelcol_exporter_queue_size", "Current size of the queue", labels());
-    let queue = Arc::new(MemoryQueue::new(queue_settings.clone(), size));
+    let counts = QueueCounts::new(id, signal, queue_settings.queue_size, host);
+    let queue = Arc::new(MemoryQueue::new(queue_settings.clone(), counts));
     let work = dispatcher::run(Arc::clone(&queue), Arc::clone(&sender), queue_settings.clone());
     let wait_for_result = queue_settings.wait_for_result;
     (Delivery { sender, queue: Some(queue), wait_for_result }, Some(Box::pin(work)))
@@ -53,19 +51,6 @@ fn stop_when_dropped(sender: &Sender) -> impl Future<Output = ()> + Send + use<>
     async move {
         draining.begun().await;
         exporter.stop().await;
-    }
-}
-
-fn counts(id: &str, signal: Signal, host: &Host) -> Counts {
-    let count = |what: &str, description| {
-        let name = format!("otelcol_exporter_{what}_{}", signal.items());
-        host.stats().counter(&name, description, vec![("exporter", id.to_owned())])
-    };
-    Counts {
-        sent: count("sent", "Number of items successfully sent to destination"),
-        failed: count("send_failed", "Number of items in failed attempts to send to destination"),
-        refused: count("enqueue_failed", "Number of items failed to be added to the sending queue"),
-        rejected: count("rejected", "Number of items that the destination refused while it took the others"),
     }
 }
 
@@ -83,6 +68,9 @@ impl Consumer for Delivery {
         }
         let Batch { payload, mut receipt, context } = batch;
         let early = if self.wait_for_result { None } else { Some(std::mem::take(&mut receipt)) };
+        queue.counts.offered(&payload);
+        let traced = queue.counts.begin(&context);
+        let context = traced.as_ref().map_or(context, |(_, within)| Arc::new(within.clone()));
         match queue.put(Batch { payload, receipt, context }).await {
             Ok(()) => {
                 if let Some(receipt) = early {
@@ -90,7 +78,7 @@ impl Consumer for Delivery {
                 }
             }
             Err((batch, failure)) => {
-                self.sender.counts.refused.add(batch.payload.items());
+                queue.counts.refused.add(batch.payload.items());
                 let receipt = early.unwrap_or(batch.receipt);
                 receipt.settle(Err(failure.reported_by(&self.sender.id)));
             }

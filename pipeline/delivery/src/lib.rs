@@ -13,6 +13,7 @@
 //! then on no retry waits: what is left gets one more attempt. When it is dropped before that, at a deadline or by a panic
 //! in an export, what the queue had accepted counts as failed: nothing that was acknowledged is lost without a count.
 
+mod counts;
 mod delivery;
 mod dispatcher;
 mod queue;

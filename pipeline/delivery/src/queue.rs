@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use weir_component::{Batch, Count, Failure, QueueSettings, Sizer};
+use weir_component::{Batch, Failure, QueueSettings, Sizer};
+
+use crate::counts::QueueCounts;
 
 /// A bounded first-in first-out queue. What was taken keeps its room until it is [released](MemoryQueue::release).
 pub(crate) struct MemoryQueue {
@@ -12,7 +14,7 @@ pub(crate) struct MemoryQueue {
     state: Mutex<State>,
     readable: Notify,
     writable: Notify,
-    size: Count,
+    pub(crate) counts: QueueCounts,
 }
 
 #[derive(Default)]
@@ -40,14 +42,14 @@ impl Room {
 }
 
 impl MemoryQueue {
-    /// An empty queue that shows its size in `size`.
-    pub(crate) fn new(settings: QueueSettings, size: Count) -> MemoryQueue {
+    /// An empty queue that shows its size in `counts`.
+    pub(crate) fn new(settings: QueueSettings, counts: QueueCounts) -> MemoryQueue {
         MemoryQueue {
             settings,
             state: Mutex::default(),
             readable: Notify::new(),
             writable: Notify::new(),
-            size,
+            counts,
         }
     }
 
@@ -112,7 +114,7 @@ impl MemoryQueue {
         state.bytes += room.bytes;
         state.items += batch.payload.items();
         state.batches.push_back(batch);
-        self.size.set(state.used);
+        self.counts.size.set(state.used);
         Ok(())
     }
 
@@ -139,7 +141,7 @@ impl MemoryQueue {
         state.items = state.items.saturating_sub(items);
         state.used = state.used.saturating_sub(room.count);
         state.bytes = state.bytes.saturating_sub(room.bytes);
-        self.size.set(state.used);
+        self.counts.size.set(state.used);
         drop(state);
         self.writable.notify_waiters();
     }
@@ -158,7 +160,7 @@ impl MemoryQueue {
         let lost = std::mem::take(&mut state.items);
         let batches = std::mem::take(&mut state.batches);
         (state.used, state.bytes) = (0, 0);
-        self.size.set(0);
+        self.counts.size.set(0);
         drop(state);
         // Their receipts speak here, outside the lock.
         drop(batches);

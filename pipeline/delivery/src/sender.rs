@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
-use weir_component::{
-    Clock, Context, Count, DeliverySettings, Exporter, Failure, Outcome, RetrySettings, Status,
-};
+use weir_component::{Clock, Context, DeliverySettings, Exporter, Failure, Outcome, RetrySettings, Status};
 use weir_pdata::Payload;
+
+use crate::counts::{self, Counts};
 
 /// Longest wait that a backend may impose by Retry-After or RetryInfo, so that one header cannot stop an exporter.
 const MAX_BACKEND_DELAY: Duration = Duration::from_secs(3600);
@@ -54,15 +54,6 @@ pub(crate) struct Sender {
     pub(crate) draining: Arc<Draining>,
 }
 
-/// What is counted, in items.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Counts {
-    pub(crate) sent: Count,
-    pub(crate) failed: Count,
-    pub(crate) refused: Count,
-    pub(crate) rejected: Count,
-}
-
 impl Sender {
     pub(crate) fn new(
         id: &str,
@@ -87,11 +78,15 @@ impl Sender {
         if payload.is_empty() {
             return Ok(());
         }
+        let in_flight = self.counts.in_flight.hold();
+        let traced = self.counts.begin(context);
+        let context = traced.as_ref().map_or(context, |(_, within)| within);
         let outcome = self.attempts(payload, context).await;
+        drop(in_flight);
         match &outcome {
             Ok(rejected) => self.counts.sent.add(payload.items().saturating_sub(*rejected)),
             Err(failure) => {
-                self.counts.failed.add(payload.items());
+                self.counts.failed(payload.items(), failure);
                 tracing::error!(
                     otelcol.component.id = %self.id,
                     otelcol.component.kind = "exporter",
@@ -102,12 +97,16 @@ impl Sender {
                 );
             }
         }
-        outcome.map(|_| ())
+        let outcome = outcome.map(|_| ());
+        if let Some((running, _)) = traced {
+            counts::end(running, payload.items(), &outcome);
+        }
+        outcome
     }
 
     /// Counts items whose senders may have heard success and that nobody will send any more.
     pub(crate) fn lost(&self, items: usize) {
-        self.counts.failed.add(items);
+        self.counts.failed(items, &Failure::abandoned("the exporter ended"));
         tracing::error!(
             otelcol.component.id = %self.id,
             otelcol.component.kind = "exporter",

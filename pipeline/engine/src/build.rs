@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_component::{
-    Build, BuildError, Clock, Exporter, Extension, Host, Output, Outputs, PipelineInfo, Port, Processor,
-    Receiver, Runtime, Stage, StageContext, Topology,
+    Build, BuildError, Clock, Count, Exporter, Extension, Host, Output, Outputs, PipelineInfo, Port,
+    Processor, Receiver, Runtime, Stage, StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
 use weir_delivery::deliver;
 use weir_pdata::Signal;
 
-use crate::counted::{Accepting, Flow, Inline, Outgoing};
+use crate::counted::{Accepting, Flow, Inline, Outgoing, Timing};
 use crate::fan_out::fan_out;
 use crate::graph::Connections;
 use crate::run::{Engine, Task};
@@ -200,8 +200,8 @@ impl<'a> Builder<'a> {
         let stage = self.keep(stage)?;
         let ports = self.ports(behind.iter().copied());
         let (maker, letters) = MailboxMaker::new();
-        let flow = Flow::new(id, from, self.host);
-        let output = Output::new(Arc::new(maker.port(0, flow.incoming)));
+        // The Collector has no counts of connectors either.
+        let output = Output::new(Arc::new(maker.port(0, Count::default())));
         self.stage_task(id, stage, letters, ports);
         self.connectors.insert((id.to_owned(), from), output.clone());
         Some(output)
@@ -246,8 +246,9 @@ impl<'a> Builder<'a> {
         let processor = (factory.create)(&self.build("processors", spec));
         let stage = match self.keep(processor)? {
             Processor::Transform(transform) => {
+                let timing = Timing::new(id, signal, self.host, &self.clock);
                 let id = id.to_owned();
-                return Some(Output::new(Arc::new(Inline { id, transform, flow, next })));
+                return Some(Output::new(Arc::new(Inline { id, transform, flow, timing, next })));
             }
             Processor::Stage(stage) => stage,
         };

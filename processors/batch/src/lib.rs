@@ -3,12 +3,12 @@
 //! As in the Collector it acknowledges what it takes: what becomes of a batch downstream is logged, not told to the
 //! senders. Use the exporters' `sending_queue::batch` where senders must know.
 
+mod metrics;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram};
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Batch, Build, BuildError, Context, Failure, Host, Instant, Processor, ProcessorFactory, Receipt,
@@ -16,6 +16,8 @@ use weir_component::{
 };
 use weir_config::{GoDuration, Options};
 use weir_pdata::{Payload, Signal};
+
+use metrics::Metrics;
 
 /// Options; see metadata.yaml for their effects.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -93,45 +95,11 @@ struct Batcher {
     metrics: Metrics,
 }
 
-struct Metrics {
-    by_size: Counter<u64>,
-    by_timeout: Counter<u64>,
-    batch_size: Histogram<u64>,
-    labels: [KeyValue; 1],
-}
-
-/// Bounds of `otelcol_processor_batch_batch_send_size`, as the Collector has them.
-const SEND_SIZE_BOUNDS: [f64; 24] = [
-    10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0,
-    7000.0, 8000.0, 9000.0, 10_000.0, 20_000.0, 30_000.0, 50_000.0, 100_000.0, 200_000.0, 500_000.0,
-];
-
-impl Metrics {
-    fn new(id: &str, host: &Host) -> Metrics {
-        let meter = host.meter();
-        let counter =
-            |name: &'static str, text: &'static str| meter.u64_counter(name).with_description(text).build();
-        Metrics {
-            by_size: counter(
-                "otelcol_processor_batch_batch_size_trigger_send",
-                "Number of times the batch was sent due to a size trigger",
-            ),
-            by_timeout: counter(
-                "otelcol_processor_batch_timeout_trigger_send",
-                "Number of times the batch was sent due to a timeout trigger",
-            ),
-            batch_size: meter
-                .u64_histogram("otelcol_processor_batch_batch_send_size")
-                .with_description("Number of units in the batch")
-                .with_boundaries(SEND_SIZE_BOUNDS.to_vec())
-                .build(),
-            labels: [KeyValue::new("processor", id.to_owned())],
-        }
-    }
-}
-
 impl Batcher {
     fn new(config: Config, id: &str, host: &Host) -> Batcher {
+        let metrics = Metrics::new(id, host);
+        // Without keys there is the one combination of no values.
+        metrics.combinations.add(usize::from(config.metadata_keys.is_empty()));
         Batcher {
             timeout: config.timeout.as_std(),
             size: config.send_batch_size as usize,
@@ -139,7 +107,7 @@ impl Batcher {
             keys: config.metadata_keys,
             limit: config.metadata_cardinality_limit as usize,
             shards: BTreeMap::new(),
-            metrics: Metrics::new(id, host),
+            metrics,
         }
     }
 
@@ -167,15 +135,15 @@ impl Batcher {
         let mut parts = Vec::new();
         let mut by_size = 0;
         while !shard.payload.is_empty() && (all || shard.payload.items() >= self.size) {
-            by_size += u64::from(shard.payload.items() >= self.size);
+            by_size += usize::from(shard.payload.items() >= self.size);
             let max = if self.max_size > 0 { self.max_size } else { usize::MAX };
             parts.push(shard.payload.split_off_front(max));
         }
         shard.deadline = cx.clock.now() + self.timeout;
-        self.metrics.by_size.add(by_size, &self.metrics.labels);
-        self.metrics.by_timeout.add(parts.len() as u64 - by_size, &self.metrics.labels);
+        self.metrics.by_size.add(by_size);
+        self.metrics.by_timeout.add(parts.len() - by_size);
         for payload in parts {
-            self.metrics.batch_size.record(payload.items() as u64, &self.metrics.labels);
+            self.metrics.sent(&payload);
             let (id, items) = (cx.id.clone(), payload.items());
             let receipt = Receipt::observed(move |outcome| {
                 if let Err(error) = outcome {
@@ -209,6 +177,9 @@ impl Stage for Batcher {
             }
             let deadline = cx.clock.now() + self.timeout;
             self.shards.insert(key.clone(), Shard { payload: Payload::empty(payload.signal()), deadline });
+            if !self.keys.is_empty() {
+                self.metrics.combinations.add(1);
+            }
         }
         if let Some(shard) = self.shards.get_mut(&key) {
             if shard.payload.is_empty() {

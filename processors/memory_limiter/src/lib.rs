@@ -3,6 +3,8 @@
 //! The Collector looks at its heap and forces garbage collections; here the resident set is measured, which is what a
 //! cgroup kills for. It is read at most once per `check_interval`, by the first request after the interval has passed.
 
+mod counts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +15,8 @@ use weir_component::{
 };
 use weir_config::{GoDuration, Options};
 use weir_pdata::{Payload, Signal};
+
+use counts::Counts;
 
 /// Options; see metadata.yaml for their effects.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -94,7 +98,24 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let soft_limit = config.soft_limit(memory::total()).map_err(|m| build.invalid(m))?;
     let limiter =
         Limiter::new(soft_limit, config.check_interval.as_std(), build.clock.clone(), memory::resident);
-    Ok(Processor::Transform(Arc::new(limiter)))
+    let counts = Counts::new(build.id, build.host);
+    Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, counts })))
+}
+
+struct MemoryLimiter {
+    limiter: Limiter,
+    counts: Counts,
+}
+
+impl Transform for MemoryLimiter {
+    fn apply(&self, payload: &mut Payload, _: &Context) -> Result<Verdict, Failure> {
+        let verdict = self.limiter.verdict();
+        match verdict {
+            Ok(_) => self.counts.accepted(payload),
+            Err(_) => self.counts.refused(payload),
+        }
+        verdict
+    }
 }
 
 struct Limiter {
@@ -140,10 +161,9 @@ impl Limiter {
             );
         }
     }
-}
 
-impl Transform for Limiter {
-    fn apply(&self, _: &mut Payload, _: &Context) -> Result<Verdict, Failure> {
+    /// What becomes of the batch that comes now.
+    fn verdict(&self) -> Result<Verdict, Failure> {
         self.check();
         if self.refusing.load(Ordering::Relaxed) {
             return Err(Failure::retry("data refused due to high memory usage"));
@@ -195,8 +215,7 @@ mod tests {
         let simulation = Simulation::new(1);
         let second = Duration::from_secs(1);
         let limiter = Limiter::new(100, second, simulation.clock(), || RESIDENT.load(Ordering::Relaxed));
-        let mut payload = Payload::empty(Signal::Logs);
-        let mut verdict = || limiter.apply(&mut payload, &Context::default());
+        let verdict = || limiter.verdict();
         assert!(verdict().is_ok());
         RESIDENT.store(100, Ordering::Relaxed);
         assert!(verdict().is_ok(), "not measured before the interval has passed");

@@ -56,9 +56,9 @@ struct Agent {
 impl Agent {
     fn new() -> Agent {
         let runtime = Arc::new(TokioRuntime::current());
-        let meter = weir_testkit::host(&Simulation::new(1)).meter().clone();
+        let telemetry = weir_testkit::host(&Simulation::new(1)).telemetry().clone();
         Agent {
-            host: Host::new("0.0.0-test", 0, meter, runtime.clone()),
+            host: Host::new("0.0.0-test", 0, telemetry, runtime.clone()),
             clock: Clock::new(runtime),
             recorder: Recorder::accepting(),
             owner: Arc::new(|_| None),
