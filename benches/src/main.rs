@@ -1,19 +1,36 @@
-//! Load generator and sink for comparing agents: `scripts/bench.sh` starts an agent between the two and divides what the
-//! sink counted by the CPU time of the agent alone.
+//! Compares agents: load generator and sink in one process, the agent under test in another.
+//!
+//! - [`sample`]: the requests;
+//! - [`load`], [`sink`]: the two ends;
+//! - [`agent`]: a process and what /proc says about it;
+//! - [`scenario`]: what is measured, and the bars;
+//! - [`measure`], [`report`]: one round, all rounds;
+//! - [`curves`]: whether cost grows linearly;
+//! - [`hot`]: single paths, for counting instructions.
+#![expect(clippy::disallowed_methods, reason = "a load generator measures real time")]
 
+mod agent;
+mod curves;
+mod hot;
+mod load;
+mod measure;
+mod report;
+mod sample;
+mod scenario;
+mod sink;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Parser, Subcommand};
-use weir_component::{Batch, Consumer, Output, Outputs, Port, Stop, async_trait};
-use weir_otlp::Listener;
-use weir_otlp::client::{GrpcClient, GrpcSettings, Target};
-use weir_otlp::server::{ServerSettings, serve};
-use weir_pdata::otlp::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use weir_pdata::otlp::{TracesRequest, kv, resource, scope};
-use weir_pdata::{Payload, Signal};
+use clap::{Args, Parser, Subcommand};
+use weir_otlp::encoding::Encoding;
+use weir_pdata::Signal;
+
+use load::{Load, Protocol};
+use report::Row;
+use sample::Sample;
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -23,40 +40,97 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Takes OTLP over gRPC and HTTP; prints how many spans came when it is interrupted.
+    /// Both agents in all scenarios, in interleaved rounds.
+    Run(Run),
+    /// Weir alone: connections, items per request, pipelines.
+    Curves {
+        /// Binary of Weir.
+        #[arg(long)]
+        weir: PathBuf,
+        /// Seconds of each point.
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
+    /// Repeats one hot path, for an instruction counter.
+    Hot {
+        /// Name of the path.
+        name: String,
+        /// How often.
+        times: usize,
+    },
+    /// Sends to an agent; prints how many items it acknowledged.
+    Load {
+        /// Its port on 127.0.0.1.
+        port: u16,
+        /// What carries the requests.
+        #[arg(long, value_enum, default_value_t = Protocol::Grpc)]
+        protocol: Protocol,
+        /// Seconds.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Items per request.
+        #[arg(long, default_value_t = 100)]
+        items: usize,
+        /// Connections, one request under way on each.
+        #[arg(long, default_value_t = 8)]
+        connections: usize,
+        /// `identity`, `gzip` or `zstd`.
+        #[arg(long, default_value = "identity")]
+        encoding: String,
+    },
+    /// Takes OTLP over gRPC and HTTP; prints how many items came when it is interrupted.
     Sink {
         /// Address to listen on.
         endpoint: String,
     },
-    /// Sends as fast as the agent takes; prints how many spans it acknowledged.
-    Load {
-        /// Address of the agent (OTLP/gRPC).
-        endpoint: String,
-        /// Seconds.
-        #[arg(long, default_value_t = 10)]
-        seconds: u64,
-        /// Spans per request.
-        #[arg(long, default_value_t = 100)]
-        spans: usize,
-        /// Connections, one request under way on each.
-        #[arg(long, default_value_t = 8)]
-        connections: usize,
-    },
 }
 
-#[tokio::main]
+#[derive(Debug, Args)]
+struct Run {
+    /// Binary of Weir.
+    #[arg(long)]
+    weir: PathBuf,
+    /// Binary of the Collector.
+    #[arg(long)]
+    otelcol: PathBuf,
+    /// Only scenarios of that name.
+    #[arg(long)]
+    only: Option<String>,
+    /// Rounds of each scenario.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of each round.
+    #[arg(long, default_value_t = 6)]
+    seconds: u64,
+    /// Fail when a bar does not hold.
+    #[arg(long)]
+    check: bool,
+    /// The document that gets the tables.
+    #[arg(long)]
+    write: Option<PathBuf>,
+    /// Versions and machine, for the head of the tables.
+    #[arg(long, default_value = "")]
+    about: String,
+}
+
+#[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     let ended = match Cli::parse().command {
-        Command::Sink { endpoint } => sink(&endpoint).await,
-        Command::Load { endpoint, seconds, spans, connections } => {
-            load(&endpoint, seconds, spans, connections).await
+        Command::Run(run) => compare(&run).await,
+        Command::Curves { weir, seconds } => curves::run(&weir, Duration::from_secs(seconds)).await,
+        Command::Hot { name, times } => hot::run(&name, times),
+        Command::Load { port, protocol, seconds, items, connections, encoding } => {
+            let sample = Arc::new(Sample::new(Signal::Traces, items));
+            let encoding = Encoding::parse(&encoding).unwrap_or(Encoding::Identity);
+            let time = Duration::from_secs(seconds);
+            let load =
+                Load { port, protocol, encoding, sample, connections, rate: None, time, stamped: false };
+            load.run().await.map(|items| println(&items.to_string()))
         }
+        Command::Sink { endpoint } => sink(&endpoint).await,
     };
     match ended {
-        Ok(count) => {
-            println(&count.to_string());
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             println(&message);
             ExitCode::FAILURE
@@ -70,80 +144,71 @@ fn println(text: &str) {
     drop(writeln!(std::io::stdout(), "{text}"));
 }
 
-struct Counter(AtomicU64);
-
-#[async_trait]
-impl Consumer for Counter {
-    async fn consume(&self, batch: Batch) {
-        self.0.fetch_add(batch.payload.items() as u64, Ordering::Relaxed);
-        batch.receipt.settle(Ok(()));
-    }
+/// Unix nanoseconds.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-async fn sink(endpoint: &str) -> Result<u64, String> {
-    let listener = Listener::tcp(endpoint).await.map_err(|e| e.to_string())?;
-    let counter = Arc::new(Counter(AtomicU64::new(0)));
-    let shared: Arc<dyn Consumer> = Arc::<Counter>::clone(&counter);
-    let port = |signal| Port { signal, pipeline: String::new(), output: Output::new(Arc::clone(&shared)) };
-    let outputs = Outputs::new(Signal::ALL.into_iter().map(port).collect());
-    let (_running, stop) = Stop::new();
-    let settings = ServerSettings { max_message: 64 << 20, ..ServerSettings::default() };
-    tokio::select! {
-        () = serve(listener, settings, outputs, stop) => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    Ok(counter.0.load(Ordering::Relaxed))
+async fn sink(endpoint: &str) -> Result<(), String> {
+    let sink = sink::Sink::start(endpoint, false).await?;
+    tokio::signal::ctrl_c().await.map_err(|e| e.to_string())?;
+    println(&sink.items().to_string());
+    Ok(())
 }
 
-async fn load(endpoint: &str, seconds: u64, spans: usize, connections: usize) -> Result<u64, String> {
-    let payload = Payload::from(request(spans));
-    let sent = Arc::new(AtomicU64::new(0));
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..connections {
-        let client = GrpcClient::new(GrpcSettings::new(Target::parse(endpoint)?))?;
-        let (payload, sent) = (payload.clone(), Arc::clone(&sent));
-        tasks.spawn(async move {
-            loop {
-                if client.export(&payload).await.is_ok() {
-                    sent.fetch_add(payload.items() as u64, Ordering::Relaxed);
-                }
-            }
-        });
+async fn compare(run: &Run) -> Result<(), String> {
+    let wanted = |name: &str| run.only.as_ref().is_none_or(|only| only.split(',').any(|o| o == name));
+    let scenarios: Vec<_> = scenario::all().into_iter().filter(|s| wanted(s.name)).collect();
+    if scenarios.is_empty() {
+        let names: Vec<_> = scenario::all().iter().map(|s| s.name).collect();
+        return Err(format!("no scenario of that name; there are {}", names.join(", ")));
     }
-    tokio::time::timeout(Duration::from_secs(seconds), tasks.join_next()).await.ok();
-    tasks.abort_all();
-    Ok(sent.load(Ordering::Relaxed))
+    let time = Duration::from_secs(run.seconds);
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let mut rows = Vec::new();
+    for scenario in scenarios {
+        let direct = if scenario.latency { measure::direct(&scenario, time).await?.0 } else { 0.0 };
+        let mut rounds = Vec::new();
+        for i in 0..run.rounds {
+            // Who comes first changes, so that what the machine does meanwhile falls on both.
+            let (weir, other) = if i % 2 == 0 {
+                let weir = measure::round(&run.weir, &scenario, time, dir.path()).await?;
+                (weir, measure::round(&run.otelcol, &scenario, time, dir.path()).await?)
+            } else {
+                let other = measure::round(&run.otelcol, &scenario, time, dir.path()).await?;
+                (measure::round(&run.weir, &scenario, time, dir.path()).await?, other)
+            };
+            show(scenario.name, &weir, &other);
+            rounds.push((weir, other));
+        }
+        rows.push(Row { scenario, rounds, direct });
+    }
+    let settings = format!(
+        "{}; {} rounds of {} s for each agent and scenario, agents in turn.",
+        run.about, run.rounds, run.seconds
+    );
+    let tables = report::markdown(&rows, &settings);
+    println(&tables);
+    if let Some(path) = &run.write {
+        let document = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+        std::fs::write(path, report::replace(&document, &tables)?).map_err(|e| e.to_string())?;
+    }
+    let below = report::below(&rows);
+    if run.check && !below.is_empty() {
+        return Err(format!("below the bars:\n  {}", below.join("\n  ")));
+    }
+    Ok(())
 }
 
-/// Spans of about 410 bytes.
-fn request(n: usize) -> TracesRequest {
-    let span = |i: usize| Span {
-        trace_id: vec![1 + (i % 250) as u8; 16],
-        span_id: vec![2 + (i % 250) as u8; 8],
-        parent_span_id: vec![3; 8],
-        name: format!("GET /api/orders/{{id}} {i}"),
-        kind: 2,
-        start_time_unix_nano: 1_767_225_600_000_000_000 + i as u64,
-        end_time_unix_nano: 1_767_225_600_012_000_000 + i as u64,
-        attributes: vec![
-            kv("http.request.method", "GET"),
-            kv("http.route", "/api/orders/{id}"),
-            kv("http.response.status_code", 200),
-            kv("server.address", "orders.internal.example"),
-            kv("server.port", 8443),
-            kv("network.protocol.version", "1.1"),
-            kv("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101"),
-            kv("order.id", format!("ord-{i:012}")),
-        ],
-        ..Span::default()
+/// One round on the way.
+fn show(name: &str, weir: &measure::Round, other: &measure::Round) {
+    let of = |r: &measure::Round| {
+        let latency =
+            r.latency.map_or(String::new(), |(median, p99)| format!(", {median:.0} µs, p99 {p99:.0} µs"));
+        let (per_cpu, per_second) = (report::thousands(r.per_cpu), report::thousands(r.per_second));
+        let (idle, peak) = (r.idle >> 10, r.peak >> 10);
+        format!("{per_cpu}/CPU s, {per_second}/s, {idle}-{peak} MB, lost {}{latency}", r.lost)
     };
-    let scope_spans = vec![ScopeSpans {
-        scope: Some(scope("bench", "1")),
-        spans: (0..n).map(span).collect(),
-        ..ScopeSpans::default()
-    }];
-    let resource = Some(resource(vec![kv("service.name", "bench"), kv("host.name", "bench-1")]));
-    TracesRequest {
-        resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
-    }
+    println(&format!("{name}: {:.2}x; {}; {}", weir.per_cpu / other.per_cpu, of(weir), of(other)));
 }

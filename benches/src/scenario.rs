@@ -1,0 +1,121 @@
+//! What is measured, under which configuration, and the bars.
+
+use std::fmt::Write;
+
+use weir_otlp::encoding::Encoding;
+use weir_pdata::Signal;
+
+use crate::load::Protocol;
+
+/// One row of the table.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) signal: Signal,
+    pub(crate) protocol: Protocol,
+    /// Of the requests that come in.
+    pub(crate) incoming: Encoding,
+    /// Of the requests that go out.
+    pub(crate) outgoing: Encoding,
+    pub(crate) items: usize,
+    /// Items per second; none: saturation.
+    pub(crate) rate: Option<f64>,
+    pub(crate) connections: usize,
+    pub(crate) edits: bool,
+    /// Without `batch` and with the time of sending in each request: what the agent adds to the way.
+    pub(crate) latency: bool,
+    pub(crate) pipelines: usize,
+    /// The ratio to the Collector that must hold.
+    pub(crate) bar: f64,
+}
+
+impl Scenario {
+    pub(crate) const fn new(name: &'static str, bar: f64) -> Scenario {
+        Scenario {
+            name,
+            signal: Signal::Traces,
+            protocol: Protocol::Grpc,
+            incoming: Encoding::Identity,
+            outgoing: Encoding::Identity,
+            items: 100,
+            rate: None,
+            connections: 8,
+            edits: false,
+            latency: false,
+            pipelines: 1,
+            bar,
+        }
+    }
+
+    /// The configuration, which both agents take.
+    pub(crate) fn config(&self, input: u16, output: u16) -> String {
+        let (receiver, exporter) = match self.protocol {
+            Protocol::Grpc => ("grpc", format!("otlp_grpc: {{endpoint: '127.0.0.1:{output}'")),
+            Protocol::Http => ("http", format!("otlp_http: {{endpoint: 'http://127.0.0.1:{output}'")),
+        };
+        let compression = match self.outgoing {
+            Encoding::Identity => "none",
+            other => other.name(),
+        };
+        let mut processors = Vec::new();
+        if self.edits {
+            processors.push("attributes");
+        }
+        if !self.latency {
+            processors.push("batch");
+        }
+        let mut pipelines = String::new();
+        for i in 0..self.pipelines {
+            let _infallible = write!(
+                pipelines,
+                "{}/{i}: {{receivers: [otlp], processors: [{}], exporters: [{}]}}, ",
+                self.signal.name(),
+                processors.join(", "),
+                exporter.split(':').next().unwrap_or_default(),
+            );
+        }
+        format!(
+            "receivers: {{otlp: {{protocols: {{{receiver}: {{endpoint: '127.0.0.1:{input}'}}}}}}}}\n\
+             processors: {{batch: {}}}\n\
+             exporters: {{{exporter}, compression: {compression}, tls: {{insecure: true}}}}}}\n\
+             service:\n  \
+               telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}\n  \
+               pipelines: {{{}}}\n",
+            if self.edits { EDITS } else { "" },
+            pipelines.trim_end_matches(", "),
+        )
+    }
+}
+
+/// Insert, update, delete and rename on every item.
+const EDITS: &str = ", attributes: {actions: [\
+    {key: deployment.environment.name, value: production, action: insert}, \
+    {key: http.request.method, value: POST, action: update}, \
+    {key: user_agent.original, action: delete}, \
+    {key: order.number, from_attribute: order.id, action: insert}, \
+    {key: order.id, action: delete}]}";
+
+/// The table, in order.
+pub(crate) fn all() -> Vec<Scenario> {
+    let new = Scenario::new;
+    vec![
+        new("traces", 7.0),
+        Scenario { signal: Signal::Logs, ..new("logs", 7.0) },
+        Scenario { signal: Signal::Metrics, ..new("metrics", 7.0) },
+        Scenario { rate: Some(20e3), ..new("traces-20k", 5.0) },
+        Scenario { incoming: Encoding::Gzip, outgoing: Encoding::Gzip, ..new("gzip", 5.0) },
+        Scenario {
+            incoming: Encoding::Gzip,
+            outgoing: Encoding::Gzip,
+            rate: Some(20e3),
+            ..new("gzip-20k", 5.0)
+        },
+        Scenario { outgoing: Encoding::Zstd, ..new("zstd", 5.0) },
+        Scenario { items: 1000, ..new("traces-1000", 7.0) },
+        Scenario { items: 10, ..new("traces-10", 4.0) },
+        Scenario { items: 1, ..new("traces-1", 3.0) },
+        Scenario { edits: true, ..new("attributes", 5.0) },
+        Scenario { protocol: Protocol::Http, ..new("http", 5.0) },
+        Scenario { latency: true, rate: Some(20e3), ..new("latency", 2.0) },
+    ]
+}
