@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::{Budget, Capabilities, Stats, Telemetry};
+use crate::{Budget, Capabilities, Handover, Stats, Telemetry};
 
 /// Runs blocking work off the engine's threads; a simulation runs it inline.
 pub trait Blocking: Send + Sync {
@@ -28,6 +28,7 @@ struct Inner {
     health: watch::Sender<Health>,
     blocking: Arc<dyn Blocking>,
     budget: Budget,
+    handover: Handover,
     telemetry: Telemetry,
     stats: Stats,
     version: String,
@@ -98,6 +99,7 @@ impl Host {
             health: watch::Sender::default(),
             blocking,
             budget: Budget::default(),
+            handover: Handover::default(),
             stats: Stats::new(telemetry.clone()),
             telemetry,
             version: version.to_owned(),
@@ -129,6 +131,16 @@ impl Host {
     /// How the sources of evidence are doing, by component id.
     pub fn sources(&self) -> Vec<(String, SourceStatus)> {
         lock(&self.0.sources).iter().map(|(id, s)| (id.clone(), s.clone())).collect()
+    }
+
+    /// Drops the reports of sources that `keep` does not know; the engine calls it.
+    pub fn forget_sources(&self, keep: impl Fn(&str) -> bool) {
+        lock(&self.0.sources).retain(|id, _| keep(id));
+    }
+
+    /// Forgets an extension that is about to end; the engine calls it.
+    pub fn withdraw(&self, id: &str) {
+        lock(&self.0.extensions).remove(id);
     }
 
     /// Says what an extension that has started offers; the engine calls it.
@@ -165,6 +177,11 @@ impl Host {
     /// The bytes of telemetry that the agent may hold; receivers reserve from it before they read a request.
     pub fn budget(&self) -> &Budget {
         &self.0.budget
+    }
+
+    /// What outlives the component that opened it: listening sockets.
+    pub fn handover(&self) -> &Handover {
+        &self.0.handover
     }
 
     /// Live counts of the agent, for its pages and its own metrics.

@@ -17,6 +17,7 @@ mod exporter;
 mod extension;
 mod factory;
 mod failure;
+mod handover;
 mod host;
 mod processor;
 mod receipt;
@@ -40,8 +41,9 @@ pub use factory::{
     ProcessorFactory, ReceiverFactory, Stability,
 };
 pub use failure::{Failure, Kind, Status};
+pub use handover::{Claim, Handover};
 pub use host::{Blocking, Health, Host, PipelineInfo, SourceStatus, Stop, Stopper, Topology};
-pub use processor::{Stage, StageContext, Transform, Verdict};
+pub use processor::{Heirloom, Stage, StageContext, Transform, Verdict};
 pub use receipt::{Outcome, Receipt, Settled};
 pub use receiver::{Receiver, ReceiverContext};
 pub use stats::{Count, Held, Metric, MetricKind, Sample, Stats};

@@ -1,5 +1,7 @@
 //! Two shapes of processor, and connectors.
 
+use std::any::Any;
+
 use async_trait::async_trait;
 use weir_pdata::Payload;
 
@@ -40,9 +42,22 @@ pub trait Stage: Send {
     /// The time of [`wake_at`](Stage::wake_at) has come.
     async fn on_wake(&mut self, _cx: &StageContext) {}
 
-    /// Nothing will come in any more: send on what is held. Called once, last.
+    /// Nothing will come in any more: send on what is held. Called once; only [`hand_over`](Stage::hand_over) may
+    /// follow.
     async fn on_drain(&mut self, _cx: &StageContext) {}
+
+    /// After the drain: what a successor of the same id and the same settings is to go on with. A reload that leaves a
+    /// stage in as many pipelines as before keeps the stage itself; one that changes them makes a successor.
+    fn hand_over(&mut self) -> Option<Heirloom> {
+        None
+    }
+
+    /// Before everything else: what the predecessor handed over.
+    fn take_over(&mut self, _heirloom: Heirloom) {}
 }
+
+/// What one instance of a component leaves to the next.
+pub type Heirloom = Box<dyn Any + Send>;
 
 /// What a [`Stage`] may use.
 #[derive(Debug, Clone)]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use weir_component::{Batch, Clock, Consumer, DeliverySettings, Exporter, Host};
 use weir_pdata::Signal;
 
 use crate::counts::{Counts, QueueCounts};
 use crate::dispatcher;
 use crate::queue::MemoryQueue;
-use crate::sender::Sender;
+use crate::sender::{Ending, Sender, Undelivered};
 
 /// Takes batches for an exporter.
 pub struct Delivery {
@@ -18,11 +19,11 @@ pub struct Delivery {
     wait_for_result: bool,
 }
 
-/// The future that works a queue off and stops the exporter; `None` would mean that there is nothing to run.
-pub type Dispatcher = Option<futures_util::future::BoxFuture<'static, ()>>;
+/// The future that works a queue off and stops the exporter.
+pub type Dispatcher = BoxFuture<'static, ()>;
 
 /// Puts queue, batching, timeout and retries in front of `exporter`. The engine runs the dispatcher; it ends when the
-/// [`Delivery`] is dropped and everything has been settled.
+/// [`Delivery`] is dropped and everything has been settled, for which a retry waits until the `ending` has begun.
 pub fn deliver(
     id: &str,
     signal: Signal,
@@ -30,18 +31,19 @@ pub fn deliver(
     settings: &DeliverySettings,
     clock: Clock,
     host: &Host,
+    ending: &Ending,
 ) -> (Delivery, Dispatcher) {
     let counts = Counts::new(id, signal, &*exporter, host);
-    let sender = Arc::new(Sender::new(id, exporter, settings, clock, counts));
+    let sender = Arc::new(Sender::new(id, exporter, settings, clock, counts, ending.clone()));
     let Some(queue_settings) = &settings.queue else {
         let work = stop_when_dropped(&sender);
-        return (Delivery { sender, queue: None, wait_for_result: true }, Some(Box::pin(work)));
+        return (Delivery { sender, queue: None, wait_for_result: true }, Box::pin(work));
     };
     let counts = QueueCounts::new(id, signal, queue_settings.queue_size, host);
     let queue = Arc::new(MemoryQueue::new(queue_settings.clone(), counts));
     let work = dispatcher::run(Arc::clone(&queue), Arc::clone(&sender), queue_settings.clone());
     let wait_for_result = queue_settings.wait_for_result;
-    (Delivery { sender, queue: Some(queue), wait_for_result }, Some(Box::pin(work)))
+    (Delivery { sender, queue: Some(queue), wait_for_result }, Box::pin(work))
 }
 
 /// Without a queue nothing is left to send once the [`Delivery`] is gone.
@@ -49,8 +51,15 @@ fn stop_when_dropped(sender: &Sender) -> impl Future<Output = ()> + Send + use<>
     let exporter = Arc::clone(&sender.exporter);
     let draining = Arc::clone(&sender.draining);
     async move {
-        draining.begun().await;
+        draining.closed().await;
         exporter.stop().await;
+    }
+}
+
+impl Delivery {
+    /// The count of what it could not deliver although it was acknowledged.
+    pub fn undelivered(&self) -> Undelivered {
+        self.sender.undelivered.clone()
     }
 }
 
@@ -88,7 +97,7 @@ impl Consumer for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.sender.draining.begin();
+        self.sender.draining.close();
         if let Some(queue) = &self.queue {
             queue.close();
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use weir_component::{Batch, BatchSettings, Context, Instant, QueueSettings, Sizer};
+use weir_component::{Batch, BatchSettings, Context, Failure, Instant, QueueSettings, Sizer};
 
 use crate::queue::{MemoryQueue, Room};
 use crate::sender::Sender;
@@ -72,6 +72,9 @@ impl Drop for Custody<'_> {
         let lost = self.queue.abandon();
         if lost > 0 {
             self.sender.lost(lost);
+            if self.queue.acknowledges() {
+                self.sender.undelivered.add(lost);
+            }
         }
     }
 }
@@ -118,6 +121,12 @@ fn send(queue: &Arc<MemoryQueue>, sender: &Arc<Sender>, load: Load) -> BoxFuture
     Box::pin(async move {
         let outcome = sender.send(&load.batch.payload, &load.batch.context).await;
         let items = load.batch.payload.items();
+        if queue.acknowledges()
+            && outcome.as_ref().is_err_and(Failure::is_retryable)
+            && sender.draining.has_begun()
+        {
+            sender.undelivered.add(items);
+        }
         load.batch.receipt.settle(outcome);
         queue.release(load.room, items);
     })

@@ -9,8 +9,9 @@
 //! *dispatcher* future reads the queue, puts batches together, and keeps up to `num_consumers` sends under way. Room in
 //! the queue is given back when a batch is done, so what is being exported counts against the capacity.
 //!
-//! The dispatcher ends when the last handle to the [`Delivery`] is gone and everything taken has been settled. From
-//! then on no retry waits: what is left gets one more attempt. When it is dropped before that, at a deadline or by a panic
+//! The dispatcher ends when the last handle to the [`Delivery`] is gone and everything taken has been settled. An
+//! exporter that a reload has removed thereby goes on by its own settings until its queue is empty; once the agent ends
+//! ([`Ending`]) no retry waits: what is left gets one more attempt. When it is dropped before that, at a deadline or by a panic
 //! in an export, what the queue had accepted counts as failed: nothing that was acknowledged is lost without a count.
 
 mod counts;
@@ -20,6 +21,7 @@ mod queue;
 mod sender;
 
 pub use delivery::{Delivery, Dispatcher, deliver};
+pub use sender::{Ending, Undelivered};
 
 #[cfg(doc)]
 use weir_component::Exporter;

@@ -53,6 +53,11 @@ impl MemoryQueue {
         }
     }
 
+    /// Whether senders hear success when their batch is in the queue, before it is delivered.
+    pub(crate) fn acknowledges(&self) -> bool {
+        !self.settings.wait_for_result
+    }
+
     /// Room that `batch` needs.
     pub(crate) fn room(&self, batch: &Batch) -> Room {
         let count = match self.settings.sizer {

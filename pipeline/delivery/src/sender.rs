@@ -1,7 +1,7 @@
 //! One payload to one exporter: attempts, timeout, retries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -14,31 +14,70 @@ use crate::counts::{self, Counts};
 /// Longest wait that a backend may impose by Retry-After or RetryInfo, so that one header cannot stop an exporter.
 const MAX_BACKEND_DELAY: Duration = Duration::from_secs(3600);
 
-/// Whether the drain has begun. Those that wait for it are woken in the order in which they came, so that a simulated
+/// Something that happens once. Those that wait for it are woken in the order in which they came, so that a simulated
 /// run can be repeated.
 #[derive(Default)]
-pub(crate) struct Draining {
-    begun: AtomicBool,
+struct Once {
+    happened: AtomicBool,
     notify: Notify,
 }
 
-impl Draining {
-    pub(crate) fn begin(&self) {
-        self.begun.store(true, Ordering::SeqCst);
+impl Once {
+    fn happen(&self) {
+        self.happened.store(true, Ordering::SeqCst);
         self.notify.notify_waiters();
     }
 
-    fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::SeqCst)
+    fn has_happened(&self) -> bool {
+        self.happened.load(Ordering::SeqCst)
     }
 
-    /// Completes when the drain begins.
-    pub(crate) async fn begun(&self) {
+    async fn wait(&self) {
         // Made before the look at the flag: from here on it hears a notification.
         let notified = self.notify.notified();
-        if !self.has_begun() {
+        if !self.has_happened() {
             notified.await;
         }
+    }
+}
+
+/// The end of the agent, as its deliveries hear of it. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Ending(Arc<Once>);
+
+impl Ending {
+    /// From now on a delivery that has been dropped makes one more attempt for what it holds, and does not wait for
+    /// retries. Without it, it goes on as its settings say.
+    pub fn begin(&self) {
+        self.0.happen();
+    }
+}
+
+/// The last part of a delivery's life: nothing comes in any more, and then the agent ends.
+pub(crate) struct Draining {
+    closed: Once,
+    ending: Ending,
+}
+
+impl Draining {
+    /// Nothing comes in any more.
+    pub(crate) fn close(&self) {
+        self.closed.happen();
+    }
+
+    /// Completes when nothing comes in any more.
+    pub(crate) async fn closed(&self) {
+        self.closed.wait().await;
+    }
+
+    /// Whether what is left is to be sent now or never.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.closed.has_happened() && self.ending.0.has_happened()
+    }
+
+    async fn begun(&self) {
+        self.closed.wait().await;
+        self.ending.0.wait().await;
     }
 }
 
@@ -50,8 +89,24 @@ pub(crate) struct Sender {
     pub(crate) retry: Option<RetrySettings>,
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
-    /// True once the exporter is being drained: retries no longer wait.
+    /// Once it has begun, retries no longer wait.
     pub(crate) draining: Arc<Draining>,
+    pub(crate) undelivered: Undelivered,
+}
+
+/// Items whose senders heard success and that were not delivered before the agent ended.
+#[derive(Debug, Clone, Default)]
+pub struct Undelivered(Arc<AtomicUsize>);
+
+impl Undelivered {
+    /// How many so far.
+    pub fn items(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, items: usize) {
+        self.0.fetch_add(items, Ordering::Relaxed);
+    }
 }
 
 impl Sender {
@@ -61,6 +116,7 @@ impl Sender {
         settings: &DeliverySettings,
         clock: Clock,
         counts: Counts,
+        ending: Ending,
     ) -> Sender {
         Sender {
             id: id.to_owned(),
@@ -69,7 +125,8 @@ impl Sender {
             retry: settings.retry.clone(),
             clock,
             counts,
-            draining: Arc::default(),
+            draining: Arc::new(Draining { closed: Once::default(), ending }),
+            undelivered: Undelivered::default(),
         }
     }
 

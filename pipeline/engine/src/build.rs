@@ -1,22 +1,24 @@
 //! From a specification to a graph that is ready to start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weir_component::{
-    Build, BuildError, Clock, Count, Exporter, Extension, Host, Output, Outputs, PipelineInfo, Port,
+    Build, BuildError, Clock, Count, Exporter, Extension, Host, Joint, Output, Outputs, PipelineInfo, Port,
     Processor, Receiver, Runtime, Stage, StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
-use weir_delivery::deliver;
+use weir_delivery::{Ending, deliver};
 use weir_pdata::Signal;
 
 use crate::counted::{Accepting, Flow, Inline, Outgoing, Timing};
 use crate::fan_out::fan_out;
+use crate::fatal::Fatal;
 use crate::graph::Connections;
 use crate::run::{Engine, Task};
+use crate::running::{Graph, Key, Running, WayIn, mentions};
 use crate::spec::{ComponentSpec, Components, ServiceSpec};
-use crate::stage::{self, Letters, MailboxMaker};
+use crate::stage::{self, Letters, MailboxMaker, Predecessor};
 
 /// One thing that keeps a configuration from being built.
 #[derive(Debug)]
@@ -38,26 +40,70 @@ pub fn build(
     runtime: Arc<dyn Runtime>,
     host: &Host,
 ) -> Result<Engine, Vec<Problem>> {
+    let clock = Clock::new(Arc::new(RuntimeTime(Arc::clone(&runtime))));
+    let (fatal, failed) = Fatal::new();
+    let tools = Tools { host: host.clone(), clock, ending: Ending::default(), fatal };
+    let parts = parts(spec, components, &tools, &Graph::new())?;
+    Ok(Engine::new(parts, runtime, tools, failed))
+}
+
+/// Builds what `spec` needs beside the components that run `before` and stay what they are.
+pub(crate) fn parts(
+    spec: &ServiceSpec,
+    components: &Components,
+    tools: &Tools,
+    before: &Graph,
+) -> Result<Parts, Vec<Problem>> {
     let graph = |message: String| vec![Problem(ConfigError::new(ErrorKind::Invalid, message))];
     let connections = Connections::new(spec, components).map_err(graph)?;
     let order = connections.order(spec).map_err(graph)?;
     connections.check_shared(spec, components).map_err(graph)?;
-    let clock = Clock::new(Arc::new(RuntimeTime(Arc::clone(&runtime))));
     let builder = Builder {
         spec,
         components,
-        host,
-        clock: clock.clone(),
+        tools,
+        before,
+        order: &order,
+        changed: changed_extensions(spec, before),
         problems: Vec::new(),
-        tasks: Vec::new(),
-        exporters: BTreeMap::new(),
-        all_exporters: Vec::new(),
+        parts: Parts { topology: topology(spec), ..Parts::default() },
         connectors: BTreeMap::new(),
         shared: BTreeMap::new(),
         entries: BTreeMap::new(),
     };
-    host.set_topology(topology(spec));
-    builder.run(&connections, &order).map(|parts| Engine::new(parts, runtime, clock, host.clone()))
+    builder.run(&connections)
+}
+
+/// What every graph of an engine is built with.
+pub(crate) struct Tools {
+    pub(crate) host: Host,
+    pub(crate) clock: Clock,
+    pub(crate) ending: Ending,
+    pub(crate) fatal: Fatal,
+}
+
+/// Extensions that come, go, or get other settings; what uses one of them is not what it was either.
+fn changed_extensions<'a>(spec: &'a ServiceSpec, before: &'a Graph) -> Vec<&'a str> {
+    let all: BTreeSet<&str> = spec.extensions.iter().map(|e| e.id.as_str()).collect();
+    let stays = |id: &str, changed: &[&str]| {
+        let running = before.get(&Key::Extension(id.to_owned()));
+        let now = find(&spec.extensions, id);
+        running
+            .zip(now)
+            .is_some_and(|(running, now)| running.still_fits(&now.node) && !mentions(&now.node, changed))
+    };
+    let known =
+        before.keys().filter_map(|key| if let Key::Extension(id) = key { Some(id.as_str()) } else { None });
+    let ids: BTreeSet<&str> = all.into_iter().chain(known).collect();
+    let mut changed: Vec<&str> = Vec::new();
+    loop {
+        let more: Vec<&str> =
+            ids.iter().copied().filter(|id| !changed.contains(id) && !stays(id, &changed)).collect();
+        if more.is_empty() {
+            return changed;
+        }
+        changed.extend(more);
+    }
 }
 
 fn topology(spec: &ServiceSpec) -> Topology {
@@ -92,31 +138,41 @@ impl weir_component::TimeSource for RuntimeTime {
     }
 }
 
-/// What [`Engine`] runs.
+/// What is new in a graph, and how it is connected to what runs already.
+#[derive(Default)]
 pub(crate) struct Parts {
     pub(crate) extensions: Vec<(String, Box<dyn Extension>)>,
     pub(crate) exporters: Vec<(String, Arc<dyn Exporter>)>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) receivers: Vec<(String, Box<dyn Receiver>, Outputs)>,
+    /// All nodes, new and old.
+    pub(crate) graph: Graph,
+    /// Ways out of old nodes, and where they are to lead.
+    pub(crate) turns: Vec<(Joint, Output)>,
+    pub(crate) topology: Topology,
 }
 
 /// A processor that is one instance for several pipelines.
 struct Shared {
-    stage: Box<dyn Stage>,
     maker: MailboxMaker,
-    letters: Letters,
     ports: Vec<Port>,
+    joints: Vec<Joint>,
+    /// The stage and its mailbox; none when it runs already.
+    new: Option<(Box<dyn Stage>, Letters)>,
 }
 
 struct Builder<'a> {
     spec: &'a ServiceSpec,
     components: &'a Components,
-    host: &'a Host,
-    clock: Clock,
+    tools: &'a Tools,
+    /// What runs now.
+    before: &'a Graph,
+    /// Pipelines, each after all that it feeds.
+    order: &'a [usize],
+    /// Ids of extensions that do not stay what they are.
+    changed: Vec<&'a str>,
     problems: Vec<Problem>,
-    tasks: Vec<Task>,
-    exporters: BTreeMap<(String, Signal), Output>,
-    all_exporters: Vec<(String, Arc<dyn Exporter>)>,
+    parts: Parts,
     connectors: BTreeMap<(String, Signal), Output>,
     shared: BTreeMap<String, Shared>,
     /// The front of each pipeline, by its place in the specification.
@@ -124,22 +180,24 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn run(mut self, connections: &Connections<'_>, order: &[usize]) -> Result<Parts, Vec<Problem>> {
-        for &at in order {
+    fn run(mut self, connections: &Connections<'_>) -> Result<Parts, Vec<Problem>> {
+        for &at in self.order {
             if let Some(entry) = self.pipeline(connections, at) {
                 self.entries.insert(at, entry);
             }
         }
         for (id, shared) in std::mem::take(&mut self.shared) {
-            let Shared { stage, letters, ports, .. } = shared;
-            self.stage_task(&id, stage, letters, ports);
+            self.shared_stage(id, shared);
         }
-        let receivers = self.receivers();
-        let extensions = self.extensions();
-        if !self.problems.is_empty() {
-            return Err(self.problems);
-        }
-        Ok(Parts { extensions, exporters: self.all_exporters, tasks: self.tasks, receivers })
+        self.receivers();
+        self.extensions();
+        if self.problems.is_empty() { Ok(self.parts) } else { Err(self.problems) }
+    }
+
+    /// The node of that key, when it runs and stays what it is.
+    fn kept(&self, key: &Key, spec: &ComponentSpec) -> Option<Running> {
+        let running = self.before.get(key).filter(|running| running.still_fits(&spec.node))?;
+        (!mentions(&spec.node, &self.changed)).then(|| running.clone())
     }
 
     /// Builds one pipeline from its end to its front.
@@ -163,10 +221,15 @@ impl<'a> Builder<'a> {
     }
 
     fn exporter(&mut self, id: &str, signal: Signal) -> Option<Output> {
-        if let Some(output) = self.exporters.get(&(id.to_owned(), signal)) {
-            return Some(output.clone());
-        }
         let spec = find(&self.spec.exporters, id)?;
+        let key = Key::Exporter(id.to_owned(), signal);
+        let present = self.parts.graph.get(&key).cloned().or_else(|| self.kept(&key, spec));
+        if let Some(node) = present {
+            let WayIn::Exporter(output) = &node.way_in else { return None };
+            let output = output.clone();
+            self.parts.graph.insert(key, node);
+            return Some(output);
+        }
         let factory = self.components.exporter(spec.kind())?;
         if !factory.signals.contains(&signal) {
             self.unsupported(
@@ -179,14 +242,15 @@ impl<'a> Builder<'a> {
         let parts = (factory.create)(&self.build("exporters", spec), signal);
         let parts = self.keep(parts)?;
         let exporter = Arc::clone(&parts.exporter);
+        let Tools { host, clock, ending, .. } = self.tools;
         let (delivery, work) =
-            deliver(id, signal, parts.exporter, &parts.delivery, self.clock.clone(), self.host);
-        if let Some(work) = work {
-            self.tasks.push(Task { name: format!("exporter {id} ({signal})"), work });
-        }
-        self.all_exporters.push((id.to_owned(), exporter));
+            deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
+        let undelivered = delivery.undelivered();
         let output = Output::new(Arc::new(delivery));
-        self.exporters.insert((id.to_owned(), signal), output.clone());
+        let node =
+            Running { undelivered, ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone())) };
+        self.parts.exporters.push((id.to_owned(), exporter));
+        self.node(key, node, format!("exporter {id} ({signal})"), work);
         Some(output)
     }
 
@@ -195,14 +259,26 @@ impl<'a> Builder<'a> {
             return Some(output.clone());
         }
         let spec = find(&self.spec.connectors, id)?;
-        let factory = self.components.connector(spec.kind())?;
-        let stage = (factory.create)(&self.build("connectors", spec), from);
-        let stage = self.keep(stage)?;
+        let key = Key::Connector(id.to_owned(), from);
         let ports = self.ports(behind.iter().copied());
-        let (maker, letters) = MailboxMaker::new();
+        let kept = self.kept(&key, spec).filter(|node| node.ports == signature(&ports));
+        let maker = match kept {
+            Some(node) => self.turn(key, node, ports)?,
+            None => {
+                let factory = self.components.connector(spec.kind())?;
+                let stage = (factory.create)(&self.build("connectors", spec), from);
+                let stage = self.keep(stage)?;
+                let (maker, letters) = MailboxMaker::new();
+                let (ports, joints) = jointed(ports);
+                let way_in = WayIn::Stage(maker.clone());
+                let node =
+                    Running { joints, ports: signature(&ports), ..Running::new(spec.node.clone(), way_in) };
+                self.stage(key, node, stage, letters, ports, None);
+                maker
+            }
+        };
         // The Collector has no counts of connectors either.
         let output = Output::new(Arc::new(maker.port(0, Count::default())));
-        self.stage_task(id, stage, letters, ports);
         self.connectors.insert((id.to_owned(), from), output.clone());
         Some(output)
     }
@@ -235,92 +311,194 @@ impl<'a> Builder<'a> {
             self.unsupported("processors", spec, message);
             return None;
         }
-        let flow = Flow::new(id, signal, self.host);
-        let counted = Output::new(Arc::new(Outgoing { count: flow.outgoing.clone(), next: next.clone() }));
-        let port = Port { signal, pipeline: pipeline.id.clone(), output: counted };
-        if let Some(shared) = self.shared.get_mut(id) {
-            let number = shared.ports.len();
-            shared.ports.push(port);
-            return Some(Output::new(Arc::new(shared.maker.port(number, flow.incoming))));
+        let flow = Flow::new(id, signal, &self.tools.host);
+        let port = |output| Port { signal, pipeline: pipeline.id.clone(), output };
+        if factory.shared {
+            return self.shared_port(id, spec, port(next), &flow);
+        }
+        let key = Key::Stage(pipeline.id.clone(), id.to_owned());
+        if let Some(node) = self.kept(&key, spec) {
+            let maker = self.turn(key, node, vec![port(next)])?;
+            return Some(Output::new(Arc::new(maker.port(0, flow.incoming))));
         }
         let processor = (factory.create)(&self.build("processors", spec));
         let stage = match self.keep(processor)? {
             Processor::Transform(transform) => {
-                let timing = Timing::new(id, signal, self.host, &self.clock);
-                let id = id.to_owned();
-                return Some(Output::new(Arc::new(Inline { id, transform, flow, timing, next })));
+                let Tools { host, clock, fatal, .. } = self.tools;
+                let timing = Timing::new(id, signal, host, clock);
+                let (id, fatal) = (id.to_owned(), fatal.clone());
+                return Some(Output::new(Arc::new(Inline { id, fatal, transform, flow, timing, next })));
             }
             Processor::Stage(stage) => stage,
         };
         let (maker, letters) = MailboxMaker::new();
         let entry = Output::new(Arc::new(maker.port(0, flow.incoming)));
-        if factory.shared {
-            self.shared.insert(id.to_owned(), Shared { stage, maker, letters, ports: vec![port] });
-        } else {
-            self.stage_task(id, stage, letters, vec![port]);
-        }
+        let (next, joint) = Output::jointed(next);
+        let port = port(Output::new(Arc::new(Outgoing { count: flow.outgoing, next })));
+        let ports = signature(std::slice::from_ref(&port));
+        let node =
+            Running { joints: vec![joint], ports, ..Running::new(spec.node.clone(), WayIn::Stage(maker)) };
+        self.stage(key, node, stage, letters, vec![port], None);
         Some(entry)
     }
 
-    fn stage_task(&mut self, id: &str, stage: Box<dyn Stage>, letters: Letters, ports: Vec<Port>) {
-        let cx = StageContext {
-            id: id.to_owned(),
-            outputs: Outputs::new(ports),
-            clock: self.clock.clone(),
-            host: self.host.clone(),
-        };
-        self.tasks.push(Task { name: id.to_owned(), work: Box::pin(stage::run(stage, letters, cx)) });
+    /// One more pipeline of a processor that is one instance for all of them.
+    fn shared_port(&mut self, id: &str, spec: &'a ComponentSpec, port: Port, flow: &Flow) -> Option<Output> {
+        if !self.shared.contains_key(id) {
+            let kept = self.kept(&Key::Shared(id.to_owned()), spec);
+            let kept = kept.filter(|node| node.ports == self.stands(id));
+            let shared = match kept.map(|node| node.way_in) {
+                Some(WayIn::Stage(maker)) => {
+                    Shared { maker, ports: Vec::new(), joints: Vec::new(), new: None }
+                }
+                _ => {
+                    let create = self.components.processor(spec.kind())?.create;
+                    let processor = create(&self.build("processors", spec));
+                    let Processor::Stage(stage) = self.keep(processor)? else { return None };
+                    let (maker, letters) = MailboxMaker::new();
+                    Shared { maker, ports: Vec::new(), joints: Vec::new(), new: Some((stage, letters)) }
+                }
+            };
+            self.shared.insert(id.to_owned(), shared);
+        }
+        let shared = self.shared.get_mut(id)?;
+        let entry = Output::new(Arc::new(shared.maker.port(shared.ports.len(), flow.incoming.clone())));
+        if shared.new.is_none() {
+            shared.ports.push(port);
+            return Some(entry);
+        }
+        let (next, joint) = Output::jointed(port.output);
+        let output = Output::new(Arc::new(Outgoing { count: flow.outgoing.clone(), next }));
+        shared.ports.push(Port { output, ..port });
+        shared.joints.push(joint);
+        Some(entry)
     }
 
-    fn receivers(&mut self) -> Vec<(String, Box<dyn Receiver>, Outputs)> {
-        let mut out = Vec::new();
+    /// Where a processor stands, in the order of its ports.
+    fn stands(&self, id: &str) -> Vec<(Signal, String)> {
+        let pipelines = self.order.iter().map(|at| &self.spec.pipelines[*at]);
+        let times = |p: &&crate::PipelineSpec| p.processors.iter().filter(|p| *p == id).count();
+        pipelines.flat_map(|p| std::iter::repeat_n((p.signal, p.id.clone()), times(&p))).collect()
+    }
+
+    fn shared_stage(&mut self, id: String, shared: Shared) {
+        let Some(spec) = find(&self.spec.processors, &id) else { return };
+        let key = Key::Shared(id);
+        let Shared { maker, ports, joints, new } = shared;
+        let before = self.before.get(&key);
+        let Some((stage, letters)) = new else {
+            if let Some(node) = before.cloned() {
+                self.turn(key, node, ports);
+            }
+            return;
+        };
+        let predecessor = before
+            .filter(|node| node.still_fits(&spec.node))
+            .and_then(|node| Some(Predecessor { task: node.task.clone()?, legacy: node.legacy.clone() }));
+        let settings = spec.node.clone();
+        let node =
+            Running { joints, ports: signature(&ports), ..Running::new(settings, WayIn::Stage(maker)) };
+        self.stage(key, node, stage, letters, ports, predecessor);
+    }
+
+    /// Keeps a node that runs; its ways out will lead to the outputs of `ports`.
+    fn turn(&mut self, key: Key, node: Running, ports: Vec<Port>) -> Option<MailboxMaker> {
+        let maker = if let WayIn::Stage(maker) = &node.way_in { Some(maker.clone()) } else { None };
+        let targets = ports.into_iter().map(|port| port.output);
+        self.parts.turns.extend(node.joints.iter().cloned().zip(targets));
+        self.parts.graph.insert(key, node);
+        maker
+    }
+
+    fn stage(
+        &mut self,
+        key: Key,
+        node: Running,
+        stage: Box<dyn Stage>,
+        letters: Letters,
+        ports: Vec<Port>,
+        predecessor: Option<Predecessor>,
+    ) {
+        let cx = StageContext {
+            id: key.id().to_owned(),
+            outputs: Outputs::new(ports),
+            clock: self.tools.clock.clone(),
+            host: self.tools.host.clone(),
+        };
+        let (name, legacy) = (cx.id.clone(), node.legacy.clone());
+        self.node(key, node, name, Box::pin(stage::run(stage, letters, cx, predecessor, legacy)));
+    }
+
+    fn node(
+        &mut self,
+        key: Key,
+        node: Running,
+        name: String,
+        work: futures_util::future::BoxFuture<'static, ()>,
+    ) {
+        self.parts.graph.insert(key.clone(), node);
+        self.parts.tasks.push(Task { key, name, work });
+    }
+
+    fn receivers(&mut self) {
         for spec in &self.spec.receivers {
             let taken_by = |i: &usize| self.spec.pipelines[*i].receivers.contains(&spec.id);
             let pipelines: Vec<usize> = (0..self.spec.pipelines.len()).filter(taken_by).collect();
             if pipelines.is_empty() {
                 continue;
             }
-            let Some(factory) = self.components.receiver(spec.kind()) else {
-                continue;
-            };
-            for at in &pipelines {
-                let signal = self.spec.pipelines[*at].signal;
-                if !factory.signals.contains(&signal) {
-                    let message =
-                        format!("failed to create \"{}\" receiver for data type \"{signal}\"", spec.id);
-                    self.unsupported("receivers", spec, message);
-                }
-            }
-            let receiver = (factory.create)(&self.build("receivers", spec));
-            let Some(receiver) = self.keep(receiver) else {
-                continue;
-            };
-            let mut ports = self.ports(pipelines.into_iter());
-            for port in &mut ports {
-                let counted = Accepting::new(
-                    &spec.id,
-                    port.signal,
-                    receiver.transports(),
-                    self.host,
-                    port.output.clone(),
-                );
-                port.output = Output::new(Arc::new(counted));
-            }
-            out.push((spec.id.clone(), receiver, Outputs::new(ports)));
+            self.receiver(spec, &pipelines);
         }
-        out
     }
 
-    fn extensions(&mut self) -> Vec<(String, Box<dyn Extension>)> {
-        let mut out = Vec::new();
+    fn receiver(&mut self, spec: &'a ComponentSpec, pipelines: &[usize]) -> Option<()> {
+        let factory = self.components.receiver(spec.kind())?;
+        for at in pipelines {
+            let signal = self.spec.pipelines[*at].signal;
+            if !factory.signals.contains(&signal) {
+                let message = format!("failed to create \"{}\" receiver for data type \"{signal}\"", spec.id);
+                self.unsupported("receivers", spec, message);
+            }
+        }
+        let key = Key::Receiver(spec.id.clone());
+        let ports = self.ports(pipelines.iter().copied());
+        // Which pipelines take a signal is nothing to a receiver, only whether one does.
+        let signals: Vec<_> = ports.iter().map(|port| (port.signal, String::new())).collect();
+        if let Some(node) = self.kept(&key, spec).filter(|node| node.ports == signals) {
+            self.turn(key, node, ports);
+            return Some(());
+        }
+        let receiver = (factory.create)(&self.build("receivers", spec));
+        let receiver = self.keep(receiver)?;
+        let (mut ports, joints) = jointed(ports);
+        for port in &mut ports {
+            let transports = receiver.transports();
+            let next = port.output.clone();
+            let counted = Accepting::new(&spec.id, port.signal, transports, &self.tools.host, next);
+            port.output = Output::new(Arc::new(counted));
+        }
+        let node = Running { joints, ports: signals, ..Running::new(spec.node.clone(), WayIn::None) };
+        self.parts.graph.insert(key, node);
+        self.parts.receivers.push((spec.id.clone(), receiver, Outputs::new(ports)));
+        Some(())
+    }
+
+    fn extensions(&mut self) {
         for spec in &self.spec.extensions {
+            let key = Key::Extension(spec.id.clone());
+            if let Some(node) = self.kept(&key, spec) {
+                self.parts.graph.insert(key, node);
+                continue;
+            }
             let Some(factory) = self.components.extension(spec.kind()) else {
                 continue;
             };
             let extension = (factory.create)(&self.build("extensions", spec));
-            out.extend(self.keep(extension).map(|e| (spec.id.clone(), e)));
+            if let Some(extension) = self.keep(extension) {
+                self.parts.graph.insert(key, Running::new(spec.node.clone(), WayIn::None));
+                self.parts.extensions.push((spec.id.clone(), extension));
+            }
         }
-        out
     }
 
     fn build(&self, section: &str, spec: &'a ComponentSpec) -> Build<'a> {
@@ -328,8 +506,8 @@ impl<'a> Builder<'a> {
             id: &spec.id,
             node: &spec.node,
             path: Path::component(section, &spec.id),
-            host: self.host,
-            clock: self.clock.clone(),
+            host: &self.tools.host,
+            clock: self.tools.clock.clone(),
         }
     }
 
@@ -343,6 +521,19 @@ impl<'a> Builder<'a> {
         error.span = Some(spec.node.span);
         self.problems.push(Problem(error));
     }
+}
+
+fn signature(ports: &[Port]) -> Vec<(Signal, String)> {
+    ports.iter().map(|port| (port.signal, port.pipeline.clone())).collect()
+}
+
+/// The same ports, which can be led elsewhere.
+fn jointed(ports: Vec<Port>) -> (Vec<Port>, Vec<Joint>) {
+    let one = |port: Port| {
+        let (output, joint) = Output::jointed(port.output);
+        (Port { output, ..port }, joint)
+    };
+    ports.into_iter().map(one).unzip()
 }
 
 fn find<'a>(list: &'a [ComponentSpec], id: &str) -> Option<&'a ComponentSpec> {

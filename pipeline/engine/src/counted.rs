@@ -1,6 +1,7 @@
 //! Inline consumers of the engine: counting and transforms.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,6 +12,8 @@ use weir_component::{
     Transform, Verdict, Work,
 };
 use weir_pdata::Signal;
+
+use crate::fatal::{Fatal, panicked};
 
 /// Counts what a receiver's senders were told: accepted or refused items.
 pub(crate) struct Accepting {
@@ -189,9 +192,10 @@ impl Timing {
     }
 }
 
-/// A [`Transform`] in front of the next consumer.
+/// A [`Transform`] in front of the next consumer. One that panics is reported as fatal; its batch is refused.
 pub(crate) struct Inline {
     pub(crate) id: String,
+    pub(crate) fatal: Fatal,
     pub(crate) transform: Arc<dyn Transform>,
     pub(crate) flow: Flow,
     pub(crate) timing: Option<Timing>,
@@ -203,7 +207,13 @@ impl Consumer for Inline {
     async fn consume(&self, mut batch: Batch) {
         self.flow.incoming.add(batch.payload.items());
         let Batch { payload, context, .. } = &mut batch;
-        match Timing::of(self.timing.as_ref(), || self.transform.apply(payload, context)) {
+        let apply = || Timing::of(self.timing.as_ref(), || self.transform.apply(payload, context));
+        let verdict = catch_unwind(AssertUnwindSafe(apply)).unwrap_or_else(|panic| {
+            let failure = panicked(&*panic);
+            self.fatal.report(&self.id, failure.clone());
+            Err(failure)
+        });
+        match verdict {
             Ok(Verdict::Pass) => {
                 self.flow.outgoing.add(batch.payload.items());
                 self.next.send(batch).await;

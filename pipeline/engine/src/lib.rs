@@ -7,19 +7,24 @@
 //! its sender's task; a [`Stage`](weir_component::Stage) is a task behind a bounded mailbox.
 //!
 //! Drain is ownership: a stage drains when the last handle to its mailbox is dropped, and then drops its own handles to
-//! what follows. Stopping therefore means: stop the receivers, drop the graph, wait. One deadline holds for all; what
+//! what follows. A component that a reload leaves as it is stays itself; its ways out have joints that the engine turns
+//! ([`Engine::reload`]). Stopping therefore means: stop the receivers, drop the graph, wait. One deadline holds for all; what
 //! has not ended by then is dropped, and every receipt in it is reported as abandoned.
 
 mod build;
 mod counted;
 mod fan_out;
+mod fatal;
 mod graph;
+mod reload;
 mod run;
+mod running;
 mod spec;
 mod stage;
 mod tokio_runtime;
 
 pub use build::{Problem, build};
+pub use reload::Next;
 pub use run::{Engine, StartError, Stopped};
 pub use spec::{ComponentSpec, Components, PipelineSpec, ServiceSpec};
 pub use tokio_runtime::TokioRuntime;

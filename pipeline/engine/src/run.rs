@@ -2,49 +2,43 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{AbortHandle, Abortable, BoxFuture, Either, join_all, select};
-use tokio::sync::{mpsc, watch};
-use weir_component::{
-    Clock, Exporter, Extension, ExtensionContext, Failure, Health, Host, Receiver, ReceiverContext, Runtime,
-    Stop, Stopper,
-};
+use futures_util::future::{AbortHandle, Abortable, BoxFuture, Either, FutureExt, join_all, select};
+use tokio::sync::watch;
+use weir_component::{Clock, Failure, Health, Runtime, Stop};
+use weir_pdata::Signal;
 
-use crate::build::Parts;
+use crate::build::{Parts, Tools};
+use crate::fatal::{Failed, Fatal, panicked};
+use crate::reload::Retired;
+use crate::running::{Graph, Key, TaskHandle};
 
 /// How long an aborted task may take to let go of what it holds.
 const ABORT: Duration = Duration::from_secs(1);
 
-/// A named piece of work.
+/// How long extensions may take to end after everything else.
+const EXTENSIONS: Duration = Duration::from_secs(1);
+
+/// A named piece of work of a node.
 pub(crate) struct Task {
+    pub(crate) key: Key,
     pub(crate) name: String,
     pub(crate) work: BoxFuture<'static, ()>,
 }
 
 /// A built service, ready to start.
 pub struct Engine {
-    parts: Option<Parts>,
-    runtime: Arc<dyn Runtime>,
-    clock: Clock,
-    host: Host,
-    pipelines: Vec<Running>,
-    receivers: Vec<Running>,
-    extensions: Vec<Running>,
-    stop_receivers: Option<Stopper>,
-    stop_extensions: Option<Stopper>,
-    fatal: (mpsc::Sender<Fatal>, mpsc::Receiver<Fatal>),
-}
-
-/// The id of a component that has failed for good, and why.
-type Fatal = (String, Failure);
-
-/// A task that was started.
-struct Running {
-    name: String,
-    done: watch::Receiver<bool>,
-    abort: AbortHandle,
+    pub(crate) parts: Option<Parts>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) tools: Tools,
+    /// What runs.
+    pub(crate) graph: Graph,
+    /// What reloads have taken out and what has not ended yet.
+    pub(crate) retired: Retired,
+    failed: Failed,
 }
 
 /// A component that could not start.
@@ -73,22 +67,21 @@ impl std::error::Error for StartError {}
 pub struct Stopped {
     /// Tasks that had not ended at the deadline; what they held was dropped and reported to its senders.
     pub unfinished: Vec<String>,
+    /// What senders had heard success for and what was not delivered: exporter, signal, items.
+    pub undelivered: Vec<(String, Signal, usize)>,
+}
+
+impl Stopped {
+    /// Whether everything ended in time and nothing was lost.
+    pub fn is_clean(&self) -> bool {
+        self.unfinished.is_empty() && self.undelivered.is_empty()
+    }
 }
 
 impl Engine {
-    pub(crate) fn new(parts: Parts, runtime: Arc<dyn Runtime>, clock: Clock, host: Host) -> Engine {
-        Engine {
-            parts: Some(parts),
-            runtime,
-            clock,
-            host,
-            pipelines: Vec::new(),
-            receivers: Vec::new(),
-            extensions: Vec::new(),
-            stop_receivers: None,
-            stop_extensions: None,
-            fatal: mpsc::channel(16),
-        }
+    pub(crate) fn new(parts: Parts, runtime: Arc<dyn Runtime>, tools: Tools, failed: Failed) -> Engine {
+        let (graph, retired) = (Graph::new(), Retired::default());
+        Engine { parts: Some(parts), runtime, tools, graph, retired, failed }
     }
 
     /// Starts everything: extensions, exporters, processors, and all receivers last.
@@ -99,112 +92,45 @@ impl Engine {
         let Some(parts) = self.parts.take() else {
             return Ok(());
         };
-        let started = self.start_parts(parts).await;
-        match &started {
-            Ok(()) => self.host.set_health(Health::Ready),
-            Err(_) => drop(self.stop(Duration::from_secs(5)).await),
-        }
-        started
-    }
-
-    async fn start_parts(&mut self, parts: Parts) -> Result<(), StartError> {
-        let (stopper, stop) = Stop::new();
-        self.stop_extensions = Some(stopper);
-        for (id, extension) in in_order(parts.extensions) {
-            self.start_extension(id, extension, &stop).await?;
-        }
-        start_exporters(parts.exporters, &self.host).await?;
-        for task in parts.tasks {
-            let running = self.spawn(task);
-            self.pipelines.push(running);
-        }
-        let (stopper, stop) = Stop::new();
-        self.stop_receivers = Some(stopper);
-        for (id, receiver, outputs) in parts.receivers {
-            let cx = ReceiverContext {
-                id: id.clone(),
-                outputs,
-                stop: stop.clone(),
-                clock: self.clock.clone(),
-                host: self.host.clone(),
-            };
-            self.start_receiver(id, receiver, cx).await?;
-        }
-        Ok(())
-    }
-
-    async fn start_receiver(
-        &mut self,
-        id: String,
-        mut receiver: Box<dyn Receiver>,
-        cx: ReceiverContext,
-    ) -> Result<(), StartError> {
-        if let Err(failure) = receiver.start(&cx).await {
-            return Err(StartError { kind: "receiver", id, failure });
-        }
-        let work = self.watched(id.clone(), cx.stop.clone(), receiver.run(cx));
-        let running = self.spawn(Task { name: format!("receiver {id}"), work });
-        self.receivers.push(running);
-        Ok(())
-    }
-
-    async fn start_extension(
-        &mut self,
-        id: String,
-        mut extension: Box<dyn Extension>,
-        stop: &Stop,
-    ) -> Result<(), StartError> {
-        let cx = ExtensionContext {
-            id: id.clone(),
-            stop: stop.clone(),
-            clock: self.clock.clone(),
-            host: self.host.clone(),
-        };
-        if let Err(failure) = extension.start(&cx).await {
-            return Err(StartError { kind: "extension", id, failure });
-        }
-        self.host.offer(&id, extension.capabilities());
-        let work = self.watched(id.clone(), stop.clone(), extension.run(cx));
-        let running = self.spawn(Task { name: format!("extension {id}"), work });
-        self.extensions.push(running);
+        self.take_over(parts).await?;
+        self.tools.host.set_health(Health::Ready);
         Ok(())
     }
 
     /// The work, with its failure before a request to stop reported as fatal.
-    fn watched(
+    pub(crate) fn watched(
         &self,
         id: String,
         stop: Stop,
         work: impl Future<Output = Result<(), Failure>> + Send + 'static,
     ) -> BoxFuture<'static, ()> {
-        let fatal = self.fatal.0.clone();
+        let fatal = self.tools.fatal.clone();
         Box::pin(async move {
             if let Err(failure) = work.await
                 && !stop.is_requested()
             {
-                // Full or gone: another failure is ending the service already.
-                drop(fatal.try_send((id, failure)));
+                fatal.report(&id, failure);
             }
         })
     }
 
-    fn spawn(&self, task: Task) -> Running {
+    pub(crate) fn spawn(&self, id: &str, name: String, work: BoxFuture<'static, ()>) -> TaskHandle {
         let (abort, registration) = AbortHandle::new_pair();
         let (sender, done) = watch::channel(false);
-        let work = Abortable::new(task.work, registration);
+        let work = guarded(id.to_owned(), self.tools.fatal.clone(), work);
+        let work = Abortable::new(work, registration);
         self.runtime.spawn(Box::pin(async move {
-            // When the work panics, the sender is dropped, which ends the wait too.
             if work.await.is_err() {
                 tracing::debug!("a task was dropped at the deadline");
             }
             sender.send_replace(true);
         }));
-        Running { name: task.name, done, abort }
+        TaskHandle { name, done, abort }
     }
 
-    /// Completes when a component has failed for good: its id and why.
+    /// Completes when a component has failed for good or panicked: its id and why.
     pub async fn failed(&mut self) -> (String, Failure) {
-        match self.fatal.1.recv().await {
+        match self.failed.recv().await {
             Some(failed) => failed,
             None => std::future::pending().await,
         }
@@ -213,70 +139,84 @@ impl Engine {
     /// Stops the receivers, lets everything in the pipelines drain, then stops the extensions. One deadline for all:
     /// what has not ended after `grace` is dropped.
     pub async fn stop(&mut self, grace: Duration) -> Stopped {
-        self.host.set_health(Health::NotReady);
-        let deadline = self.clock.now() + grace;
-        let mut unfinished = Vec::new();
+        let clock = self.tools.clock.clone();
+        self.tools.host.set_health(Health::NotReady);
+        let deadline = clock.now() + grace;
         self.parts = None;
-        self.stop_receivers = None;
-        for tasks in [&mut self.receivers, &mut self.pipelines] {
-            let expired = self.clock.sleep_until(deadline);
-            unfinished.append(&mut finish(std::mem::take(tasks), expired, &self.clock).await);
+        self.tools.ending.begin();
+        let mut extensions = std::mem::take(&mut self.graph);
+        let pipelines = split_off_pipelines(&mut extensions);
+        let mut retired = std::mem::take(&mut self.retired);
+        let losses: Vec<_> =
+            pipelines.iter().filter_map(|(key, node)| losses(key, node)).chain(retired.losses()).collect();
+        let (mut receivers, mut others) = retired.tasks();
+        for (key, node) in pipelines {
+            let list = if matches!(key, Key::Receiver(_)) { &mut receivers } else { &mut others };
+            list.extend(node.task);
         }
-        self.stop_extensions = None;
-        let expired = self.clock.sleep(Duration::from_secs(1));
-        unfinished.append(&mut finish(std::mem::take(&mut self.extensions), expired, &self.clock).await);
-        Stopped { unfinished }
+        let mut unfinished = Vec::new();
+        for tasks in [receivers, others] {
+            unfinished.append(&mut finish(tasks, clock.sleep_until(deadline), &clock).await);
+        }
+        let mut beside = retired.extensions();
+        beside.extend(extensions.into_values().filter_map(|node| node.task));
+        unfinished.append(&mut finish(beside, clock.sleep(EXTENSIONS), &clock).await);
+        let undelivered = losses.into_iter().map(|(id, signal, lost)| (id, signal, lost.items()));
+        let undelivered = undelivered.filter(|(_, _, items)| *items > 0).collect();
+        Stopped { unfinished, undelivered }
     }
 }
 
-/// As configured, but those that others need before them. Where needs go in a circle the first of it comes first, and
-/// says itself what it misses.
-fn in_order(mut waiting: Vec<(String, Box<dyn Extension>)>) -> Vec<(String, Box<dyn Extension>)> {
-    let mut ordered = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let waits = |id: &String| waiting.iter().any(|(other, _)| other == id);
-        let ready = waiting.iter().position(|(_, extension)| !extension.needs().iter().any(waits));
-        ordered.push(waiting.remove(ready.unwrap_or(0)));
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Those that reloads have taken out would go on trying for ever.
+        self.tools.ending.begin();
     }
-    ordered
 }
 
-/// Starts exporters; when one fails, those before it are stopped, because their tasks will not run.
-async fn start_exporters(exporters: Vec<(String, Arc<dyn Exporter>)>, host: &Host) -> Result<(), StartError> {
-    for (at, (id, exporter)) in exporters.iter().enumerate() {
-        if let Err(failure) = exporter.start(host).await {
-            for (_, started) in exporters[..at].iter().rev() {
-                started.stop().await;
-            }
-            return Err(StartError { kind: "exporter", id: id.clone(), failure });
-        }
+/// Everything but the extensions.
+fn split_off_pipelines(graph: &mut Graph) -> Graph {
+    let all = std::mem::take(graph);
+    let (extensions, pipelines) = all.into_iter().partition(|(key, _)| matches!(key, Key::Extension(_)));
+    *graph = extensions;
+    pipelines
+}
+
+/// The count of what an exporter could not deliver.
+pub(crate) fn losses(
+    key: &Key,
+    node: &crate::running::Running,
+) -> Option<(String, Signal, weir_delivery::Undelivered)> {
+    if let Key::Exporter(id, signal) = key {
+        Some((id.clone(), *signal, node.undelivered.clone()))
+    } else {
+        None
     }
-    Ok(())
+}
+
+/// The work; a panic in it is reported as fatal instead of letting the component vanish.
+async fn guarded(id: String, fatal: Fatal, work: BoxFuture<'static, ()>) {
+    if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
+        fatal.report(&id, panicked(&*panic));
+    }
 }
 
 /// Waits for tasks until `expired` and aborts those that are left; their names are returned. What they held has been
 /// dropped on return, except where a task blocks its thread for longer than [`ABORT`].
-async fn finish(tasks: Vec<Running>, expired: BoxFuture<'static, ()>, clock: &Clock) -> Vec<String> {
+pub(crate) async fn finish(
+    tasks: Vec<TaskHandle>,
+    expired: BoxFuture<'static, ()>,
+    clock: &Clock,
+) -> Vec<String> {
     if let Either::Left(_) = select(Box::pin(all_ended(&tasks)), expired).await {
         return Vec::new();
     }
-    let left: Vec<Running> = tasks.into_iter().filter(|task| !task.has_ended()).collect();
+    let left: Vec<TaskHandle> = tasks.into_iter().filter(|task| !task.has_ended()).collect();
     left.iter().for_each(|task| task.abort.abort());
     drop(select(Box::pin(all_ended(&left)), clock.sleep(ABORT)).await);
     left.into_iter().map(|task| task.name).collect()
 }
 
-async fn all_ended(tasks: &[Running]) {
-    let waits = tasks.iter().map(|task| {
-        let mut done = task.done.clone();
-        async move { drop(done.wait_for(|d| *d).await) }
-    });
-    join_all(waits.map(Box::pin)).await;
-}
-
-impl Running {
-    /// Whether it has returned or panicked.
-    fn has_ended(&self) -> bool {
-        *self.done.borrow() || self.done.has_changed().is_err()
-    }
+pub(crate) async fn all_ended(tasks: &[TaskHandle]) {
+    join_all(tasks.iter().map(|task| Box::pin(task.ended()))).await;
 }

@@ -1,9 +1,13 @@
 //! A stage: a task behind a bounded mailbox.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 use weir_component::{Batch, Consumer, Count, Instant, Stage, StageContext};
+
+use crate::running::{Legacy, TaskHandle};
 
 /// Batches that may wait in front of a stage; beyond that, senders wait.
 const MAILBOX: usize = 64;
@@ -22,6 +26,7 @@ pub(crate) struct Mailbox {
 pub(crate) type Letters = mpsc::Receiver<Letter>;
 
 /// A mailbox with any number of ways in, made by [`MailboxMaker::port`].
+#[derive(Clone)]
 pub(crate) struct MailboxMaker(mpsc::Sender<Letter>);
 
 impl MailboxMaker {
@@ -45,8 +50,33 @@ impl Consumer for Mailbox {
     }
 }
 
-/// Runs a stage until every way in is gone, then drains it.
-pub(crate) async fn run(mut stage: Box<dyn Stage>, mut letters: Letters, cx: StageContext) {
+/// How long a stage waits for what its predecessor leaves. The predecessor only has to drain; one that cannot, because
+/// what follows it is stuck, must not stop the new graph too.
+const INHERIT: Duration = Duration::from_secs(5);
+
+/// A stage of the graph before that had the same id and settings.
+pub(crate) struct Predecessor {
+    pub(crate) task: TaskHandle,
+    pub(crate) legacy: Legacy,
+}
+
+/// Runs a stage until every way in is gone, then drains it. It goes on with what a predecessor leaves and leaves what it
+/// has to its successor.
+pub(crate) async fn run(
+    mut stage: Box<dyn Stage>,
+    mut letters: Letters,
+    cx: StageContext,
+    predecessor: Option<Predecessor>,
+    legacy: Legacy,
+) {
+    if let Some(predecessor) = predecessor {
+        let ended = Box::pin(predecessor.task.ended());
+        drop(select(ended, cx.clock.sleep(INHERIT)).await);
+        match predecessor.legacy.take() {
+            Some(heirloom) => stage.take_over(heirloom),
+            None => tracing::debug!(otelcol.component.id = %cx.id, "nothing to take over"),
+        }
+    }
     loop {
         match next(&mut letters, stage.wake_at(), &cx).await {
             Event::Letter(port, batch) => stage.on_batch(port, batch, &cx).await,
@@ -55,6 +85,7 @@ pub(crate) async fn run(mut stage: Box<dyn Stage>, mut letters: Letters, cx: Sta
         }
     }
     stage.on_drain(&cx).await;
+    legacy.leave(stage.hand_over());
 }
 
 enum Event {

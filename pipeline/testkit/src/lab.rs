@@ -75,6 +75,11 @@ pub enum Event {
         /// Ids in it.
         ids: Vec<i64>,
     },
+    /// A stage went on where its predecessor of the same id had ended.
+    TookOver {
+        /// Batches that the predecessor had been given.
+        came: usize,
+    },
     /// A transform ended a payload by intent.
     Dropped {
         /// Ids in it.

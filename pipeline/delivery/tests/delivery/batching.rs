@@ -7,7 +7,7 @@ use weir_component::{
     Accepted, Batch, BatchSettings, Consumer, Context, DeliverySettings, Exporter, Failure, Kind,
     QueueSettings, Receipt, Runtime, Sizer, async_trait,
 };
-use weir_delivery::deliver;
+use weir_delivery::{Ending, deliver};
 use weir_pdata::otlp::{self, LogsRequest, kv};
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{Reply, Simulation, payload};
@@ -211,8 +211,9 @@ fn what_is_known_of_the_senders_of_a_merged_batch_is_only_said_where_they_agree(
     let host = weir_testkit::host(&simulation);
     let clock = simulation.clock();
     let sending = Arc::clone(&exporter);
-    let (delivery, work) = deliver("test/e", Signal::Logs, sending, &settings, clock, &host);
-    simulation.spawn(work.expect("a dispatcher"));
+    let (delivery, work) =
+        deliver("test/e", Signal::Logs, sending, &settings, clock, &host, &Ending::default());
+    simulation.spawn(work);
     simulation.run(async move {
         for transport in ["grpc", "grpc", "grpc", "http"] {
             let context = Arc::new(Context { transport, ..Context::default() });

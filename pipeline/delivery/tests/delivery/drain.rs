@@ -136,3 +136,45 @@ fn when_an_export_panics_its_senders_hear_it_and_nobody_waits_for_a_queue_withou
     assert_eq!((bench.queue_size(), bench.counts()), (0, [0, 2, 2, 0]));
     assert_eq!(bench.simulation.tasks(), 0);
 }
+
+#[test]
+fn an_exporter_that_a_reload_removed_goes_on_retrying_until_its_queue_is_empty() {
+    let settings = DeliverySettings { retry: Some(exact_retries()), ..with_queue(QueueSettings::default()) };
+    let mut bench = Bench::new(settings, |n, _| if n < 4 { unavailable() } else { Reply::Accept });
+    let heard = bench.send(0, 3);
+    bench.pass(SECOND / 2);
+    bench.retire();
+    bench.run_to_end();
+    assert!(heard.outcome().is_ok());
+    assert_eq!((bench.attempts(), bench.undelivered()), (vec![0.0, 1.0, 3.0, 7.0, 15.0], 0));
+    assert!(bench.is_stopped() && bench.simulation.tasks() == 0);
+}
+
+#[test]
+fn what_was_acknowledged_and_could_not_be_delivered_in_the_drain_is_counted() {
+    let settings = DeliverySettings { retry: Some(exact_retries()), ..with_queue(QueueSettings::default()) };
+    let mut bench = Bench::new(settings.clone(), |_, _| unavailable());
+    let heard = [bench.send(0, 3), bench.send(10, 2)];
+    bench.pass(SECOND / 2);
+    bench.close();
+    bench.run_to_end();
+    assert!(heard.iter().all(|h| h.outcome().is_ok()), "acknowledged on acceptance");
+    assert_eq!(bench.undelivered(), 5);
+
+    let mut hanging = Bench::new(settings.clone(), |_, _| Reply::Hang);
+    hanging.send(0, 3);
+    hanging.pass(SECOND);
+    hanging.close();
+    hanging.abort();
+    hanging.run_to_end();
+    assert_eq!(hanging.undelivered(), 3);
+
+    let waiting = DeliverySettings { queue: Some(waiting_queue(1)), ..settings };
+    let mut told = Bench::new(waiting, |_, _| unavailable());
+    let heard = told.send(0, 3);
+    told.pass(SECOND / 2);
+    told.close();
+    told.run_to_end();
+    assert!(heard.outcome().is_err());
+    assert_eq!(told.undelivered(), 0, "its sender knows");
+}

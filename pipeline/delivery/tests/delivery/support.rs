@@ -9,7 +9,7 @@ use weir_component::{
     Batch, Clock, Consumer, DeliverySettings, Host, Instant, Kind, Outcome, QueueSettings, Receipt,
     RetrySettings, Runtime,
 };
-use weir_delivery::{Delivery, deliver};
+use weir_delivery::{Delivery, Ending, Undelivered, deliver};
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{Event, Lab, Reply, Scripted, Simulation, ids, payload};
 
@@ -50,6 +50,8 @@ pub(crate) struct Bench {
     host: Host,
     delivery: Option<Arc<Delivery>>,
     dispatcher: AbortHandle,
+    ending: Ending,
+    undelivered: Undelivered,
 }
 
 impl Bench {
@@ -69,13 +71,15 @@ impl Bench {
         let (host, clock) = (weir_testkit::host(&simulation), simulation.clock());
         let lab: Arc<Lab> = host.shared();
         let exporter = Scripted::new(ID, Arc::clone(&lab), clock.clone(), script);
-        let (delivery, work) = deliver(ID, Signal::Logs, Arc::new(exporter), &settings, clock.clone(), &host);
+        let ending = Ending::default();
+        let (delivery, work) =
+            deliver(ID, Signal::Logs, Arc::new(exporter), &settings, clock.clone(), &host, &ending);
         let (dispatcher, registration) = AbortHandle::new_pair();
-        if let Some(work) = work {
-            let work = Abortable::new(work, registration);
-            simulation.spawn(Box::pin(work.map(|_ended_or_aborted| ())));
-        }
-        Bench { simulation, clock, lab, host, delivery: Some(Arc::new(delivery)), dispatcher }
+        let work = Abortable::new(work, registration);
+        simulation.spawn(Box::pin(work.map(|_ended_or_aborted| ())));
+        let undelivered = delivery.undelivered();
+        let delivery = Some(Arc::new(delivery));
+        Bench { simulation, clock, lab, host, delivery, dispatcher, ending, undelivered }
     }
 
     /// Sends items with the ids from `first` up, in a task of its own.
@@ -121,9 +125,20 @@ impl Bench {
         self.pass(Duration::from_nanos(1));
     }
 
-    /// Drops the last handle: the drain begins.
+    /// Drops the last handle as the agent ends: the drain begins.
     pub(crate) fn close(&mut self) {
+        self.ending.begin();
+        self.retire();
+    }
+
+    /// Drops the last handle while the agent goes on, as a reload does.
+    pub(crate) fn retire(&mut self) {
         self.delivery = None;
+    }
+
+    /// Items that were acknowledged and not delivered before the end.
+    pub(crate) fn undelivered(&self) -> usize {
+        self.undelivered.items()
     }
 
     /// Drops the dispatcher, as the engine does at its deadline.

@@ -4,7 +4,7 @@ use weir_component::{Failure, PipelineInfo, Verdict};
 use weir_pdata::Signal::{Logs, Metrics, Traces};
 use weir_testkit::Role;
 
-use crate::support::{World, component, pipeline, service};
+use crate::support::{SECOND, World, component, pipeline, service};
 
 fn problems(connectors: &[&str], pipelines: Vec<weir_engine::PipelineSpec>) -> Vec<String> {
     let (world, spec) = (World::new(1), service(connectors, pipelines));
@@ -301,7 +301,7 @@ fn the_topology_tells_the_pages_what_runs() {
     spec.extensions.push(component("test/x"));
     let world = World::new(1);
     world.script(&spec);
-    world.build(&spec);
+    let engine = world.start(&spec).expect("starts");
     let topology = world.host.topology();
     assert_eq!(topology.extensions, ["test/x"]);
     let expected = PipelineInfo {
@@ -312,4 +312,5 @@ fn the_topology_tells_the_pages_what_runs() {
         exporters: vec!["test/e".into()],
     };
     assert_eq!(topology.pipelines, [expected]);
+    world.stop(engine, SECOND);
 }

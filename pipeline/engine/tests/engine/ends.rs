@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_component::{DeliverySettings, Kind, QueueSettings};
+use weir_component::{DeliverySettings, Failure, Kind, QueueSettings};
 use weir_engine::ServiceSpec;
 use weir_pdata::Signal::{Logs, Traces};
 use weir_testkit::{ExtensionScript, ReceiverScript, Reply, Role};
@@ -110,12 +110,20 @@ fn beside() -> ServiceSpec {
     )
 }
 
-fn run_with_a_panic(world: &World, spec: &ServiceSpec) {
-    world.simulation.contain_panics();
-    let engine = world.start(spec).expect("starts");
+/// `culprit` is reported as fatal; until the agent ends, others go on.
+fn run_with_a_panic(world: &World, spec: &ServiceSpec, culprit: &str) {
+    let mut engine = world.start(spec).expect("starts");
     world.pass(SECOND);
+    let (id, failure, engine) = world
+        .simulation
+        .run(async move {
+            let (id, failure) = engine.failed().await;
+            (id, failure, engine)
+        })
+        .expect("it is told");
+    assert_eq!(id, culprit);
+    assert!(failure.message().starts_with("panicked: a test "), "{failure}");
     let stopped = world.stop(engine, 10 * SECOND);
-    assert_eq!(world.simulation.panics(), 1);
     assert_eq!(stopped.unfinished, Vec::<String>::new(), "the engine can stop");
     assert_eq!(world.took("test/f"), [(Traces, vec![100, 101])], "others go on");
     assert!(world.heard(100).is_ok());
@@ -130,7 +138,7 @@ fn when_a_stage_panics_its_batches_are_reported_and_others_go_on() {
         world.exporter("test/e", waiting(), |_, _| Reply::Accept);
         world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 2), (Logs, 20, 2)]);
         world.sends("test/other", &[(Traces, 100, 2)]);
-        run_with_a_panic(&world, &spec);
+        run_with_a_panic(&world, &spec, "test/p");
         assert!(world.heard(0).is_ok(), "it was handed on before");
         for first in [10, 20] {
             assert_eq!(world.heard(first).expect_err("lost").0, Kind::Abandoned);
@@ -148,7 +156,7 @@ fn when_an_exporter_panics_its_batches_are_reported_and_others_go_on() {
         });
         world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 2)]);
         world.sends("test/other", &[(Traces, 100, 2)]);
-        run_with_a_panic(&world, &spec);
+        run_with_a_panic(&world, &spec, "test/e");
         for first in [0, 10] {
             assert_eq!(world.heard(first).expect_err("lost").0, Kind::Abandoned);
         }
@@ -163,7 +171,7 @@ fn when_a_receiver_panics_what_it_had_sent_is_delivered_and_others_go_on() {
     let script = ReceiverScript { clients: vec![vec![parcel]], panics: true, ..ReceiverScript::default() };
     world.lab.receiver("test/r", script);
     world.sends("test/other", &[(Traces, 100, 2)]);
-    run_with_a_panic(&world, &spec);
+    run_with_a_panic(&world, &spec, "test/r");
     assert_eq!(world.took("test/e"), [(Logs, vec![0, 1])]);
 }
 
@@ -174,10 +182,37 @@ fn a_panicked_task_is_not_named_among_those_that_a_deadline_cut_off() {
     world.lab.processor("test/p", Role::Panic(0));
     world.lab.processor("test/q", Role::Stuck);
     world.sends("test/r", &[(Logs, 0, 2)]);
-    world.simulation.contain_panics();
     let engine = world.start(&spec).expect("starts");
     world.pass(SECOND);
     let mut unfinished = world.stop(engine, SECOND).unfinished;
     unfinished.sort();
     assert_eq!(unfinished, ["exporter test/f (traces)", "test/q"]);
+}
+
+#[test]
+#[expect(clippy::panic, reason = "it is about panics")]
+fn a_transform_that_panics_is_reported_and_its_batch_is_refused_for_good() {
+    let (world, spec) = (World::new(1), beside());
+    world.script(&spec);
+    world.lab.processor("test/p", Role::transform(|_| panic!("a test transform panics")));
+    world.sends("test/r", &[(Logs, 0, 2)]);
+    world.sends("test/other", &[(Traces, 100, 2)]);
+    run_with_a_panic(&world, &spec, "test/p");
+    let refused = (Kind::Permanent, "panicked: a test transform panics".to_owned());
+    assert_eq!(world.heard(0), Err(refused));
+}
+
+#[test]
+fn a_stop_names_how_many_acknowledged_items_of_which_exporter_were_not_delivered() {
+    let (world, spec) = (World::new(1), front_and_back());
+    world.script(&spec);
+    let refuse = |_: usize, _: &weir_pdata::Payload| Reply::Fail(Failure::retry("connection refused"));
+    world.exporter("test/e", DeliverySettings::default(), refuse);
+    world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 3)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert_eq!(stopped.unfinished, Vec::<String>::new());
+    assert_eq!(stopped.undelivered, [("test/e".to_owned(), Logs, 5)]);
+    assert!(!stopped.is_clean());
 }

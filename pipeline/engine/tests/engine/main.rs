@@ -7,4 +7,6 @@ mod ends;
 mod lifecycle;
 mod properties;
 mod random;
+mod reload;
+mod reload_properties;
 mod support;

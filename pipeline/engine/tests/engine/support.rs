@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_component::{
     Clock, ConnectorFactory, DeliverySettings, ExporterFactory, Host, Kind, ProcessorFactory, ReceiverFactory,
 };
-use weir_config::{Node, Span};
+use weir_config::{Node, NodeKind, Span};
 use weir_engine::{ComponentSpec, Components, Engine, PipelineSpec, ServiceSpec, StartError, Stopped, build};
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{
@@ -85,6 +85,12 @@ pub(crate) fn component(id: &str) -> ComponentSpec {
     ComponentSpec { id: id.to_owned(), node: Node::null(Span::default()) }
 }
 
+/// The same component with other settings.
+pub(crate) fn change(list: &mut [ComponentSpec], id: &str, version: i128) {
+    let spec = list.iter_mut().find(|c| c.id == id).expect("a component of that id");
+    spec.node = Node::new(NodeKind::Int(version), Span::default());
+}
+
 /// A simulation, its host and its lab.
 pub(crate) struct World {
     pub(crate) simulation: Simulation,
@@ -156,6 +162,19 @@ impl World {
         let mut engine = self.build(spec);
         let started = self.simulation.run(async move { engine.start().await.map(|()| engine) });
         started.expect("the start ends")
+    }
+
+    /// Lets another configuration take over. What cannot be built or started comes back as text.
+    pub(crate) fn reload(&self, mut engine: Engine, spec: &ServiceSpec) -> (Engine, Result<(), String>) {
+        let next = match engine.prepare(spec, &COMPONENTS) {
+            Ok(next) => next,
+            Err(problems) => return (engine, Err(problems[0].0.core_sentence().to_owned())),
+        };
+        let reloaded = self.simulation.run(async move {
+            let outcome = engine.reload(next).await;
+            (engine, outcome.map_err(|e| e.to_string()))
+        });
+        reloaded.expect("the reload ends")
     }
 
     /// Lets that much time pass.

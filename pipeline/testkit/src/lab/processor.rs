@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_component::{
-    Batch, Build, BuildError, Clock, ConnectorFactory, Context, Failure, Instant, Options, Processor,
-    ProcessorFactory, Stability, Stage, StageContext, Transform, Verdict, async_trait,
+    Batch, Build, BuildError, Clock, ConnectorFactory, Context, Failure, Heirloom, Instant, Options,
+    Processor, ProcessorFactory, Stability, Stage, StageContext, Transform, Verdict, async_trait,
 };
 use weir_pdata::{Payload, Signal};
 
@@ -98,7 +98,11 @@ fn processor(build: &Build<'_>) -> Result<Processor, BuildError> {
             let (id, clock) = (build.id.to_owned(), build.clock.clone());
             Processor::Transform(Arc::new(TestTransform { id, lab, clock, rule }))
         }
-        role => Processor::Stage(Box::new(TestStage { lab, role, held: Vec::new(), came: 0, due: None })),
+        role => {
+            let (id, clock) = (build.id.to_owned(), build.clock.clone());
+            let (held, came, due) = (Vec::new(), 0, None);
+            Processor::Stage(Box::new(TestStage { id, lab, clock, role, held, came, due }))
+        }
     })
 }
 
@@ -129,7 +133,9 @@ impl Transform for TestTransform {
 }
 
 struct TestStage {
+    id: String,
     lab: Arc<Lab>,
+    clock: Clock,
     role: Role,
     held: Vec<(usize, Batch)>,
     came: usize,
@@ -192,6 +198,15 @@ impl Stage for TestStage {
         }
         self.on_wake(cx).await;
         self.lab.record(cx.clock.now(), &cx.id, Event::Ended);
+    }
+
+    fn hand_over(&mut self) -> Option<Heirloom> {
+        Some(Box::new(self.came))
+    }
+
+    fn take_over(&mut self, heirloom: Heirloom) {
+        self.came = heirloom.downcast().map_or(0, |came| *came);
+        self.lab.record(self.clock.now(), &self.id, Event::TookOver { came: self.came });
     }
 }
 

@@ -1,0 +1,135 @@
+//! What outlives the component that opened it, so that a reload never closes it: listening sockets.
+//!
+//! A component that opens something for itself alone asks first whether it is there already ([`Handover::claim`]) and
+//! says so when it has opened it ([`Handover::keep`]). Only what belongs to a component that is about to end is handed
+//! out: whatever still is in use stays a conflict, as between programs. Things live as long as somebody holds them; here
+//! they are only known.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// The things of an agent that can be handed over, by a key such as `tcp localhost:4317`.
+#[derive(Default)]
+pub struct Handover(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    things: BTreeMap<String, Thing>,
+    ending: BTreeSet<String>,
+}
+
+struct Thing {
+    value: Weak<dyn Any + Send + Sync>,
+    owner: String,
+    /// Who gets it if the reload that is under way succeeds.
+    heir: Option<String>,
+}
+
+/// What is known about a key.
+#[derive(Debug)]
+pub enum Claim<T> {
+    /// Nobody in this agent has it.
+    Free,
+    /// Its owner is about to end: here it is.
+    Yours(Arc<T>),
+    /// The component of that id has it and keeps it.
+    Taken(String),
+}
+
+impl Handover {
+    /// Asks for what is under `key`, as the component `id`.
+    pub fn claim<T: Any + Send + Sync>(&self, id: &str, key: &str) -> Claim<T> {
+        let mut state = self.lock();
+        let State { things, ending } = &mut *state;
+        let Some((thing, value)) = things.get_mut(key).and_then(|t| t.value.upgrade().map(|v| (t, v))) else {
+            return Claim::Free;
+        };
+        if let Some(heir) = &thing.heir {
+            return Claim::Taken(heir.clone());
+        }
+        match value.downcast() {
+            Ok(value) if ending.contains(&thing.owner) => {
+                thing.heir = Some(id.to_owned());
+                Claim::Yours(value)
+            }
+            _ => Claim::Taken(thing.owner.clone()),
+        }
+    }
+
+    /// Says that the component `id` has opened `value`.
+    pub fn keep<T: Any + Send + Sync>(&self, id: &str, key: &str, value: &Arc<T>) {
+        let erased: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(value);
+        let thing = Thing { value: Arc::downgrade(&erased), owner: id.to_owned(), heir: None };
+        let mut state = self.lock();
+        state.things.retain(|_, thing| thing.value.strong_count() > 0);
+        state.things.insert(key.to_owned(), thing);
+    }
+
+    /// A reload begins, in which these components are about to end; the engine calls it.
+    pub fn begin(&self, ending: BTreeSet<String>) {
+        self.lock().ending = ending;
+    }
+
+    /// The reload has ended: with `done`, heirs are owners now; the engine calls it.
+    pub fn end(&self, done: bool) {
+        let mut state = self.lock();
+        state.ending.clear();
+        for thing in state.things.values_mut() {
+            if let Some(heir) = thing.heir.take().filter(|_| done) {
+                thing.owner = heir;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.lock().things.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "tcp localhost:4317";
+
+    fn taken(claim: &Claim<u8>) -> Option<&str> {
+        if let Claim::Taken(owner) = claim { Some(owner) } else { None }
+    }
+
+    #[test]
+    fn only_what_belongs_to_a_component_that_ends_is_handed_out_and_only_once() {
+        let handover = Handover::default();
+        assert!(matches!(handover.claim::<u8>("a", KEY), Claim::Free));
+        let socket = Arc::new(7_u8);
+        handover.keep("a", KEY, &socket);
+        assert_eq!(taken(&handover.claim("b", KEY)), Some("a"));
+        assert_eq!(taken(&handover.claim("a", KEY)), Some("a"), "twice in one configuration");
+        handover.begin(BTreeSet::from(["a".to_owned()]));
+        assert!(
+            matches!(handover.claim::<u8>("b", KEY), Claim::Yours(value) if Arc::ptr_eq(&value, &socket))
+        );
+        assert_eq!(taken(&handover.claim("c", KEY)), Some("b"));
+    }
+
+    #[test]
+    fn an_heir_owns_it_only_when_the_reload_succeeded() {
+        let (handover, socket) = (Handover::default(), Arc::new(7_u8));
+        handover.keep("a", KEY, &socket);
+        for (done, owner) in [(false, "a"), (true, "b")] {
+            handover.begin(BTreeSet::from(["a".to_owned()]));
+            assert!(matches!(handover.claim::<u8>("b", KEY), Claim::Yours(_)));
+            handover.end(done);
+            assert_eq!(taken(&handover.claim("c", KEY)), Some(owner));
+        }
+        drop(socket);
+        assert!(matches!(handover.claim::<u8>("c", KEY), Claim::Free), "nobody has it any more");
+    }
+}

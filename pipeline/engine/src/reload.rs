@@ -1,0 +1,288 @@
+//! Another graph takes over from the one that runs.
+//!
+//! # Design
+//! A reload builds everything that the new configuration needs and does not have yet ([`Engine::prepare`]); nothing
+//! that runs notices. Then the new parts start: extensions, exporters, processors, receivers, which bind their ports or
+//! get those of their predecessors ([`Handover`](weir_component::Handover)). If one cannot start, the new parts end and
+//! the old graph has not noticed either. Only then the joints of what stays are turned, which is the point of no return
+//! and cannot fail: from here on batches go the new way.
+//!
+//! What is left of the old graph ends as it does at a stop, by ownership: its receivers finish their requests, its
+//! stages drain when their last way in is gone, its exporters work off their queues by their own settings, however long
+//! that takes. Extensions go last. A receiver that has not ended after a while is dropped, so that a client that never
+//! lets go cannot keep an old graph alive.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_component::{Exporter, Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop};
+use weir_delivery::Undelivered;
+use weir_pdata::Signal;
+
+use crate::build::{Parts, Problem, parts};
+use crate::run::{Engine, StartError, all_ended, finish, losses};
+use crate::running::{Graph, Key, Running, TaskHandle};
+use crate::spec::{Components, ServiceSpec};
+
+/// How long a receiver of an old graph may take to finish the requests that it has begun.
+const RECEIVERS: Duration = Duration::from_secs(10);
+
+/// How long parts that are not needed may take to end.
+const UNDO: Duration = Duration::from_secs(5);
+
+/// What a reload will start, built and not started.
+pub struct Next(Parts);
+
+impl Next {
+    /// Ids of the components that are made anew, with what each is: `receiver otlp`.
+    pub fn starts(&self) -> Vec<String> {
+        let new = self.0.graph.iter().filter(|(_, node)| node.task.is_none());
+        new.map(|(key, _)| format!("{} {}", kind(key), key.id())).collect()
+    }
+}
+
+fn kind(key: &Key) -> &'static str {
+    match key {
+        Key::Extension(_) => "extension",
+        Key::Exporter(..) => "exporter",
+        Key::Connector(..) => "connector",
+        Key::Stage(..) | Key::Shared(_) => "processor",
+        Key::Receiver(_) => "receiver",
+    }
+}
+
+/// What reloads have taken out of the graph.
+#[derive(Default)]
+pub(crate) struct Retired {
+    receivers: Vec<TaskHandle>,
+    others: Vec<(Option<Loss>, TaskHandle)>,
+    extensions: Vec<TaskHandle>,
+}
+
+type Loss = (String, Signal, Undelivered);
+
+impl Retired {
+    /// Receivers, and everything else in pipelines.
+    pub(crate) fn tasks(&mut self) -> (Vec<TaskHandle>, Vec<TaskHandle>) {
+        let others = std::mem::take(&mut self.others).into_iter().map(|(_, task)| task);
+        (std::mem::take(&mut self.receivers), others.collect())
+    }
+
+    pub(crate) fn extensions(self) -> Vec<TaskHandle> {
+        self.extensions
+    }
+
+    pub(crate) fn losses(&self) -> impl Iterator<Item = Loss> {
+        self.others.iter().filter_map(|(loss, _)| loss.clone())
+    }
+
+    fn forget_ended(&mut self) {
+        self.receivers.retain(|task| !task.has_ended());
+        self.others.retain(|(_, task)| !task.has_ended());
+        self.extensions.retain(|task| !task.has_ended());
+    }
+}
+
+impl Engine {
+    /// Builds what another configuration needs beside the components that stay what they are; nothing is opened or
+    /// started, and nothing that runs notices.
+    ///
+    /// # Errors
+    /// All problems of all components, or what is wrong with the graph.
+    pub fn prepare(&self, spec: &ServiceSpec, components: &Components) -> Result<Next, Vec<Problem>> {
+        parts(spec, components, &self.tools, &self.graph).map(Next)
+    }
+
+    /// Starts what was prepared and lets it take over. Components that are in both configurations go on.
+    ///
+    /// # Errors
+    /// The first component that could not start; then everything goes on as before.
+    pub async fn reload(&mut self, next: Next) -> Result<(), StartError> {
+        self.take_over(next.0).await
+    }
+
+    pub(crate) async fn take_over(&mut self, mut new: Parts) -> Result<(), StartError> {
+        let handover = self.tools.host.clone();
+        handover.handover().begin(ending(&self.graph, &new.graph));
+        let mut receivers = Vec::new();
+        let started = self.start_parts(&mut new, &mut receivers).await;
+        handover.handover().end(started.is_ok());
+        if let Err(error) = started {
+            self.undo(new, receivers).await;
+            return Err(error);
+        }
+        let Parts { graph, turns, topology, .. } = new;
+        for (joint, target) in turns {
+            joint.turn(target);
+        }
+        let old = std::mem::replace(&mut self.graph, graph);
+        for (id, receiver, cx) in receivers {
+            self.run_receiver(id, receiver, cx);
+        }
+        self.tools.host.set_topology(topology);
+        self.retire(old);
+        Ok(())
+    }
+
+    /// Starts all new parts; receivers are ready to run then.
+    async fn start_parts(
+        &mut self,
+        new: &mut Parts,
+        receivers: &mut Vec<(String, Box<dyn Receiver>, ReceiverContext)>,
+    ) -> Result<(), StartError> {
+        for (id, extension) in in_order(std::mem::take(&mut new.extensions)) {
+            self.start_extension(id, extension, &mut new.graph).await?;
+        }
+        start_exporters(std::mem::take(&mut new.exporters), &self.tools.host).await?;
+        for task in std::mem::take(&mut new.tasks) {
+            let handle = self.spawn(task.key.id(), task.name, task.work);
+            if let Some(node) = new.graph.get_mut(&task.key) {
+                node.task = Some(handle);
+            }
+        }
+        for (id, mut receiver, outputs) in std::mem::take(&mut new.receivers) {
+            let cx = self.receiver_context(&id, outputs, &mut new.graph);
+            let started = receiver.start(&cx).await;
+            if let Err(failure) = started {
+                return Err(StartError { kind: "receiver", id, failure });
+            }
+            receivers.push((id, receiver, cx));
+        }
+        Ok(())
+    }
+
+    async fn start_extension(
+        &mut self,
+        id: String,
+        mut extension: Box<dyn Extension>,
+        graph: &mut Graph,
+    ) -> Result<(), StartError> {
+        let (stopper, stop) = Stop::new();
+        let cx = ExtensionContext {
+            id: id.clone(),
+            stop: stop.clone(),
+            clock: self.tools.clock.clone(),
+            host: self.tools.host.clone(),
+        };
+        if let Err(failure) = extension.start(&cx).await {
+            return Err(StartError { kind: "extension", id, failure });
+        }
+        self.tools.host.offer(&id, extension.capabilities());
+        let work = self.watched(id.clone(), stop, extension.run(cx));
+        if let Some(node) = graph.get_mut(&Key::Extension(id.clone())) {
+            node.stopper = Some(Arc::new(stopper));
+            node.task = Some(self.spawn(&id, format!("extension {id}"), work));
+        }
+        Ok(())
+    }
+
+    fn receiver_context(&self, id: &str, outputs: Outputs, graph: &mut Graph) -> ReceiverContext {
+        let (stopper, stop) = Stop::new();
+        if let Some(node) = graph.get_mut(&Key::Receiver(id.to_owned())) {
+            node.stopper = Some(Arc::new(stopper));
+        }
+        let (clock, host) = (self.tools.clock.clone(), self.tools.host.clone());
+        ReceiverContext { id: id.to_owned(), outputs, stop, clock, host }
+    }
+
+    fn run_receiver(&mut self, id: String, receiver: Box<dyn Receiver>, cx: ReceiverContext) {
+        let work = self.watched(id.clone(), cx.stop.clone(), receiver.run(cx));
+        let handle = self.spawn(&id, format!("receiver {id}"), work);
+        if let Some(node) = self.graph.get_mut(&Key::Receiver(id)) {
+            node.task = Some(handle);
+        }
+    }
+
+    /// Ends what had started of a graph that cannot take over.
+    async fn undo(&mut self, new: Parts, receivers: Vec<(String, Box<dyn Receiver>, ReceiverContext)>) {
+        let Parts { graph, tasks, turns, .. } = new;
+        let mut started: Vec<TaskHandle> = Vec::new();
+        for (key, node) in &graph {
+            let is_old = self.graph.get(key).is_some_and(|old| old.is(node));
+            started.extend(node.task.clone().filter(|_| !is_old));
+        }
+        // Their requests to stop, and the ways into new stages.
+        drop((graph, tasks, turns));
+        for (id, receiver, cx) in receivers {
+            let work = self.watched(id.clone(), cx.stop.clone(), receiver.run(cx));
+            started.push(self.spawn(&id, format!("receiver {id}"), work));
+        }
+        let clock = self.tools.clock.clone();
+        drop(finish(started, clock.sleep(UNDO), &clock).await);
+    }
+
+    /// Lets what is not in the graph any more end by itself.
+    fn retire(&mut self, old: Graph) {
+        self.retired.forget_ended();
+        let (mut receivers, mut others, mut extensions) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, node) in old {
+            if self.graph.get(&key).is_some_and(|now| now.is(&node)) {
+                continue;
+            }
+            let Some(task) = node.task.clone() else { continue };
+            match &key {
+                Key::Extension(id) => {
+                    if !self.graph.contains_key(&key) {
+                        self.tools.host.withdraw(id);
+                    }
+                    extensions.push((node, task));
+                }
+                Key::Receiver(_) => receivers.push(task),
+                _ => others.push((losses(&key, &node), task)),
+            }
+        }
+        self.tools.host.forget_sources(|id| self.graph.keys().any(|key| key.id() == id));
+        if receivers.is_empty() && others.is_empty() && extensions.is_empty() {
+            return;
+        }
+        self.retired.receivers.extend(receivers.iter().cloned());
+        self.retired.others.extend(others.iter().cloned());
+        self.retired.extensions.extend(extensions.iter().map(|(_, task)| task.clone()));
+        let clock = self.tools.clock.clone();
+        let end = Box::pin(async move {
+            for name in finish(receivers, clock.sleep(RECEIVERS), &clock).await {
+                tracing::warn!(task = %name, "did not end after the reload; its clients were cut off");
+            }
+            let others: Vec<TaskHandle> = others.into_iter().map(|(_, task)| task).collect();
+            all_ended(&others).await;
+            // Here they are told to stop.
+            drop(extensions);
+        });
+        let end = self.spawn("reload", "the end of what a reload has removed".to_owned(), end);
+        self.retired.extensions.push(end);
+    }
+}
+
+/// Ids of receivers and extensions that run and will not.
+fn ending(old: &Graph, new: &Graph) -> BTreeSet<String> {
+    let ends = |(key, node): &(&Key, &Running)| {
+        matches!(key, Key::Receiver(_) | Key::Extension(_)) && new.get(key).is_none_or(|now| !now.is(node))
+    };
+    old.iter().filter(ends).map(|(key, _)| key.id().to_owned()).collect()
+}
+
+/// As configured, but those that others need before them. Where needs go in a circle the first of it comes first, and
+/// says itself what it misses.
+fn in_order(mut waiting: Vec<(String, Box<dyn Extension>)>) -> Vec<(String, Box<dyn Extension>)> {
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let waits = |id: &String| waiting.iter().any(|(other, _)| other == id);
+        let ready = waiting.iter().position(|(_, extension)| !extension.needs().iter().any(waits));
+        ordered.push(waiting.remove(ready.unwrap_or(0)));
+    }
+    ordered
+}
+
+/// Starts exporters; when one fails, those before it are stopped, because their tasks will not run.
+async fn start_exporters(exporters: Vec<(String, Arc<dyn Exporter>)>, host: &Host) -> Result<(), StartError> {
+    for (at, (id, exporter)) in exporters.iter().enumerate() {
+        if let Err(failure) = exporter.start(host).await {
+            for (_, started) in exporters[..at].iter().rev() {
+                started.stop().await;
+            }
+            return Err(StartError { kind: "exporter", id: id.clone(), failure });
+        }
+    }
+    Ok(())
+}

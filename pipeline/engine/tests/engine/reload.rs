@@ -1,0 +1,312 @@
+//! One configuration after the other: what changed is restarted, what did not goes on, nothing is lost.
+
+use std::time::Duration;
+
+use weir_component::{DeliverySettings, Failure, Health, QueueSettings, RetrySettings};
+use weir_engine::ServiceSpec;
+use weir_pdata::Signal::{Logs, Traces};
+use weir_testkit::{Event, Parcel, ReceiverScript, Reply, Role};
+
+use crate::support::{SECOND, World, change, component, direct, pipeline, service};
+
+/// A receiver, a stage, a queued exporter.
+fn spec() -> ServiceSpec {
+    service(&[], vec![pipeline("logs", &["test/r"], &["test/p"], &["test/e"])])
+}
+
+/// A client of a receiver that sends one item each second, with the ids from `first` up.
+fn steady(world: &World, receiver: &str, first: i64, items: i64) {
+    let parcel = |id| Parcel { after: SECOND, signal: Logs, first: id, items: 1 };
+    let clients = vec![(first..first + items).map(parcel).collect()];
+    world.lab.receiver(receiver, ReceiverScript { clients, ..ReceiverScript::default() });
+}
+
+/// Tries again every second, for ever, with a queue in memory.
+fn persistent() -> DeliverySettings {
+    let retry = RetrySettings {
+        initial_interval: SECOND,
+        max_interval: SECOND,
+        max_elapsed_time: Duration::ZERO,
+        ..RetrySettings::default()
+    };
+    DeliverySettings { retry: Some(retry), ..DeliverySettings::default() }
+}
+
+fn down(_: usize, _: &weir_pdata::Payload) -> Reply {
+    Reply::Fail(Failure::retry("connection refused"))
+}
+
+fn times(world: &World, line: &str) -> usize {
+    world.life().iter().filter(|l| *l == line).count()
+}
+
+fn ids(world: &World, exporter: &str) -> Vec<i64> {
+    let mut ids = world.lab.delivered(exporter);
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn nothing_is_restarted_when_nothing_has_changed() {
+    let (world, spec) = (World::new(1), spec());
+    world.script(&spec);
+    steady(&world, "test/r", 0, 10);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(5 * SECOND);
+    let before = world.life();
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(world.life(), before);
+    world.pass(10 * SECOND);
+    assert!(world.stop(engine, SECOND).is_clean());
+    assert_eq!(ids(&world, "test/e"), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_follows_a_stage_can_change_under_it_and_everything_arrives() {
+    for seed in 0..50 {
+        let (world, mut spec) = (World::new(seed), spec());
+        world.script(&spec);
+        world.lab.processor("test/p", Role::Hold(Duration::from_millis(2500)));
+        steady(&world, "test/r", 0, 10);
+        let engine = world.start(&spec).expect("starts");
+        world.pass(5 * SECOND);
+        change(&mut spec.exporters, "test/e", 2);
+        let (engine, outcome) = world.reload(engine, &spec);
+        assert_eq!(outcome, Ok(()));
+        world.pass(10 * SECOND);
+        assert_eq!((times(&world, "test/e started"), times(&world, "test/e ended")), (2, 1));
+        assert_eq!((times(&world, "test/p ended"), times(&world, "test/r started")), (0, 1));
+        assert!(world.stop(engine, 10 * SECOND).is_clean());
+        assert_eq!(ids(&world, "test/e"), (0..10).collect::<Vec<_>>(), "each once");
+    }
+}
+
+#[test]
+fn an_unchanged_exporter_keeps_its_queue_while_everything_around_it_changes() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    world.exporter("test/e", persistent(), |n, p| if n < 20 { down(n, p) } else { Reply::Accept });
+    steady(&world, "test/r", 0, 5);
+    let mut engine = world.start(&spec).expect("starts");
+    for version in 1..4 {
+        world.pass(5 * SECOND / 3);
+        steady(&world, "test/r", 100 * version, 2);
+        change(&mut spec.receivers, "test/r", version.into());
+        change(&mut spec.processors, "test/p", version.into());
+        let reloaded = world.reload(engine, &spec);
+        assert_eq!(reloaded.1, Ok(()));
+        engine = reloaded.0;
+    }
+    world.pass(120 * SECOND);
+    assert_eq!(times(&world, "test/e started"), 1);
+    assert_eq!((times(&world, "test/r ended"), times(&world, "test/p ended")), (3, 3));
+    let settled: Vec<i64> = (world.lab.journal().into_iter())
+        .filter_map(|e| if let Event::Settled { first, .. } = e.event { Some(first) } else { None })
+        .collect();
+    assert!(settled.len() >= 5, "{settled:?}");
+    assert!(world.stop(engine, SECOND).is_clean());
+    let mut expected = settled;
+    expected.sort_unstable();
+    assert_eq!(ids(&world, "test/e"), expected);
+}
+
+#[test]
+fn the_queue_of_an_exporter_that_was_removed_is_worked_off_behind_the_new_graph() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    world.exporter("test/e", persistent(), |n, p| if n < 10 { down(n, p) } else { Reply::Accept });
+    steady(&world, "test/r", 0, 3);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(4 * SECOND);
+    spec.exporters = vec![component("test/other")];
+    spec.pipelines[0].exporters = vec!["test/other".to_owned()];
+    world.exporter("test/other", direct(), |_, _| Reply::Accept);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, times(&world, "test/e ended")), (Ok(()), 0));
+    world.pass(60 * SECOND);
+    assert_eq!((times(&world, "test/e ended"), ids(&world, "test/e")), (1, vec![0, 1, 2]));
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn what_a_removed_exporter_still_held_when_the_agent_ends_is_named() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    world.exporter("test/e", persistent(), down);
+    world.sends("test/r", &[(Logs, 0, 3)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(4 * SECOND);
+    change(&mut spec.exporters, "test/e", 2);
+    world.exporter("test/e", direct(), |_, _| Reply::Accept);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    world.pass(30 * SECOND);
+    assert_eq!(world.stop(engine, SECOND).undelivered, [("test/e".to_owned(), Logs, 3)]);
+}
+
+#[test]
+fn a_changed_receiver_starts_before_its_predecessor_finishes_what_it_has_begun() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    let slow = DeliverySettings {
+        queue: Some(QueueSettings { wait_for_result: true, ..QueueSettings::default() }),
+        ..direct()
+    };
+    world.exporter("test/e", slow, |_, _| Reply::After(3 * SECOND, Box::new(Reply::Accept)));
+    world.sends("test/r", &[(Logs, 0, 2)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    change(&mut spec.receivers, "test/r", 2);
+    world.sends("test/r", &[(Logs, 10, 2)]);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    assert_eq!((times(&world, "test/r started"), times(&world, "test/r ended")), (2, 0));
+    world.pass(10 * SECOND);
+    assert_eq!((world.heard(0), world.heard(10)), (Ok(()), Ok(())));
+    assert_eq!(times(&world, "test/r ended"), 1);
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn a_receiver_that_never_ends_is_cut_off_some_time_after_the_reload() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    world.lab.receiver("test/r", ReceiverScript { ignores_stop: true, ..ReceiverScript::default() });
+    let engine = world.start(&spec).expect("starts");
+    change(&mut spec.receivers, "test/r", 2);
+    world.lab.receiver("test/r", ReceiverScript::default());
+    let tasks = world.simulation.tasks();
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, world.simulation.tasks()), (Ok(()), tasks + 2), "the old one and who waits for it");
+    world.pass(20 * SECOND);
+    assert_eq!(world.simulation.tasks(), tasks);
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn a_configuration_that_cannot_be_built_or_started_leaves_everything_as_it_is() {
+    let (world, spec) = (World::new(1), spec());
+    world.script(&spec);
+    steady(&world, "test/r", 0, 10);
+    let mut engine = world.start(&spec).expect("starts");
+    let tasks = world.simulation.tasks();
+
+    let mut unknown = spec.clone();
+    unknown.exporters.push(component("test/no_script"));
+    unknown.pipelines[0].exporters.push("test/no_script".to_owned());
+    let mut taken = spec.clone();
+    taken.receivers.push(component("test/r2"));
+    taken.pipelines[0].receivers.push("test/r2".to_owned());
+    change(&mut taken.exporters, "test/e", 2);
+    change(&mut taken.receivers, "test/r", 2);
+    change(&mut taken.processors, "test/p", 2);
+    let fails_to_start = Some("listen tcp 127.0.0.1:4317: bind: address already in use".to_owned());
+    world.lab.receiver("test/r2", ReceiverScript { fails_to_start, ..ReceiverScript::default() });
+    for (wrong, text) in [(unknown, "no script"), (taken, "failed to start \"test/r2\" receiver")] {
+        world.pass(3 * SECOND);
+        let (same, outcome) = world.reload(engine, &wrong);
+        assert!(outcome.as_ref().is_err_and(|e| e.contains(text)), "{outcome:?}");
+        assert_eq!((same_tasks(&world, tasks), world.host.health()), (true, Health::Ready));
+        engine = same;
+    }
+    world.pass(20 * SECOND);
+    assert!(world.stop(engine, SECOND).is_clean());
+    assert_eq!(ids(&world, "test/e"), (0..10).collect::<Vec<_>>());
+}
+
+fn same_tasks(world: &World, tasks: usize) -> bool {
+    world.pass(Duration::from_millis(1));
+    world.simulation.tasks() == tasks
+}
+
+#[test]
+fn a_shared_processor_stays_itself_and_one_that_stands_elsewhere_leaves_its_state() {
+    let (world, mut spec) = (World::new(1), spec());
+    let shared = |id: &str, signal: &str| pipeline(id, &["test/r"], &["shared/x"], &[signal]);
+    spec.pipelines = vec![shared("logs", "test/e")];
+    spec.processors = vec![component("shared/x")];
+    world.script(&spec);
+    steady(&world, "test/r", 0, 30);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(5 * SECOND + SECOND / 2);
+    spec.exporters.push(component("test/f"));
+    world.exporter("test/f", direct(), |_, _| Reply::Accept);
+    spec.pipelines[0].exporters.push("test/f".to_owned());
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, times(&world, "shared/x created")), (Ok(()), 1), "another exporter behind it");
+    spec.pipelines.push(shared("traces", "test/e"));
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, times(&world, "shared/x created")), (Ok(()), 2), "another pipeline");
+    world.pass(5 * SECOND);
+    let took_over = |e: weir_testkit::Entry| {
+        if let Event::TookOver { came } = e.event { Some(came) } else { None }
+    };
+    let inherited: Vec<_> = world.lab.journal().into_iter().filter_map(took_over).collect();
+    assert_eq!(inherited, [5]);
+    assert!(world.stop(engine, SECOND).is_clean());
+    assert_eq!(ids(&world, "test/e").len(), 10);
+}
+
+#[test]
+fn who_uses_an_extension_is_restarted_with_it_and_the_old_extension_ends_last() {
+    let (world, mut spec) = (World::new(1), spec());
+    spec.extensions = vec![component("test/x"), component("test/y")];
+    world.script(&spec);
+    let uses = weir_config::Node::new(weir_config::NodeKind::String("test/x".into()), Default::default());
+    spec.exporters[0].node = uses;
+    let engine = world.start(&spec).expect("starts");
+    change(&mut spec.extensions, "test/x", 2);
+    let (engine, outcome) = world.reload(engine, &spec);
+    world.pass(SECOND);
+    assert_eq!(outcome, Ok(()));
+    assert_eq!((times(&world, "test/x started"), times(&world, "test/y started")), (2, 1));
+    assert_eq!((times(&world, "test/e started"), times(&world, "test/r started")), (2, 1));
+    let life = world.life();
+    let place = |line: &str| life.iter().position(|l| l == line).expect("in the journal");
+    assert!(place("test/e ended") < place("test/x ended"), "{life:?}");
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn pipelines_come_and_go() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    steady(&world, "test/r", 0, 12);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(3 * SECOND + SECOND / 2);
+    spec.pipelines.push(pipeline("logs/2", &["test/r"], &[], &["test/f"]));
+    spec.exporters.push(component("test/f"));
+    world.exporter("test/f", direct(), |_, _| Reply::Accept);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    world.pass(3 * SECOND);
+    spec.pipelines.remove(0);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    world.pass(20 * SECOND);
+    assert_eq!(times(&world, "test/r started"), 1, "it only sees that logs are taken");
+    assert_eq!((times(&world, "test/p ended"), times(&world, "test/e ended")), (1, 1));
+    assert_eq!(ids(&world, "test/e"), (0..6).collect::<Vec<_>>());
+    assert_eq!(ids(&world, "test/f"), (3..12).collect::<Vec<_>>());
+    let pipelines: Vec<_> = world.host.topology().pipelines.into_iter().map(|p| p.id).collect();
+    assert_eq!(pipelines, ["logs/2"]);
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn a_signal_that_is_taken_for_the_first_time_restarts_the_receiver() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    let engine = world.start(&spec).expect("starts");
+    spec.pipelines.push(pipeline("traces", &["test/r"], &[], &["test/e"]));
+    world.sends("test/r", &[(Traces, 0, 1), (Logs, 10, 1)]);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    world.pass(SECOND);
+    assert_eq!(times(&world, "test/r started"), 2);
+    assert!(world.stop(engine, SECOND).is_clean());
+    let mut took = world.took("test/e");
+    took.sort();
+    assert_eq!(took, [(Traces, vec![0]), (Logs, vec![10])]);
+}
