@@ -4,7 +4,7 @@
 //! tenants or weaken security.
 
 use http::{HeaderName, HeaderValue};
-use weir_component::{BatchSettings, DeliverySettings, Failure, QueueSettings, RetrySettings, Sizer};
+use weir_component::{BatchSettings, DeliverySettings, Failure, Host, QueueSettings, RetrySettings, Sizer};
 use weir_config::net::{
     AuthConfig, BatchConfig, Compression as Algorithm, HttpServerConfig, MiddlewareConfig, NetAddress,
     QueueConfig, RetryConfig, TlsClientConfig, TlsConfig, TlsServerConfig, TlsVersion, TransportType,
@@ -16,16 +16,16 @@ use crate::encoding::Encoding;
 use crate::listen::Listener;
 use crate::tls::{ClientTls, Parameters, ServerTls, TlsVersions};
 
-/// Binds a server's address.
+/// Binds a server's address for the component `id`.
 ///
 /// # Errors
 /// That the address is taken or wrong, with the cure.
-pub async fn listen(address: &NetAddress) -> Result<Listener, Failure> {
+pub async fn listen(host: &Host, id: &str, address: &NetAddress) -> Result<Listener, Failure> {
     match address.transport {
         TransportType::Tcp | TransportType::Tcp4 | TransportType::Tcp6 => {
-            Listener::tcp(&address.endpoint).await
+            Listener::owned_tcp(host, id, &address.endpoint).await
         }
-        TransportType::Unix => Listener::unix(&address.endpoint).await,
+        TransportType::Unix => Listener::owned_unix(host, id, &address.endpoint).await,
         other => Err(Failure::permanent(format!(
             "listen {}: a server takes the transports tcp, tcp4, tcp6 and unix, not {other:?}",
             address.endpoint

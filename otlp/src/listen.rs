@@ -3,16 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use weir_component::Failure;
+use weir_component::{Claim, Failure, Host};
 
 use crate::io::Io;
 
-/// A bound listener.
+/// A bound listener. A component that takes the place of another one in a reload gets the very same, so that the port is
+/// never closed ([`Listener::owned_tcp`]); the two then accept side by side until the old one stops.
 #[derive(Debug)]
-pub struct Listener(Kind);
+pub struct Listener(Arc<Kind>);
 
 #[derive(Debug)]
 enum Kind {
@@ -33,7 +35,7 @@ impl Listener {
         let all = endpoint.strip_prefix(':').map(|port| format!("[::]:{port}"));
         let endpoint = all.as_deref().unwrap_or(endpoint);
         match TcpListener::bind(endpoint).await {
-            Ok(listener) => Ok(Listener(Kind::Tcp(listener))),
+            Ok(listener) => Ok(Listener(Arc::new(Kind::Tcp(listener)))),
             Err(e) => Err(bind_failure("tcp", endpoint, &e)),
         }
     }
@@ -51,14 +53,52 @@ impl Listener {
             drop(tokio::fs::remove_file(path).await);
         }
         match UnixListener::bind(path) {
-            Ok(listener) => Ok(Listener(Kind::Unix(listener, PathBuf::from(path)))),
+            Ok(listener) => Ok(Listener(Arc::new(Kind::Unix(listener, PathBuf::from(path))))),
             Err(e) => Err(bind_failure("unix", path, &e)),
+        }
+    }
+
+    /// [`Listener::tcp`] for the component `id`: takes over the listener of a component that a reload is about to end.
+    ///
+    /// # Errors
+    /// As [`Listener::tcp`]; a component of this agent that has the endpoint is named.
+    pub async fn owned_tcp(host: &Host, id: &str, endpoint: &str) -> Result<Listener, Failure> {
+        Listener::owned(host, id, "tcp", endpoint, Listener::tcp(endpoint)).await
+    }
+
+    /// [`Listener::unix`] for the component `id`, as [`Listener::owned_tcp`].
+    ///
+    /// # Errors
+    /// As [`Listener::owned_tcp`].
+    pub async fn owned_unix(host: &Host, id: &str, path: &str) -> Result<Listener, Failure> {
+        Listener::owned(host, id, "unix", path, Listener::unix(path)).await
+    }
+
+    async fn owned(
+        host: &Host,
+        id: &str,
+        network: &str,
+        endpoint: &str,
+        bind: impl Future<Output = Result<Listener, Failure>>,
+    ) -> Result<Listener, Failure> {
+        let key = format!("{network} {endpoint}");
+        match host.handover().claim(id, &key) {
+            Claim::Yours(kind) => Ok(Listener(kind)),
+            Claim::Taken(owner) => Err(Failure::permanent(format!(
+                "listen {network} {endpoint}: bind: address already in use by \"{owner}\" of this agent; set another \
+                 `endpoint` in one of them"
+            ))),
+            Claim::Free => {
+                let listener = bind.await?;
+                host.handover().keep(id, &key, &listener.0);
+                Ok(listener)
+            }
         }
     }
 
     /// The address it is bound to; `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.0 {
+        match &*self.0 {
             Kind::Tcp(listener) => listener.local_addr().ok(),
             Kind::Unix(..) => None,
         }
@@ -79,7 +119,7 @@ impl Listener {
     }
 
     async fn try_accept(&self) -> io::Result<(Io, Option<SocketAddr>)> {
-        match &self.0 {
+        match &*self.0 {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Answers are small and complete: waiting to fill a segment only delays them.

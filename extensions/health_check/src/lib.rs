@@ -97,7 +97,7 @@ impl Extension for HealthCheck {
         shared::no_extensions(server.auth.as_ref().map(|a| &a.auth), &server.middlewares)?;
         let tls = shared::server_tls(&server.tls).map_err(Failure::permanent)?;
         let tls = tls.map(|tls| tls.acceptor(&["h2", "http/1.1"])).transpose().map_err(Failure::permanent)?;
-        self.bound = Some((shared::listen(&server.address).await?, tls));
+        self.bound = Some((shared::listen(&cx.host, &cx.id, &server.address).await?, tls));
         tracing::info!(
             otelcol.component.id = %cx.id,
             otelcol.component.kind = "extension",

@@ -64,7 +64,7 @@ struct Zpages {
 #[async_trait]
 impl Extension for Zpages {
     async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
-        let listener = Listener::tcp(&self.config.endpoint).await?;
+        let listener = Listener::owned_tcp(&cx.host, &cx.id, &self.config.endpoint).await?;
         let address = listener.local_addr().map_or_else(|| self.config.endpoint.clone(), |a| a.to_string());
         tracing::info!(
             otelcol.component.id = %cx.id,

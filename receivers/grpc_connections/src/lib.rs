@@ -74,7 +74,7 @@ struct GrpcConnections {
 #[async_trait]
 impl Receiver for GrpcConnections {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
-        self.listener = Some(Listener::tcp(&self.config.endpoint).await?);
+        self.listener = Some(Listener::owned_tcp(&cx.host, &cx.id, &self.config.endpoint).await?);
         tracing::info!(
             otelcol.component.id = %cx.id,
             otelcol.component.kind = "receiver",

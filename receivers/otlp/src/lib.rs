@@ -46,7 +46,7 @@ impl Receiver for Otlp {
             shared::no_extensions(grpc.auth.as_ref(), &grpc.middlewares)?;
             let mut settings = config::grpc_settings(grpc);
             settings.tls = acceptor(&grpc.tls, &["h2"])?;
-            self.servers.push((shared::listen(&grpc.address).await?, settings));
+            self.servers.push((shared::listen(&cx.host, &cx.id, &grpc.address).await?, settings));
             log_start(cx, "Starting GRPC server", &grpc.address.endpoint);
         }
         if let Some(http) = protocols.http.as_ref() {
@@ -54,7 +54,7 @@ impl Receiver for Otlp {
             shared::no_extensions(server.auth.as_ref().map(|a| &a.auth), &server.middlewares)?;
             let mut settings = http.settings().map_err(Failure::permanent)?;
             settings.tls = acceptor(&server.tls, &["h2", "http/1.1"])?;
-            self.servers.push((shared::listen(&server.address).await?, settings));
+            self.servers.push((shared::listen(&cx.host, &cx.id, &server.address).await?, settings));
             log_start(cx, "Starting HTTP server", &server.address.endpoint);
         }
         Ok(())
