@@ -114,8 +114,11 @@ pub struct QueueSettings {
     pub queue_size: usize,
     /// What the capacity is counted in. Default requests.
     pub sizer: Sizer,
-    /// Capacity in bytes beside it, so that large requests cannot fill the memory. Default 256 MiB.
+    /// Capacity in bytes beside it for a queue in memory that counts something else, so that large requests cannot
+    /// fill the memory. Default 256 MiB.
     pub max_bytes: usize,
+    /// Id of the extension that keeps the queue over a restart. Default none: in memory.
+    pub storage: Option<String>,
     /// Wait for room instead of refusing. Default false.
     pub block_on_overflow: bool,
     /// Settle when delivered instead of when queued. Default false.
@@ -133,6 +136,7 @@ impl Default for QueueSettings {
             max_bytes: 256 << 20,
             block_on_overflow: false,
             wait_for_result: false,
+            storage: None,
             batch: None,
         }
     }
@@ -149,6 +153,8 @@ pub struct BatchSettings {
     pub max_size: usize,
     /// Items or bytes. Default items.
     pub sizer: Sizer,
+    /// Only batches whose metadata agree in these keys go together. Default none: all do.
+    pub metadata_keys: Vec<String>,
 }
 
 impl Default for BatchSettings {
@@ -158,6 +164,7 @@ impl Default for BatchSettings {
             min_size: 8192,
             max_size: 0,
             sizer: Sizer::Items,
+            metadata_keys: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{ClientAuth, Clock, Failure, Host, ServerAuth, Stop};
+use crate::{ClientAuth, Clock, Failure, Host, ServerAuth, Stop, Storage};
 
 /// Something beside the pipelines: a health check, pages, an authenticator, a storage.
 #[async_trait]
@@ -44,6 +44,8 @@ pub struct Capabilities {
     pub server_auth: Option<Arc<dyn ServerAuth>>,
     /// Signs the requests of clients.
     pub client_auth: Option<Arc<dyn ClientAuth>>,
+    /// Keeps queues over a restart.
+    pub storage: Option<Arc<dyn Storage>>,
 }
 
 impl Capabilities {
@@ -60,6 +62,13 @@ impl Capabilities {
         self.client_auth = Some(auth);
         self
     }
+
+    /// Keeps queues.
+    #[must_use]
+    pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Capabilities {
+        self.storage = Some(storage);
+        self
+    }
 }
 
 impl fmt::Debug for Capabilities {
@@ -67,6 +76,7 @@ impl fmt::Debug for Capabilities {
         f.debug_struct("Capabilities")
             .field("server_auth", &self.server_auth.is_some())
             .field("client_auth", &self.client_auth.is_some())
+            .field("storage", &self.storage.is_some())
             .finish()
     }
 }

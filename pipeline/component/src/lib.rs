@@ -23,6 +23,7 @@ mod processor;
 mod receipt;
 mod receiver;
 mod stats;
+mod storage;
 mod telemetry;
 mod trace;
 
@@ -47,6 +48,7 @@ pub use processor::{Heirloom, Stage, StageContext, Transform, Verdict};
 pub use receipt::{Outcome, Receipt, Settled};
 pub use receiver::{Receiver, ReceiverContext};
 pub use stats::{Count, Held, Metric, MetricKind, Sample, Stats};
+pub use storage::{Backlog, Capacity, DurableQueue, Receivable, Record, Refused, Storage, Taken};
 pub use telemetry::Telemetry;
 pub use trace::{Running, Work};
 pub use weir_config::Options;
