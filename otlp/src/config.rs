@@ -6,8 +6,8 @@
 use http::{HeaderName, HeaderValue};
 use weir_component::{BatchSettings, DeliverySettings, Failure, Host, QueueSettings, RetrySettings, Sizer};
 use weir_config::net::{
-    AuthConfig, BatchConfig, Compression as Algorithm, HttpServerConfig, MiddlewareConfig, NetAddress,
-    QueueConfig, RetryConfig, TlsClientConfig, TlsConfig, TlsServerConfig, TlsVersion, TransportType,
+    BatchConfig, Compression as Algorithm, HttpServerConfig, NetAddress, QueueConfig, RetryConfig,
+    TlsClientConfig, TlsConfig, TlsServerConfig, TlsVersion, TransportType,
 };
 use weir_config::{GoDuration, HeaderMap, Optional, Secret};
 
@@ -133,30 +133,6 @@ fn sizer(sizer: weir_config::net::Sizer) -> Sizer {
         weir_config::net::Sizer::Requests => Sizer::Requests,
         weir_config::net::Sizer::Items => Sizer::Items,
         weir_config::net::Sizer::Bytes => Sizer::Bytes,
-    }
-}
-
-/// Authenticators and middlewares are extensions, of which this version has none: a server that should check its
-/// callers must not start without.
-///
-/// # Errors
-/// Names the extension that is missing.
-pub fn no_extensions(auth: Option<&AuthConfig>, middlewares: &[MiddlewareConfig]) -> Result<(), Failure> {
-    if let Some(auth) = auth {
-        let id = auth.authenticator.as_ref().map(ToString::to_string).unwrap_or_default();
-        let text = format!(
-            "failed to resolve authenticator {id:?}: authenticator not found (this version has none)"
-        );
-        return Err(Failure::permanent(text));
-    }
-    match middlewares.first() {
-        None => Ok(()),
-        Some(first) => {
-            let id = first.id.as_ref().map(ToString::to_string).unwrap_or_default();
-            let text =
-                format!("failed to resolve middleware {id:?}: middleware not found (this version has none)");
-            Err(Failure::permanent(text))
-        }
     }
 }
 
@@ -286,13 +262,6 @@ mod tests {
             delivery(GoDuration::ZERO, &RetryConfig::default(), &Optional::Some(queue)).expect_err("refused");
         assert!(refused.contains("file_storage"), "{refused}");
         assert!(compression(Algorithm::Snappy, 0).expect_err("refused").contains("snappy"));
-        let auth = AuthConfig { authenticator: "bearertokenauth".parse().ok() };
-        let refused = no_extensions(Some(&auth), &[]).expect_err("refused");
-        assert!(
-            refused
-                .message()
-                .starts_with("failed to resolve authenticator \"bearertokenauth\": authenticator not found")
-        );
     }
 
     #[test]

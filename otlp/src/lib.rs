@@ -4,12 +4,14 @@
 //! - [`client`]: one attempt to send a payload over gRPC or HTTP;
 //! - [`http_server`]: the HTTP server underneath, also for pages;
 //! - [`encoding`]: compression with a cap on every output;
+//! - [`auth`]: authenticators of servers and clients;
 //! - [`tls`]: certificates to acceptors and connectors;
 //! - [`config`]: the shared options of components to the settings of this crate.
 //!
 //! gRPC here is the unary `Export` call and nothing else: a thin layer over hyper (server, because one port has to
 //! speak HTTP/1.1 too) and h2 (client). Settings are plain structs; components make them from their configuration.
 
+pub mod auth;
 mod body;
 pub mod client;
 pub mod config;

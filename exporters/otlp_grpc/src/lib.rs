@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use opentelemetry::KeyValue;
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Accepted, Build, BuildError, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host, Stability,
-    async_trait,
+    Accepted, Build, BuildError, ClientAuth, Context, Exporter, ExporterFactory, ExporterParts, Failure,
+    Host, Stability, async_trait,
 };
 use weir_config::net::{Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig};
 use weir_config::{Issues, Optional, Options, Validate};
+use weir_otlp::auth::{client_auth, no_middlewares};
 use weir_otlp::client::{GrpcClient, GrpcSettings, KeepAlive, Target, user_agent};
 use weir_otlp::config as shared;
 use weir_pdata::{Payload, Signal};
@@ -106,8 +107,9 @@ struct OtlpGrpc {
 }
 
 impl OtlpGrpc {
-    fn connectable(&self) -> Result<GrpcClient, String> {
+    fn connectable(&self, auth: Option<Arc<dyn ClientAuth>>) -> Result<GrpcClient, String> {
         let mut settings = self.settings.clone();
+        settings.auth = auth;
         if self.config.uses_tls() {
             settings.tls = Some(shared::client_tls(&self.config.tls)?.connector(&["h2"])?);
             settings.server_name = shared::server_name(&self.config.tls);
@@ -118,17 +120,18 @@ impl OtlpGrpc {
 
 #[async_trait]
 impl Exporter for OtlpGrpc {
-    async fn start(&self, _host: &Host) -> Result<(), Failure> {
-        shared::no_extensions(self.config.auth.as_ref(), &self.config.middlewares)?;
-        let client = self.connectable().map_err(Failure::permanent)?;
+    async fn start(&self, host: &Host) -> Result<(), Failure> {
+        no_middlewares(&self.config.middlewares)?;
+        let auth = client_auth(self.config.auth.as_ref(), host)?;
+        let client = self.connectable(auth).map_err(Failure::permanent)?;
         // A second start finds the first client, which is as good.
         drop(self.client.set(client));
         Ok(())
     }
 
-    async fn export(&self, payload: &Payload, _context: &Context) -> Result<Accepted, Failure> {
+    async fn export(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
         match self.client.get() {
-            Some(client) => client.export(payload).await,
+            Some(client) => client.export_for(payload, context).await,
             None => Err(Failure::retry("the exporter has not been started")),
         }
     }

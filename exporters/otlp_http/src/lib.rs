@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use opentelemetry::KeyValue;
 use weir_component::{
-    Accepted, Build, BuildError, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host, Stability,
-    async_trait,
+    Accepted, Build, BuildError, ClientAuth, Context, Exporter, ExporterFactory, ExporterParts, Failure,
+    Host, Stability, async_trait,
 };
 use weir_config::Options;
 use weir_config::net::HttpClientConfig;
+use weir_otlp::auth::{client_auth, no_middlewares};
 use weir_otlp::client::{HttpClient, HttpSettings};
 use weir_otlp::config as shared;
 use weir_pdata::{Payload, Signal};
@@ -45,8 +46,9 @@ struct OtlpHttp {
 }
 
 impl OtlpHttp {
-    fn connectable(&self) -> Result<HttpClient, String> {
+    fn connectable(&self, auth: Option<Arc<dyn ClientAuth>>) -> Result<HttpClient, String> {
         let mut settings = self.settings.clone();
+        settings.auth = auth;
         if settings.url.starts_with("https://") {
             let alpn: &[&str] =
                 if self.config.force_attempt_http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
@@ -59,17 +61,18 @@ impl OtlpHttp {
 
 #[async_trait]
 impl Exporter for OtlpHttp {
-    async fn start(&self, _host: &Host) -> Result<(), Failure> {
-        shared::no_extensions(self.config.auth.as_ref(), &self.config.middlewares)?;
-        let client = self.connectable().map_err(Failure::permanent)?;
+    async fn start(&self, host: &Host) -> Result<(), Failure> {
+        no_middlewares(&self.config.middlewares)?;
+        let auth = client_auth(self.config.auth.as_ref(), host)?;
+        let client = self.connectable(auth).map_err(Failure::permanent)?;
         // A second start finds the first client, which is as good.
         drop(self.client.set(client));
         Ok(())
     }
 
-    async fn export(&self, payload: &Payload, _context: &Context) -> Result<Accepted, Failure> {
+    async fn export(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
         match self.client.get() {
-            Some(client) => client.export(payload).await,
+            Some(client) => client.export_for(payload, context).await,
             None => Err(Failure::retry("the exporter has not been started")),
         }
     }

@@ -4,7 +4,7 @@ mod rfc3339;
 
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Build, BuildError, Clock, Extension, ExtensionContext, ExtensionFactory, Failure, Health, Host,
@@ -12,7 +12,9 @@ use weir_component::{
 };
 use weir_config::net::HttpServerConfig;
 use weir_config::{GoDuration, Issues, Optional, Options, Validate};
+use weir_otlp::auth::{Authenticator, no_middlewares};
 use weir_otlp::http_server::{self, ServerLimits, respond, text};
+use weir_otlp::tls::TlsAcceptor;
 use weir_otlp::{Body, Listener, config as shared};
 
 /// Makes `health_check` extensions.
@@ -87,17 +89,24 @@ fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
 
 struct HealthCheck {
     config: Config,
-    bound: Option<(Listener, Option<weir_otlp::tls::TlsAcceptor>)>,
+    bound: Option<Bound>,
+}
+
+struct Bound {
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+    auth: Option<Authenticator>,
 }
 
 #[async_trait]
 impl Extension for HealthCheck {
     async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
         let server = &self.config.server;
-        shared::no_extensions(server.auth.as_ref().map(|a| &a.auth), &server.middlewares)?;
+        no_middlewares(&server.middlewares)?;
+        let auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
         let tls = shared::server_tls(&server.tls).map_err(Failure::permanent)?;
         let tls = tls.map(|tls| tls.acceptor(&["h2", "http/1.1"])).transpose().map_err(Failure::permanent)?;
-        self.bound = Some((shared::listen(&cx.host, &cx.id, &server.address).await?, tls));
+        self.bound = Some(Bound { listener: shared::listen(&cx.host, &cx.id, &server.address).await?, tls, auth });
         tracing::info!(
             otelcol.component.id = %cx.id,
             otelcol.component.kind = "extension",
@@ -108,7 +117,7 @@ impl Extension for HealthCheck {
     }
 
     async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
-        let Some((listener, tls)) = self.bound else {
+        let Some(Bound { listener, tls, auth }) = self.bound else {
             return Err(Failure::permanent("was not started"));
         };
         let server = &self.config.server;
@@ -120,25 +129,44 @@ impl Extension for HealthCheck {
             ..safe
         };
         let headers = shared::headers(&server.response_headers).map_err(Failure::permanent)?;
-        let page = Arc::new(Page { config: self.config, host: cx.host, clock: cx.clock });
+        let page = Arc::new(Page { config: self.config, auth, headers, host: cx.host, clock: cx.clock });
         http_server::serve(listener, tls, limits, cx.stop, move |request, _| {
-            let mut response = page.answer(&request);
-            response.headers_mut().extend(headers.iter().cloned());
-            std::future::ready(response)
+            let page = Arc::clone(&page);
+            async move { page.answer(&request).await }
         })
         .await;
         Ok(())
+    }
+
+    fn needs(&self) -> Vec<String> {
+        let auth = self.config.server.auth.as_ref();
+        auth.and_then(|auth| auth.auth.authenticator.as_ref()).map(ToString::to_string).into_iter().collect()
     }
 }
 
 struct Page {
     config: Config,
+    auth: Option<Authenticator>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     host: Host,
     clock: Clock,
 }
 
 impl Page {
-    fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+    async fn answer<B: Sync>(&self, request: &Request<B>) -> Response<Body> {
+        let denied = match &self.auth {
+            Some(auth) => auth.check(request).await.err(),
+            None => None,
+        };
+        let mut response = match denied {
+            Some(failure) => text(StatusCode::UNAUTHORIZED, format!("{}\n", failure.message())),
+            None => self.health(request),
+        };
+        response.headers_mut().extend(self.headers.iter().cloned());
+        response
+    }
+
+    fn health<B>(&self, request: &Request<B>) -> Response<Body> {
         let (path, asked) = (self.config.path.as_str(), request.uri().path());
         // A path that ends with a slash stands for all below it.
         if asked != path && !(path.ends_with('/') && asked.starts_with(path)) {

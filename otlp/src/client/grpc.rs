@@ -16,7 +16,7 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
-use weir_component::{Accepted, Failure, Status};
+use weir_component::{Accepted, ClientAuth, Context, Failure, Status};
 use weir_pdata::{Payload, Signal};
 
 use super::{Compression, Target, connect};
@@ -37,6 +37,8 @@ pub struct GrpcSettings {
     pub server_name: Option<String>,
     /// `:authority` of the requests. Default: `target`.
     pub authority: Option<String>,
+    /// Signs each request. Default none.
+    pub auth: Option<Arc<dyn ClientAuth>>,
     /// Further metadata.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// `user-agent`.
@@ -70,6 +72,7 @@ impl GrpcSettings {
             tls: None,
             server_name: None,
             authority: None,
+            auth: None,
             headers: Vec::new(),
             user_agent: super::user_agent(env!("CARGO_PKG_VERSION")),
             compression: Compression::GZIP,
@@ -122,12 +125,23 @@ impl GrpcClient {
     /// Retryable as OTLP says: the statuses Canceled, DeadlineExceeded, Aborted, OutOfRange, Unavailable and DataLoss,
     /// ResourceExhausted with RetryInfo, and everything that happened to the connection. All else is permanent.
     pub async fn export(&self, payload: &Payload) -> Result<Accepted, Failure> {
+        self.export_for(payload, &Context::default()).await
+    }
+
+    /// As [`GrpcClient::export`], signed for the sender that `context` tells of.
+    ///
+    /// # Errors
+    /// As [`GrpcClient::export`], and those of the authenticator.
+    pub async fn export_for(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
         let message = self.message(payload)?;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uris[payload.signal().index()].clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers.clone();
+        if let Some(auth) = &self.settings.auth {
+            auth.sign(request.headers_mut(), context).await?;
+        }
         loop {
             let channel = self.channel().await?;
             let mut attempt = Attempt::begin(&channel);

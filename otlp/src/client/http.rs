@@ -6,6 +6,7 @@ mod connector;
 mod url;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -17,7 +18,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message;
 use tokio_rustls::TlsConnector;
-use weir_component::{Accepted, Failure, Status};
+use weir_component::{Accepted, ClientAuth, Context, Failure, Status};
 use weir_pdata::{Payload, json};
 
 use super::{Compression, pieces::Pieces, response};
@@ -45,6 +46,8 @@ pub struct HttpSettings {
     pub tls: Option<TlsConnector>,
     /// The name that the server's certificate must have. Default: the host of `url`.
     pub server_name: Option<String>,
+    /// Signs each request. Default none.
+    pub auth: Option<Arc<dyn ClientAuth>>,
     /// Further headers; they replace those of the same name that the client sets.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// `user-agent`.
@@ -68,6 +71,7 @@ impl HttpSettings {
             url: url.to_owned(),
             tls: None,
             server_name: None,
+            auth: None,
             headers: Vec::new(),
             user_agent: super::user_agent(env!("CARGO_PKG_VERSION")),
             format: Format::Protobuf,
@@ -120,13 +124,25 @@ impl HttpClient {
     /// Retryable when no answer came, and for the codes 429, 502, 503 and 504; for 429 and 503 the wait of
     /// `Retry-After` is passed on, at most one hour. All else is permanent.
     pub async fn export(&self, payload: &Payload) -> Result<Accepted, Failure> {
+        self.export_for(payload, &Context::default()).await
+    }
+
+    /// As [`HttpClient::export`], signed for the sender that `context` tells of.
+    ///
+    /// # Errors
+    /// As [`HttpClient::export`], and those of the authenticator.
+    pub async fn export_for(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
+        let mut headers = self.headers.clone();
+        if let Some(auth) = &self.settings.auth {
+            auth.sign(&mut headers, context).await?;
+        }
         let body = self.body(payload)?;
         let mut uri = self.url.uri().clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = Request::new(body.clone());
             *request.method_mut() = Method::POST;
             *request.uri_mut() = uri.clone();
-            *request.headers_mut() = self.headers.clone();
+            *request.headers_mut() = headers.clone();
             let response = self.client.request(request).await.map_err(|e| self.unanswered(&e))?;
             match response.status() {
                 status if status.is_success() => return self.accepted(response).await,

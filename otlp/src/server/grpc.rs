@@ -39,7 +39,8 @@ impl Server {
     async fn export(&self, request: Request<Incoming>, peer: &Peer) -> Result<(), RpcStatus> {
         let signal = self.signal(request.method(), request.uri().path())?;
         let encoding = encoding(request.headers())?;
-        let context = intake::context("grpc", &request, peer, self.settings.include_metadata);
+        let auth = self.caller(&request).await.map_err(|failure| RpcStatus::of(&failure))?;
+        let context = intake::context("grpc", &request, peer, self.settings.include_metadata, auth);
         let limit = self.settings.max_message;
         let reading = body::read_message(request.into_body(), limit);
         let message = match tokio::time::timeout(self.settings.limits.body_timeout, reading).await {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prost::Message;
-use weir_component::Status;
+use weir_component::{AuthData, Status};
 use weir_pdata::{Signal, json};
 
 use super::Server;
@@ -49,6 +49,14 @@ impl Server {
     }
 
     async fn post(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let auth = match self.caller(&request).await {
+            Ok(auth) => auth,
+            Err(failure) => {
+                let answer = RpcStatus::of(&failure);
+                let format = format(request.headers()).unwrap_or(Format::Json);
+                return Refusal(status::to_http(answer.status()), answer).response(format);
+            }
+        };
         let path = request.uri().path();
         let known = Signal::ALL.into_iter().find(|s| self.settings.paths[s.index()] == path);
         let Some(signal) = known.filter(|s| self.intake.takes(*s)) else {
@@ -68,7 +76,7 @@ impl Server {
                 "415 unsupported media type, supported: [application/json, application/x-protobuf]";
             return respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain", supported);
         };
-        match self.take(signal, format, request, peer).await {
+        match self.take(signal, format, request, peer, auth).await {
             Ok(()) => success(format),
             Err(refusal) => refusal.response(format),
         }
@@ -80,9 +88,10 @@ impl Server {
         format: Format,
         request: Request<Incoming>,
         peer: &Peer,
+        auth: AuthData,
     ) -> Result<(), Refusal> {
         let encoding = self.encoding(request.headers())?;
-        let context = intake::context("http", &request, peer, self.settings.include_metadata);
+        let context = intake::context("http", &request, peer, self.settings.include_metadata, auth);
         let content = self.content(request.into_body(), encoding).await?;
         let content = match format {
             Format::Protobuf => content,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
-use weir_component::{Batch, Context, Failure, Outputs, Receipt};
+use weir_component::{AuthData, Batch, Context, Failure, Outputs, Receipt};
 use weir_pdata::validate::Malformed;
 use weir_pdata::{Payload, Signal};
 
@@ -59,9 +59,10 @@ pub(super) fn context<B>(
     request: &Request<B>,
     peer: &Peer,
     include_metadata: bool,
+    auth: AuthData,
 ) -> Context {
     let metadata = if include_metadata { metadata(request) } else { Vec::new() };
-    Context { metadata, peer: peer.address, transport, ..Context::default() }
+    Context { metadata, auth, peer: peer.address, transport, ..Context::default() }
 }
 
 fn metadata<B>(request: &Request<B>) -> Vec<(String, Vec<String>)> {

@@ -3,10 +3,11 @@
 //! # Life of a request
 //! 1. The head decides the protocol (content type `application/grpc` over HTTP/2 is gRPC, all else is HTTP) and the
 //!    signal; signals that no pipeline takes do not exist.
-//! 2. The body becomes one piece of memory, without a copy when it came in one DATA frame, and is decompressed. Both
+//! 2. The authenticator, where there is one, checks the caller by the head alone.
+//! 3. The body becomes one piece of memory, without a copy when it came in one DATA frame, and is decompressed. Both
 //!    sizes are limited.
-//! 3. The payload is validated, handed to the output of its signal, and its receipt is awaited.
-//! 4. What the receipt says becomes the answer: retryable failures stay retryable for the sender.
+//! 4. The payload is validated, handed to the output of its signal, and its receipt is awaited.
+//! 5. What the receipt says becomes the answer: retryable failures stay retryable for the sender.
 
 mod cors;
 mod grpc;
@@ -18,9 +19,10 @@ use std::sync::Arc;
 use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use tokio_rustls::TlsAcceptor;
-use weir_component::{Outputs, Stop};
+use weir_component::{AuthData, Failure, Outputs, Stop};
 use weir_pdata::Signal;
 
+use crate::auth::Authenticator;
 use crate::body::Body;
 use crate::http_server::{self, Http, Peer, ServerLimits};
 use crate::listen::Listener;
@@ -58,6 +60,8 @@ pub struct ServerSettings {
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// Answers to web pages of other origins. Default none.
     pub cors: Option<Cors>,
+    /// Checks callers. Default none.
+    pub auth: Option<Authenticator>,
     /// TLS. Default clear text.
     pub tls: Option<TlsAcceptor>,
     /// Limits of connections. `http` in it is overruled by `protocols`.
@@ -75,6 +79,7 @@ impl Default for ServerSettings {
             include_metadata: false,
             response_headers: Vec::new(),
             cors: None,
+            auth: None,
             tls: None,
             limits: ServerLimits::default(),
         }
@@ -104,6 +109,14 @@ struct Server {
 }
 
 impl Server {
+    /// Who sends a request; nobody in particular without an authenticator.
+    async fn caller<B>(&self, request: &Request<B>) -> Result<AuthData, Failure> {
+        match &self.settings.auth {
+            Some(auth) => auth.check(request).await,
+            None => Ok(AuthData::new()),
+        }
+    }
+
     async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
         let is_grpc = request.version() == Version::HTTP_2 && has_grpc_content_type(&request);
         match self.settings.protocols {

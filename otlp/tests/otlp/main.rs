@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod auth;
 mod clients;
 mod server_grpc;
 mod server_http;

@@ -7,6 +7,7 @@ use weir_component::{
     Build, BuildError, Failure, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
 };
 use weir_config::Options;
+use weir_otlp::auth::{Authenticator, no_middlewares};
 use weir_otlp::server::{ServerSettings, serve};
 use weir_otlp::{Listener, config as shared};
 use weir_pdata::Signal;
@@ -43,16 +44,18 @@ impl Receiver for Otlp {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
         let protocols = &self.config.protocols;
         if let Some(grpc) = protocols.grpc.as_ref() {
-            shared::no_extensions(grpc.auth.as_ref(), &grpc.middlewares)?;
+            no_middlewares(&grpc.middlewares)?;
             let mut settings = config::grpc_settings(grpc);
+            settings.auth = Authenticator::of_grpc(grpc.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&grpc.tls, &["h2"])?;
             self.servers.push((shared::listen(&cx.host, &cx.id, &grpc.address).await?, settings));
             log_start(cx, "Starting GRPC server", &grpc.address.endpoint);
         }
         if let Some(http) = protocols.http.as_ref() {
             let server = &http.server;
-            shared::no_extensions(server.auth.as_ref().map(|a| &a.auth), &server.middlewares)?;
+            no_middlewares(&server.middlewares)?;
             let mut settings = http.settings().map_err(Failure::permanent)?;
+            settings.auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2", "http/1.1"])?;
             self.servers.push((shared::listen(&cx.host, &cx.id, &server.address).await?, settings));
             log_start(cx, "Starting HTTP server", &server.address.endpoint);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use weir_component::Failure;
 use weir_config::net::{HttpClientConfig, HttpServerConfig, TlsClientConfig};
 use weir_config::{GoDuration, HeaderMap, Issues, Optional, Validate};
-use weir_otlp::config as shared;
+use weir_otlp::auth::no_middlewares;
 
 use crate::endpoint::{Endpoint, Url};
 
@@ -197,12 +197,15 @@ impl Config {
     /// That nothing is asked for which an extension would have to give.
     ///
     /// # Errors
-    /// Names the extension that is missing.
+    /// Names what cannot be had.
     pub(crate) fn check_extensions(&self) -> Result<(), Failure> {
-        match self.remote.as_ref().map(|r| &r.client) {
-            Some(client) => shared::no_extensions(client.auth.as_ref(), &client.middlewares),
-            None => Ok(()),
+        let Some(client) = self.remote.as_ref().map(|r| &r.client) else { return Ok(()) };
+        if client.auth.is_on() {
+            return Err(Failure::permanent(
+                "auth: this receiver does not sign its requests: put the credential into `headers`",
+            ));
         }
+        no_middlewares(&client.middlewares)
     }
 }
 

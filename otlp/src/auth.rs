@@ -1,0 +1,123 @@
+//! Authenticators of servers and clients: found by id when a component starts, asked for each request.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use weir_component::{AuthData, Capabilities, ClientAuth, Failure, Host, ServerAuth, Status};
+use weir_config::net::{AuthConfig, MiddlewareConfig, ServerAuthConfig};
+
+use crate::status::percent_decode;
+
+/// Checks the callers of a server.
+#[derive(Clone)]
+pub struct Authenticator {
+    check: Arc<dyn ServerAuth>,
+    /// Names of parameters of the query that are shown to the check like headers.
+    request_params: Vec<HeaderName>,
+}
+
+impl Authenticator {
+    /// Of a gRPC server; `None` without an `auth` section.
+    ///
+    /// # Errors
+    /// That no such extension runs, or that it cannot check callers.
+    pub fn of_grpc(auth: Option<&AuthConfig>, host: &Host) -> Result<Option<Authenticator>, Failure> {
+        let Some((id, found)) = resolve(auth, host)? else { return Ok(None) };
+        let check = found.server_auth.ok_or_else(|| is_no(&id, "server"))?;
+        Ok(Some(Authenticator { check, request_params: Vec::new() }))
+    }
+
+    /// Of an HTTP server; `None` without an `auth` section.
+    ///
+    /// # Errors
+    /// As [`Authenticator::of_grpc`], and names of parameters that no header can have.
+    pub fn of_http(auth: Option<&ServerAuthConfig>, host: &Host) -> Result<Option<Authenticator>, Failure> {
+        let Some(authenticator) = Authenticator::of_grpc(auth.map(|auth| &auth.auth), host)? else {
+            return Ok(None);
+        };
+        let names = auth.iter().flat_map(|auth| &auth.request_params).map(|name| {
+            name.parse().map_err(|_| {
+                Failure::permanent(format!("auth::request_params: {name:?} cannot be the name of a header"))
+            })
+        });
+        Ok(Some(Authenticator { request_params: names.collect::<Result<_, _>>()?, ..authenticator }))
+    }
+
+    /// Who sends a request, of which nothing but the head has been read.
+    ///
+    /// # Errors
+    /// Without a status of its own the failure is `Unauthenticated`.
+    pub async fn check<B>(&self, request: &Request<B>) -> Result<AuthData, Failure> {
+        let headers = request.headers();
+        let asked = match request.uri().query() {
+            Some(query) if !self.request_params.is_empty() => {
+                let mut headers = headers.clone();
+                self.add_params(query, &mut headers);
+                self.check.authenticate(&headers).await
+            }
+            _ => self.check.authenticate(headers).await,
+        };
+        asked.map_err(|failure| match failure.status() {
+            Some(_) => failure,
+            None => failure.with_status(Status::Unauthenticated),
+        })
+    }
+
+    fn add_params(&self, query: &str, headers: &mut HeaderMap) {
+        for name in &self.request_params {
+            let values = query.split('&').filter_map(|pair| {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (form_decode(key) == name.as_str()).then(|| form_decode(value).parse::<HeaderValue>().ok())?
+            });
+            let values: Vec<HeaderValue> = values.collect();
+            if values.is_empty() {
+                continue;
+            }
+            headers.remove(name);
+            headers.extend(values.into_iter().map(|value| (name.clone(), value)));
+        }
+    }
+}
+
+/// Text of a query (URL standard, "application/x-www-form-urlencoded").
+fn form_decode(text: &str) -> String {
+    percent_decode(text.replace('+', " ").as_bytes())
+}
+
+/// What signs the requests of a client; `None` without an `auth` section.
+///
+/// # Errors
+/// That no such extension runs, or that it cannot sign.
+pub fn client_auth(auth: Option<&AuthConfig>, host: &Host) -> Result<Option<Arc<dyn ClientAuth>>, Failure> {
+    let Some((id, found)) = resolve(auth, host)? else { return Ok(None) };
+    found.client_auth.ok_or_else(|| is_no(&id, "client")).map(Some)
+}
+
+/// There are no middleware extensions yet: a component that should have one must not start without.
+///
+/// # Errors
+/// Names the first.
+pub fn no_middlewares(middlewares: &[MiddlewareConfig]) -> Result<(), Failure> {
+    let Some(first) = middlewares.first() else { return Ok(()) };
+    let id = first.id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let text = format!("failed to resolve middleware {id:?}: middleware not found (this version has none)");
+    Err(Failure::permanent(text))
+}
+
+fn resolve(auth: Option<&AuthConfig>, host: &Host) -> Result<Option<(String, Capabilities)>, Failure> {
+    let Some(auth) = auth else { return Ok(None) };
+    let id = auth.authenticator.as_ref().map(ToString::to_string).unwrap_or_default();
+    match host.extension(&id) {
+        Some(found) => Ok(Some((id, found))),
+        None => Err(Failure::permanent(format!(
+            "failed to resolve authenticator {id:?}: authenticator not found; \
+             list the extension under service::extensions"
+        ))),
+    }
+}
+
+fn is_no(id: &str, side: &str) -> Failure {
+    Failure::permanent(format!(
+        "failed to resolve authenticator {id:?}: requested authenticator is not a {side} authenticator"
+    ))
+}

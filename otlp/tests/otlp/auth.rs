@@ -1,0 +1,147 @@
+//! Authenticators: callers are checked by the head of their request, requests are signed right before they are sent.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+use opentelemetry::metrics::MeterProvider;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use weir_component::{
+    AuthData, Blocking, Capabilities, ClientAuth, Context, Failure, Host, ServerAuth, async_trait,
+};
+use weir_config::net::{AuthConfig, ServerAuthConfig};
+use weir_otlp::auth::{Authenticator, client_auth};
+use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
+use weir_otlp::server::ServerSettings;
+use weir_pdata::Signal;
+
+use crate::support::{Server, sample, start, within};
+
+/// Lets those through who know the word, and tells it; signs with the first value of `x-tenant`.
+struct Word;
+
+#[async_trait]
+impl ServerAuth for Word {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<AuthData, Failure> {
+        match headers.get("x-word") {
+            Some(word) if word == "sesame" => Ok(vec![("tenant".into(), vec!["forty".into()])]),
+            _ => Err(Failure::permanent("wrong word")),
+        }
+    }
+}
+
+#[async_trait]
+impl ClientAuth for Word {
+    async fn sign(&self, headers: &mut HeaderMap, context: &Context) -> Result<(), Failure> {
+        let tenant = context.metadata("x-tenant").first().ok_or(Failure::permanent("no tenant"))?;
+        headers.insert("x-tenant", HeaderValue::try_from(tenant).expect("text"));
+        headers.insert("x-word", HeaderValue::from_static("sesame"));
+        Ok(())
+    }
+}
+
+struct Inline;
+
+impl Blocking for Inline {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> futures_util::future::BoxFuture<'static, ()> {
+        work();
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn host() -> Host {
+    let meter = opentelemetry::metrics::noop::NoopMeterProvider::new().meter("test");
+    let host = Host::new("1.0.0", 0, meter, Arc::new(Inline));
+    let word = Capabilities::default().with_server_auth(Arc::new(Word)).with_client_auth(Arc::new(Word));
+    host.offer("word", word);
+    host.offer("mute", Capabilities::default());
+    host
+}
+
+fn named(id: &str) -> AuthConfig {
+    AuthConfig { authenticator: id.parse().ok() }
+}
+
+async fn guarded(request_params: &[&str]) -> Server {
+    let request_params = request_params.iter().map(ToString::to_string).collect();
+    let auth = ServerAuthConfig { auth: named("word"), request_params };
+    let auth = Authenticator::of_http(Some(&auth), &host()).expect("found");
+    start(ServerSettings { auth, include_metadata: true, ..ServerSettings::default() }).await
+}
+
+/// The answer to a request of which only the head is ever sent.
+async fn answer_to_head(server: &Server, path: &str, headers: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 4096];
+    let length = within(stream.read(&mut answer)).await.expect("an answer");
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_before_anything_of_the_body_came_whatever_he_asks_for() {
+    let server = guarded(&[]).await;
+    for path in ["/v1/logs", "/nowhere"] {
+        let answer = answer_to_head(&server, path, "content-type: application/json\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.ends_with(r#"{"code":16,"message":"wrong word"}"#), "{answer}");
+    }
+    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn(async { drop(connection.await) });
+    let path = format!("http://x/{}/Export", Signal::Logs.service());
+    let request = http::Request::post(path).header("content-type", "application/grpc").body(());
+    let mut sender = sender.ready().await.expect("ready");
+    let (response, _open) = sender.send_request(request.expect("request"), false).expect("sent");
+    let headers = within(response).await.expect("an answer").into_parts().0.headers;
+    assert_eq!(
+        (&headers["grpc-status"], &headers["grpc-message"]),
+        (&"16".parse().unwrap(), &"wrong word".parse().unwrap())
+    );
+    assert!(server.pipeline.payloads().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_authenticator_found_out_travels_with_the_batch() {
+    let server = guarded(&[]).await;
+    let context = Context { metadata: vec![("x-tenant".into(), vec!["forty".into()])], ..Context::default() };
+    let auth = client_auth(Some(&named("word")), &host()).expect("found");
+    let target = Target::parse(&server.address.to_string()).expect("target");
+    let grpc = GrpcSettings { auth: auth.clone(), ..GrpcSettings::new(target) };
+    let grpc = GrpcClient::new(grpc).expect("client");
+    let http = HttpSettings { auth, ..HttpSettings::new(&server.url("/v1/logs")) };
+    let http = HttpClient::new(http).expect("client");
+    within(grpc.export_for(&sample(Signal::Logs, 1), &context)).await.expect("accepted");
+    within(http.export_for(&sample(Signal::Logs, 1), &context)).await.expect("accepted");
+    for (_, context) in server.pipeline.batches.lock().expect("lock").iter() {
+        assert_eq!(context.auth("tenant"), ["forty"]);
+        assert_eq!(context.metadata("x-tenant"), ["forty"]);
+    }
+    // A context that cannot be signed for ends the attempt with the authenticator's word.
+    let unsigned = [grpc.export(&sample(Signal::Logs, 1)).await, http.export(&sample(Signal::Logs, 1)).await];
+    for failure in unsigned {
+        assert_eq!(failure.expect_err("refused").message(), "no tenant");
+    }
+}
+
+#[tokio::test]
+async fn parameters_of_the_query_count_as_headers_when_they_are_listed() {
+    let listed = guarded(&["x-word"]).await;
+    let answer = answer_to_head(&listed, "/nowhere?a=b&x-word=ses%61me", "").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    let answer = answer_to_head(&guarded(&[]).await, "/nowhere?x-word=sesame", "").await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
+
+#[test]
+fn an_authenticator_that_is_not_there_or_cannot_do_it_is_named() {
+    let server = |id| Authenticator::of_grpc(Some(&named(id)), &host()).err().expect("refused");
+    let client = |id| client_auth(Some(&named(id)), &host()).err().expect("refused");
+    let missing = "failed to resolve authenticator \"absent\": authenticator not found";
+    assert!(server("absent").message().starts_with(missing));
+    assert!(client("absent").message().starts_with(missing));
+    assert!(server("mute").message().ends_with("requested authenticator is not a server authenticator"));
+    assert!(client("mute").message().ends_with("requested authenticator is not a client authenticator"));
+    assert!(Authenticator::of_grpc(None, &host()).expect("none").is_none());
+}
