@@ -25,7 +25,13 @@ pub(crate) const COMPONENTS: Components = Components {
         weir_exporter_otlp_http::FACTORY,
     ],
     connectors: &[weir_connector_connections::FACTORY, weir_connector_forward::FACTORY],
-    extensions: &[weir_extension_health_check::FACTORY, weir_extension_zpages::FACTORY],
+    extensions: &[
+        weir_extension_basicauth::FACTORY,
+        weir_extension_bearertokenauth::FACTORY,
+        weir_extension_headers_setter::FACTORY,
+        weir_extension_health_check::FACTORY,
+        weir_extension_zpages::FACTORY,
+    ],
 };
 
 /// The same for the configuration: names, and a check of each body by building the component and forgetting it.

@@ -5,6 +5,7 @@
 //! - [`http_server`]: the HTTP server underneath, also for pages;
 //! - [`encoding`]: compression with a cap on every output;
 //! - [`auth`]: authenticators of servers and clients;
+//! - [`credential`]: secrets that stand in files;
 //! - [`tls`]: certificates to acceptors and connectors;
 //! - [`config`]: the shared options of components to the settings of this crate.
 //!
@@ -16,6 +17,7 @@ mod body;
 pub mod client;
 pub mod config;
 mod connection;
+pub mod credential;
 pub mod encoding;
 pub mod http_server;
 mod io;

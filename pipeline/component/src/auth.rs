@@ -31,4 +31,9 @@ pub trait ClientAuth: Send + Sync {
     /// # Errors
     /// The request is not sent; the failure says whether to try again.
     async fn sign(&self, headers: &mut HeaderMap, context: &Context) -> Result<(), Failure>;
+
+    /// Whether it signs with secrets, which gRPC clients do not send in clear text.
+    fn needs_encryption(&self) -> bool {
+        false
+    }
 }

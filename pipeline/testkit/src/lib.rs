@@ -4,11 +4,13 @@
 //! while any task can work and jumps to the next deadline when none can, and which of the ready tasks works next is
 //! drawn from a seed. The same seed gives the same run.
 
+mod beside;
 mod lab;
 mod recorder;
 mod sample;
 mod simulation;
 
+pub use beside::Beside;
 pub use lab::{
     CONNECTOR, EXPORTER, EXTENSION, Entry, Event, ExtensionScript, Lab, PROCESSOR, Parcel, RECEIVER,
     ReceiverScript, Reply, Role, Scripted,
