@@ -50,26 +50,31 @@ pub fn headers(headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, St
     pairs.collect()
 }
 
-/// How a client compresses. `level` 0 and -1 mean the default.
-///
-/// # Errors
-/// Names algorithms that are not supported.
-pub fn compression(algorithm: Algorithm, level: i64) -> Result<Compression, String> {
+/// How a client compresses. `level` 0 and -1 mean the default; gzip and zlib below 1 (no compression and Huffman codes
+/// alone, which save little CPU time and cost much network) are level 1.
+pub fn compression(algorithm: Algorithm, level: i64) -> Compression {
     let encoding = match algorithm {
         Algorithm::Unset | Algorithm::None => Encoding::Identity,
         Algorithm::Gzip => Encoding::Gzip,
         Algorithm::Zlib => Encoding::Zlib,
         Algorithm::Deflate => Encoding::Deflate,
         Algorithm::Zstd => Encoding::Zstd,
-        Algorithm::Snappy | Algorithm::SnappyFramed | Algorithm::Lz4 => {
-            let name = algorithm.name();
-            return Err(format!(
-                "compression: {name} is not supported yet: use gzip, zstd, zlib, deflate or none"
-            ));
-        }
+        Algorithm::Snappy => Encoding::Snappy,
+        Algorithm::SnappyFramed => Encoding::SnappyFramed,
+        Algorithm::Lz4 => Encoding::Lz4,
     };
     let level = i32::try_from(level).ok().filter(|level| !matches!(level, 0 | -1));
-    Ok(Compression { encoding, level })
+    Compression { encoding, level }
+}
+
+/// The same for gRPC, where snappy is the framing format.
+pub fn grpc_compression(algorithm: Algorithm) -> Compression {
+    match compression(algorithm, 0) {
+        Compression { encoding: Encoding::Snappy, level } => {
+            Compression { encoding: Encoding::SnappyFramed, level }
+        }
+        other => other,
+    }
 }
 
 /// What the engine puts in front of an exporter.
@@ -261,7 +266,6 @@ mod tests {
         let refused =
             delivery(GoDuration::ZERO, &RetryConfig::default(), &Optional::Some(queue)).expect_err("refused");
         assert!(refused.contains("file_storage"), "{refused}");
-        assert!(compression(Algorithm::Snappy, 0).expect_err("refused").contains("snappy"));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! Content encodings, with a cap on every output: no API here can produce more than it was allowed to.
 //!
 //! `gzip` may have several members (RFC 1952, 2.2), `zstd` several frames (RFC 8878), `deflate` and `zlib` are the zlib
-//! format (RFC 1950), as in HTTP and in the Go Collector. A zstd window may take 8 MiB (RFC 9659).
+//! format (RFC 1950), as in HTTP and in the Go Collector. A zstd window may take 8 MiB (RFC 9659). `snappy` is one raw block
+//! in HTTP and the framing format in gRPC.
+
+mod lz4;
+mod snappy;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -25,10 +29,18 @@ pub enum Encoding {
     Zlib,
     /// RFC 8878.
     Zstd,
+    /// One raw block; when read also the framing format, which old Collectors send under the same name.
+    Snappy,
+    /// The framing format of snappy; gRPC calls it `snappy`.
+    SnappyFramed,
+    /// The frame format of LZ4.
+    Lz4,
 }
 
-/// Names of all encodings but identity, for `accept-encoding` headers.
-pub const ACCEPTED: &str = "gzip, deflate, zlib, zstd";
+/// Names of all encodings of HTTP but identity, for `accept-encoding` headers.
+pub const ACCEPTED: &str = "gzip, zstd, zlib, snappy, deflate, lz4, x-snappy-framed";
+/// Names of all encodings of gRPC, for `grpc-accept-encoding` headers.
+pub const ACCEPTED_GRPC: &str = "identity,deflate,gzip,zstd,snappy";
 
 /// Why content could not be decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +63,8 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl Encoding {
-    /// The encoding of that name as it stands in `content-encoding` and `grpc-encoding`; names are case-sensitive, as
-    /// in the Collector. `None` for encodings that are not supported.
+    /// The encoding of that name in `content-encoding`; names are case-sensitive, as in the Collector. `None` for
+    /// encodings that are not supported.
     pub fn parse(name: &str) -> Option<Encoding> {
         match name {
             "" | "identity" => Some(Encoding::Identity),
@@ -60,11 +72,31 @@ impl Encoding {
             "deflate" => Some(Encoding::Deflate),
             "zlib" => Some(Encoding::Zlib),
             "zstd" => Some(Encoding::Zstd),
+            "snappy" => Some(Encoding::Snappy),
+            "x-snappy-framed" => Some(Encoding::SnappyFramed),
+            "lz4" => Some(Encoding::Lz4),
             _ => None,
         }
     }
 
-    /// Its name in headers.
+    /// The encoding of that name in `grpc-encoding`. `None` for encodings that are not supported there.
+    pub fn parse_grpc(name: &str) -> Option<Encoding> {
+        match name {
+            "snappy" => Some(Encoding::SnappyFramed),
+            "zlib" | "x-snappy-framed" | "lz4" => None,
+            other => Encoding::parse(other),
+        }
+    }
+
+    /// Its name in `grpc-encoding`.
+    pub fn grpc_name(self) -> &'static str {
+        match self {
+            Encoding::Snappy | Encoding::SnappyFramed => "snappy",
+            other => other.name(),
+        }
+    }
+
+    /// Its name in `content-encoding`.
     pub fn name(self) -> &'static str {
         match self {
             Encoding::Identity => "identity",
@@ -72,6 +104,9 @@ impl Encoding {
             Encoding::Deflate => "deflate",
             Encoding::Zlib => "zlib",
             Encoding::Zstd => "zstd",
+            Encoding::Snappy => "snappy",
+            Encoding::SnappyFramed => "x-snappy-framed",
+            Encoding::Lz4 => "lz4",
         }
     }
 
@@ -88,11 +123,14 @@ impl Encoding {
                 read_capped(ZlibDecoder::new(&input[..]), 4 * input.len(), limit)
             }
             Encoding::Zstd => unzstd(&input, limit),
+            Encoding::Snappy => snappy::decompress_either(&input, limit),
+            Encoding::SnappyFramed => snappy::decompress_stream(&input, limit),
+            Encoding::Lz4 => lz4::decompress(&input, limit),
         }
     }
 
     /// Appends `input` in compressed form to `out`. `level` follows the library: 1 to 12 for gzip and zlib, -7 to 22 for
-    /// zstd; `None` is level 1, the best output per CPU second for telemetry.
+    /// zstd, the others have none; `None` is level 1, the best output per CPU second for telemetry.
     ///
     /// # Errors
     /// What the library said; it does not happen for inputs that fit into memory.
@@ -114,6 +152,9 @@ impl Encoding {
                 out.extend_from_slice(&compressed);
                 Ok(())
             }
+            Encoding::Snappy => snappy::compress_block(input, out),
+            Encoding::SnappyFramed => snappy::compress_stream(input, out),
+            Encoding::Lz4 => lz4::compress(input, out),
         }
     }
 }
@@ -220,7 +261,15 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Encoding; 4] = [Encoding::Gzip, Encoding::Deflate, Encoding::Zlib, Encoding::Zstd];
+    const ALL: [Encoding; 7] = [
+        Encoding::Gzip,
+        Encoding::Deflate,
+        Encoding::Zlib,
+        Encoding::Zstd,
+        Encoding::Snappy,
+        Encoding::SnappyFramed,
+        Encoding::Lz4,
+    ];
 
     fn compressed(encoding: Encoding, input: &[u8]) -> Bytes {
         let mut out = Vec::new();
@@ -233,7 +282,7 @@ mod tests {
         let input = vec![7u8; 3_000_000];
         for encoding in ALL {
             let small = compressed(encoding, &input);
-            assert!(small.len() < 20_000);
+            assert!(small.len() < 200_000);
             assert_eq!(encoding.decompress(small.clone(), input.len()).expect("fits"), input);
             assert_eq!(
                 encoding.decompress(small, input.len() - 1),
@@ -244,8 +293,8 @@ mod tests {
     }
 
     #[test]
-    fn several_gzip_members_and_zstd_frames_are_read_as_one() {
-        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+    fn several_members_or_frames_are_read_as_one() {
+        for encoding in [Encoding::Gzip, Encoding::Zstd, Encoding::SnappyFramed, Encoding::Lz4] {
             let mut two = compressed(encoding, b"same").to_vec();
             two.extend(compressed(encoding, b"size"));
             assert_eq!(encoding.decompress(two.into(), 100).expect("read"), &b"samesize"[..]);

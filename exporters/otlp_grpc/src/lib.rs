@@ -86,7 +86,7 @@ fn settings(config: &GrpcClientConfig, version: &str) -> Result<GrpcSettings, St
         authority: Some(config.authority.clone()).filter(|authority| !authority.is_empty()),
         headers: shared::headers(&config.headers)?,
         user_agent: agent.unwrap_or_else(|| user_agent(version)),
-        compression: shared::compression(config.compression, 0)?,
+        compression: shared::grpc_compression(config.compression),
         wait_for_ready: config.wait_for_ready,
         keep_alive: config.keepalive.as_ref().map(|keepalive| KeepAlive {
             time: keepalive.time.as_std().max(SHORTEST_PING),
@@ -123,6 +123,11 @@ impl Exporter for OtlpGrpc {
     async fn start(&self, host: &Host) -> Result<(), Failure> {
         no_middlewares(&self.config.middlewares)?;
         let auth = client_auth(self.config.auth.as_ref(), host)?;
+        if auth.as_ref().is_some_and(|auth| auth.needs_encryption()) && !self.config.uses_tls() {
+            return Err(Failure::permanent(
+                "grpc: the credentials require transport level security: remove `tls::insecure` or `auth`",
+            ));
+        }
         let client = self.connectable(auth).map_err(Failure::permanent)?;
         // A second start finds the first client, which is as good.
         drop(self.client.set(client));

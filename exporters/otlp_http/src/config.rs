@@ -90,7 +90,7 @@ impl Config {
                 Encoding::Proto => Format::Protobuf,
                 Encoding::Json => Format::Json,
             },
-            compression: shared::compression(client.compression, client.compression_params.level)?,
+            compression: shared::compression(client.compression, client.compression_params.level),
             idle_timeout: client.idle_conn_timeout.non_zero(),
             max_idle: if client.disable_keep_alives {
                 0

@@ -92,7 +92,6 @@ fn mistakes_are_named_when_the_exporter_is_built() {
     let secret = refused("endpoint: 'me:secret@host'");
     assert!(secret.contains("http:// or https://") && !secret.contains("secret"), "{secret}");
     assert!(refused("{endpoint: 'http://x', encoding: xml}").contains("xml"));
-    assert!(refused("{endpoint: 'http://x', compression: lz4}").contains("lz4 is not supported yet"));
     assert!(
         refused("{endpoint: 'http://x', proxy_url: 'http://p'}").contains("proxies are not supported yet")
     );

@@ -22,7 +22,7 @@ use weir_pdata::{Payload, Signal};
 use super::{Compression, Target, connect};
 use crate::body::FRAME_HEADER;
 use crate::client::pieces::Pieces;
-use crate::encoding::Encoding;
+use crate::encoding::{ACCEPTED_GRPC, Encoding};
 use call::Attempt;
 use channel::{Backoff, Channel};
 
@@ -249,9 +249,9 @@ fn headers(settings: &GrpcSettings) -> Result<HeaderMap, String> {
     );
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,deflate,gzip,zstd"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static(ACCEPTED_GRPC));
     if settings.compression.encoding != Encoding::Identity {
-        headers.insert("grpc-encoding", HeaderValue::from_static(settings.compression.encoding.name()));
+        headers.insert("grpc-encoding", HeaderValue::from_static(settings.compression.encoding.grpc_name()));
     }
     Ok(headers)
 }

@@ -106,7 +106,7 @@ pub(super) fn not_grpc() -> Response<Body> {
 fn encoding(headers: &HeaderMap) -> Result<Encoding, RpcStatus> {
     let name = headers.get(GRPC_ENCODING).map_or(&b""[..], |v| v.as_bytes());
     let name = String::from_utf8_lossy(name);
-    Encoding::parse(&name).ok_or_else(|| {
+    Encoding::parse_grpc(&name).ok_or_else(|| {
         let text = format!("grpc: Decompressor is not installed for grpc-encoding {name:?}");
         RpcStatus::new(Status::Unimplemented, text)
     })
@@ -147,7 +147,7 @@ fn failure(status: &RpcStatus) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, GRPC);
     if status.status() == Status::Unimplemented {
-        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED));
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(encoding::ACCEPTED_GRPC));
     }
     status.write_trailers(headers);
     response

@@ -142,7 +142,7 @@ async fn receive(response: Response<RecvStream>, max: usize) -> Result<Answer, h
 
 fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     let name = headers.get("grpc-encoding").map_or(Ok(""), |v| v.to_str()).ok()?;
-    Encoding::parse(name)
+    Encoding::parse_grpc(name)
 }
 
 impl Answer {

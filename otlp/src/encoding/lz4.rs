@@ -1,0 +1,34 @@
+//! LZ4 in its frame format.
+
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+
+use super::{DecodeError, read_capped};
+
+/// Decompresses one frame or several.
+pub(super) fn decompress(input: &[u8], limit: usize) -> Result<Bytes, DecodeError> {
+    read_capped(Frames(FrameDecoder::new(input)), 4 * input.len(), limit)
+}
+
+/// Appends `input` as a frame.
+pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let mut encoder = FrameEncoder::new(out);
+    encoder.write_all(input).map_err(|e| e.to_string())?;
+    encoder.finish().map(drop).map_err(|e| e.to_string())
+}
+
+/// Reads on where a frame ends and another follows.
+struct Frames<'a>(FrameDecoder<&'a [u8]>);
+
+impl Read for Frames<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let read = self.0.read(buffer)?;
+            if read > 0 || buffer.is_empty() || self.0.get_ref().is_empty() {
+                return Ok(read);
+            }
+        }
+    }
+}
