@@ -3,6 +3,9 @@
 //! What this version cannot do is refused with its name, never ignored, where ignoring it would lose data, mix
 //! tenants or weaken security.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 use weir_component::{BatchSettings, DeliverySettings, Failure, Host, QueueSettings, RetrySettings, Sizer};
 use weir_config::net::{
@@ -14,7 +17,7 @@ use weir_config::{GoDuration, HeaderMap, Optional, Secret};
 use crate::client::Compression;
 use crate::encoding::Encoding;
 use crate::listen::Listener;
-use crate::tls::{ClientTls, Parameters, ServerTls, TlsVersions};
+use crate::tls::{ClientTls, DEFAULT_INTERVAL, Files, Parameters, ServerTls, TlsVersions};
 
 /// Binds a server's address for the component `id`.
 ///
@@ -147,10 +150,16 @@ fn sizer(sizer: weir_config::net::Sizer) -> Sizer {
 /// Names the file that cannot be read or the option that is not supported.
 pub fn server_tls(tls: &Optional<TlsServerConfig>) -> Result<Option<ServerTls>, String> {
     let Some(tls) = tls.as_ref() else { return Ok(None) };
+    let again = tls.clone();
+    let files = files(&tls.common, &tls.client_ca_file, move || read_server_tls(&again));
+    Ok(Some(ServerTls { files, ..read_server_tls(tls)? }))
+}
+
+fn read_server_tls(tls: &TlsServerConfig) -> Result<ServerTls, String> {
     let certificate = pem("cert", &tls.common.cert_file, &tls.common.cert_pem)?.unwrap_or_default();
     let key = pem("key", &tls.common.key_file, &tls.common.key_pem)?.unwrap_or_default();
     let client_ca = pem("client CA", &tls.client_ca_file, &Secret::default())?;
-    Ok(Some(ServerTls { certificate, key, client_ca, parameters: parameters(&tls.common)? }))
+    Ok(ServerTls { certificate, key, client_ca, parameters: parameters(&tls.common)?, files: None })
 }
 
 /// TLS of a client. Reads the files.
@@ -158,6 +167,24 @@ pub fn server_tls(tls: &Optional<TlsServerConfig>) -> Result<Option<ServerTls>, 
 /// # Errors
 /// As [`server_tls`].
 pub fn client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {
+    let again = tls.clone();
+    let files = files(&tls.common, "", move || read_client_tls(&again));
+    Ok(ClientTls { files, ..read_client_tls(tls)? })
+}
+
+/// The files behind settings; `None` when all of it stands in the configuration.
+fn files<T>(
+    tls: &TlsConfig,
+    client_ca: &str,
+    load: impl Fn() -> Result<T, String> + Send + Sync + 'static,
+) -> Option<Files<T>> {
+    let paths = [tls.cert_file.as_str(), &tls.key_file, &tls.ca_file, client_ca].into_iter();
+    let paths: Vec<PathBuf> = paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+    let interval = tls.reload_interval.non_zero().unwrap_or(DEFAULT_INTERVAL);
+    Some(Files { paths, load: Arc::new(load), interval }).filter(|files| !files.paths.is_empty())
+}
+
+fn read_client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {
     let certificate = pem("cert", &tls.common.cert_file, &tls.common.cert_pem)?;
     let key = pem("key", &tls.common.key_file, &tls.common.key_pem)?;
     Ok(ClientTls {
@@ -166,6 +193,7 @@ pub fn client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {
         identity: certificate.zip(key),
         skip_verify: tls.insecure_skip_verify,
         parameters: parameters(&tls.common)?,
+        files: None,
     })
 }
 
@@ -190,9 +218,6 @@ fn pem(what: &str, file: &str, text: &Secret) -> Result<Option<Vec<u8>>, String>
 fn parameters(tls: &TlsConfig) -> Result<Parameters, String> {
     if tls.tpm.enabled {
         return Err("tls::tpm: keys in a trusted platform module are not supported: use key_file".to_owned());
-    }
-    if !tls.reload_interval.is_zero() {
-        tracing::warn!("tls::reload_interval has no effect yet: certificates are read at the start");
     }
     let lowest = TlsVersion::parse(&tls.min_version)?.unwrap_or(TlsVersion::V1_2);
     let highest = TlsVersion::parse(&tls.max_version)?.unwrap_or(TlsVersion::V1_3);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use weir_component::Stop;
 
 use crate::body::Body;
 use crate::connection;
 use crate::io::Io;
 use crate::listen::Listener;
+use crate::tls::TlsAcceptor;
 
 /// Versions of HTTP that a server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

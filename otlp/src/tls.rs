@@ -1,5 +1,9 @@
-//! TLS by rustls with ring. Certificates and keys are PEM; TLS 1.2 and 1.3.
+//! TLS by rustls with ring. Certificates and keys are PEM; TLS 1.2 and 1.3. Changed files are taken up by the next
+//! handshake.
 
+mod renew;
+
+use std::io;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,7 +15,46 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
     SupportedProtocolVersion,
 };
-pub use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{client, server};
+
+pub(crate) use renew::DEFAULT_INTERVAL;
+pub use renew::Files;
+use renew::Renewed;
+
+/// Accepts connections of clients. Cheap to clone.
+#[derive(Clone)]
+pub struct TlsAcceptor(Arc<Renewed<ServerConfig>>);
+
+/// Secures connections to servers. Cheap to clone.
+#[derive(Clone)]
+pub struct TlsConnector(Arc<Renewed<ClientConfig>>);
+
+impl TlsAcceptor {
+    /// The handshake of a server.
+    ///
+    /// # Errors
+    /// What the peer did wrong, or that the connection ended.
+    pub async fn accept<S>(&self, stream: S) -> io::Result<server::TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        tokio_rustls::TlsAcceptor::from(self.0.current().await).accept(stream).await
+    }
+}
+
+impl TlsConnector {
+    /// The handshake of a client that expects the peer to be `name`.
+    ///
+    /// # Errors
+    /// That the peer is somebody else or does not speak TLS, or that the connection ended.
+    pub async fn connect<S>(&self, name: ServerName<'static>, stream: S) -> io::Result<client::TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        tokio_rustls::TlsConnector::from(self.0.current().await).connect(name, stream).await
+    }
+}
 
 /// What may be negotiated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,6 +90,8 @@ pub struct ServerTls {
     pub client_ca: Option<Vec<u8>>,
     /// What may be negotiated.
     pub parameters: Parameters,
+    /// Where all this comes from. Default: it never changes.
+    pub files: Option<Files<ServerTls>>,
 }
 
 /// TLS of a client.
@@ -62,6 +107,8 @@ pub struct ClientTls {
     pub skip_verify: bool,
     /// What may be negotiated.
     pub parameters: Parameters,
+    /// Where all this comes from. Default: it never changes.
+    pub files: Option<Files<ClientTls>>,
 }
 
 impl ServerTls {
@@ -69,7 +116,12 @@ impl ServerTls {
     ///
     /// # Errors
     /// What is wrong with a certificate or key.
-    pub fn acceptor(&self, alpn: &[&str]) -> Result<TlsAcceptor, String> {
+    pub fn acceptor(&self, alpn: &'static [&'static str]) -> Result<TlsAcceptor, String> {
+        let files = self.files.as_ref().map(|files| files.made_into(move |tls: ServerTls| tls.config(alpn)));
+        Ok(TlsAcceptor(Arc::new(Renewed::new(self.config(alpn)?, files))))
+    }
+
+    fn config(&self, alpn: &[&str]) -> Result<ServerConfig, String> {
         let provider = Arc::new(self.parameters.provider()?);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions(self.parameters.versions))
@@ -86,7 +138,7 @@ impl ServerTls {
             .with_single_cert(chain(&self.certificate)?, private_key(&self.key)?)
             .map_err(|e| format!("certificate and key: {e}"))?;
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(config)
     }
 }
 
@@ -95,7 +147,12 @@ impl ClientTls {
     ///
     /// # Errors
     /// What is wrong with a certificate or key, or that there is no authority to trust.
-    pub fn connector(&self, alpn: &[&str]) -> Result<TlsConnector, String> {
+    pub fn connector(&self, alpn: &'static [&'static str]) -> Result<TlsConnector, String> {
+        let files = self.files.as_ref().map(|files| files.made_into(move |tls: ClientTls| tls.config(alpn)));
+        Ok(TlsConnector(Arc::new(Renewed::new(self.config(alpn)?, files))))
+    }
+
+    fn config(&self, alpn: &[&str]) -> Result<ClientConfig, String> {
         let provider = Arc::new(self.parameters.provider()?);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions(self.parameters.versions))
@@ -112,7 +169,7 @@ impl ClientTls {
                 .map_err(|e| format!("certificate and key: {e}"))?,
         };
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Ok(TlsConnector::from(Arc::new(config)))
+        Ok(config)
     }
 
     fn roots(&self) -> Result<RootCertStore, String> {
@@ -136,6 +193,13 @@ impl Parameters {
     fn provider(&self) -> Result<CryptoProvider, String> {
         let mut provider = ring::default_provider();
         if !self.cipher_suites.is_empty() {
+            let known = |name: &str| {
+                NOT_HERE.contains(&name)
+                    || provider.cipher_suites.iter().any(|suite| suite.suite().as_str() == Some(name))
+            };
+            if let Some(unknown) = self.cipher_suites.iter().find(|name| !known(name)) {
+                return Err(format!("invalid TLS cipher suite: {unknown:?}"));
+            }
             let wanted =
                 |name: Option<&str>| self.cipher_suites.iter().any(|suite| Some(suite.as_str()) == name);
             // As in Go, the list says nothing about TLS 1.3, whose suites are all good.
@@ -144,6 +208,9 @@ impl Parameters {
             if !some && self.versions != TlsVersions::Only13 {
                 return Err(format!("cipher_suites: none of {:?} is supported", self.cipher_suites));
             }
+        }
+        if let Some(unknown) = self.curves.iter().find(|name| !CURVES.contains(&name.as_str())) {
+            return Err(format!("invalid curve type: {unknown}. Expected values are {CURVES:?}"));
         }
         if !self.curves.is_empty() {
             let groups = self.curves.iter().filter_map(|name| match name.as_str() {
@@ -163,6 +230,16 @@ impl Parameters {
         Ok(provider)
     }
 }
+
+/// The curves that the Collector has; ring has no P521 and no post-quantum key exchange, which are passed over.
+const CURVES: [&str; 5] = ["P256", "P384", "P521", "X25519", "X25519MLKEM768"];
+/// Suites that the Collector has and rustls has not, because they are of an older kind. They are passed over.
+const NOT_HERE: [&str; 4] = [
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+];
 
 fn versions(which: TlsVersions) -> &'static [&'static SupportedProtocolVersion] {
     static BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];

@@ -1,5 +1,7 @@
 //! Options of the exporter; see metadata.yaml for their effects.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use weir_config::net::{Compression, HttpClientConfig, QueueConfig, RetryConfig};
 use weir_config::{GoDuration, Issues, Optional, Validate};
@@ -59,18 +61,27 @@ impl Validate for Config {
             issues.at_with_help("endpoint", "at least one endpoint must be specified", help);
         }
         self.client.validate(issues);
+        if !self.client.proxy_url.is_empty() && !self.client.proxy_url.starts_with("http://") {
+            issues.at(
+                "proxy_url",
+                "must be a URL that begins with http://; other kinds of proxies are not supported",
+            );
+        }
         if self.client.timeout.is_negative() {
             issues.at("timeout", "'timeout' must be non-negative");
-        }
-        if !self.client.proxy_url.is_empty() {
-            issues.at("proxy_url", "proxies are not supported yet: remove the option");
-        }
-        if self.client.cookies.is_on() {
-            issues.at("cookies", "cookies are not supported: remove the section");
         }
         issues.section("retry_on_failure", &self.retry_on_failure);
         issues.optional("sending_queue", &self.sending_queue);
     }
+}
+
+/// How long an answer to a ping may take where the configuration does not say, as in Go.
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Idle connections to the one server, of those to all servers. 0 of the second is no limit.
+fn at_most(idle: i64, in_all: i64) -> usize {
+    let idle = if in_all > 0 { idle.min(in_all) } else { idle };
+    usize::try_from(idle).unwrap_or(usize::MAX)
 }
 
 impl Config {
@@ -92,11 +103,13 @@ impl Config {
             },
             compression: shared::compression(client.compression, client.compression_params.level),
             idle_timeout: client.idle_conn_timeout.non_zero(),
-            max_idle: if client.disable_keep_alives {
-                0
-            } else {
-                usize::try_from(idle).unwrap_or(usize::MAX)
-            },
+            max_idle: if client.disable_keep_alives { 0 } else { at_most(idle, client.max_idle_conns) },
+            max_connections: usize::try_from(client.max_conns_per_host).ok().filter(|most| *most > 0),
+            http2_pings: client.http2_read_idle_timeout.non_zero().map(|interval| {
+                (interval, client.http2_ping_timeout.non_zero().unwrap_or(HTTP2_PING_TIMEOUT))
+            }),
+            proxy_url: client.proxy_url.clone(),
+            cookies: client.cookies.is_on(),
             ..HttpSettings::new(&self.url(signal)?)
         })
     }

@@ -92,9 +92,7 @@ fn mistakes_are_named_when_the_exporter_is_built() {
     let secret = refused("endpoint: 'me:secret@host'");
     assert!(secret.contains("http:// or https://") && !secret.contains("secret"), "{secret}");
     assert!(refused("{endpoint: 'http://x', encoding: xml}").contains("xml"));
-    assert!(
-        refused("{endpoint: 'http://x', proxy_url: 'http://p'}").contains("proxies are not supported yet")
-    );
+    assert!(refused("{endpoint: 'http://x', proxy_url: 'socks5://p'}").contains("other kinds of proxies"));
     assert!(refused("{endpoint: 'http://x', timeout: -1s}").contains("'timeout' must be non-negative"));
     assert!(refused("{endpoint: 'http://x', headers: {'a b': c}}").contains("\"a b\" is not a header name"));
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
 
 use crate::io::Io;
+use crate::tls::TlsConnector;
 
 /// Where to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]

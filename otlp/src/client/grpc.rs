@@ -15,14 +15,15 @@ use bytes::Bytes;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use tokio::sync::Mutex;
-use tokio_rustls::TlsConnector;
 use weir_component::{Accepted, ClientAuth, Context, Failure, Status};
 use weir_pdata::{Payload, Signal};
 
+use super::proxy::Proxy;
 use super::{Compression, Target, connect};
 use crate::body::FRAME_HEADER;
 use crate::client::pieces::Pieces;
 use crate::encoding::{ACCEPTED_GRPC, Encoding};
+use crate::tls::TlsConnector;
 use call::Attempt;
 use channel::{Backoff, Channel};
 
@@ -86,6 +87,7 @@ impl GrpcSettings {
 /// A client of the OTLP/gRPC services of one server.
 pub struct GrpcClient {
     settings: GrpcSettings,
+    proxy: Option<Proxy>,
     uris: [Uri; 4],
     headers: HeaderMap,
     state: Mutex<State>,
@@ -98,10 +100,10 @@ struct State {
 }
 
 impl GrpcClient {
-    /// A client; it connects when it is first used.
+    /// A client; it connects when it is first used, through the proxy that the environment names for `https`.
     ///
     /// # Errors
-    /// An authority or user agent that cannot stand in a header.
+    /// An authority or user agent that cannot stand in a header, a proxy that cannot be used.
     pub fn new(settings: GrpcSettings) -> Result<GrpcClient, String> {
         let authority = settings.authority.clone().unwrap_or_else(|| match &settings.target {
             Target::Unix(_) => "localhost".to_owned(),
@@ -116,7 +118,16 @@ impl GrpcClient {
             uris[signal.index()] = uri.build().map_err(|e| format!("authority {authority:?}: {e}"))?;
         }
         let headers = headers(&settings)?;
-        Ok(GrpcClient { settings, uris, headers, state: Mutex::default() })
+        let proxy = match &settings.target {
+            Target::Unix(_) => None,
+            tcp => {
+                match Uri::builder().scheme("https").authority(tcp.to_string()).path_and_query("/").build() {
+                    Ok(uri) => Proxy::find("", &uri)?,
+                    Err(_) => None,
+                }
+            }
+        };
+        Ok(GrpcClient { settings, proxy, uris, headers, state: Mutex::default() })
     }
 
     /// One attempt to send a payload. Dropping the future cancels the call.
@@ -193,7 +204,10 @@ impl GrpcClient {
     async fn connect(&self, state: &mut State) -> Result<Arc<Channel>, Failure> {
         let s = &self.settings;
         let connected = async {
-            let io = connect::connect(&s.target).await?;
+            let io = match &self.proxy {
+                None => connect::connect(&s.target).await?,
+                Some(proxy) => proxy.tunnel(&s.target).await?,
+            };
             let io = match &s.tls {
                 None => io,
                 Some(tls) => {

@@ -3,6 +3,7 @@
 //! Sources: OTLP specification 1.11 ("OTLP/HTTP"), the texts of the Go Collector's `otlp_http` exporter.
 
 mod connector;
+mod cookies;
 mod url;
 
 use std::error::Error;
@@ -17,15 +18,18 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message;
-use tokio_rustls::TlsConnector;
+use tokio::sync::Semaphore;
 use weir_component::{Accepted, ClientAuth, Context, Failure, Status};
 use weir_pdata::{Payload, json};
 
+use super::proxy::Proxy;
 use super::{Compression, pieces::Pieces, response};
 use crate::body::{ReadError, next_piece, read_all};
 use crate::encoding::Encoding;
 use crate::status::{MAX_DELAY, RpcStatus, from_http};
+use crate::tls::TlsConnector;
 use connector::Connector;
+use cookies::Cookies;
 pub(super) use url::Url;
 
 /// How a payload is encoded.
@@ -60,6 +64,15 @@ pub struct HttpSettings {
     pub idle_timeout: Option<Duration>,
     /// Idle connections that are kept; 0: a new connection for each request. Default 2.
     pub max_idle: usize,
+    /// Requests at once, each of which may need a connection; further ones wait. `None`: no limit. Default none.
+    pub max_connections: Option<usize>,
+    /// Pings over HTTP/2 connections that were silent for the first time; without an answer within the second they are
+    /// closed. Default none.
+    pub http2_pings: Option<(Duration, Duration)>,
+    /// An `http://` URL of a proxy. Empty: that of the environment. Default empty.
+    pub proxy_url: String,
+    /// Send back the cookies that the server sets. Default false.
+    pub cookies: bool,
     /// Largest response to an accepted request. Default 4 MiB.
     pub max_response: usize,
 }
@@ -78,6 +91,10 @@ impl HttpSettings {
             compression: Compression::GZIP,
             idle_timeout: Some(Duration::from_secs(90)),
             max_idle: 2,
+            max_connections: None,
+            http2_pings: None,
+            proxy_url: String::new(),
+            cookies: false,
             max_response: 4 << 20,
         }
     }
@@ -95,6 +112,8 @@ pub struct HttpClient {
     settings: HttpSettings,
     url: Url,
     headers: HeaderMap,
+    cookies: Option<Cookies>,
+    places: Option<Semaphore>,
     client: Client<Connector, Pieces>,
 }
 
@@ -102,20 +121,36 @@ impl HttpClient {
     /// A client; it connects when it is first used.
     ///
     /// # Errors
-    /// What is wrong with the URL or user agent.
+    /// What is wrong with the URL, the proxy or the user agent.
     pub fn new(settings: HttpSettings) -> Result<HttpClient, String> {
         let url = Url::parse(&settings.url)?;
         if url.is_https() && settings.tls.is_none() {
             return Err(format!("{url}: TLS is not set up"));
         }
-        let headers = headers(&settings, &url)?;
-        let connector = Connector::new(settings.tls.clone(), settings.server_name.clone());
-        let client = Client::builder(TokioExecutor::new())
+        let mut headers = headers(&settings, &url)?;
+        let proxy = Proxy::find(&settings.proxy_url, url.uri())?;
+        // Through a tunnel the proxy is told when that is made.
+        let forwarding = proxy.as_ref().filter(|_| !url.is_https());
+        if let Some(value) = forwarding.and_then(|proxy| proxy.authorization.clone()) {
+            headers.insert(header::PROXY_AUTHORIZATION, value);
+        }
+        let connector = Connector::new(settings.tls.clone(), settings.server_name.clone(), proxy);
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.idle_timeout)
-            .pool_max_idle_per_host(settings.max_idle)
-            .build(connector);
-        Ok(HttpClient { settings, url, headers, client })
+            .pool_max_idle_per_host(settings.max_idle);
+        if let Some((interval, timeout)) = settings.http2_pings {
+            builder
+                .http2_keep_alive_interval(interval)
+                .http2_keep_alive_timeout(timeout)
+                .http2_keep_alive_while_idle(true);
+        }
+        let client = builder.build(connector);
+        let cookies = settings.cookies.then(Cookies::default);
+        let places = settings.max_connections.map(Semaphore::new);
+        Ok(HttpClient { settings, url, headers, cookies, places, client })
     }
 
     /// One attempt to send a payload. Dropping the future cancels the request.
@@ -143,7 +178,7 @@ impl HttpClient {
             *request.method_mut() = Method::POST;
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = headers.clone();
-            let response = self.client.request(request).await.map_err(|e| self.unanswered(&e))?;
+            let response = self.answer(request).await?;
             match response.status() {
                 status if status.is_success() => return self.accepted(response).await,
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
@@ -153,6 +188,24 @@ impl HttpClient {
             }
         }
         Err(Failure::permanent(format!("{}: stopped after {MAX_REDIRECTS} redirects", self.url)))
+    }
+
+    /// The answer to a request, when there is a place for it.
+    async fn answer(&self, mut request: Request<Pieces>) -> Result<Response<Incoming>, Failure> {
+        // Held until the head of the answer is there; the semaphore is never closed.
+        let _place = match &self.places {
+            Some(places) => places.acquire().await.ok(),
+            None => None,
+        };
+        let (path, encrypted) = (request.uri().path(), self.url.is_https());
+        if let Some(value) = self.cookies.as_ref().and_then(|jar| jar.header(path, encrypted, wall_clock())) {
+            request.headers_mut().insert(header::COOKIE, value);
+        }
+        let response = self.client.request(request).await.map_err(|e| self.unanswered(&e))?;
+        if let Some(jar) = &self.cookies {
+            jar.keep(response.headers(), wall_clock());
+        }
+        Ok(response)
     }
 
     fn body(&self, payload: &Payload) -> Result<Pieces, Failure> {
@@ -298,15 +351,22 @@ fn shorten(text: &str) -> String {
     text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a network adapter: dates of peers are compared with the wall clock"
+)]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
 /// `Retry-After` in seconds or as a date.
-#[expect(clippy::disallowed_methods, reason = "a network adapter: the date is compared with the wall clock")]
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let delay = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
             let at = httpdate::parse_http_date(text).ok()?;
-            at.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
+            at.duration_since(wall_clock()).unwrap_or(Duration::ZERO)
         }
     };
     Some(delay.min(MAX_DELAY))

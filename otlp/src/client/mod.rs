@@ -7,6 +7,7 @@ mod connect;
 mod grpc;
 mod http;
 mod pieces;
+mod proxy;
 mod response;
 
 pub use connect::Target;

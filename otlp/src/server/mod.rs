@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
-use tokio_rustls::TlsAcceptor;
 use weir_component::{AuthData, Failure, Outputs, Stop};
 use weir_pdata::Signal;
 
@@ -26,6 +25,7 @@ use crate::auth::Authenticator;
 use crate::body::Body;
 use crate::http_server::{self, Http, Peer, ServerLimits};
 use crate::listen::Listener;
+use crate::tls::TlsAcceptor;
 use intake::Intake;
 
 pub use cors::Cors;

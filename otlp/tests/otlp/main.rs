@@ -4,6 +4,7 @@
 
 mod auth;
 mod clients;
+mod proxy;
 mod server_grpc;
 mod server_http;
 mod stopping;

@@ -1,9 +1,12 @@
 //! TLS with certificates made for the test.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use weir_config::net::{TlsClientConfig, TlsConfig, TlsServerConfig};
+use weir_config::{GoDuration, Optional};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
+use weir_otlp::config::{client_tls, server_tls};
 use weir_otlp::server::ServerSettings;
-use weir_otlp::tls::{ClientTls, Parameters, ServerTls, TlsVersions};
+use weir_otlp::tls::{ClientTls, Parameters, ServerTls, TlsConnector, TlsVersions};
 use weir_pdata::Signal;
 
 use crate::support::{Server, sample, start, within};
@@ -33,10 +36,21 @@ impl Authority {
 async fn server(authority: &Authority, client_ca: Option<Vec<u8>>, versions: TlsVersions) -> Server {
     let parameters = Parameters { versions, ..Parameters::default() };
     let (certificate, key) = authority.certificate("localhost");
-    let tls = ServerTls { certificate, key, client_ca, parameters }
+    let tls = ServerTls { certificate, key, client_ca, parameters, files: None }
         .acceptor(&["h2", "http/1.1"])
         .expect("acceptor");
     start(ServerSettings { tls: Some(tls), ..ServerSettings::default() }).await
+}
+
+/// A server of that name that keeps metadata, and what a client needs to trust it.
+pub(crate) async fn secured(name: &str) -> (Server, TlsConnector) {
+    let ca = authority();
+    let (certificate, key) = ca.certificate(name);
+    let tls = ServerTls { certificate, key, client_ca: None, parameters: Parameters::default(), files: None };
+    let tls = Some(tls.acceptor(&["h2", "http/1.1"]).expect("acceptor"));
+    let server = start(ServerSettings { tls, include_metadata: true, ..ServerSettings::default() }).await;
+    let client = ClientTls { ca: Some(ca.pem), ..ClientTls::default() };
+    (server, client.connector(&["h2", "http/1.1"]).expect("connector"))
 }
 
 fn grpc(server: &Server, tls: &ClientTls) -> GrpcClient {
@@ -45,7 +59,7 @@ fn grpc(server: &Server, tls: &ClientTls) -> GrpcClient {
     GrpcClient::new(GrpcSettings { tls, ..GrpcSettings::new(target) }).expect("client")
 }
 
-fn http(server: &Server, tls: &ClientTls, alpn: &[&str]) -> HttpClient {
+fn http(server: &Server, tls: &ClientTls, alpn: &'static [&'static str]) -> HttpClient {
     let url = format!("https://localhost:{}/v1/logs", server.address.port());
     let tls = Some(tls.connector(alpn).expect("connector"));
     HttpClient::new(HttpSettings { tls, ..HttpSettings::new(&url) }).expect("client")
@@ -104,6 +118,7 @@ fn damaged_certificates_and_keys_are_named() {
             key: key.into(),
             client_ca: None,
             parameters: Parameters::default(),
+            files: None,
         };
         tls.acceptor(&["h2"]).err()
     };
@@ -131,6 +146,101 @@ async fn cipher_suites_and_curves_are_a_choice_among_the_safe_ones() {
     export(&["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"], &["P384", "P521"]).await.expect("accepted");
     // The certificate of the server has an elliptic key.
     export(&["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"], &[]).await.expect_err("no common suite");
-    assert!(export(&["TLS_RSA_WITH_RC4_128_SHA"], &[]).await.expect_err("refused").contains("cipher_suites"));
+    assert!(
+        export(&["TLS_RSA_WITH_RC4_128_SHA"], &[])
+            .await
+            .expect_err("refused")
+            .contains("invalid TLS cipher suite")
+    );
+    let older = export(&["TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"], &[]).await.expect_err("refused");
+    assert!(older.contains("cipher_suites: none of"), "{older}");
+    assert!(export(&[], &["P25519"]).await.expect_err("refused").contains("invalid curve type: P25519"));
     assert!(export(&[], &["P521"]).await.expect_err("refused").contains("curve_preferences"));
+}
+
+/// A folder with a certificate and a key that can be replaced at once.
+struct Identity(tempfile::TempDir);
+
+impl Identity {
+    fn new() -> Identity {
+        Identity(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().expect("text").to_owned()
+    }
+
+    /// As certificates are renewed: a new file takes the place of the old.
+    fn put(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.path("new"), content).expect("written");
+        std::fs::rename(self.path("new"), self.path(name)).expect("renamed");
+    }
+
+    fn put_pair(&self, (certificate, key): (Vec<u8>, Vec<u8>)) {
+        self.put("cert", &certificate);
+        self.put("key", &key);
+    }
+
+    /// Files that are looked at in every handshake.
+    fn config(&self) -> TlsConfig {
+        TlsConfig {
+            cert_file: self.path("cert"),
+            key_file: self.path("key"),
+            reload_interval: GoDuration::from_nanos(1),
+            ..TlsConfig::default()
+        }
+    }
+}
+
+/// Whether a new connection is accepted.
+async fn connects(server: &Server, tls: &ClientTls) -> bool {
+    within(grpc(server, tls).export(&sample(Signal::Logs, 1))).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_server_takes_up_changed_files_with_the_next_connection_and_keeps_the_old_over_damaged_ones() {
+    let (first, second, files) = (authority(), authority(), Identity::new());
+    files.put_pair(first.certificate("localhost"));
+    let config = TlsServerConfig { common: files.config(), ..TlsServerConfig::default() };
+    let tls =
+        server_tls(&Optional::Some(config)).expect("read").expect("on").acceptor(&["h2"]).expect("usable");
+    let server = start(ServerSettings { tls: Some(tls), ..ServerSettings::default() }).await;
+    let trusting = |ca: &Authority| ClientTls { ca: Some(ca.pem.clone()), ..ClientTls::default() };
+    let old = grpc(&server, &trusting(&first));
+    within(old.export(&sample(Signal::Logs, 1))).await.expect("accepted");
+    files.put_pair(second.certificate("localhost"));
+    assert!(connects(&server, &trusting(&second)).await);
+    assert!(!connects(&server, &trusting(&first)).await);
+    files.put("cert", b"nonsense");
+    assert!(connects(&server, &trusting(&second)).await);
+    within(old.export(&sample(Signal::Logs, 1))).await.expect("its connection goes on");
+}
+
+#[tokio::test]
+async fn authorities_of_clients_and_identities_of_clients_are_taken_up_too() {
+    let (ca, first, second) = (authority(), authority(), authority());
+    let (files, theirs) = (Identity::new(), Identity::new());
+    files.put_pair(ca.certificate("localhost"));
+    files.put("clients", &first.pem);
+    let client_ca_file = files.path("clients");
+    let config = TlsServerConfig { common: files.config(), client_ca_file, client_ca_file_reload: true };
+    let tls =
+        server_tls(&Optional::Some(config)).expect("read").expect("on").acceptor(&["h2"]).expect("usable");
+    let server = start(ServerSettings { tls: Some(tls), ..ServerSettings::default() }).await;
+    theirs.put_pair(first.certificate("client"));
+    theirs.put("ca", &ca.pem);
+    let common = TlsConfig { ca_file: theirs.path("ca"), ..theirs.config() };
+    let tls = client_tls(&TlsClientConfig { common, ..TlsClientConfig::default() }).expect("read");
+    // One connector throughout, which follows its files; each client makes a new connection.
+    let tls = tls.connector(&["h2"]).expect("usable");
+    let connects = async || {
+        let target = Target::Tcp("localhost".to_owned(), server.address.port());
+        let settings = GrpcSettings { tls: Some(tls.clone()), ..GrpcSettings::new(target) };
+        within(GrpcClient::new(settings).expect("client").export(&sample(Signal::Logs, 1))).await.is_ok()
+    };
+    assert!(connects().await);
+    files.put("clients", &second.pem);
+    assert!(!connects().await);
+    theirs.put_pair(second.certificate("client"));
+    assert!(connects().await);
 }

@@ -16,7 +16,8 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+
+use weir_otlp::tls::TlsConnector;
 
 use crate::address::resolve;
 use crate::budget::{Budget, Reservation};

@@ -1,19 +1,23 @@
 //! What the connection pool connects with.
 
 use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use http::Uri;
 use http::uri::Scheme;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use crate::client::connect::{self, Target};
+use crate::client::proxy::Proxy;
 use crate::io::Io;
+use crate::tls::TlsConnector;
 
 /// Connects to the host of a URL, with TLS for `https`.
 #[derive(Clone)]
@@ -22,11 +26,16 @@ pub(super) struct Connector(Arc<Inner>);
 struct Inner {
     tls: Option<TlsConnector>,
     server_name: Option<String>,
+    proxy: Option<Proxy>,
 }
 
 impl Connector {
-    pub(super) fn new(tls: Option<TlsConnector>, server_name: Option<String>) -> Connector {
-        Connector(Arc::new(Inner { tls, server_name }))
+    pub(super) fn new(
+        tls: Option<TlsConnector>,
+        server_name: Option<String>,
+        proxy: Option<Proxy>,
+    ) -> Connector {
+        Connector(Arc::new(Inner { tls, server_name, proxy }))
     }
 }
 
@@ -43,9 +52,9 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Io>;
+    type Response = Line;
     type Error = ConnectError;
-    type Future = BoxFuture<'static, Result<TokioIo<Io>, ConnectError>>;
+    type Future = BoxFuture<'static, Result<Line, ConnectError>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
@@ -53,27 +62,84 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { inner.connect(&uri).await.map(TokioIo::new).map_err(ConnectError) })
+        Box::pin(async move { inner.connect(&uri).await.map_err(ConnectError) })
     }
 }
 
 impl Inner {
-    async fn connect(&self, uri: &Uri) -> Result<Io, String> {
+    async fn connect(&self, uri: &Uri) -> Result<Line, String> {
         let https = uri.scheme() == Some(&Scheme::HTTPS);
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let io = connect::connect(&Target::Tcp(host.to_owned(), port)).await?;
+        let server = Target::Tcp(host.to_owned(), port);
+        // Requests in clear text are forwarded by the proxy, the others go through a tunnel.
+        let io = match &self.proxy {
+            None => connect::connect(&server).await?,
+            Some(proxy) if https => proxy.tunnel(&server).await?,
+            Some(proxy) => return connect::connect(&proxy.target).await.map(|io| Line::new(io, true)),
+        };
         match (&self.tls, https) {
-            (Some(tls), true) => connect::secure(io, tls, self.server_name.as_deref().unwrap_or(host)).await,
+            (Some(tls), true) => {
+                let name = self.server_name.as_deref().unwrap_or(host);
+                connect::secure(io, tls, name).await.map(|io| Line::new(io, false))
+            }
             (None, true) => Err("TLS is not set up".to_owned()),
-            (_, false) => Ok(io),
+            (_, false) => Ok(Line::new(io, false)),
         }
     }
 }
 
-impl Connection for Io {
+/// A connection to a server, or to a proxy that forwards requests.
+pub(super) struct Line {
+    io: TokioIo<Io>,
+    forwards: bool,
+}
+
+impl Line {
+    fn new(io: Io, forwards: bool) -> Line {
+        Line { io: TokioIo::new(io), forwards }
+    }
+}
+
+impl Connection for Line {
     fn connected(&self) -> Connected {
-        let connected = Connected::new();
-        if self.negotiated_http2() { connected.negotiated_h2() } else { connected }
+        let connected = Connected::new().proxy(self.forwards);
+        if self.io.inner().negotiated_http2() { connected.negotiated_h2() } else { connected }
+    }
+}
+
+impl Read for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for Line {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }

@@ -1,0 +1,119 @@
+//! Settings of TLS that follow the files they were made from.
+//!
+//! A handshake looks at the files when they were last looked at long enough ago, and reads them again when one of them
+//! is another. What cannot be used leaves the old settings in place: a certificate is often changed before its key.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// How often files are looked at where the configuration does not say.
+pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Reads the files.
+type Load<T> = Arc<dyn Fn() -> Result<T, String> + Send + Sync>;
+
+/// The files behind settings of TLS. Cheap to clone.
+pub struct Files<T> {
+    /// The files.
+    pub paths: Vec<PathBuf>,
+    /// Reads them.
+    pub load: Load<T>,
+    /// How long a change may go unnoticed.
+    pub interval: Duration,
+}
+
+impl<T: 'static> Files<T> {
+    /// The same files, for what is made of their content.
+    pub(super) fn made_into<U>(
+        &self,
+        make: impl Fn(T) -> Result<U, String> + Send + Sync + 'static,
+    ) -> Files<U> {
+        let load = Arc::clone(&self.load);
+        Files { paths: self.paths.clone(), load: Arc::new(move || make(load()?)), interval: self.interval }
+    }
+}
+
+impl<T> Clone for Files<T> {
+    fn clone(&self) -> Self {
+        Files { paths: self.paths.clone(), load: Arc::clone(&self.load), interval: self.interval }
+    }
+}
+
+/// A value that is made anew when a file changes.
+pub(super) struct Renewed<T> {
+    files: Option<Files<T>>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    value: Arc<T>,
+    /// The files as they were when they were read, also when they could not be used.
+    seen: Vec<Seen>,
+    looked: Instant,
+}
+
+/// What tells that a file has changed: its number, size and time. A missing one has none.
+type Seen = Option<(u64, u64, Option<SystemTime>)>;
+
+impl<T: Send + Sync + 'static> Renewed<T> {
+    /// Begins with `value`, which was just made from the files.
+    pub(super) fn new(value: T, files: Option<Files<T>>) -> Renewed<T> {
+        let seen = files.as_ref().map(|files| look(&files.paths)).unwrap_or_default();
+        Renewed { files, state: Mutex::new(State { value: Arc::new(value), seen, looked: now() }) }
+    }
+
+    /// The value of now.
+    pub(super) async fn current(&self) -> Arc<T> {
+        let Some(files) = self.due() else { return Arc::clone(&self.state().value) };
+        let seen = self.state().seen.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let found = look(&files.paths);
+            (found != seen).then(|| ((files.load)(), found))
+        });
+        if let Ok(Some((loaded, found))) = read.await {
+            let mut state = self.state();
+            state.seen = found;
+            match loaded {
+                Ok(value) => {
+                    tracing::info!("certificates have changed and are used from now on");
+                    state.value = Arc::new(value);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "certificates have changed and cannot be used, the old ones stay");
+                }
+            }
+        }
+        Arc::clone(&self.state().value)
+    }
+
+    /// The files, when it is time to look at them; from then on it is not, so that one handshake looks and not all.
+    fn due(&self) -> Option<Files<T>> {
+        let files = self.files.as_ref()?;
+        let mut state = self.state();
+        if now().duration_since(state.looked) < files.interval {
+            return None;
+        }
+        state.looked = now();
+        Some(files.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn look(paths: &[PathBuf]) -> Vec<Seen> {
+    let seen = |path: &PathBuf| {
+        std::fs::metadata(path).ok().map(|file| (file.ino(), file.len(), file.modified().ok()))
+    };
+    paths.iter().map(seen).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+fn now() -> Instant {
+    Instant::now()
+}
