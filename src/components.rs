@@ -37,9 +37,9 @@ pub(crate) const COMPONENTS: Components = Components {
 /// The same for the configuration: names, and a check of each body by building the component and forgetting it.
 pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
     let mut catalog = Catalog::new();
-    let known = |kind, aliases, create: Try| {
+    let known = |kind, aliases, options, create: Try| {
         let (host, clock) = (host.clone(), clock.clone());
-        KnownType::new(kind, aliases).checked_by(move |node: &Node, path: &Path| {
+        KnownType::new(kind, aliases).with_options(options).checked_by(move |node: &Node, path: &Path| {
             let build =
                 Build { id: &path.last(), node, path: path.clone(), host: &host, clock: clock.clone() };
             create(&build).err().map(|e| e.0).unwrap_or_default()
@@ -47,12 +47,12 @@ pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
     };
     for f in COMPONENTS.receivers {
         let create = f.create;
-        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b).map(drop)));
+        let tried = known(f.kind, f.aliases, f.options, Box::new(move |b| create(b).map(drop)));
         catalog = catalog.with(Section::Receivers, tried);
     }
     for f in COMPONENTS.processors {
         let create = f.create;
-        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b).map(drop)));
+        let tried = known(f.kind, f.aliases, f.options, Box::new(move |b| create(b).map(drop)));
         catalog = catalog.with(Section::Processors, tried);
     }
     for f in COMPONENTS.exporters {
@@ -63,16 +63,16 @@ pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
             let first = tried.next().unwrap_or(Ok(()));
             if first.is_err() && tried.any(|t| t.is_ok()) { Ok(()) } else { first }
         };
-        catalog = catalog.with(Section::Exporters, known(f.kind, f.aliases, Box::new(attempts)));
+        catalog = catalog.with(Section::Exporters, known(f.kind, f.aliases, f.options, Box::new(attempts)));
     }
     for f in COMPONENTS.connectors {
         let (create, from) = (f.create, f.pairs[0].0);
-        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b, from).map(drop)));
+        let tried = known(f.kind, f.aliases, f.options, Box::new(move |b| create(b, from).map(drop)));
         catalog = catalog.with(Section::Connectors, tried);
     }
     for f in COMPONENTS.extensions {
         let create = f.create;
-        let tried = known(f.kind, f.aliases, Box::new(move |b| create(b).map(drop)));
+        let tried = known(f.kind, f.aliases, f.options, Box::new(move |b| create(b).map(drop)));
         catalog = catalog.with(Section::Extensions, tried);
     }
     catalog

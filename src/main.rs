@@ -4,6 +4,8 @@
 
 mod cli;
 mod components;
+mod gates;
+mod program;
 mod service;
 
 use std::process::ExitCode;

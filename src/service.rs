@@ -16,6 +16,7 @@ use weir_pdata::Signal;
 use weir_telemetry::{Identity, Metrics};
 
 use crate::components::{self, COMPONENTS};
+use crate::program::program;
 
 /// Threads for everything.
 ///
@@ -41,9 +42,24 @@ pub(crate) fn identity(_: &Loaded) -> Identity {
     // Unique enough for an instance id: the process and when it started.
     let started = jiff::Timestamp::now().as_millisecond();
     Identity {
-        name: "weir".to_owned(),
+        name: program().name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: format!("{:x}-{started:x}", std::process::id()),
+    }
+}
+
+/// Logs what is probably not meant in a configuration.
+pub(crate) fn log_notes(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        if warning.info {
+            tracing::info!(name = %warning.name, "{}", warning.message);
+        } else {
+            tracing::warn!(name = %warning.name, "{}", warning.message);
+        }
+    }
+    for note in &loaded.notes {
+        let place = note.span.map(|span| loaded.sources.position(span)).unwrap_or_default();
+        tracing::warn!(%place, path = %note.path, "{}", note.message);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{ConfigError, ConfigValue, Node, Path, Validate};
+use crate::{ConfigError, ConfigValue, Node, Options, Path, Validate};
 
 /// Checks the body of a component without building it.
 type Check = Arc<dyn Fn(&Node, &Path) -> Vec<ConfigError> + Send + Sync>;
@@ -56,6 +56,7 @@ impl Section {
 pub struct KnownType {
     name: &'static str,
     aliases: &'static [&'static str],
+    options: Option<Options>,
     check: Option<Check>,
 }
 
@@ -68,7 +69,14 @@ impl fmt::Debug for KnownType {
 impl KnownType {
     /// A type, with the deprecated names that it is still known by.
     pub const fn new(name: &'static str, aliases: &'static [&'static str]) -> Self {
-        Self { name, aliases, check: None }
+        Self { name, aliases, options: None, check: None }
+    }
+
+    /// Says what it can be configured with; without it nothing of it is printed, and no unknown option is let pass.
+    #[must_use]
+    pub const fn with_options(mut self, options: Options) -> Self {
+        self.options = Some(options);
+        self
     }
 
     /// Has the bodies of this type checked while the configuration is read, so that their errors are reported together
@@ -80,6 +88,11 @@ impl KnownType {
     ) -> Self {
         self.check = Some(Arc::new(check));
         self
+    }
+
+    /// What it can be configured with.
+    pub const fn options(&self) -> Option<Options> {
+        self.options
     }
 
     /// Its name.

@@ -35,6 +35,10 @@ pub enum ErrorKind {
     Reference,
     /// Options that do not go together, or a required one that is missing.
     Invalid,
+    /// A component that nothing uses.
+    Unused,
+    /// A name that has been replaced.
+    Deprecated,
 }
 
 impl ErrorKind {
@@ -54,6 +58,8 @@ impl ErrorKind {
             Self::Signal => "signal",
             Self::Reference => "reference",
             Self::Invalid => "invalid",
+            Self::Unused => "unused",
+            Self::Deprecated => "deprecated",
         }
     }
 
@@ -64,7 +70,26 @@ impl ErrorKind {
             Self::UnknownField | Self::Type | Self::Value | Self::Id | Self::UnknownType | Self::Signal => {
                 Phase::Unmarshal
             }
-            Self::Reference | Self::Invalid => Phase::Validate,
+            Self::Reference | Self::Invalid | Self::Unused | Self::Deprecated => Phase::Validate,
+        }
+    }
+}
+
+/// Whether a configuration can be used all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can; but it is probably not what was meant.
+    Warning,
+}
+
+impl Severity {
+    /// The word before the message.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
         }
     }
 }
@@ -103,6 +128,8 @@ pub struct ConfigError {
 pub struct Details {
     /// What kind of mistake it is.
     pub kind: ErrorKind,
+    /// Whether the configuration can be used all the same.
+    pub severity: Severity,
     /// Our sentence, lower case, without a full stop.
     pub message: String,
     /// The sentence with which the Collector says the same, for scripts that look for it; empty when `message` is it.
@@ -132,6 +159,7 @@ impl ConfigError {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let details = Details {
             kind,
+            severity: Severity::Error,
             message: message.into(),
             core: String::new(),
             path: Path::new(),
@@ -145,6 +173,13 @@ impl ConfigError {
             secret: false,
         };
         Self { details: Box::new(details) }
+    }
+
+    /// Makes it a warning.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
     }
 
     /// Says where it is written.

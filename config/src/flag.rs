@@ -14,7 +14,7 @@ pub(crate) fn parse(flag: &str, sources: &mut Sources) -> Result<Node, ConfigErr
     let Some((key, value)) = flag.split_once('=') else {
         let message = format!("--set {flag}: missing equal sign");
         return Err(ConfigError::new(ErrorKind::Source, message)
-            .core("missing equal sign")
+            .core(format!("invalid argument {flag:?} for \"--set\" flag: missing equal sign"))
             .at(whole)
             .help("write --set key=value"));
     };
@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn a_flag_without_an_equal_sign_or_without_yaml_is_refused() {
         let mut sources = Sources::new();
-        assert_eq!(parse("a.b", &mut sources).unwrap_err().core_sentence(), "missing equal sign");
+        let core = "invalid argument \"a.b\" for \"--set\" flag: missing equal sign";
+        assert_eq!(parse("a.b", &mut sources).unwrap_err().core_sentence(), core);
         let error = parse("a.b={x", &mut sources).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Syntax);
     }

@@ -118,16 +118,16 @@ mod validate;
 pub mod yaml;
 
 pub use catalog::{Catalog, KnownType, Section, check};
-pub use de::{ConfigValue, DeError, Lenient, caseless_word, from_node, from_node_lenient};
+pub use de::{ConfigValue, DeError, caseless_word, from_node};
 pub use diagnostics::Diagnostics;
 pub use duration::{DurationError, GoDuration};
 pub use env::{Env, ProcessEnv};
-pub use error::{ConfigError, Details, ErrorKind, Phase};
+pub use error::{ConfigError, Details, ErrorKind, Phase, Severity};
 pub use headers::HeaderMap;
 pub use id::{ComponentId, IdError, PipelineId, PipelineSignal};
 pub use node::{Key, Map, Node, NodeKind, Span};
 pub use optional::Optional;
-pub use options::{Effective, Options, Settings};
+pub use options::{Options, Reading, Settings};
 pub use path::Path;
 pub use print::{Secrets, to_json, to_yaml};
 pub use provider::Warning;
@@ -135,6 +135,7 @@ pub use resolve::{Request, Resolved, resolve};
 pub use secret::{REDACTED, Secret};
 pub use service::{Component, LoadOptions, Loaded, Pipeline, Reference, ServiceConfig};
 pub use source::{Source, SourceId, SourceKind, Sources};
+pub use uri::SCHEMES;
 pub use validate::{Issues, Validate, validate};
 
 /// Reads a body and checks it.

@@ -124,6 +124,26 @@ impl Node {
         keys.iter().try_fold(self, |node, key| node.as_map()?.get(key))
     }
 
+    /// Takes out the entry that these steps, keys and places in lists, lead to.
+    pub(crate) fn remove(&mut self, steps: &[String]) {
+        let Some((step, rest)) = steps.split_first() else { return };
+        match &mut self.kind {
+            NodeKind::Map(map) if rest.is_empty() => map.entries.retain(|(key, _)| *key.name != **step),
+            NodeKind::Map(map) => {
+                let entry = map.entries.iter_mut().find(|(key, _)| *key.name == **step);
+                if let Some((_, value)) = entry {
+                    value.remove(rest);
+                }
+            }
+            NodeKind::Seq(items) => {
+                if let Some(item) = step.parse::<usize>().ok().and_then(|place| items.get_mut(place)) {
+                    item.remove(rest);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// The name that the Collector's messages give to the type of the value.
     pub fn go_type(&self) -> &'static str {
         match self.kind {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::print::{self, Notation};
 use crate::tree::Tree;
-use crate::{ConfigError, ConfigValue, DeError, Node, Path, Secrets, from_node_lenient};
+use crate::{ConfigError, ConfigValue, DeError, ErrorKind, Node, Path, Secrets, de};
 
 /// The options of a component, described once by its settings type: `Options::of::<Config>()`.
 ///
@@ -14,15 +14,15 @@ use crate::{ConfigError, ConfigValue, DeError, Node, Path, Secrets, from_node_le
 /// comes from here, without building the component.
 #[derive(Clone, Copy)]
 pub struct Options {
-    read: fn(&Node, &Path) -> Result<Effective, Vec<ConfigError>>,
+    read: fn(&Node, &Path) -> Reading,
 }
 
-/// A body with its defaults filled in.
-#[derive(Debug, Clone)]
-pub struct Effective {
-    /// The settings.
-    pub settings: Settings,
-    /// Options that do not exist, in the order of their positions; the settings are without them.
+/// A body as it was read.
+#[derive(Debug)]
+pub struct Reading {
+    /// The settings, all defaults filled in, without the unknown options; or all values that are wrong.
+    pub settings: Result<Settings, Vec<ConfigError>>,
+    /// Options that do not exist, in the order of their positions.
     pub unknown: Vec<ConfigError>,
 }
 
@@ -33,7 +33,7 @@ pub struct Settings(pub(crate) Tree);
 impl Options {
     /// The options that this type has.
     pub const fn of<T: ConfigValue>() -> Self {
-        Self { read: effective::<T> }
+        Self { read: reading::<T> }
     }
 
     /// No option at all.
@@ -42,10 +42,7 @@ impl Options {
     }
 
     /// A body with its defaults filled in. A null body gives the defaults.
-    ///
-    /// # Errors
-    /// All values that are wrong, each with its position.
-    pub fn read(&self, body: &Node, path: &Path) -> Result<Effective, Vec<ConfigError>> {
+    pub fn read(&self, body: &Node, path: &Path) -> Reading {
         (self.read)(body, path)
     }
 }
@@ -56,13 +53,16 @@ impl fmt::Debug for Options {
     }
 }
 
-fn effective<T: ConfigValue>(body: &Node, path: &Path) -> Result<Effective, Vec<ConfigError>> {
-    let read = from_node_lenient::<T>(body, path)?;
-    let settings = Settings::of(&read.value).map_err(|error| {
-        let message = format!("the settings of {path} cannot be printed: {error}");
-        vec![ConfigError::new(crate::ErrorKind::Invalid, message).on(path)]
-    })?;
-    Ok(Effective { settings, unknown: read.warnings })
+fn reading<T: ConfigValue>(body: &Node, path: &Path) -> Reading {
+    let de::Read { value, errors, unknown } = de::read::<T>(body, path);
+    let settings = match value {
+        Some(value) if errors.is_empty() => Settings::of(&value).map_err(|error| {
+            let message = format!("the settings of {path} cannot be printed: {error}");
+            vec![ConfigError::new(ErrorKind::Invalid, message).on(path)]
+        }),
+        _ => Err(errors),
+    };
+    Reading { settings, unknown }
 }
 
 impl Settings {
@@ -80,8 +80,7 @@ impl Settings {
     /// # Errors
     /// A value that YAML cannot express.
     pub fn to_yaml(&self, secrets: Secrets) -> Result<String, DeError> {
-        let value = print::value(&self.0, Notation::Yaml, secrets);
-        serde_yaml_ng::to_string(&value).map_err(|error| DeError::Custom(error.to_string()))
+        print::yaml(&print::value(&self.0, Notation::Yaml, secrets))
     }
 
     /// As JSON with an indentation of two, keys sorted, durations in nanoseconds.
@@ -104,12 +103,13 @@ mod tests {
         let options = Options::of::<net::RetryConfig>();
         let path = Path::component("exporters", "x");
         let body = parse_body("initial_interval: 1s\nmultiplyer: 2\n").unwrap();
-        let read = options.read(&body, &path).unwrap();
-        let yaml = read.settings.to_yaml(Secrets::Redacted).unwrap();
+        let read = options.read(&body, &path);
+        let yaml = read.settings.unwrap().to_yaml(Secrets::Redacted).unwrap();
         assert!(yaml.contains("initial_interval: 1s\nmax_elapsed_time: 5m0s\n"), "{yaml}");
         assert_eq!(read.unknown.len(), 1);
         assert_eq!(read.unknown[0].suggestion.as_deref(), Some("multiplier"));
-        let wrong = options.read(&parse_body("initial_interval: never").unwrap(), &path).unwrap_err();
+        let wrong =
+            options.read(&parse_body("initial_interval: never").unwrap(), &path).settings.unwrap_err();
         assert!(wrong[0].to_string().contains("initial_interval"), "{}", wrong[0]);
     }
 }

@@ -76,6 +76,95 @@ fn collect(entries: &[(String, Tree)], notation: Notation, secrets: Secrets, map
     }
 }
 
+/// A value as the Collector's YAML printer writes it: levels four columns apart, lists too.
+pub(crate) fn yaml(value: &Value) -> Result<String, DeError> {
+    let mut text = String::new();
+    match value {
+        Value::Object(map) if !map.is_empty() => block(value, "", &mut text)?,
+        Value::Array(items) if !items.is_empty() => block(value, "", &mut text)?,
+        _ => text = scalar(value)? + "\n",
+    }
+    Ok(text)
+}
+
+/// A mapping or list that is not empty, each line behind `margin`.
+fn block(value: &Value, margin: &str, text: &mut String) -> Result<(), DeError> {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                text.push_str(margin);
+                entry(key, value, &format!("{margin}    "), text)?;
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                *text += &format!("{margin}- ");
+                element(item, margin, text)?;
+            }
+        }
+        other => *text += &scalar(other)?,
+    }
+    Ok(())
+}
+
+/// A key and its value; what stands below it is behind `margin`.
+fn entry(key: &str, value: &Value, margin: &str, text: &mut String) -> Result<(), DeError> {
+    *text += &scalar(&Value::from(key))?;
+    if is_block(value) {
+        text.push_str(":\n");
+        return block(value, margin, text);
+    }
+    *text += &format!(": {}\n", scalar(value)?);
+    Ok(())
+}
+
+/// What stands behind the dash of a list whose dashes are behind `margin`.
+fn element(item: &Value, margin: &str, text: &mut String) -> Result<(), DeError> {
+    match item {
+        Value::Object(map) if !map.is_empty() => {
+            for (number, (key, value)) in map.iter().enumerate() {
+                if number > 0 {
+                    *text += &format!("{margin}  ");
+                }
+                entry(key, value, &format!("{margin}    "), text)?;
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            text.push('\n');
+            block(item, &format!("{margin}    "), text)?;
+        }
+        other => *text += &(scalar(other)? + "\n"),
+    }
+    Ok(())
+}
+
+fn is_block(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    }
+}
+
+/// A value of one line.
+fn scalar(value: &Value) -> Result<String, DeError> {
+    match value {
+        Value::String(text) if text.is_empty() => Ok("\"\"".to_owned()),
+        // In quotes, a text of several lines is one line. JSON leaves some control characters as they are.
+        Value::String(text) if text.contains(char::is_control) => {
+            let escaped = |letter: char| match letter.is_control() {
+                true => format!("\\x{:02x}", u32::from(letter)),
+                false => letter.to_string(),
+            };
+            Ok(value.to_string().chars().map(escaped).collect())
+        }
+        _ => {
+            let text = serde_yaml_ng::to_string(value).map_err(|error| DeError::Custom(error.to_string()))?;
+            Ok(text.trim_end_matches('\n').to_owned())
+        }
+    }
+}
+
 fn integer(number: i128) -> Value {
     let signed = i64::try_from(number).map(Value::from);
     signed.or_else(|_| u64::try_from(number).map(Value::from)).unwrap_or_else(|_| number.to_string().into())
@@ -119,23 +208,23 @@ mod tests {
 
     const YAML: &str = "compression: x-snappy-framed
 headers:
-- name: b
-  value: '[REDACTED]'
+    - name: b
+      value: '[REDACTED]'
 off: null
 on:
-  permit_without_stream: false
-  time: 10s
-  timeout: 10s
+    permit_without_stream: false
+    time: 10s
+    timeout: 10s
 password: '[REDACTED]'
 retry_on_failure:
-  enabled: true
-  initial_interval: 5s
-  max_elapsed_time: 5m0s
-  max_interval: 30s
-  multiplier: 1.5
-  randomization_factor: 0.5
+    enabled: true
+    initial_interval: 5s
+    max_elapsed_time: 5m0s
+    max_interval: 30s
+    multiplier: 1.5
+    randomization_factor: 0.5
 timeout: 1m30s
-unset: ''
+unset: \"\"
 ";
 
     #[test]
@@ -203,6 +292,14 @@ unset: ''
             let node = parse_body(&printed).expect(&printed);
             assert_eq!(node.get(&["k"]).and_then(crate::Node::as_str), Some(text), "{printed:?}");
         }
+    }
+
+    #[test]
+    fn lists_and_mappings_nest_in_each_other() {
+        let value = serde_json::json!({"a": [[1, [2]], {"b": {"c": []}, "d": {}}, null], "e": {"f": [{"g": "x\ny"}]}});
+        let text = yaml(&value).unwrap();
+        assert_eq!(serde_yaml_ng::from_str::<Value>(&text).unwrap(), value, "{text}");
+        assert!(text.contains("    - b:\n        c: []\n      d: {}\n"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `scheme:rest`, as `--config` and `${...}` take it.
 
 /// The schemes there are.
-pub(crate) const SCHEMES: [&str; 5] = ["env", "file", "http", "https", "yaml"];
+pub const SCHEMES: [&str; 5] = ["env", "file", "http", "https", "yaml"];
 
 /// A scheme and what follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,12 @@ use weir_component::Stability;
 use weir_pdata::Signal;
 
 use crate::components::COMPONENTS;
+use crate::program::program;
+
+/// The signals that the Collector lists, in its order.
+const LISTED: [Signal; 3] = [Signal::Logs, Signal::Metrics, Signal::Traces];
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Prints the list.
 pub(super) fn list() -> ExitCode {
@@ -14,38 +20,52 @@ pub(super) fn list() -> ExitCode {
 }
 
 fn text() -> String {
+    let program = program();
     let mut out = format!(
-        "buildinfo:\n    command: weir\n    description: {}\n    version: {}\n",
-        env!("CARGO_PKG_DESCRIPTION"),
-        env!("CARGO_PKG_VERSION")
+        "buildinfo:\n    command: {}\n    description: {}\n    version: {VERSION}\n",
+        program.name, program.description
     );
-    let signals = |signals: &[Signal], s| signals.iter().map(|i| (i.to_string(), s)).collect::<Vec<_>>();
-    let receivers = COMPONENTS.receivers.iter().map(|f| (f.kind, signals(f.signals, f.stability)));
-    section(&mut out, "receivers", receivers.collect());
-    let processors = COMPONENTS.processors.iter().map(|f| (f.kind, signals(f.signals, f.stability)));
-    section(&mut out, "processors", processors.collect());
-    let exporters = COMPONENTS.exporters.iter().map(|f| (f.kind, signals(f.signals, f.stability)));
-    section(&mut out, "exporters", exporters.collect());
-    let connectors = COMPONENTS.connectors.iter().map(|f| {
-        (f.kind, f.pairs.iter().map(|(from, to)| (format!("{from}-to-{to}"), f.stability)).collect())
-    });
-    section(&mut out, "connectors", connectors.collect());
+    let of = |signals: &[Signal], stability| {
+        let word = |s: &Signal| (s.to_string(), signals.contains(s).then_some(stability));
+        LISTED.iter().map(word).collect::<Vec<_>>()
+    };
+    let receivers = COMPONENTS.receivers.iter().map(|f| (f.kind, of(f.signals, f.stability)));
+    section(&mut out, "receiver", receivers.collect());
+    let processors = COMPONENTS.processors.iter().map(|f| (f.kind, of(f.signals, f.stability)));
+    section(&mut out, "processor", processors.collect());
+    let exporters = COMPONENTS.exporters.iter().map(|f| (f.kind, of(f.signals, f.stability)));
+    section(&mut out, "exporter", exporters.collect());
+    let connectors = COMPONENTS.connectors.iter().map(|f| (f.kind, pairs(f.pairs, f.stability)));
+    section(&mut out, "connector", connectors.collect());
     let extensions =
-        COMPONENTS.extensions.iter().map(|f| (f.kind, vec![("extension".to_owned(), f.stability)]));
-    section(&mut out, "extensions", extensions.collect());
+        COMPONENTS.extensions.iter().map(|f| (f.kind, vec![("extension".to_owned(), Some(f.stability))]));
+    section(&mut out, "extension", extensions.collect());
     out += "providers:\n";
-    for scheme in ["env", "file", "http", "https", "yaml"] {
-        out += &format!("    - scheme: {scheme}\n      module: weir\n");
+    for scheme in weir_config::SCHEMES {
+        out += &format!("    - scheme: {scheme}\n      module: weir-config v{VERSION}\n");
     }
     out
 }
 
-fn section(out: &mut String, name: &str, list: Vec<(&str, Vec<(String, Stability)>)>) {
-    *out += &format!("{name}:\n");
+/// From which signal to which.
+fn pairs(known: &[(Signal, Signal)], stability: Stability) -> Vec<(String, Option<Stability>)> {
+    let all = LISTED.into_iter().flat_map(|from| LISTED.into_iter().map(move |to| (from, to)));
+    all.map(|pair| (format!("{}-to-{}", pair.0, pair.1), known.contains(&pair).then_some(stability)))
+        .collect()
+}
+
+/// A type, and how mature it is for what; none for what it is not for.
+type Line<'a> = (&'a str, Vec<(String, Option<Stability>)>);
+
+fn section(out: &mut String, name: &str, mut list: Vec<Line<'_>>) {
+    list.sort_by_key(|(kind, _)| *kind);
+    *out += &format!("{name}s:\n");
     for (kind, stabilities) in list {
-        *out += &format!("    - name: {kind}\n      module: weir\n      stability:\n");
+        let module = format!("weir-{name}-{} v{VERSION}", kind.replace('_', "-"));
+        *out += &format!("    - name: {kind}\n      module: {module}\n      stability:\n");
         for (what, stability) in stabilities {
-            *out += &format!("        {what}: {stability:?}\n");
+            let word = stability.map_or("Undefined".to_owned(), |stability| format!("{stability:?}"));
+            *out += &format!("        {what}: {word}\n");
         }
     }
 }

@@ -9,7 +9,8 @@ use weir_config::{Diagnostics, Loaded};
 use weir_engine::{Engine, TokioRuntime};
 use weir_telemetry::{Identity, Metrics, init_logs, init_metrics};
 
-use super::ConfigArgs;
+use super::{ConfigArgs, Step, failed};
+use crate::gates::Gates;
 use crate::service;
 
 /// How long pipelines may take to drain.
@@ -17,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs until a signal or a component that fails for good.
 pub(super) fn run(args: &ConfigArgs) -> ExitCode {
-    let loaded = match args.load() {
+    let loaded = match args.load(true, Step::Load) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
@@ -41,6 +42,9 @@ async fn serve(args: &ConfigArgs, mut loaded: Loaded) -> ExitCode {
     if let Err(error) = init_logs(&loaded.config.telemetry.logs, &identity) {
         return failed(&format!("failed to create logger: {error}"));
     }
+    for gate in args.gates().iter().flat_map(Gates::without_effect) {
+        tracing::warn!(gate, "Feature gate is accepted, without effect");
+    }
     loop {
         match one(args, &loaded, &identity, &mut signals).await {
             Ok(Some(next)) => loaded = next,
@@ -61,14 +65,8 @@ async fn one(
     let tokio = Arc::new(TokioRuntime::current());
     let host = service::host(&tokio, metrics.meter());
     let mut engine = service::build(loaded, tokio, &host)
-        .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone())))?;
-    for warning in &loaded.warnings {
-        if warning.info {
-            tracing::info!(name = %warning.name, "{}", warning.message);
-        } else {
-            tracing::warn!(name = %warning.name, "{}", warning.message);
-        }
-    }
+        .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
+    service::log_notes(loaded);
     tracing::info!(
         Version = env!("CARGO_PKG_VERSION"),
         NumCPU = service::cpus(),
@@ -111,7 +109,7 @@ async fn wait(args: &ConfigArgs, engine: &mut Engine, signals: &mut Signals) -> 
 
 /// The configuration as it is now, when it can be built; what is wrong with it has been printed.
 fn reload(args: &ConfigArgs) -> Option<Loaded> {
-    let loaded = args.load().ok()?;
+    let loaded = args.load(true, Step::Load).ok()?;
     let tokio = Arc::new(TokioRuntime::current());
     let host = service::host(&tokio, opentelemetry::global::meter("weir"));
     match service::build(&loaded, tokio, &host) {
@@ -120,7 +118,7 @@ fn reload(args: &ConfigArgs) -> Option<Loaded> {
             Some(loaded)
         }
         Err(errors) => {
-            args.report(&Diagnostics::new(errors, loaded.sources));
+            args.report(&Diagnostics::new(errors, loaded.sources), Step::Build);
             None
         }
     }
@@ -140,11 +138,6 @@ async fn stop(engine: &mut Engine, metrics: &Metrics) -> bool {
     metrics.shutdown();
     tracing::info!("Shutdown complete.");
     stopped.unfinished.is_empty()
-}
-
-fn failed(message: &str) -> ExitCode {
-    super::eprint(&format!("Error: {message}\n"));
-    ExitCode::FAILURE
 }
 
 struct Signals {

@@ -34,13 +34,14 @@ pub trait ConfigValue: DeserializeOwned + Serialize + Default {}
 
 impl<T: DeserializeOwned + Serialize + Default> ConfigValue for T {}
 
-/// Settings that were read although some options in them are unknown.
-#[derive(Debug)]
-pub struct Lenient<T> {
-    /// The settings.
-    pub value: T,
-    /// The unknown options, to be shown as warnings.
-    pub warnings: Vec<ConfigError>,
+/// What came of reading a body.
+pub(crate) struct Read<T> {
+    /// The settings without what is wrong; none when nothing could be read.
+    pub(crate) value: Option<T>,
+    /// The values that are wrong.
+    pub(crate) errors: Vec<ConfigError>,
+    /// The unknown options.
+    pub(crate) unknown: Vec<ConfigError>,
 }
 
 /// Reads settings over their defaults. A null body is `T::default()`.
@@ -48,7 +49,7 @@ pub struct Lenient<T> {
 /// # Errors
 /// All that is wrong in the body, up to 50 values and all unknown options, in the order of their positions.
 pub fn from_node<T: ConfigValue>(node: &Node, path: &Path) -> Result<T, Vec<ConfigError>> {
-    let (value, mut errors, unknown) = read(node, path);
+    let Read { value, mut errors, unknown } = read(node, path);
     errors.extend(unknown);
     match value {
         Some(value) if errors.is_empty() => Ok(value),
@@ -56,29 +57,17 @@ pub fn from_node<T: ConfigValue>(node: &Node, path: &Path) -> Result<T, Vec<Conf
     }
 }
 
-/// As [`from_node`], but unknown options are warnings (`--strict=false`).
-///
-/// # Errors
-/// All values that are wrong.
-pub fn from_node_lenient<T: ConfigValue>(node: &Node, path: &Path) -> Result<Lenient<T>, Vec<ConfigError>> {
-    match read(node, path) {
-        (Some(value), errors, warnings) if errors.is_empty() => {
-            Ok(Lenient { value, warnings: sorted(warnings) })
-        }
-        (_, errors, _) => Err(sorted(errors)),
-    }
-}
-
-/// The settings, the wrong values and the unknown options of a body.
-fn read<T: ConfigValue>(node: &Node, path: &Path) -> (Option<T>, Vec<ConfigError>, Vec<ConfigError>) {
+/// Settings, wrong values and unknown options of a body, each list in the order of positions.
+pub(crate) fn read<T: ConfigValue>(node: &Node, path: &Path) -> Read<T> {
     if node.is_null() {
-        return (Some(T::default()), Vec::new(), Vec::new());
+        return Read { value: Some(T::default()), errors: Vec::new(), unknown: Vec::new() };
     }
     let defaults = match Tree::of(&T::default()) {
         Ok(tree) => tree,
         Err(error) => {
             let message = format!("the defaults of {path} cannot be written as settings: {error}");
-            return (None, vec![ConfigError::new(ErrorKind::Invalid, message).on(path)], Vec::new());
+            let errors = vec![ConfigError::new(ErrorKind::Invalid, message).on(path)];
+            return Read { value: None, errors, unknown: Vec::new() };
         }
     };
     let context = Context::default();
@@ -96,7 +85,7 @@ fn read<T: ConfigValue>(node: &Node, path: &Path) -> (Option<T>, Vec<ConfigError
         }
     };
     let (errors, unknown) = context.finish();
-    (value, errors, unknown)
+    Read { value, errors: sorted(errors), unknown: sorted(unknown) }
 }
 
 fn sorted(mut errors: Vec<ConfigError>) -> Vec<ConfigError> {

@@ -455,13 +455,13 @@ fn a_secret_never_gets_into_an_error() {
 }
 
 #[test]
-fn in_lenient_mode_unknown_options_are_warnings() {
+fn unknown_options_are_told_apart_from_wrong_values() {
     let node = yaml::parse("bar: 1\nlevel: basic", SourceId::default()).unwrap();
-    let lenient: Lenient<Config> = from_node_lenient(&node, &Path::new()).unwrap();
-    assert_eq!(lenient.value.level, Level::Basic);
-    assert_eq!(lenient.warnings.len(), 1);
+    let read = super::read::<Config>(&node, &Path::new());
+    assert_eq!(read.value.map(|value| value.level), Some(Level::Basic));
+    assert_eq!(read.unknown.len(), 1);
     let node = yaml::parse("bar: 1\nlevel: bsic", SourceId::default()).unwrap();
-    let errors = from_node_lenient::<Config>(&node, &Path::new()).unwrap_err();
+    let errors = super::read::<Config>(&node, &Path::new()).errors;
     assert_eq!(errors.len(), 1);
 }
 

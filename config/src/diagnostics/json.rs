@@ -60,7 +60,7 @@ fn report<'a>(error: &'a ConfigError, sources: &Sources) -> Report<'a> {
     };
     let related = error.related.iter().map(|(span, message)| Related { location: location(*span), message });
     Report {
-        severity: "error",
+        severity: error.severity.name(),
         kind: error.kind.name(),
         message: &error.message,
         collector: error.collector_line(),

@@ -1,7 +1,7 @@
 //! Errors for people, in the manner of rustc.
 
 use crate::secret::{REDACTED, is_sensitive};
-use crate::{ConfigError, SourceKind, Sources, Span};
+use crate::{ConfigError, Severity, SourceKind, Sources, Span};
 
 /// The longest line that is quoted whole, in characters.
 const WIDEST: usize = 160;
@@ -9,6 +9,7 @@ const WIDEST: usize = 160;
 const MOST_WORDS: usize = 12;
 
 const RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[1;33m";
 const BLUE: &str = "\x1b[1;34m";
 const CYAN: &str = "\x1b[1;36m";
 const BOLD: &str = "\x1b[1m";
@@ -53,7 +54,8 @@ impl Painter {
     }
 
     fn error(&mut self, error: &ConfigError, sources: &Sources, last_core: &str) {
-        self.paint(RED, "error");
+        let colour = if error.severity == Severity::Warning { YELLOW } else { RED };
+        self.paint(colour, error.severity.name());
         self.text.push_str(": ");
         self.paint(BOLD, &one_line(&error.message));
         self.text.push('\n');

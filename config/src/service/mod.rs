@@ -1,5 +1,6 @@
 //! The whole configuration: components, pipelines, telemetry.
 
+mod effective;
 mod read;
 mod validate;
 
@@ -8,7 +9,8 @@ use std::collections::{BTreeMap, HashSet};
 use crate::catalog::{Catalog, Section};
 use crate::telemetry::TelemetryConfig;
 use crate::{
-    ComponentId, Diagnostics, Env, Node, Path, PipelineId, Request, Resolved, Sources, Span, Warning, resolve,
+    ComponentId, ConfigError, Diagnostics, Env, ErrorKind, Node, Path, PipelineId, Request, Resolved,
+    Sources, Span, Warning, resolve,
 };
 
 /// A checked configuration. The bodies of components are still nodes; whoever knows their types reads them with
@@ -65,6 +67,10 @@ pub struct LoadOptions {
     pub allow_no_pipelines: bool,
     /// Pipelines for profiles are allowed (gate `service.profilesSupport`).
     pub profiles: bool,
+    /// Unknown options of known components are left out with a warning (`--strict=false`).
+    pub lenient: bool,
+    /// The settings are read, but not whether they make sense (`print-config --validate=false`).
+    pub unchecked: bool,
 }
 
 /// A configuration and what it was made of.
@@ -78,6 +84,8 @@ pub struct Loaded {
     pub sources: Sources,
     /// References to unset and to empty environment variables.
     pub warnings: Vec<Warning>,
+    /// What is probably not meant: old names, and options left out by a lenient reading.
+    pub notes: Vec<ConfigError>,
 }
 
 impl ServiceConfig {
@@ -94,13 +102,15 @@ impl ServiceConfig {
     ) -> Result<Loaded, Diagnostics> {
         let request = Request { uris, sets, env, append_lists: options.append_lists };
         let Resolved { root, sources, warnings } = resolve(request)?;
-        let (config, mut errors) = read::read(&root, catalog);
-        let found = validate::validate(&config, &root, options, &errors);
-        errors.extend(found);
+        let read::Read { config, mut errors, notes } = read::read(&root, catalog, options);
+        if !options.unchecked {
+            let found = validate::validate(&config, &root, options, &errors);
+            errors.extend(found);
+        }
         if !errors.is_empty() {
             return Err(Diagnostics::new(errors, sources));
         }
-        Ok(Loaded { config, root, sources, warnings })
+        Ok(Loaded { config, root, sources, warnings, notes })
     }
 
     /// The components of a section, by id.
@@ -113,8 +123,8 @@ impl ServiceConfig {
         self.components.get(&section)?.get(id)
     }
 
-    /// Components that no pipeline and no `service::extensions` uses. They are checked but not built.
-    pub fn unused(&self) -> Vec<(Section, &ComponentId, Span)> {
+    /// A warning for each component that no pipeline and no `service::extensions` uses. They are checked but not built.
+    pub fn unused(&self) -> Vec<ConfigError> {
         let pipelines = self.pipelines.values();
         let in_pipelines =
             pipelines.flat_map(|own| own.receivers.iter().chain(&own.processors).chain(&own.exporters));
@@ -125,17 +135,30 @@ impl ServiceConfig {
             .components
             .iter()
             .flat_map(|(section, all)| all.iter().map(|(id, own)| (*section, id, own.span)));
-        all.filter(|(section, id, _)| match section {
+        let unused = all.filter(|(section, id, _)| match section {
             Section::Extensions => !by_service.contains(id),
             _ => !by_pipelines.contains(id),
-        })
-        .collect()
+        });
+        unused.map(|(section, id, span)| unused_warning(section, id, span)).collect()
     }
 
     /// The path of a component, for [`crate::from_node`] and for errors.
     pub fn path(section: Section, id: &ComponentId) -> Path {
         Path::component(section.name(), &id.to_string())
     }
+}
+
+fn unused_warning(section: Section, id: &ComponentId, span: Span) -> ConfigError {
+    let place = match section {
+        Section::Extensions => "service::extensions",
+        _ => "a pipeline",
+    };
+    let kind = section.singular();
+    ConfigError::new(ErrorKind::Unused, format!("{kind} \"{id}\" is configured but not used"))
+        .warning()
+        .at(span)
+        .on(&ServiceConfig::path(section, id))
+        .help(format!("name it in {place}, or leave it out"))
 }
 
 #[cfg(test)]

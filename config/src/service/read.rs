@@ -1,25 +1,37 @@
 //! From the values of a configuration to its parts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Component, Pipeline, Reference, ServiceConfig};
-use crate::catalog::{Catalog, Section};
+use super::{Component, LoadOptions, Pipeline, Reference, ServiceConfig};
+use crate::catalog::{Catalog, KnownType, Section};
 use crate::telemetry::TelemetryConfig;
 use crate::{
     ComponentId, ConfigError, ErrorKind, IdError, Key, Map, Node, NodeKind, Path, PipelineId, PipelineSignal,
     suggest,
 };
 
-/// Reads everything that can be read, and says what is wrong with the rest.
-pub(super) fn read(root: &Node, catalog: &Catalog) -> (ServiceConfig, Vec<ConfigError>) {
-    let mut reader = Reader { catalog, errors: Vec::new() };
+/// What could be read.
+pub(super) struct Read {
+    pub(super) config: ServiceConfig,
+    /// What is wrong with the rest.
+    pub(super) errors: Vec<ConfigError>,
+    /// Warnings.
+    pub(super) notes: Vec<ConfigError>,
+}
+
+/// Reads everything that can be read.
+pub(super) fn read(root: &Node, catalog: &Catalog, options: LoadOptions) -> Read {
+    let mut reader = Reader { catalog, options, errors: Vec::new(), notes: Vec::new() };
     let config = reader.root(root);
-    (config, reader.errors)
+    Read { config, errors: reader.errors, notes: reader.notes }
 }
 
 struct Reader<'a> {
     catalog: &'a Catalog,
+    options: LoadOptions,
     errors: Vec<ConfigError>,
+    notes: Vec<ConfigError>,
 }
 
 impl Reader<'_> {
@@ -58,15 +70,54 @@ impl Reader<'_> {
                 self.same_id(&id, key, first, &path);
                 continue;
             }
-            if self.catalog.find(section, id.kind()).is_none() {
-                self.unknown_type(section, &id, key);
-            } else {
-                let component = Path::component(section.name(), &id.to_string());
-                self.errors.extend(self.catalog.check(section, id.kind(), body, &component));
-            }
-            components.insert(id, Component { body: body.clone(), span: key.span });
+            let body = match self.catalog.find(section, id.kind()) {
+                Some(known) => self.component(known, section, &id, key, body),
+                None => {
+                    self.unknown_type(section, &id, key);
+                    Cow::Borrowed(body)
+                }
+            };
+            components.insert(id, Component { body: body.into_owned(), span: key.span });
         }
         components
+    }
+
+    /// Checks the body of a component of a known type; gives it without the options that are let pass.
+    fn component<'n>(
+        &mut self,
+        known: &KnownType,
+        section: Section,
+        id: &ComponentId,
+        key: &Key,
+        body: &'n Node,
+    ) -> Cow<'n, Node> {
+        let path = Path::component(section.name(), &id.to_string());
+        if known.name() != id.kind() {
+            let message = format!("{:?} alias is deprecated; use {:?} instead", id.kind(), known.name());
+            let note = ConfigError::new(ErrorKind::Deprecated, message).warning();
+            self.notes.push(note.at(key.span).on(&path));
+        }
+        let mut body = Cow::Borrowed(body);
+        if let Some(options) = known.options().filter(|_| self.options.lenient || self.options.unchecked) {
+            let read = options.read(&body, &path);
+            if self.options.unchecked {
+                self.errors.extend(read.settings.err().unwrap_or_default());
+            }
+            if self.options.lenient {
+                for unknown in &read.unknown {
+                    let steps: Vec<String> = unknown.path.steps().skip(path.steps().count()).collect();
+                    body.to_mut().remove(&steps);
+                }
+                self.notes.extend(read.unknown.into_iter().map(ConfigError::warning));
+            } else {
+                // Without a check nobody else finds them.
+                self.errors.extend(read.unknown);
+            }
+        }
+        if !self.options.unchecked {
+            self.errors.extend(self.catalog.check(section, id.kind(), &body, &path));
+        }
+        body
     }
 
     fn service(&mut self, node: &Node, config: &mut ServiceConfig) {
@@ -80,7 +131,12 @@ impl Reader<'_> {
             config.pipelines = self.pipelines(node, &path.field("pipelines"));
         }
         if let Some(node) = map.get("telemetry") {
-            match crate::load::<TelemetryConfig>(node, &path.field("telemetry")) {
+            let path = path.field("telemetry");
+            let read = match self.options.unchecked {
+                true => crate::from_node::<TelemetryConfig>(node, &path),
+                false => crate::load::<TelemetryConfig>(node, &path),
+            };
+            match read {
                 Ok(telemetry) => config.telemetry = telemetry,
                 Err(errors) => self.errors.extend(errors),
             }

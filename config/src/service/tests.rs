@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::catalog::{KnownType, check};
-use crate::{ConfigError, ErrorKind, GoDuration, Issues, Optional, Secret, Validate, net};
+use crate::{GoDuration, Issues, Optional, Options, Secret, Secrets, Severity, Validate, net};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -50,9 +50,15 @@ impl Validate for Batch {
 
 fn catalog() -> Catalog {
     Catalog::new()
-        .with(Section::Receivers, KnownType::new("otlp", &[]).checked_by(check::<Otlp>))
+        .with(
+            Section::Receivers,
+            KnownType::new("otlp", &[]).with_options(Options::of::<Otlp>()).checked_by(check::<Otlp>),
+        )
         .with(Section::Receivers, KnownType::new("nop", &[]))
-        .with(Section::Processors, KnownType::new("batch", &[]).checked_by(check::<Batch>))
+        .with(
+            Section::Processors,
+            KnownType::new("batch", &[]).with_options(Options::of::<Batch>()).checked_by(check::<Batch>),
+        )
         .with(Section::Exporters, KnownType::new("debug", &[]))
         .with(Section::Exporters, KnownType::new("otlp_grpc", &["otlp"]))
         .with(Section::Exporters, KnownType::new("nop", &[]))
@@ -392,9 +398,49 @@ fn a_null_body_of_a_component_is_checked_with_its_defaults() {
 fn unused_components_are_known() {
     let loaded = load_with(GOOD, LoadOptions::default()).unwrap();
     let unused = loaded.config.unused();
-    let names: Vec<String> =
-        unused.iter().map(|(section, id, _)| format!("{} {id}", section.name())).collect();
-    assert_eq!(names, ["receivers nop/1", "exporters nop/1"]);
+    let paths: Vec<String> = unused.iter().map(|note| note.path.to_string()).collect();
+    assert_eq!(paths, ["receivers::nop/1", "exporters::nop/1"]);
+    assert!(unused.iter().all(|note| note.severity == Severity::Warning && note.span.is_some()));
+}
+
+#[test]
+fn an_old_name_is_noted_where_it_is_written() {
+    let loaded = load_with(GOOD, LoadOptions::default()).unwrap();
+    let notes: Vec<(&str, bool)> =
+        loaded.notes.iter().map(|note| (note.message.as_str(), note.span.is_some())).collect();
+    assert_eq!(notes, [("\"otlp\" alias is deprecated; use \"otlp_grpc\" instead", true)]);
+}
+
+#[test]
+fn a_lenient_reading_leaves_unknown_options_out_with_a_warning() {
+    let text = GOOD.replace("timeout: 1s", "timeout: 1s, bar: 1");
+    let options = LoadOptions { lenient: true, ..LoadOptions::default() };
+    let loaded = load_with(&text, options).unwrap();
+    let paths: Vec<String> = loaded.notes.iter().map(|note| note.path.to_string()).collect();
+    assert_eq!(paths, ["processors::batch/2::bar", "exporters::otlp"]);
+    let body = &loaded.config.component(Section::Processors, &"batch/2".parse().unwrap()).unwrap().body;
+    assert!(body.get(&["bar"]).is_none() && body.get(&["timeout"]).is_some());
+    let wrong = load_with(&text.replace("timeout: 1s", "timeout: x"), options).unwrap_err();
+    assert_eq!(wrong.errors().iter().map(|error| error.kind).collect::<Vec<_>>(), [ErrorKind::Value]);
+}
+
+#[test]
+fn the_effective_configuration_has_all_defaults() {
+    let loaded = load_with(GOOD, LoadOptions::default()).unwrap();
+    let yaml = loaded.effective(&catalog()).unwrap().to_yaml(Secrets::Redacted).unwrap();
+    for part in ["send_batch_size: 0\n", "timeout: 1s\n", "endpoint: localhost:4317\n", "level: Normal\n"] {
+        assert!(yaml.contains(part), "{part} is not in\n{yaml}");
+    }
+}
+
+#[test]
+fn without_checks_what_does_not_make_sense_is_read_all_the_same() {
+    let text = GOOD.replace("protocols: {grpc: }", "").replace("[otlp]", "[oltp]");
+    let options = LoadOptions { unchecked: true, ..LoadOptions::default() };
+    load_with(&text, options).unwrap();
+    let wrong = load_with(&text.replace("timeout: 1s", "timeout: x, bar: 1"), options).unwrap_err();
+    let kinds: Vec<ErrorKind> = wrong.errors().iter().map(|error| error.kind).collect();
+    assert_eq!(kinds, [ErrorKind::Value, ErrorKind::UnknownField]);
 }
 
 #[test]
