@@ -4,16 +4,15 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use opentelemetry::metrics::Meter;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use weir_component::{Clock, Host, Instant, Stop, TimeSource};
+use weir_component::{Clock, Host, Instant, Stop, Telemetry, TimeSource};
 use weir_config::{Catalog, Component, ComponentId, ConfigError, Loaded, PipelineSignal, Reference, Section};
 use weir_engine::{ComponentSpec, Engine, PipelineSpec, ServiceSpec, TokioRuntime};
 use weir_otlp::Listener;
 use weir_otlp::http_server::{self, ServerLimits, respond, text};
 use weir_pdata::Signal;
-use weir_telemetry::{Identity, Metrics};
+use weir_telemetry::{Answer, Identity, Metrics, Traces};
 
 use crate::components::{self, COMPONENTS};
 use crate::program::program;
@@ -32,20 +31,27 @@ pub(crate) fn cpus() -> u64 {
 }
 
 /// The agent around the components.
-pub(crate) fn host(tokio: &Arc<TokioRuntime>, meter: Meter) -> Host {
+pub(crate) fn host(tokio: &Arc<TokioRuntime>, telemetry: impl Into<Telemetry>) -> Host {
     let blocking: Arc<dyn weir_component::Blocking> = Arc::<TokioRuntime>::clone(tokio);
-    Host::new(env!("CARGO_PKG_VERSION"), tokio.unix_nanos(), meter, blocking)
+    Host::new(env!("CARGO_PKG_VERSION"), tokio.unix_nanos(), telemetry, blocking)
 }
 
-/// Who this agent is in its own telemetry. `service::telemetry::resource` may say otherwise.
-pub(crate) fn identity(_: &Loaded) -> Identity {
-    // Unique enough for an instance id: the process and when it started.
-    let started = jiff::Timestamp::now().as_millisecond();
-    Identity {
-        name: program().name.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        instance: format!("{:x}-{started:x}", std::process::id()),
+/// With what components measure and trace themselves.
+pub(crate) fn telemetry(metrics: &Metrics, traces: &Traces) -> Telemetry {
+    let telemetry = Telemetry::new(metrics.provider(), metrics.level());
+    match traces.provider() {
+        Some(tracers) => telemetry.with_traces(tracers),
+        None => telemetry,
     }
+}
+
+/// Who this agent is in its own telemetry.
+///
+/// # Errors
+/// A sentence about an attribute of `service::telemetry::resource`.
+pub(crate) fn identity(loaded: &Loaded) -> Result<Identity, String> {
+    Identity::new(&program().name, env!("CARGO_PKG_VERSION"), &loaded.config.telemetry.resource)
+        .map_err(|e| format!("failed to create resource: {e}"))
 }
 
 /// Logs what is probably not meant in a configuration.
@@ -145,22 +151,24 @@ fn signal(signal: PipelineSignal) -> Signal {
 /// A sentence about an address that cannot be bound.
 pub(crate) async fn serve_metrics(metrics: &Metrics) -> Result<JoinSet<()>, String> {
     let mut servers = JoinSet::new();
-    for (address, read) in metrics.endpoints() {
+    for page in metrics.pages() {
+        let address = page.address();
         let listener = Listener::tcp(address).await.map_err(|e| {
             format!(
                 "failed to create meter provider: binding address {address} for Prometheus exporter: {e}; set \
                  service::telemetry::metrics::readers to another port or metrics::level to none"
             )
         })?;
+        let page = page.clone();
         let handler = move |request: hyper::Request<hyper::body::Incoming>, _: &Arc<http_server::Peer>| {
-            let read = read.clone();
+            let page = page.clone();
             async move {
-                match request.uri().path() {
-                    "/metrics" => {
-                        respond(http::StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", read())
-                    }
-                    _ => text(http::StatusCode::NOT_FOUND, "404 page not found\n"),
+                if request.uri().path() != "/metrics" {
+                    return text(http::StatusCode::NOT_FOUND, "404 page not found\n");
                 }
+                let accept = request.headers().get(http::header::ACCEPT).and_then(|a| a.to_str().ok());
+                let Answer { content_type, text } = page.answer(accept);
+                respond(http::StatusCode::OK, content_type, text)
             }
         };
         servers.spawn(async move {

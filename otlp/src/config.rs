@@ -129,6 +129,7 @@ fn batch_settings(queue: &QueueConfig, batch: &BatchConfig) -> Result<BatchSetti
         min_size: size(batch.min_size),
         max_size: size(batch.max_size),
         sizer: sizer(queue.batch_sizer()),
+        metadata_keys: Vec::new(),
     })
 }
 

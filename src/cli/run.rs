@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_config::{Diagnostics, Loaded};
 use weir_engine::{Engine, TokioRuntime};
-use weir_telemetry::{Identity, Metrics, init_logs, init_metrics};
+use weir_telemetry::{Identity, Metrics, Traces, init_logs, init_metrics, init_traces};
 
 use super::{ConfigArgs, Step, failed};
 use crate::gates::Gates;
@@ -38,20 +38,30 @@ async fn serve(args: &ConfigArgs, mut loaded: Loaded) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&error.to_string()),
     };
-    let identity = service::identity(&loaded);
-    if let Err(error) = init_logs(&loaded.config.telemetry.logs, &identity) {
-        return failed(&format!("failed to create logger: {error}"));
-    }
+    let mut identity = match service::identity(&loaded) {
+        Ok(identity) => identity,
+        Err(error) => return failed(&error),
+    };
+    let logs = match init_logs(&loaded.config.telemetry.logs, &identity) {
+        Ok(logs) => logs,
+        Err(error) => return failed(&error),
+    };
     for gate in args.gates().iter().flat_map(Gates::without_effect) {
         tracing::warn!(gate, "Feature gate is accepted, without effect");
     }
-    loop {
+    let code = loop {
         match one(args, &loaded, &identity, &mut signals).await {
             Ok(Some(next)) => loaded = next,
-            Ok(None) => return ExitCode::SUCCESS,
-            Err(code) => return code,
+            Ok(None) => break ExitCode::SUCCESS,
+            Err(code) => break code,
         }
-    }
+        match service::identity(&loaded) {
+            Ok(next) => identity = identity.next(next),
+            Err(error) => break failed(&error),
+        }
+    };
+    logs.shutdown();
+    code
 }
 
 /// Runs one configuration. Returns the next one after a reload, none after a request to end.
@@ -61,9 +71,11 @@ async fn one(
     identity: &Identity,
     signals: &mut Signals,
 ) -> Result<Option<Loaded>, ExitCode> {
-    let metrics = init_metrics(&loaded.config.telemetry.metrics, identity).map_err(|e| failed(&e))?;
+    let telemetry = &loaded.config.telemetry;
+    let metrics = init_metrics(&telemetry.metrics, identity).map_err(|e| failed(&e))?;
+    let traces = init_traces(&telemetry.traces, identity).map_err(|e| failed(&e))?;
     let tokio = Arc::new(TokioRuntime::current());
-    let host = service::host(&tokio, metrics.meter());
+    let host = service::host(&tokio, service::telemetry(&metrics, &traces));
     let mut engine = service::build(loaded, tokio, &host)
         .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
     service::log_notes(loaded);
@@ -77,7 +89,7 @@ async fn one(
     engine.start().await.map_err(|e| failed(&e.to_string()))?;
     tracing::info!("Everything is ready. Begin running and processing data.");
     let next = wait(args, &mut engine, signals).await;
-    let clean = stop(&mut engine, &metrics).await;
+    let clean = stop(&mut engine, &metrics, &traces).await;
     own.abort_all();
     match next {
         Some(next) => Ok(Some(next)),
@@ -125,7 +137,7 @@ fn reload(args: &ConfigArgs) -> Option<Loaded> {
 }
 
 /// Whether everything ended in time.
-async fn stop(engine: &mut Engine, metrics: &Metrics) -> bool {
+async fn stop(engine: &mut Engine, metrics: &Metrics, traces: &Traces) -> bool {
     tracing::info!("Starting shutdown...");
     let stopped = engine.stop(GRACE).await;
     for name in &stopped.unfinished {
@@ -135,6 +147,7 @@ async fn stop(engine: &mut Engine, metrics: &Metrics) -> bool {
             "Did not end in time; what it held was dropped and reported to its senders"
         );
     }
+    traces.shutdown();
     metrics.shutdown();
     tracing::info!("Shutdown complete.");
     stopped.unfinished.is_empty()

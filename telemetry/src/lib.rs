@@ -1,10 +1,24 @@
-//! The agent's own logs and metrics, as `service::telemetry` configures them.
+//! The agent's own logs, metrics and traces, as `service::telemetry` configures them.
 //!
 //! Logs have the shape of the Collector's console and JSON encoders, so that what greps them goes on working. Metrics
-//! are opentelemetry instruments, read by Prometheus on :8888 and pushed over OTLP.
+//! and traces are opentelemetry's, read by Prometheus on :8888 and pushed over OTLP. What is not configured costs
+//! nothing.
 
+mod console;
+mod detectors;
+mod identity;
 mod logs;
 mod metrics;
+mod otlp;
+mod process;
+mod prometheus;
+mod records;
+mod traces;
+mod views;
+mod wildcard;
 
-pub use logs::{Identity, init_logs};
+pub use identity::Identity;
+pub use logs::{Logs, init_logs};
 pub use metrics::{Metrics, init_metrics};
+pub use prometheus::{Answer, Page};
+pub use traces::{Traces, init_traces};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -18,26 +18,43 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use weir_config::telemetry::{LogEncoding, LogLevel, LogSampling, LogsConfig};
 
-/// Who logs.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// `service.name`.
-    pub name: String,
-    /// `service.version`.
-    pub version: String,
-    /// `service.instance.id`.
-    pub instance: String,
-}
+use crate::Identity;
+use crate::records::Records;
 
-/// Sends the log lines of the whole process where `config` says. Only the first call has an effect.
+/// Sends the log lines of the whole process where `config` says. Only the first call has an effect. Must be called inside
+/// a tokio runtime when a processor sends over OTLP.
 ///
 /// # Errors
-/// An output path that cannot be opened.
-pub fn init_logs(config: &LogsConfig, identity: &Identity) -> io::Result<()> {
-    let subscriber = tracing_subscriber::registry().with(Lines::new(config, identity)?);
+/// An output path that cannot be opened, or what is wrong with a processor.
+pub fn init_logs(config: &LogsConfig, identity: &Identity) -> Result<Logs, String> {
+    let fail = |e: &dyn fmt::Display| format!("failed to create logger: {e}");
+    let records = Records::new(&config.processors, identity).map_err(|e| fail(&e))?.map(Arc::new);
+    let mut lines = Lines::new(config, identity).map_err(|e| fail(&e))?;
+    lines.records = records.clone();
+    let subscriber = tracing_subscriber::registry().with(lines);
     // A second call finds a subscriber in place and leaves it there.
     drop(tracing::subscriber::set_global_default(subscriber));
-    Ok(())
+    if !identity.legacy().is_empty() {
+        tracing::warn!(
+            legacy_resource_attributes = ?identity.legacy(),
+            "Using legacy service.telemetry.resource inline map format; prefer \
+             service.telemetry.resource.attributes (array of maps with `name` and `value` keys)"
+        );
+    }
+    Ok(Logs(records))
+}
+
+/// The running logs of the agent.
+#[derive(Debug)]
+pub struct Logs(Option<Arc<Records>>);
+
+impl Logs {
+    /// Sends what is left where processors say. Blocks until it is delivered or its time is up.
+    pub fn shutdown(&self) {
+        if let Some(records) = &self.0 {
+            records.shutdown();
+        }
+    }
 }
 
 struct Lines {
@@ -47,18 +64,14 @@ struct Lines {
     base: Map<String, Value>,
     outputs: Vec<Mutex<Box<dyn Write + Send>>>,
     sampler: Option<Mutex<Sampler>>,
+    records: Option<Arc<Records>>,
 }
 
 impl Lines {
     fn new(config: &LogsConfig, identity: &Identity) -> io::Result<Lines> {
         let mut base = Map::new();
         if !config.disable_zap_resource {
-            let resource = json!({
-                "service.instance.id": identity.instance,
-                "service.name": identity.name,
-                "service.version": identity.version,
-            });
-            base.insert("resource".to_owned(), resource);
+            base.insert("resource".to_owned(), Value::Object(identity.fields()));
         }
         base.extend(config.initial_fields.iter().map(|(k, v)| (k.clone(), v.clone())));
         let outputs = config.output_paths.iter().map(|path| open(path).map(Mutex::new));
@@ -69,7 +82,20 @@ impl Lines {
             base,
             outputs: outputs.collect::<io::Result<_>>()?,
             sampler: config.sampling.as_ref().filter(|s| s.enabled).map(|s| Mutex::new(Sampler::new(s))),
+            records: None,
         })
+    }
+
+    /// Sends the event as a log record, unsampled as in the Collector. Only what the agent itself says: what a library
+    /// says while a record is sent would be another record.
+    fn record(&self, event: &Event<'_>) {
+        let metadata = event.metadata();
+        let Some(records) = self.records.as_ref().filter(|_| is_ours(metadata)) else {
+            return;
+        };
+        let mut fields = Fields { message: String::new(), map: Map::new() };
+        event.record(&mut fields);
+        records.emit(*metadata.level(), &fields.message, &fields.map);
     }
 
     fn line(&self, event: &Event<'_>) -> String {
@@ -110,11 +136,11 @@ impl Lines {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         // Libraries below speak through the same facade; only their warnings are of interest.
-        let ours = metadata.target().starts_with("weir");
-        *metadata.level() <= if ours { self.level } else { self.level.min(Level::WARN) }
+        *metadata.level() <= if is_ours(metadata) { self.level } else { self.level.min(Level::WARN) }
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.record(event);
         if let Some(sampler) = &self.sampler {
             let mut message = Fields { message: String::new(), map: Map::new() };
             event.record(&mut message);
@@ -131,6 +157,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             drop(output.write_all(line.as_bytes()).and_then(|()| output.flush()));
         }
     }
+}
+
+fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.target().starts_with("weir")
 }
 
 fn open(path: &str) -> io::Result<Box<dyn Write + Send>> {
@@ -264,8 +294,9 @@ impl Sampler {
 
 #[cfg(test)]
 mod tests {
+    use weir_config::telemetry::ResourceConfig;
+
     use super::*;
-    use std::sync::Arc;
 
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -281,7 +312,9 @@ mod tests {
     }
 
     fn lines(config: &LogsConfig, log: impl FnOnce()) -> Vec<String> {
-        let identity = Identity { name: "weir".into(), version: "1".into(), instance: "i".into() };
+        let legacy = [("service.instance.id".to_owned(), Some("i".to_owned()))].into();
+        let resource = ResourceConfig { legacy, ..ResourceConfig::default() };
+        let identity = Identity::new("weir", "1", &resource).expect("valid");
         let buffer = Buffer::default();
         let mut layer = Lines::new(config, &identity).expect("opens");
         layer.outputs = vec![Mutex::new(Box::new(buffer.clone()))];
