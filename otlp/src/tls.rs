@@ -152,7 +152,11 @@ impl ClientTls {
         Ok(TlsConnector(Arc::new(Renewed::new(self.config(alpn)?, files))))
     }
 
-    fn config(&self, alpn: &[&str]) -> Result<ClientConfig, String> {
+    /// The settings as rustls takes them, for clients of other libraries; files are read now and not again.
+    ///
+    /// # Errors
+    /// As [`ClientTls::connector`].
+    pub fn config(&self, alpn: &[&str]) -> Result<ClientConfig, String> {
         let provider = Arc::new(self.parameters.provider()?);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions(self.parameters.versions))

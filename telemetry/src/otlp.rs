@@ -190,7 +190,7 @@ fn connector(config: &OtlpExporter, uri: &Uri, h2: bool) -> Result<HttpsConnecto
         // Never used: without `https` there is no handshake, and no need for the system's authorities.
         tls.skip_verify = true;
     }
-    let tls = tls.connector(&[])?.config().as_ref().clone();
+    let tls = tls.config(&[])?;
     let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     Ok(if h2 {
         builder.enable_http2().wrap_connector(tcp)

@@ -85,7 +85,7 @@ impl Receiver for Otlp {
 
 fn acceptor(
     tls: &weir_config::Optional<weir_config::net::TlsServerConfig>,
-    alpn: &[&str],
+    alpn: &'static [&'static str],
 ) -> Result<Option<weir_otlp::tls::TlsAcceptor>, Failure> {
     let tls = shared::server_tls(tls).map_err(Failure::permanent)?;
     tls.map(|tls| tls.acceptor(alpn))
