@@ -260,6 +260,7 @@ fn queue(dice: &mut Dice, weather: Weather) -> QueueSettings {
             min_size: scale * dice.size(0, 8),
             max_size: scale * dice.size(0, 8),
             sizer,
+            ..BatchSettings::default()
         }
     });
     QueueSettings {
@@ -270,6 +271,7 @@ fn queue(dice: &mut Dice, weather: Weather) -> QueueSettings {
         block_on_overflow: dice.percent(30),
         wait_for_result: weather == Weather::Waiting || dice.percent(30),
         batch,
+        ..QueueSettings::default()
     }
 }
 
