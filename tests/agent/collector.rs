@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "functions that tests share")]
 
-mod sink;
+pub(crate) mod sink;
 mod telemetry;
 
 use std::process::Command;

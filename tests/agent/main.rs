@@ -6,6 +6,7 @@ mod collector;
 mod conformance;
 mod dependency_law;
 mod docs;
+mod recorded;
 mod scenarios;
 mod support;
 mod wrong_input;
