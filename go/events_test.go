@@ -70,6 +70,12 @@ func TestLifeOfAClientIsReportedFromBothEnds(t *testing.T) {
 			t.Errorf("%s of the client side is %v, want %v", key, client.attr[key], want)
 		}
 	}
+	if d, ok := client.attr["connection.setup.duration"].(float64); !ok || d <= 0 {
+		t.Errorf("the first call waited %v for the connection", client.attr["connection.setup.duration"])
+	}
+	if _, told := server.attr["connection.setup.duration"]; told {
+		t.Error("a server's connection has nobody who waited for it")
+	}
 	if server.attr["connection.side"] != "server" || server.attr["grpc.client.id"] != nil {
 		t.Errorf("server side is %v", server.attr)
 	}
@@ -120,6 +126,64 @@ func awaitOne(t *testing.T, a *agent, event, id string, of record) map[string]an
 		t.Errorf("%d records %s for one id", len(found), event)
 	}
 	return found[0].attr
+}
+
+func TestConnectionThatNoCallWaitedForHasNoSetup(t *testing.T) {
+	a := newAgent(t)
+	a.start(t)
+	target := serve(t)
+	conn, err := weir.NewClient(target, insecureOption())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.Connect()
+	var begun []record
+	eventually(t, "the connection", func() bool {
+		begun = withTarget(a.events("grpc.connection.begin"), target)
+		return len(begun) == 1
+	})
+	if d, told := begun[0].attr["connection.setup.duration"]; told {
+		t.Errorf("setup took %v", d)
+	}
+}
+
+func TestCallThatGaveUpDoesNotCountAsWaiting(t *testing.T) {
+	a := newAgent(t)
+	a.start(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := listener.Addr().String()
+	listener.Close()
+	conn, err := weir.NewClient(target, insecureOption())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true)); err == nil {
+		t.Fatal("a call without a server succeeded")
+	}
+	if listener, err = net.Listen("tcp", target); err != nil {
+		t.Skipf("somebody took the port: %v", err)
+	}
+	server := grpc.NewServer()
+	healthpb.RegisterHealthServer(server, health.NewServer())
+	go server.Serve(listener)
+	defer server.Stop()
+	conn.ResetConnectBackoff()
+	conn.Connect()
+	var begun []record
+	eventually(t, "the connection", func() bool {
+		begun = withTarget(a.events("grpc.connection.begin"), target)
+		return len(begun) == 1
+	})
+	if d, told := begun[0].attr["connection.setup.duration"]; told {
+		t.Errorf("setup took %v, though nobody waited", d)
+	}
 }
 
 func TestCloseIsReportedOnceHoweverOftenItIsCalled(t *testing.T) {

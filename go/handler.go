@@ -24,6 +24,11 @@ func beginConn(ctx context.Context, r *registry, info *stats.ConnTagInfo, conn *
 	conn.key = addressKey(info.LocalAddr)
 	conn.cookie = cookieOf(info.LocalAddr)
 	conn.begin = time.Now().UnixNano()
+	if conn.client != nil {
+		if since := conn.client.waiting.Swap(0); since != 0 {
+			conn.setup = conn.begin - since
+		}
+	}
 	return context.WithValue(ctx, connKey{}, conn)
 }
 
@@ -100,13 +105,18 @@ func (h *clientHandler) attemptBegun(e *stats.Begin) {
 		h.client.rpcs.Add(1)
 	}
 	h.client.open.Add(1)
-	h.client.active.Store(unixNano(e.BeginTime))
+	now := unixNano(e.BeginTime)
+	h.client.active.Store(now)
+	h.client.wait(now)
 }
 
 func (h *clientHandler) attemptEnded(call <-chan struct{}, e *stats.End) {
 	now := unixNano(e.EndTime)
 	if h.client != nil {
-		h.client.open.Add(-1)
+		if h.client.open.Add(-1) == 0 {
+			// Nobody waits any more; the next connection is not for the calls that gave up.
+			h.client.waiting.Store(0)
+		}
 		h.client.active.Store(now)
 	}
 	if call == nil {

@@ -74,6 +74,9 @@ func (c *connRecord) beginAttributes() []attribute {
 		attributes = append(attributes, c.client.reference()...)
 		attributes = append(attributes, c.client.siteAttributes()...)
 	}
+	if c.setup > 0 {
+		attributes = append(attributes, double("connection.setup.duration", time.Duration(c.setup).Seconds()))
+	}
 	if c.cookie != 0 {
 		attributes = append(attributes, integer("socket.cookie", int64(c.cookie)))
 	}

@@ -38,6 +38,16 @@ type clientRecord struct {
 	rpcs   atomic.Int64 // RPCs started
 	open   atomic.Int64 // RPCs open, those that wait for a connection included
 	active atomic.Int64 // Unix ns of the last activity, 0 when there was none
+
+	conns   atomic.Int64 // connections open
+	waiting atomic.Int64 // Unix ns since when a call waits for the first one, 0 when none does
+}
+
+// wait notes that a call began, at Unix ns, while the client had no connection.
+func (c *clientRecord) wait(now int64) {
+	if c.conns.Load() == 0 {
+		c.waiting.CompareAndSwap(0, now)
+	}
 }
 
 // connRecord is what is known of one HTTP/2 transport.
@@ -51,6 +61,7 @@ type connRecord struct {
 	key    any
 	cookie uint64 // 0 when unknown
 	begin  int64  // Unix ns
+	setup  int64  // ns that a call waited for it, 0 when none did
 
 	rpcs   atomic.Int64
 	open   atomic.Int64
@@ -164,6 +175,9 @@ func (r *registry) connOpened(c *connRecord) {
 	if c.side == clientSide && c.key != nil {
 		r.byAddress.Store(c.key, c)
 	}
+	if c.client != nil {
+		c.client.conns.Add(1)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.conns[c.id] = c
@@ -182,6 +196,9 @@ func (r *registry) connGone(c *connRecord) {
 		return
 	}
 	delete(r.conns, c.id)
+	if c.client != nil {
+		c.client.conns.Add(-1)
+	}
 	rpcs := c.rpcs.Load()
 	r.totals.connsClosed++
 	if c.side == serverSide {

@@ -121,6 +121,8 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// Socket cookie, 0 when unknown.
     pub cookie: u64,
+    /// How long a call waited for it to be established, ns; 0 when none did, or nobody measured.
+    pub setup: u64,
 }
 
 /// Part of a statement of everything that is open.
@@ -192,6 +194,7 @@ pub fn read(record: &LogRecord<'_>) -> Result<Event, String> {
             local: attributes.address("network.local.address", "network.local.port"),
             peer: attributes.address("network.peer.address", "network.peer.port"),
             cookie: attributes.number("socket.cookie"),
+            setup: attributes.duration("connection.setup.duration"),
         })),
         "grpc.connection.end" => Ok(Event::End {
             id: attributes.id("connection.id")?,
@@ -258,6 +261,12 @@ impl Fields<'_> {
         value.map_or(0, i64::cast_unsigned)
     }
 
+    /// A duration in seconds as ns; 0 when it is missing, negative, or longer than an hour.
+    fn duration(&self, key: &str) -> u64 {
+        let seconds = self.0.get(key).and_then(|v| v.as_f64()).filter(|s| (0.0..=3600.0).contains(s));
+        (seconds.unwrap_or(0.0) * 1e9) as u64
+    }
+
     fn id(&self, key: &str) -> Result<u64, String> {
         match self.0.int(key) {
             Some(id) if id > 0 => Ok(id.cast_unsigned()),
@@ -312,6 +321,7 @@ impl Fields<'_> {
             local: address("l"),
             peer: address("p"),
             cookie: self.number("c"),
+            setup: 0,
         })
     }
 }

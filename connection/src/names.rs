@@ -27,7 +27,11 @@ names! {
     LOAD = "connection.load";
     LOST = "connection.lost";
     COLLECTED = "connection.collected";
+    ALIVE_AFTER_END = "connection.alive_after_end";
     GOROUTINES = "connection.goroutines";
+    LEAKED_GOROUTINES = "connection.goroutines.leaked";
+    MUTEX_CONTENTIONS = "connection.mutex.contentions";
+    MUTEX_DELAY = "connection.mutex.delay";
     SPANS_DROPPED = "connection.spans.dropped";
     FD_COUNT = "process.unix.file_descriptor.count";
     FD_LIMIT = "process.unix.file_descriptor.limit";

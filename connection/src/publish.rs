@@ -71,6 +71,8 @@ pub struct SeriesPoint {
     pub lifetimes: Option<Lifetimes>,
     /// Clients that the garbage collector found unclosed, in total.
     pub collected: Option<u64>,
+    /// Sockets that are ESTABLISHED although their connection ended at least each of [`BOUNDS`] ago.
+    pub alive_after_end: Option<[u64; BOUNDS.len()]>,
     /// Open by site, with how the site is known.
     pub by_site: Vec<(CodeSite, u64, &'static str)>,
 }
@@ -122,8 +124,14 @@ pub struct ProcessPoint {
     pub load: Vec<(&'static str, u64)>,
     /// Events that were lost on the way.
     pub lost: Option<u64>,
+    /// Spans of connections that were not written because of the limit, in total.
+    pub spans_dropped: Option<u64>,
     /// Goroutines by kind.
     pub goroutines: Vec<(String, u64)>,
+    /// Goroutines that the runtime proved leaked, by kind.
+    pub leaked_goroutines: Vec<(String, u64)>,
+    /// Contentions of mutexes, and the seconds waited in them, in total.
+    pub mutex: Option<(u64, f64)>,
 }
 
 /// All series of one process at one time as OTLP.
@@ -169,6 +177,11 @@ impl Writer {
         for (name, description, counts) in [
             (names::OLDER, "open now and at least as old as the bound", &s.older),
             (names::IDLE, "open now and without payload for at least the bound", &s.idle),
+            (
+                names::ALIVE_AFTER_END,
+                "sockets still established although their connection ended at least the bound ago",
+                &s.alive_after_end,
+            ),
         ] {
             for (bound, count) in BOUNDS.iter().zip(counts.iter().flatten()) {
                 let bound = kv(names::ATTR_BOUND, i64::try_from(*bound).unwrap_or(i64::MAX));
@@ -226,9 +239,23 @@ impl Writer {
             self.counter(names::LOAD, "{call}", "calls made", Some(*calls), side);
         }
         self.counter(names::LOST, "{event}", "events that a snapshot showed were lost", p.lost, vec![]);
-        for (kind, count) in &p.goroutines {
-            let kind = vec![kv(names::ATTR_GOROUTINE_KIND, kind.as_str())];
-            self.gauge(names::GOROUTINES, "{goroutine}", "goroutines by stable anchor", *count, kind);
+        let text = "spans of connections that were not written because of the limit";
+        self.counter(names::SPANS_DROPPED, "{span}", text, p.spans_dropped, vec![]);
+        for (name, description, counts) in [
+            (names::GOROUTINES, "goroutines by stable anchor", &p.goroutines),
+            (names::LEAKED_GOROUTINES, "goroutines that the runtime proved leaked", &p.leaked_goroutines),
+        ] {
+            for (kind, count) in counts {
+                let kind = vec![kv(names::ATTR_GOROUTINE_KIND, kind.as_str())];
+                self.gauge(name, "{goroutine}", description, *count, kind);
+            }
+        }
+        if let Some((contentions, seconds)) = p.mutex {
+            let text = "contentions of mutexes";
+            self.counter(names::MUTEX_CONTENTIONS, "{contention}", text, Some(contentions), vec![]);
+            let point = point(self.time, self.start, seconds, vec![]);
+            let text = "time waited for mutexes";
+            self.push(names::MUTEX_DELAY, point, |points| counter(names::MUTEX_DELAY, "s", text, points));
         }
     }
 

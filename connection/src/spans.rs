@@ -72,7 +72,8 @@ fn hash(process: &ProcessKey, connection: u64, salt: u64) -> u64 {
 #[derive(Debug, Default)]
 pub struct Limiter {
     buckets: BTreeMap<(ProcessKey, String), (f64, u64)>,
-    dropped: u64,
+    /// How many were not written, by process.
+    dropped: BTreeMap<ProcessKey, u64>,
 }
 
 /// Series for which the limiter keeps a bucket; when it is reached, all start anew.
@@ -92,14 +93,20 @@ impl Limiter {
         if allowed {
             *tokens -= 1.0;
         } else {
-            self.dropped += 1;
+            *self.dropped.entry(process.clone()).or_default() += 1;
         }
         allowed
     }
 
-    /// How many were not written so far.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    /// How many spans of that process were not written so far.
+    pub fn dropped(&self, process: &ProcessKey) -> u64 {
+        self.dropped.get(process).copied().unwrap_or(0)
+    }
+
+    /// Forgets a process.
+    pub fn forget(&mut self, process: &ProcessKey) {
+        self.dropped.remove(process);
+        self.buckets.retain(|(of, _), _| of != process);
     }
 }
 
@@ -110,9 +117,9 @@ pub fn of_change(process: &ProcessKey, change: &Change) -> Span {
     match &change.ended {
         None => {
             span.span_id = span_id(process, c.id, Which::Setup).to_vec();
-            span.start_time_unix_nano = c.begin;
-            // Ended at once; a span without any duration counts as a mistake in Jaeger.
-            span.end_time_unix_nano = c.begin + 1;
+            span.start_time_unix_nano = c.begin.saturating_sub(c.setup);
+            // A span without any duration counts as a mistake in Jaeger.
+            span.end_time_unix_nano = if c.setup > 0 { c.begin } else { c.begin + 1 };
         }
         Some((end, reason, rpcs)) => {
             span.span_id = span_id(process, c.id, Which::Lifetime).to_vec();
@@ -217,7 +224,7 @@ mod tests {
     fn churn_is_cut_to_the_limit_and_counted() {
         let mut limiter = Limiter::default();
         let written = (0..100).filter(|i| limiter.allow(&process(1), "t", i * 10_000_000, 10.0)).count();
-        assert_eq!((written, limiter.dropped()), (19, 81));
+        assert_eq!((written, limiter.dropped(&process(1)), limiter.dropped(&process(2))), (19, 81, 0));
         assert!(limiter.allow(&process(1), "other", 0, 10.0), "series have buckets of their own");
     }
 }

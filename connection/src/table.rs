@@ -1,11 +1,11 @@
 //! Everything that is open: one table for each agent, shared by the sources that join in it.
 //!
 //! Here is what is kept and how events change it; `snapshot` puts it right, `measure` counts it, `exemplars` shows single
-//! connections.
+//! connections, `ended` those that are gone but for their sockets.
 //!
 //! # Design
 //! Per process two maps, ClientConns and connections, keyed by the ids that the process gave them. An entry is small
-//! (a client 48 bytes, a connection 112, plus the map), targets and sites are interned. Totals and lifetimes are kept
+//! (a client 48 bytes, a connection 120, plus the map), targets and sites are interned. Totals and lifetimes are kept
 //! per series as events come in; ages and idle times are counted when somebody asks.
 //!
 //! A snapshot is the truth: what the table believes open and a complete snapshot does not name has ended, and its end
@@ -17,6 +17,7 @@
 //!
 //! Limits: processes, entries per process, targets and sites per process; what is beyond is counted, not kept.
 
+mod ended;
 mod exemplars;
 mod interned;
 mod measure;
@@ -30,6 +31,8 @@ use crate::events::{self, Client, Connection, Event, Side};
 use crate::process::{ProcessInfo, ProcessKey};
 use crate::publish::{CodeSite, Lifetimes, ProcessPoint, SeriesPoint};
 use crate::report::{Exemplar, Stack};
+use ended::EndedConnections;
+pub use ended::{Ended, MAX_ENDED};
 use interned::Interned;
 
 /// Processes that are tracked at most; further ones are refused and counted.
@@ -84,6 +87,7 @@ struct Process {
     overflow: u64,
     totals: events::Totals,
     sockets: HashMap<(SocketAddr, SocketAddr), SocketFact>,
+    ended: EndedConnections,
     stacks: Vec<Stack>,
 }
 
@@ -106,6 +110,8 @@ struct ConnectionEntry {
     cookie: u64,
     open_rpcs: u32,
     target: u32,
+    /// Line that made its client; a number that stands for none when unknown.
+    site: u32,
     side: Side,
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
@@ -227,6 +233,7 @@ impl ConnectionTable {
         let mut inner = self.lock();
         if let Some(process) = inner.detail(info, now) {
             process.sockets = sockets.collect();
+            process.ended.watch();
         }
     }
 
@@ -322,6 +329,7 @@ impl Process {
             overflow: 0,
             totals: events::Totals::default(),
             sockets: HashMap::new(),
+            ended: EndedConnections::default(),
             stacks: Vec::new(),
         }
     }
@@ -451,6 +459,7 @@ impl Process {
             cookie: c.cookie,
             open_rpcs: u32::try_from(c.open_rpcs).unwrap_or(u32::MAX),
             target,
+            site: self.clients.get(&c.client).map_or(u32::MAX, |client| client.site),
             side: c.side,
             local: c.local,
             peer: c.peer,
@@ -467,6 +476,7 @@ impl Process {
         let totals = self.series.entry(series).or_default();
         totals.closed += 1;
         totals.lifetimes.record(time.saturating_sub(entry.begin) as f64 / NANOS);
+        self.remember_ended(&entry, time);
         Some(entry.connection(id))
     }
 }
@@ -484,6 +494,7 @@ impl ConnectionEntry {
             local: self.local,
             peer: self.peer,
             cookie: self.cookie,
+            setup: 0,
         }
     }
 }

@@ -170,9 +170,14 @@ impl Tracker {
 
     /// Everything that is open now as metrics; `None` when no process is known. Also forgets processes that are gone.
     pub fn collect(&mut self, now: u64) -> Option<Payload> {
-        self.table.expire(now);
+        for gone in self.table.expire(now) {
+            self.limiter.forget(&gone.key);
+        }
         let resource_metrics: Vec<_> = (self.table.measure(now).into_iter())
-            .map(|m| publish::metrics(&m.info, Origin::Events, now, m.first_seen, &m.series, &m.process))
+            .map(|mut m| {
+                m.process.spans_dropped = Some(self.limiter.dropped(&m.info.key));
+                publish::metrics(&m.info, Origin::Events, now, m.first_seen, &m.series, &m.process)
+            })
             .collect();
         (!resource_metrics.is_empty()).then(|| MetricsRequest { resource_metrics }.into())
     }
@@ -180,11 +185,6 @@ impl Tracker {
     /// What it has seen so far.
     pub fn counts(&self) -> Counts {
         self.counts
-    }
-
-    /// Spans that were not written because of the limit.
-    pub fn spans_dropped(&self) -> u64 {
-        self.limiter.dropped()
     }
 
     /// The agent's table.

@@ -6,6 +6,7 @@
 //! that they cost no further walk; now and then they are forgotten, because a descriptor may have been passed on.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 
 use crate::book::{Book, Context, Owner};
 use crate::diag::{Family, Socket, TcpState};
@@ -17,6 +18,7 @@ use crate::process::{ProcFs, ProcessIdentity, ProcessMetrics};
 use crate::query::{Query, States};
 use crate::series::{Notice, ProcessSample, Sample, SampleReport};
 use crate::table::Limits;
+use crate::tracker::Tracked;
 
 /// Foreign sockets are looked at again after this many samples.
 const FORGET_FOREIGN_EVERY: u32 = 60;
@@ -115,6 +117,21 @@ impl<S: SocketSource> Sampler<S> {
         self.notice(&mut notices);
         let processes = self.finish(now_ns);
         Ok(Sample { at_ns: now_ns, processes, notices, report })
+    }
+
+    /// Of these pairs of local and peer address those that the last sample found followed and in ESTABLISHED, with the age
+    /// of each in ns (a lower bound for a socket that was there before anybody looked).
+    pub fn established(
+        &self,
+        wanted: &HashSet<(SocketAddr, SocketAddr)>,
+    ) -> HashMap<(SocketAddr, SocketAddr), u64> {
+        if wanted.is_empty() {
+            return HashMap::new();
+        }
+        let now_ns = self.previous_ns.unwrap_or_default();
+        let pair = |tracked: &Tracked| (tracked.local(), tracked.peer());
+        let found = self.book.tracker.established().filter(|tracked| wanted.contains(&pair(tracked)));
+        found.map(|tracked| (pair(tracked), tracked.activity.age_ns(now_ns))).collect()
     }
 
     fn update_processes(&mut self, now_ns: u64) {

@@ -192,6 +192,12 @@ impl Tracker {
         self.sockets.values().filter(shown).map(|tracked| tracked.inode).collect()
     }
 
+    /// Sockets that this dump has shown in ESTABLISHED.
+    pub(crate) fn established(&self) -> impl Iterator<Item = &Tracked> {
+        let shown = |t: &&Tracked| t.generation == self.generation && t.state == TcpState::Established;
+        self.sockets.values().filter(shown)
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.sockets.len() >= self.limit
     }

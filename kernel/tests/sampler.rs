@@ -1,6 +1,7 @@
 //! Samples of this process by the running kernel. Time is made up: only its differences count.
 #![expect(clippy::unwrap_used, reason = "functions that tests share")]
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
@@ -60,6 +61,23 @@ fn connections_of_both_sides_are_counted_opened_used_and_closed() {
         let matching = clients.iter().filter(|stream| stream.local_addr().unwrap() == exemplar.local);
         assert_eq!(matching.map(|stream| stream.peer_addr().unwrap()).collect::<Vec<_>>(), [exemplar.peer]);
     }
+}
+
+#[test]
+fn a_socket_that_a_duplicate_holds_is_found_by_its_addresses() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut sampler = sampler();
+    sampler.sample(100 * SECOND).unwrap();
+    let (mut clients, _servers) = connect(&listener, 3);
+    sampler.sample(105 * SECOND).unwrap();
+    let pair = |stream: &TcpStream| (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let wanted: HashSet<_> = clients.iter().take(2).map(pair).collect();
+    let held = clients[1].try_clone().unwrap();
+    clients.clear();
+    sampler.sample(165 * SECOND).unwrap();
+    let found = sampler.established(&wanted);
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [pair(&held)]);
+    assert!(found.values().all(|age| (60 * SECOND..=65 * SECOND).contains(age)), "{found:?}");
 }
 
 #[test]

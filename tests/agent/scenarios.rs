@@ -243,6 +243,7 @@ fn every_leak_is_found_with_its_class_and_its_line() {
         ("peer_closed_app_holds", &|| leak_without_line("peer_closed_app_holds")),
         ("transport_per_request", &|| leak_without_line("transport_per_request")),
         ("http_body_unclosed", &|| leak_without_line("http_body_unclosed")),
+        ("fd_dup", &|| leak_with_line("fd_dup", &[])),
     ]);
 }
 

@@ -29,6 +29,7 @@ fn connection(id: u64, begin: u64) -> Connection {
         local,
         peer,
         cookie: 0,
+        setup: 0,
     }
 }
 
@@ -176,4 +177,31 @@ fn exemplars_are_the_longest_idle_with_what_the_kernel_says_of_them() {
     );
     assert_eq!(exemplars[0].trace_id.len(), 32);
     assert!(table.exemplars(&info().key, GRPC_CONNECTION, "elsewhere:1", 0).is_empty());
+}
+
+#[test]
+fn what_ended_is_remembered_for_the_kernel_once_somebody_looks_at_the_sockets() {
+    let table = ConnectionTable::default();
+    let live = |id: u64, time: u64| {
+        let end = Event::End { id, time, reason: String::new(), rpcs: 1 };
+        let events = vec![
+            Event::ClientCreated(client(id, SECOND)),
+            Event::Begin(connection(id, SECOND)),
+            Event::ClientClosed { id, time, collected: false },
+            end,
+        ];
+        table.apply(&info(), 0, time, events);
+    };
+    live(1, 2 * SECOND);
+    assert_eq!(table.ended(), [], "nobody looks");
+    table.put_sockets(&info(), 2 * SECOND, std::iter::empty());
+    (2..=4).for_each(|id| live(id, (id + 1) * SECOND));
+    let ports = |table: &ConnectionTable| table.ended().iter().map(|e| e.local.port()).collect::<Vec<_>>();
+    assert_eq!(ports(&table), [40_002, 40_003, 40_004]);
+    assert_eq!(table.ended()[0].site.line, 41, "although its client is gone");
+    // The kernel was asked at 5 s, when the last one had not ended, and shows the second.
+    table.forget_ended(5 * SECOND, |local, _| local.port() == 40_003);
+    assert_eq!(ports(&table), [40_003, 40_004]);
+    (5..2000).for_each(|id| live(id, 7 * SECOND));
+    assert_eq!(table.ended().len(), MAX_ENDED);
 }

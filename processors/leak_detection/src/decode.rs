@@ -52,6 +52,7 @@ struct Reader {
     lost: Option<f64>,
     facts: Facts,
     goroutines: Vec<(String, f64)>,
+    leaked: Vec<(String, f64)>,
     time: i64,
 }
 
@@ -78,8 +79,8 @@ impl Reader {
             let key = SeriesKey { process: process.clone(), source, resource, side, target };
             decoded.series.push(Observation { key, time_ns: time, sample });
         }
-        let (goroutines, facts, time_ns) = (self.goroutines, self.facts, self.time);
-        decoded.processes.push(ProcessObservation { process, time_ns, goroutines, facts });
+        let Reader { goroutines, leaked, facts, time: time_ns, .. } = self;
+        decoded.processes.push(ProcessObservation { process, time_ns, goroutines, leaked, facts });
     }
 
     fn metric(&mut self, metric: &Metric<'_>) {
@@ -119,12 +120,16 @@ impl Reader {
                 self.lost = Some(value);
                 return;
             }
-            names::GOROUTINES => {
+            names::GOROUTINES | names::LEAKED_GOROUTINES => {
                 let kind = attributes.text(names::ATTR_GOROUTINE_KIND).unwrap_or("other");
-                self.goroutines.push((kind.to_owned(), value));
+                let counts = if name == names::GOROUTINES { &mut self.goroutines } else { &mut self.leaked };
+                counts.push((kind.to_owned(), value));
                 self.time = self.time.max(nanos(point.time()));
                 return;
             }
+            names::MUTEX_CONTENTIONS | names::MUTEX_DELAY => return self.process(name, point),
+            // Of the agent, not of the process.
+            names::SPANS_DROPPED => return,
             _ => {}
         }
         let bound = attributes.int(names::ATTR_BOUND).and_then(|b| u32::try_from(b).ok());
@@ -138,6 +143,7 @@ impl Reader {
             (names::UNUSED, _) => sample.unused = Some(value),
             (names::OLDER, Some(bound)) => sample.older.push((bound, value)),
             (names::IDLE, Some(bound)) => sample.idle.push((bound, value)),
+            (names::ALIVE_AFTER_END, Some(bound)) => sample.alive_after_end.push((bound, value)),
             (names::BY_SITE, _) => sample.by_site.extend(site.map(|site| (site, value))),
             _ => {}
         }
@@ -157,6 +163,8 @@ impl Reader {
             names::MEMORY_USAGE => &mut self.facts.memory,
             names::MEMORY_LIMIT => &mut self.facts.memory_limit,
             names::EPHEMERAL_PORTS => &mut self.facts.ephemeral_ports,
+            names::MUTEX_CONTENTIONS => &mut self.facts.mutex_contentions,
+            names::MUTEX_DELAY => &mut self.facts.mutex_delay,
             _ => return,
         };
         *place = Some(point.value());
@@ -242,6 +250,7 @@ mod tests {
             unused: Some(57),
             lifetimes: Some(lifetimes),
             collected: Some(3),
+            alive_after_end: Some([2; 15]),
             by_site: vec![(CodeSite { file: "a.go".into(), line: 41, function: "f".into() }, 58, "events")],
         };
         let process = ProcessPoint {
@@ -249,6 +258,9 @@ mod tests {
             load: vec![("client", 99), ("server", 5)],
             lost: Some(4),
             goroutines: vec![("grpc_serializer".into(), 174)],
+            leaked_goroutines: vec![("grpc_serializer".into(), 3)],
+            spans_dropped: Some(81),
+            mutex: Some((7, 0.5)),
             ..ProcessPoint::default()
         };
         let mut info = ProcessInfo { service: "checkout".into(), ..ProcessInfo::default() };
@@ -270,9 +282,13 @@ mod tests {
         assert_eq!((s.idle.len(), s.older.len()), (15, 15));
         assert_eq!(s.outlived[..3], [(1, 1.0), (5, 1.0), (10, 0.0)]);
         assert_eq!(s.by_site[0].1, 58.0);
+        assert_eq!(s.alive_after_end[..2], [(1, 2.0), (5, 2.0)]);
+        assert_eq!(decoded.series.len(), 1, "what is not of connections makes no series");
         let process = &decoded.processes[0];
         assert_eq!(process.facts.descriptors, Some(70.0));
         assert_eq!(process.goroutines, [("grpc_serializer".to_owned(), 174.0)]);
+        assert_eq!(process.leaked, [("grpc_serializer".to_owned(), 3.0)]);
+        assert_eq!((process.facts.mutex_contentions, process.facts.mutex_delay), (Some(7.0), Some(0.5)));
     }
 
     #[test]

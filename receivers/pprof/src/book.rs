@@ -96,7 +96,12 @@ impl Book {
         }
         if let Some(goroutine) = get(ProfileName::Goroutine) {
             let census = Census::take(goroutine.view(), Census::DEFAULT_GROUPS);
-            let point = ProcessPoint { goroutines: kinds::goroutines(&census), ..ProcessPoint::default() };
+            let point = ProcessPoint {
+                goroutines: kinds::goroutines(&census),
+                leaked_goroutines: get(ProfileName::GoroutineLeak).map(kinds::leaked).unwrap_or_default(),
+                mutex: get(ProfileName::Mutex).and_then(contention),
+                ..ProcessPoint::default()
+            };
             let profiles = Profiles { goroutine, heap, clients: get(ProfileName::ClientConn) };
             let series = series::points(&census, &profiles, &self.rules, &mut self.seen);
             reading.points = Some((point, series));
@@ -116,6 +121,15 @@ impl Book {
         let bytes = answer.decoded(self.limits.bytes)?;
         Ok(Profile::parse(&bytes, self.limits)?)
     }
+}
+
+/// Contentions and the seconds waited in them, since the process started. None where it does not sample mutexes: its
+/// profile is empty then.
+fn contention(mutex: &Profile) -> Option<(u64, f64)> {
+    let (contentions, delay) = (mutex.type_index("contentions")?, mutex.type_index("delay")?);
+    let sum =
+        |at| mutex.samples().map(|s| s.value(at).max(0)).fold(0_i64, i64::saturating_add).unsigned_abs();
+    (!mutex.is_empty()).then(|| (sum(contentions), sum(delay) as f64 / 1e9))
 }
 
 /// The stacks of the kinds of goroutines that are more than they were at first, with by how much.

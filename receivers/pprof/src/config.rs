@@ -68,7 +68,7 @@ impl Default for TargetConfig {
             endpoint: String::new(),
             service_name: String::new(),
             path: DEFAULT_PATH.to_owned(),
-            profiles: ProfileName::ALL.to_vec(),
+            profiles: ProfileName::DEFAULT.to_vec(),
             tls: TlsClientConfig::default(),
             headers: HeaderMap::default(),
         }
@@ -87,6 +87,9 @@ pub(crate) enum ProfileName {
     Allocs,
     /// Who held contended mutexes.
     Mutex,
+    /// Goroutines that nothing can wake any more; Go 1.27 and later.
+    #[serde(rename = "goroutineleak")]
+    GoroutineLeak,
     /// Clients that are not closed, from the companion module.
     #[serde(rename = "grpc.clientconn")]
     ClientConn,
@@ -94,7 +97,16 @@ pub(crate) enum ProfileName {
 
 impl ProfileName {
     /// In the order in which they are asked for.
-    pub(crate) const ALL: [ProfileName; 5] = [
+    pub(crate) const ALL: [ProfileName; 6] = [
+        ProfileName::Goroutine,
+        ProfileName::Heap,
+        ProfileName::Allocs,
+        ProfileName::Mutex,
+        ProfileName::ClientConn,
+        ProfileName::GoroutineLeak,
+    ];
+    /// Those that are asked for by default: not the one that makes the target collect its garbage.
+    pub(crate) const DEFAULT: [ProfileName; 5] = [
         ProfileName::Goroutine,
         ProfileName::Heap,
         ProfileName::Allocs,
@@ -109,6 +121,7 @@ impl ProfileName {
             ProfileName::Heap => "heap",
             ProfileName::Allocs => "allocs",
             ProfileName::Mutex => "mutex",
+            ProfileName::GoroutineLeak => "goroutineleak",
             ProfileName::ClientConn => "grpc.clientconn",
         }
     }
@@ -264,13 +277,13 @@ impl RemoteConfig {
         let path = url.path.trim_end_matches('/');
         let (directory, last) = path.rsplit_once('/').unwrap_or(("", ""));
         match last {
-            "" => Ok((DEFAULT_PATH.to_owned(), ProfileName::ALL.to_vec())),
+            "" => Ok((DEFAULT_PATH.to_owned(), ProfileName::DEFAULT.to_vec())),
             "goroutine" => Ok((directory.to_owned(), vec![ProfileName::Goroutine])),
             "heap" | "allocs" | "mutex" | "block" | "threadcreate" | "profile" | "trace" => Err(format!(
                 "a profile {last} does not tell what is open: end it with /debug/pprof, of which all profiles are read \
                  that do, or with /debug/pprof/goroutine"
             )),
-            _ => Ok((path.to_owned(), ProfileName::ALL.to_vec())),
+            _ => Ok((path.to_owned(), ProfileName::DEFAULT.to_vec())),
         }
     }
 }
@@ -412,7 +425,7 @@ mod tests {
         let settings = config.settings().expect("valid");
         let target = settings.first().expect("one target");
         assert_eq!((target.path.as_str(), target.service.as_str()), ("/debug/pprof", "checkout"));
-        assert_eq!(target.profiles, ProfileName::ALL);
+        assert_eq!(target.profiles, ProfileName::DEFAULT);
         let seconds = [target.interval, target.delay, target.timeout].map(|d| d.as_secs());
         assert_eq!((seconds, config.max_body_size), ([15, 1, 10], 64 << 20));
     }

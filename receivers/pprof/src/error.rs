@@ -73,6 +73,12 @@ pub(crate) enum FetchError {
         "no such profile (404): let the service import net/http/pprof, correct `path`, or take it from `profiles`"
     )]
     Absent,
+    /// Status 404 for the profile of leaked goroutines.
+    #[error(
+        "no such profile (404): it needs Go 1.27, or Go 1.26 built with GOEXPERIMENT=goroutineleakprofile; else take it from \
+         `profiles`"
+    )]
+    NoLeakProfile,
     /// Status 401 or 403.
     #[error("asks for credentials ({0}): write them as http://user:password@host:port or under `headers`")]
     Denied(u16),

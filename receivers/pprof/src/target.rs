@@ -117,6 +117,9 @@ impl Target {
                 }
                 // Only a service with the companion module has it.
                 Err(FetchError::Absent) if name == ProfileName::ClientConn => {}
+                Err(FetchError::Absent) if name == ProfileName::GoroutineLeak => {
+                    scrape.problems.push((name, FetchError::NoLeakProfile));
+                }
                 Err(error) => {
                     let stop = name == ProfileName::Goroutine || error.is_of_target();
                     scrape.problems.push((name, error));

@@ -2,6 +2,7 @@
 //!
 //! What the kernel shows is read and counted by `weir-kernel`; this is the receiver around it.
 
+mod alive;
 mod config;
 mod publish;
 mod receiver;

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use weir_connection::process::{ProcessInfo, ProcessKey, rfc3339};
 use weir_connection::publish::{self, Lifetimes, Origin, ProcessPoint, SeriesPoint};
 use weir_connection::table::SocketFact;
-use weir_kernel::{ProcessMetrics, ProcessSample, SeriesSample};
+use weir_kernel::{ProcessMetrics, ProcessSample, Resource, SeriesSample, Side, Target};
 use weir_pdata::otlp::metrics::v1::ResourceMetrics;
+
+use crate::alive::{self, Alive};
 
 /// The process of a sample.
 pub(crate) fn info(sample: &ProcessSample, host: &str, service: String) -> ProcessInfo {
@@ -26,12 +28,22 @@ pub(crate) fn info(sample: &ProcessSample, host: &str, service: String) -> Proce
 }
 
 /// Everything of one process as OTLP; `now` is Unix ns.
-pub(crate) fn metrics(sample: &ProcessSample, info: &ProcessInfo, now: u64) -> ResourceMetrics {
-    let series: Vec<_> = sample.series.iter().map(point).collect();
+pub(crate) fn metrics(
+    sample: &ProcessSample,
+    info: &ProcessInfo,
+    alive: &[&Alive],
+    now: u64,
+) -> ResourceMetrics {
+    let series: Vec<_> = sample.series.iter().map(|s| point(s, alive)).collect();
     publish::metrics(info, Origin::Sockets, now, sample.since_ns, &series, &process_point(&sample.metrics))
 }
 
-fn point(s: &SeriesSample) -> SeriesPoint {
+fn point(s: &SeriesSample, alive: &[&Alive]) -> SeriesPoint {
+    let outlived = match (s.resource, s.side, s.target) {
+        (Resource::Socket, Side::Client, Target::Address(target)) => alive::towards(alive, target),
+        _ => None,
+    };
+    let (alive_after_end, by_site) = outlived.map_or((None, Vec::new()), |(r, sites)| (Some(r.0), sites));
     SeriesPoint {
         resource: s.resource.name().to_owned(),
         side: s.side.name().to_owned(),
@@ -43,6 +55,8 @@ fn point(s: &SeriesSample) -> SeriesPoint {
         idle: Some(s.idle),
         unused: Some(s.unused),
         lifetimes: Some(Lifetimes { buckets: s.lifetimes.counts, sum: s.lifetimes.sum_seconds }),
+        alive_after_end,
+        by_site,
         ..SeriesPoint::default()
     }
 }

@@ -1,15 +1,16 @@
 //! The receiver: a sample at every interval.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{Either, select};
 use weir_component::{Batch, Failure, Host, Receiver, ReceiverContext, SourceStatus, async_trait};
 use weir_connection::table::ConnectionTable;
-use weir_kernel::{Dumper, ProcFs, Sample, Sampler, host_name};
+use weir_kernel::{DiagError, Dumper, ProcFs, Sample, Sampler, host_name};
 use weir_pdata::otlp::MetricsRequest;
 use weir_pdata::{Payload, Signal};
 
+use crate::alive::{self, Alive};
 use crate::config::Config;
 use crate::publish;
 
@@ -25,19 +26,31 @@ impl SocketDiag {
     }
 
     /// One sample, off the engine's threads: it blocks for the kernel's answers.
-    async fn sample(&self, cx: &ReceiverContext) -> Result<Sample, String> {
+    async fn sample(&self, cx: &ReceiverContext) -> Result<(Sample, Vec<Alive>), String> {
         let Some(sampler) = self.sampler.clone() else { return Err("was not started".to_owned()) };
         let now = cx.clock.unix_nanos();
-        let sampled =
-            cx.host.blocking(move || sampler.lock().unwrap_or_else(PoisonError::into_inner).sample(now));
+        // What ends from here on may still be open in the dump.
+        let ended = self.table.ended();
+        let sampled = cx.host.blocking(move || {
+            let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
+            let sample = sampler.sample(now)?;
+            let wanted: HashSet<_> = ended.iter().map(|e| (e.local, e.peer)).collect();
+            let open = sampler.established(&wanted);
+            Ok::<_, DiagError>((sample, ended, open))
+        });
         match sampled.await {
-            Some(sample) => sample.map_err(|e| e.to_string()),
+            Some(Ok((sample, ended, open))) => {
+                let partial = sample.report.partial;
+                self.table.forget_ended(now, |local, peer| partial || open.contains_key(&(local, peer)));
+                Ok((sample, alive::still(ended, &open, now)))
+            }
+            Some(Err(error)) => Err(error.to_string()),
             None => Err("listing sockets panicked, please report it".to_owned()),
         }
     }
 
     /// Publishes a sample and tells the table what the kernel knows of single sockets.
-    async fn publish(&self, sample: &Sample, host: &str, cx: &ReceiverContext) {
+    async fn publish(&self, sample: &Sample, alive: &[Alive], host: &str, cx: &ReceiverContext) {
         let now = sample.at_ns;
         let mut resource_metrics = Vec::new();
         for process in &sample.processes {
@@ -50,7 +63,8 @@ impl SocketDiag {
                 info.instance = known.instance;
             }
             self.table.put_sockets(&info, now, publish::facts(process));
-            resource_metrics.push(publish::metrics(process, &info, now));
+            let alive = alive.iter().filter(|a| a.ended.process == info.key);
+            resource_metrics.push(publish::metrics(process, &info, &alive.collect::<Vec<_>>(), now));
         }
         if resource_metrics.is_empty() {
             return;
@@ -78,12 +92,12 @@ impl Receiver for SocketDiag {
         let mut next = cx.clock.now();
         loop {
             match self.sample(&cx).await {
-                Ok(sample) => {
+                Ok((sample, alive)) => {
                     if !sample.processes.is_empty() {
                         last = sample.at_ns;
                     }
                     speaker.sampled(&sample, last, &cx);
-                    self.publish(&sample, &host, &cx).await;
+                    self.publish(&sample, &alive, &host, &cx).await;
                 }
                 Err(error) => speaker.failed(error, last, &cx),
             }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -116,6 +118,41 @@ func transportPerRequest(ctx context.Context, w *world) error {
 		defer response.Body.Close()
 		_, err = io.Copy(io.Discard, response.Body)
 		return err
+	})
+}
+
+func descriptorDup(ctx context.Context, w *world) error {
+	security := grpc.WithTransportCredentials(insecure.NewCredentials())
+	var lock sync.Mutex
+	var kept []*os.File
+	defer func() {
+		for _, f := range kept {
+			f.Close()
+		}
+	}()
+	dial := func(ctx context.Context, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		// A second descriptor of the same socket, as one passes to a child process; it outlives conn.
+		file, err := conn.(*net.TCPConn).File()
+		if err != nil {
+			return nil, err
+		}
+		lock.Lock()
+		defer lock.Unlock()
+		kept = append(kept, file)
+		return conn, nil
+	}
+	return w.each(ctx, func(int) error {
+		w.nextLine("weir.NewClient")
+		conn, err := weir.NewClient(w.target, security, grpc.WithContextDialer(dial))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return call(conn)
 	})
 }
 

@@ -42,6 +42,7 @@ var scenarios = []scenario{
 	{"peer_closed_app_holds", "peer_closed_app_holds", "the peer closes, the program does not", "closer", noModule, false, peerClosedAppHolds},
 	{"transport_per_request", "transport_per_request", "an http.Transport for each request", "http", noModule, false, transportPerRequest},
 	{"http_body_unclosed", "http_body_unclosed", "response bodies neither read nor closed", "http", noModule, false, httpBodyUnclosed},
+	{"fd_dup", "fd_dup", "a client for each call, closed, whose descriptor was duplicated", "grpc", needsModule, false, descriptorDup},
 	{"pool_warmup", healthy, "grows to 50 clients and stays, with traffic", "grpc", eitherWay, false, poolWarmup},
 	{"connect_close_churn", churn, "a client for each call, closed after it", "grpc", eitherWay, false, connectCloseChurn},
 	{"burst_idle", healthy, "bursts over 40 clients whose sockets then idle out", "grpc", eitherWay, false, burstIdle},

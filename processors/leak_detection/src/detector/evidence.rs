@@ -143,8 +143,10 @@ fn goroutines(view: &View<'_>, judgement: &Judgement) -> Option<Evidence> {
         .take(MAX_DETAILS)
         .map(|(kind, number)| format!("{} {kind}", count(number)))
         .collect();
-    if let Some(leaked) = view.process.facts.leaked_goroutines.filter(|leaked| *leaked > 0.0) {
-        details.push(format!("{} unreachable by the goroutine-leak profile", plural(leaked, "goroutine")));
+    let leaked = view.process.proved(&view.primary.subject.resource);
+    if leaked > 0.0 {
+        let text = "that the runtime proved leaked (profile goroutineleak), more than at first";
+        details.push(format!("{} {text}", plural(leaked, "goroutine")));
     }
     let age = view.now.saturating_sub(view.process.census_seen).max(0).min(seen.unwrap_or(i64::MAX));
     Some(Evidence { source: "goroutines".into(), text, age: seconds(age), agrees, details })

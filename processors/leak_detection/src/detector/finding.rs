@@ -121,7 +121,7 @@ fn covers(events: &Series, other: &Series) -> bool {
 fn of_series(view: &View<'_>, masked: Option<Masked>) -> Judgement {
     let primary = view.primary;
     let mut state = primary.machine.state;
-    let proven = leaked_goroutines(view);
+    let proven = view.process.proved(&primary.subject.resource);
     if proven >= LEAKED_GOROUTINES && primary.grows() {
         state = State::Leaking;
     }
@@ -136,16 +136,6 @@ fn of_series(view: &View<'_>, masked: Option<Masked>) -> Judgement {
     let gate = if grows { gates::gate(view) } else { None };
     let state = gate.map_or(state, |gate| gate.cap(state));
     Judgement { state, gate, masked, ..Judgement::default() }
-}
-
-/// Goroutines that the runtime proved leaked since they were first counted, of those that hold connections.
-fn leaked_goroutines(view: &View<'_>) -> f64 {
-    let leaked = view.process.facts.leaked_goroutines.unwrap_or(0.0);
-    let telling = matches!(
-        view.primary.subject.resource,
-        Resource::GrpcClient | Resource::HttpConnection | Resource::GrpcStream
-    );
-    if telling { leaked - view.process.leaked_base.unwrap_or(0.0) } else { 0.0 }
 }
 
 /// What outlives a single judgement.

@@ -286,8 +286,8 @@ pub struct Sample {
     pub lost: Option<f64>,
     /// Clients collected by the garbage collector without Close, cumulative.
     pub collected: Option<f64>,
-    /// Sockets still ESTABLISHED although their connection ended at least a tenth of the window ago.
-    pub alive_after_end: Option<f64>,
+    /// (bound in s, sockets still ESTABLISHED although their connection ended at least that long ago).
+    pub alive_after_end: Vec<(u32, f64)>,
     /// Seconds after which the library closes an idle one, where it is known; sockets only.
     pub idle_timeout: Option<f64>,
 }
@@ -303,7 +303,6 @@ impl Sample {
             (&mut self.load, other.load),
             (&mut self.lost, other.lost),
             (&mut self.collected, other.collected),
-            (&mut self.alive_after_end, other.alive_after_end),
             (&mut self.idle_timeout, other.idle_timeout),
         ];
         let mut filled = false;
@@ -317,6 +316,7 @@ impl Sample {
             (&mut self.older, other.older),
             (&mut self.idle, other.idle),
             (&mut self.outlived, other.outlived),
+            (&mut self.alive_after_end, other.alive_after_end),
         ];
         for (mine, theirs) in lists {
             if mine.is_empty() && !theirs.is_empty() {
@@ -342,12 +342,11 @@ impl Sample {
             &mut self.load,
             &mut self.lost,
             &mut self.collected,
-            &mut self.alive_after_end,
             &mut self.idle_timeout,
         ] {
             *number = number.filter(sane);
         }
-        for list in [&mut self.older, &mut self.idle, &mut self.outlived] {
+        for list in [&mut self.older, &mut self.idle, &mut self.outlived, &mut self.alive_after_end] {
             list.retain(|(_, value)| sane(value));
             list.truncate(BOUNDS.len());
         }
@@ -402,6 +401,8 @@ pub struct ProcessObservation {
     pub time_ns: i64,
     /// Goroutines by kind (see [`census`](crate::detector::census)); replaces the previous census when not empty.
     pub goroutines: Vec<(String, f64)>,
+    /// Goroutines that the runtime proved leaked (profile goroutineleak), by kind; replaces the previous ones when not empty.
+    pub leaked: Vec<(String, f64)>,
     /// Further facts.
     pub facts: Facts,
 }
@@ -425,11 +426,9 @@ pub struct Facts {
     pub ephemeral_ports: Option<f64>,
     /// Seconds after which gRPC closes the socket of an idle client; default 1,800 (grpc-go 1.59 and later).
     pub grpc_idle_timeout: Option<f64>,
-    /// Goroutines of the goroutine-leak profile whose stacks hold a connection.
-    pub leaked_goroutines: Option<f64>,
-    /// Contentions of mutexes per second; only for the optional thresholds.
+    /// Contentions of mutexes since the process started; only for the optional thresholds.
     pub mutex_contentions: Option<f64>,
-    /// Mean delay of a contention, seconds; only for the optional thresholds.
+    /// Seconds that were waited in them; only for the optional thresholds.
     pub mutex_delay: Option<f64>,
 }
 
@@ -444,7 +443,6 @@ impl Facts {
             (&mut self.memory_limit, other.memory_limit),
             (&mut self.ephemeral_ports, other.ephemeral_ports),
             (&mut self.grpc_idle_timeout, other.grpc_idle_timeout),
-            (&mut self.leaked_goroutines, other.leaked_goroutines),
             (&mut self.mutex_contentions, other.mutex_contentions),
             (&mut self.mutex_delay, other.mutex_delay),
         ] {

@@ -29,13 +29,30 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
         );
     }
     if !sited && view.primary.grows() {
-        list.push(match (grpc, profiled) {
-            (true, _) => "the line that makes them: the companion Go module reports it exactly, a heap profile approximately",
-            (false, false) => "the line that makes them: a heap profile, by the receiver pprof, shows it approximately",
-            (false, true) => "the line that makes them: the heap profile shows it approximately once some hundreds are open",
-        });
+        list.push(line(&view.primary.subject.resource, grpc, has(Source::Events), profiled));
     }
     list.into_iter().map(str::to_owned).collect()
+}
+
+/// How to get the line.
+fn line(resource: &Resource, grpc: bool, events: bool, profiled: bool) -> &'static str {
+    match (resource, grpc) {
+        (Resource::GrpcStream, _) => {
+            "the line that opens them: no source tells it; look for streaming calls to this target that nobody cancels"
+        }
+        (_, true) if events => {
+            "the line that makes them: weir.NewClient reports it, weir.DialOption does not"
+        }
+        (_, true) => {
+            "the line that makes them: the companion Go module reports it exactly, a heap profile approximately"
+        }
+        (_, false) if profiled => {
+            "the line that makes them: the heap profile shows it approximately once some hundreds are open"
+        }
+        (_, false) => {
+            "the line that makes them: a heap profile, by the receiver pprof, shows it approximately"
+        }
+    }
 }
 
 /// Whether the module for gRPC could tell of them: they are gRPC's, or nothing says that they are not.

@@ -37,6 +37,7 @@ mod join;
 mod lately;
 mod machine;
 mod missing;
+mod mutexes;
 mod process;
 mod restart;
 mod round;
@@ -197,10 +198,8 @@ impl Detector {
             process.census_time = observation.time_ns;
             process.census_seen = now;
         }
-        if process.leaked_base.is_none() {
-            process.leaked_base = observation.facts.leaked_goroutines;
-        }
-        process.facts.update(observation.facts);
+        process.prove(Census::new(observation.leaked));
+        process.learn_facts(observation.facts, observation.time_ns);
         process.facts_seen = now;
     }
 

@@ -1,7 +1,8 @@
 //! The processes, and the joining of their views: which keys mean the same one.
 
 use super::census::Census;
-use super::input::{Facts, ProcessKey, Source};
+use super::input::{Facts, ProcessKey, Resource, Source};
+use super::mutexes::{Contention, Mutexes};
 use std::collections::HashMap;
 
 /// Number of a process.
@@ -21,14 +22,46 @@ pub(crate) struct Process {
     pub(crate) facts_seen: i64,
     /// Calls per second as the last series that knew them said.
     pub(crate) load: Option<f64>,
-    /// Goroutines of the goroutine-leak profile when it was first seen.
-    pub(crate) leaked_base: Option<f64>,
+    /// Goroutines that the runtime proved leaked, now and when they were first counted.
+    pub(crate) leaked: Census,
+    leaked_base: Option<Census>,
+    mutexes: Mutexes,
     pub(crate) seen: i64,
     /// Sources that have told of it.
     sources: Vec<Source>,
 }
 
 impl Process {
+    /// Takes over goroutines that the runtime proved leaked.
+    pub(crate) fn prove(&mut self, leaked: Census) {
+        if !leaked.is_empty() {
+            self.leaked_base.get_or_insert_with(|| leaked.clone());
+            self.leaked = leaked;
+        }
+    }
+
+    /// How many more goroutines that hold such a thing were proved leaked since they were first counted.
+    pub(crate) fn proved(&self, resource: &Resource) -> f64 {
+        let of = |census: &Census| match resource {
+            Resource::GrpcClient => census.grpc_client_goroutines(),
+            Resource::GrpcStream => census.count("grpc_stream"),
+            Resource::HttpConnection => census.http_goroutines(),
+            _ => 0.0,
+        };
+        of(&self.leaked) - self.leaked_base.as_ref().map_or(0.0, of)
+    }
+
+    /// Takes over facts that were collected at `time`.
+    pub(crate) fn learn_facts(&mut self, facts: Facts, time: i64) {
+        self.mutexes.observe(time, facts.mutex_contentions.zip(facts.mutex_delay));
+        self.facts.update(facts);
+    }
+
+    /// Contentions of mutexes per second and their mean delay in seconds, lately.
+    pub(crate) fn contention(&self) -> Option<Contention> {
+        self.mutexes.lately
+    }
+
     /// Notes that a source tells of it.
     pub(crate) fn hear(&mut self, source: Source) {
         if !self.heard(source) {
@@ -170,7 +203,10 @@ impl Processes {
             process.census_seen = gone.census_seen;
         }
         process.load = process.load.or(gone.load);
-        process.leaked_base = process.leaked_base.or(gone.leaked_base);
+        if process.leaked.is_empty() {
+            process.leaked = gone.leaked;
+        }
+        process.leaked_base = process.leaked_base.take().or(gone.leaked_base);
         process.seen = process.seen.max(gone.seen);
         gone.sources.into_iter().for_each(|source| process.hear(source));
     }

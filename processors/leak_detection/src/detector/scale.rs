@@ -21,6 +21,8 @@ pub struct Scale {
     pub hold: i64,
     /// The age from which a socket in CLOSE_WAIT counts, in seconds: T / 5 (2 min).
     pub close_wait: f64,
+    /// How long ago a connection must have ended for its socket to be held, in seconds: T / 10 (1 min).
+    pub alive: f64,
     /// After this silence at the least a series is no longer consulted, ns: 1.5 T (15 min).
     pub stale: i64,
     /// After this silence at the least a series is forgotten, ns: 6 T (1 h).
@@ -39,6 +41,7 @@ impl Scale {
             coarse: 4,
             hold: ns(3.0),
             close_wait: bound(age / 5.0),
+            alive: bound(age / 10.0),
             stale: ns(1.5),
             forget: ns(6.0),
         }
@@ -67,7 +70,7 @@ mod tests {
         let scale = Scale::new(600.0);
         assert_eq!(scale.block, 300_000_000_000);
         assert_eq!(scale.hold, 1_800_000_000_000);
-        assert_eq!(scale.close_wait, 120.0);
+        assert_eq!((scale.close_wait, scale.alive), (120.0, 60.0));
         assert_eq!(scale.socket_age(1800.0), 2400.0);
     }
 

@@ -365,7 +365,7 @@ impl Series {
         let stalled = |rate: f64| evaluate::stalled(self.fine.blocks(), rate);
         let fine = Signal::of(&self.evaluation, stalled(self.evaluation.slopes.median));
         let coarse = Signal::of(&self.coarse_evaluation, stalled(self.coarse_evaluation.slopes.median));
-        self.certain = self.certainty();
+        self.certain = self.certainty(scale);
         // The lows of long blocks hide that members die, so net changes of those prove nothing.
         let telling = self.quality().deaths && coarse.passes && coarse.lasting;
         let leaking_by_coarse = telling && !(fine.passes && fine.lasting);
@@ -390,7 +390,7 @@ impl Series {
         self.sites.block_closed(self.machine.state != State::Ok || self.evaluation.suspect);
     }
 
-    fn certainty(&self) -> Option<Certain> {
+    fn certainty(&self, scale: &Scale) -> Option<Certain> {
         let evaluation = &self.evaluation;
         let stalled = evaluate::stalled(self.fine.blocks(), evaluation.slopes.median);
         let grows =
@@ -402,7 +402,8 @@ impl Series {
         if self.collected().is_some_and(|(count, _)| count >= CERTAIN) {
             return Some(Certain::Collected);
         }
-        self.latest.alive_after_end.filter(|alive| *alive >= CERTAIN).map(|_| Certain::AliveAfterEnd)
+        let alive = at_bound(&self.latest.alive_after_end, scale.alive);
+        alive.filter(|alive| *alive >= CERTAIN).map(|_| Certain::AliveAfterEnd)
     }
 
     /// Clients collected without Close lately: how many, and per second.

@@ -22,7 +22,6 @@ pub struct Thresholds {
 
 /// What is exceeded, as sentences.
 pub(crate) fn exceeded(view: &View<'_>, thresholds: &Thresholds) -> Vec<String> {
-    let facts = &view.process.facts;
     let census = &view.process.census;
     let known = !census.is_empty();
     let sockets = view.sockets().map(|sockets| sockets.open);
@@ -39,9 +38,11 @@ pub(crate) fn exceeded(view: &View<'_>, thresholds: &Thresholds) -> Vec<String> 
     over(sockets, thresholds.established, "ESTABLISHED");
     over(known.then(|| census.total()), thresholds.goroutines, "goroutines");
     over(known.then_some(connection), thresholds.connection_goroutines, "goroutines of connections");
-    over(facts.mutex_contentions, thresholds.mutex_contentions, "mutex contentions per second");
+    let contention = view.process.contention();
+    let per_second = contention.map(|c| c.per_second);
+    over(per_second, thresholds.mutex_contentions, "mutex contentions per second");
     let micros = |value: Option<f64>| value.map(|seconds| seconds * 1e6);
-    over(micros(facts.mutex_delay), micros(thresholds.mutex_delay), "µs mean mutex delay");
+    over(micros(contention.map(|c| c.delay)), micros(thresholds.mutex_delay), "µs mean mutex delay");
     if let (Some(sockets), Some(limit), true) = (sockets, thresholds.socket_goroutine_difference, known)
         && sockets > limit
         && (sockets - connection).abs() <= limit

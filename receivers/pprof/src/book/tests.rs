@@ -203,3 +203,26 @@ fn a_profile_that_is_too_large_after_decompression_is_refused() {
     let error = reading.problems[0].1.to_string();
     assert!(error.contains(&format!("more than the limit of {}", packed + 1)), "{error}");
 }
+
+#[test]
+fn contention_is_told_in_total_and_only_of_services_that_sample_it() {
+    let with = [(ProfileName::Goroutine, "raw.goroutine"), (ProfileName::Mutex, "mutex-2.mutex")];
+    let (contentions, seconds) =
+        read(&mut book(), &with).points.expect("goroutines").0.mutex.expect("sampled");
+    assert!(contentions > 0 && seconds > 0.0, "{contentions} {seconds}");
+    let without = read(&mut book(), &with[..1]);
+    assert_eq!(without.points.expect("goroutines").0.mutex, None);
+}
+
+#[test]
+fn goroutines_that_the_runtime_proves_leaked_are_told_by_kind() {
+    let leaked = |file| {
+        let with = [(ProfileName::Goroutine, "raw.goroutine"), (ProfileName::GoroutineLeak, file)];
+        read(&mut book(), &with).points.expect("goroutines").0.leaked_goroutines
+    };
+    let found = leaked("garbage.goroutineleak");
+    assert!(found.contains(&("http_reader_in_select".to_owned(), 5)), "{found:?}");
+    assert!(found.contains(&("http_writer".to_owned(), 5)), "{found:?}");
+    let none = read(&mut book(), &[(ProfileName::Goroutine, "raw.goroutine")]);
+    assert_eq!(none.points.expect("goroutines").0.leaked_goroutines, []);
+}

@@ -32,7 +32,7 @@ fn watch(rows: &[Row], goroutines: &[(&str, f64)]) -> Vec<Finding> {
                 process: process.clone(),
                 time_ns,
                 goroutines,
-                facts: Facts::default(),
+                ..ProcessObservation::default()
             });
         }
         detector.tick(time_ns);

@@ -304,7 +304,12 @@ fn sockets_alive_after_their_connection_ended_are_a_duplicated_descriptor() {
     let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
     let key = key(Source::Sockets, Resource::Socket, "10.0.0.1:1");
     for i in 0..10 {
-        feed(&mut detector, &key, f64::from(i) * 2.0, Sample { alive_after_end: Some(4.0), ..flat(9.0) });
+        feed(
+            &mut detector,
+            &key,
+            f64::from(i) * 2.0,
+            Sample { alive_after_end: vec![(1, 4.0)], ..flat(9.0) },
+        );
     }
     let finding = &detector.report(1_700_000_020_000_000_000)[0];
     assert_eq!((finding.state, finding.class.as_str()), (State::Leaking, "fd_dup"));
@@ -348,7 +353,7 @@ fn http_sockets_are_classified_by_what_their_goroutines_wait_for() {
                 process: sockets.process.clone(),
                 time_ns: ((1_700_000_000.0 + seconds) * 1e9) as i64,
                 goroutines: vec![(kind.into(), open), ("http_writer".into(), open)],
-                facts: Facts::default(),
+                ..ProcessObservation::default()
             });
         }
         let finding = &detector.report(1_700_000_080_000_000_000)[0];
@@ -380,6 +385,34 @@ fn fixed_thresholds_are_off_by_default_and_raise_no_more_than_a_suspicion() {
 }
 
 #[test]
+fn contended_mutexes_exceed_the_thresholds_by_their_growth_not_by_their_total() {
+    for (per_second, expected) in [(10.0, State::Ok), (200.0, State::Suspect)] {
+        let thresholds = Thresholds { mutex_contentions: Some(100.0), ..Thresholds::default() };
+        let mut detector = Detector::new(Settings { window: 5.0, thresholds, ..Settings::default() });
+        let sockets = key(Source::Sockets, Resource::Socket, "10.0.0.7:443");
+        for i in 0..20 {
+            let seconds = f64::from(i) * 2.0;
+            feed(&mut detector, &sockets, seconds, flat(3.0));
+            let total = 1e6 + per_second * seconds;
+            detector.observe_process(ProcessObservation {
+                process: sockets.process.clone(),
+                time_ns: ((1_700_000_000.0 + seconds) * 1e9) as i64,
+                facts: Facts {
+                    mutex_contentions: Some(total),
+                    mutex_delay: Some(total * 1e-4),
+                    ..Facts::default()
+                },
+                ..ProcessObservation::default()
+            });
+        }
+        let finding = &detector.report(1_700_000_040_000_000_000)[0];
+        assert_eq!(finding.state, expected, "{finding:#?}");
+        let told = finding.evidence.iter().any(|e| e.text.contains("200 mutex contentions per second"));
+        assert_eq!(told, expected == State::Suspect, "{:?}", finding.evidence);
+    }
+}
+
+#[test]
 fn goroutines_that_the_runtime_proves_leaked_make_a_suspicion_a_leak() {
     let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
     let clients = key(Source::Events, Resource::GrpcClient, "a:1");
@@ -390,7 +423,7 @@ fn goroutines_that_the_runtime_proves_leaked_make_a_suspicion_a_leak() {
         detector.observe_process(ProcessObservation {
             process: clients.process.clone(),
             time_ns: ((1_700_000_000.0 + seconds) * 1e9) as i64,
-            facts: Facts { leaked_goroutines: Some(3.0 * f64::from(i)), ..Facts::default() },
+            leaked: vec![("grpc_serializer".into(), 3.0 * f64::from(i) + 3.0), ("http_writer".into(), 9.0)],
             ..ProcessObservation::default()
         });
         found = found.or(changes.iter().any(|change| change.to == State::Leaking).then_some(seconds));

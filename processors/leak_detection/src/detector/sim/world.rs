@@ -245,6 +245,7 @@ impl World {
             time_ns: real(lens, self.time),
             goroutines,
             facts,
+            ..ProcessObservation::default()
         }]
     }
 
