@@ -71,6 +71,11 @@ impl Path {
         }
     }
 
+    /// Whether it is the body of a component.
+    pub fn is_body(&self) -> bool {
+        self.root > 0 && self.steps.len() == self.root
+    }
+
     /// The last step as text, empty at the top.
     pub fn last(&self) -> String {
         self.steps.last().map(Step::text).unwrap_or_default()

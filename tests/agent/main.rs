@@ -3,10 +3,13 @@
 
 mod backends;
 mod collector;
+
 mod conformance;
 mod dependency_law;
 mod docs;
 mod recorded;
+mod oracle;
+
 mod scenarios;
 mod support;
 mod wrong_input;

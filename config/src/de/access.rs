@@ -268,10 +268,11 @@ impl<'de> MapAccess<'de> for Fields<'_, '_> {
     }
 }
 
-/// Whether a null says that the default stays. In an optional section it turns the section on, and a reference that was
-/// replaced by nothing is a zero value.
+/// Whether a null says that the default stays: so it is with mappings, lists, and options that may be null. In an optional
+/// section it turns the section on, and of a number, text, boolean or duration it is the zero value.
 fn is_left_out(node: &Node, default: Option<&Tree>) -> bool {
-    node.is_null() && node.original.is_none() && !matches!(default, Some(Tree::Optional(..)))
+    let keeps = matches!(default, None | Some(Tree::Null | Tree::Map(_) | Tree::Seq(_)));
+    node.is_null() && node.original.is_none() && keeps
 }
 
 /// The state and the content of an optional section, as [`crate::Optional`] reads them.

@@ -122,10 +122,15 @@ fn describe(error: DeError, node: &Node, path: &Path, secret: bool) -> ConfigErr
             let core = format!("'{name}' expected type '{go}', got unconvertible type '{found_type}'");
             expected(path, words, &found).core(core)
         }
-        DeError::NotAMap => {
+        // The Collector says the one of the body of a component, the other of what is in it.
+        DeError::NotAMap if path.is_body() => {
             let core = format!(
                 "'{name}' expected type 'map[string]interface {{}}', got unconvertible type '{found_type}'"
             );
+            expected(path, "a mapping", &found).core(core)
+        }
+        DeError::NotAMap => {
+            let core = format!("'{name}' expected a map or struct, got \"{}\"", go_kind(node));
             expected(path, "a mapping", &found).core(core)
         }
         DeError::NotAList => {
@@ -142,7 +147,8 @@ fn describe(error: DeError, node: &Node, path: &Path, secret: bool) -> ConfigErr
         }
         DeError::Variant(allowed) => unknown_word(node, path, &found, allowed),
         DeError::Word(sentence, allowed) => {
-            let sentence = sentence.replace("%q", &format!("{:?}", node.as_str().unwrap_or_default()));
+            let word = node.as_str().unwrap_or_default();
+            let sentence = sentence.replace("%q", &format!("{word:?}")).replace("%s", word);
             unknown_word(node, path, &found, allowed).core(format!("'{name}' {sentence}"))
         }
         DeError::MissingField(field) => {

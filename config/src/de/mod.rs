@@ -1,8 +1,8 @@
 //! From nodes to typed settings, strictly, with every error at its place.
 //!
 //! The rules are the Collector's: no conversion between strings, numbers and booleans; numbers convert among
-//! themselves (a float for an integer is truncated); one string for a list of strings is split at commas; null keeps
-//! the default; a list replaces its default, a mapping adds to it; unknown options are errors.
+//! themselves (a float for an integer is truncated); one string for a list of strings is split at commas; null is
+//! the zero value of a scalar and keeps the default of everything else; a list replaces its default, a mapping adds to it; unknown options are errors.
 //!
 //! How it works: the component's `Default` is made a [`Tree`] and laid under what the user wrote, so that a value the
 //! user did not write comes from the component's own defaults at every depth. A bad value ends the pass; it is recorded, its key

@@ -137,8 +137,16 @@ fn what_is_written_is_laid_over_the_components_own_defaults() {
         ("a nested option leaves its neighbours alone", "retry: {max: 1m}", |c| {
             c.retry.max = GoDuration::from_secs(60)
         }),
-        ("null keeps the default", "retry:\nnames:\nlabels:\nratio:\nlevel:\nprotocols:\n", |_| {}),
-        ("null inside keeps the default", "retry: {max: , initial: ~}", |_| {}),
+        (
+            "null keeps the default of lists, mappings and words",
+            "retry:\nnames:\nlabels:\nlevel:\nprotocols:\n",
+            |_| {},
+        ),
+        ("null of a scalar is its zero value", "{ratio: , offset: ~, new_name: , retry: {initial: }}", |c| {
+            (c.ratio, c.offset) = (0.0, 0);
+            c.new_name.clear();
+            c.retry.initial = GoDuration::ZERO;
+        }),
         ("a list replaces", "names: [a, b]", |c| c.names = vec!["a".into(), "b".into()]),
         ("an empty list empties", "names: []", |c| c.names.clear()),
         ("a map adds to its default", "labels: {c: d}", |c| {
@@ -174,7 +182,7 @@ fn what_is_written_is_laid_over_the_components_own_defaults() {
         ("the new name", "new_name: x", |c| c.new_name = "x".into()),
         ("anything", "any: {a: [1, x, null]}", |c| c.any = serde_json::json!({"a": [1, "x", null]})),
         ("an optional number", "maybe: 4", |c| c.maybe = Some(4)),
-        ("an optional number, null", "maybe: ", |_| {}),
+        ("an optional number, null", "maybe: ", |c| c.maybe = None),
         ("structs in a list have their own defaults", "targets: [{name: a, port: , every: }, ]", |c| {
             c.targets = vec![Target { name: "a".into(), ..Target::default() }];
         }),
@@ -316,16 +324,16 @@ fn wrong_values_are_refused_with_place_and_sentence() {
             "retry: on",
             Type,
             (1, 8),
-            "'retry' expected type 'map[string]interface {}', got unconvertible type 'string'",
+            "'retry' expected a map or struct, got \"string\"",
         ),
         (
             "scalar for an optional section",
             "protocols: {grpc: on}",
             Type,
             (1, 19),
-            "'protocols.grpc' expected type 'map",
+            "'protocols.grpc' expected a map or struct, got",
         ),
-        ("scalar for a map", "labels: 5", Type, (1, 9), "'labels' expected type 'map"),
+        ("scalar for a map", "labels: 5", Type, (1, 9), "'labels' expected a map"),
         (
             "number in a map of strings",
             "labels: {a: 5}",

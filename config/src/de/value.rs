@@ -12,8 +12,8 @@ use crate::optional::code;
 use crate::tree::{OptionalState, Tree, marker};
 use crate::{ConfigError, ErrorKind, Map, Node, NodeKind, Path};
 
-/// What a value is part of. A null that gets here is the zero value of its type: that of an option that is not written
-/// or null never gets here, but is read from the defaults.
+/// What a value is part of. A null that gets here is the zero value of its type; one that keeps the default never gets
+/// here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// A mapping, a list, or nothing.
@@ -328,11 +328,15 @@ impl<'de> Deserializer<'de> for ValueReader<'_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DeError> {
         if self.place == Place::Piece {
             return Err(DeError::NotAList);
+        }
+        // Where no word is empty, the zero value has no name.
+        if let Some(default) = self.default.filter(|_| self.node.is_null() && !variants.contains(&"")) {
+            return TreeReader(default).deserialize_enum(name, variants, visitor);
         }
         if let NodeKind::Map(map) = &self.node.kind
             && let [(key, value)] = map.entries.as_slice()
@@ -341,7 +345,9 @@ impl<'de> Deserializer<'de> for ValueReader<'_> {
         }
         visitor.visit_enum(Variant::of_word(self.context, self.text()?, &self.path)).map_err(|error| {
             match error {
-                DeError::Variant(allowed) if name.contains("%q") => DeError::Word(name, allowed),
+                DeError::Variant(allowed) if name.contains("%q") || name.contains("%s") => {
+                    DeError::Word(name, allowed)
+                }
                 other => other,
             }
         })

@@ -207,9 +207,9 @@ impl Reader<'_> {
                 }
                 None => {
                     let core = format!(
-                        "'{}' expected type 'string', got unconvertible type '{}'",
+                        "'{}' expected a map or struct, got \"{}\"",
                         place.relative(),
-                        item.go_type()
+                        kind_name(item)
                     );
                     let message =
                         format!("`{place}` must be the id of a component, found {}", item.describe());

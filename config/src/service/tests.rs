@@ -284,11 +284,7 @@ fn wrong_configurations_get_the_collectors_sentences() {
             "a number in a list of ids",
             "exporters: [otlp]",
             "exporters: [otlp, 5]",
-            &[(
-                12,
-                Type,
-                "'service.pipelines[traces/2].exporters[1]' expected type 'string', got unconvertible type 'int'",
-            )],
+            &[(12, Type, "'service.pipelines[traces/2].exporters[1]' expected a map or struct, got \"int\"")],
         ),
         (
             "a malformed id in a list",

@@ -25,7 +25,7 @@ pub(crate) struct Config {
 
 /// How payloads are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-#[serde(rename = "invalid encoding type: %q", rename_all = "lowercase")]
+#[serde(rename = "invalid encoding type: %s", rename_all = "lowercase")]
 enum Encoding {
     #[default]
     Proto,
