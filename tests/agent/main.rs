@@ -3,13 +3,13 @@
 
 mod backends;
 mod collector;
-
+mod command_line;
 mod conformance;
 mod dependency_law;
 mod docs;
 mod recorded;
 mod oracle;
-
+mod real_configs;
 mod scenarios;
 mod support;
 mod wrong_input;
