@@ -88,6 +88,8 @@
 //! list of structs, nested sections have their own type's defaults.
 
 mod catalog;
+#[cfg(test)]
+mod corpus_tests;
 mod de;
 mod diagnostics;
 mod duration;

@@ -31,7 +31,11 @@ fn message(error: &clap::Error, name: &str, arguments: &[String]) -> String {
             match word.strip_prefix('-') {
                 None => unknown_command(&word, name, ""),
                 Some(flag) if flag.starts_with('-') => {
-                    format!("unknown flag: {word}{}", hint(ContextKind::SuggestedArg))
+                    let instead = removed(&word).map(|instead| format!("\n  instead: {instead}"));
+                    format!(
+                        "unknown flag: {word}{}",
+                        instead.unwrap_or_else(|| hint(ContextKind::SuggestedArg))
+                    )
                 }
                 Some(letter) => {
                     let given = arguments.iter().find(|a| !a.starts_with("--") && a.starts_with(&word));
@@ -47,6 +51,19 @@ fn message(error: &clap::Error, name: &str, arguments: &[String]) -> String {
             let text = error.render().to_string();
             text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned()
         }
+    }
+}
+
+/// What to write instead of a flag that went away.
+fn removed(flag: &str) -> Option<&'static str> {
+    match flag {
+        "--log-level" => Some("--set=service.telemetry.logs.level=debug"),
+        "--log-format" => Some("--set=service.telemetry.logs.encoding=json"),
+        "--metrics-level" => Some("--set=service.telemetry.metrics.level=detailed"),
+        "--metrics-addr" => Some("service::telemetry::metrics::readers in the configuration"),
+        "--mem-ballast-size-mib" => Some("nothing: there is no memory ballast any more"),
+        "--dry-run" => Some("the command `validate`"),
+        _ => None,
     }
 }
 
@@ -74,6 +91,7 @@ mod tests {
         let cases: &[(&[&str], &str)] = &[
             (&["--confg", "x"], "unknown flag: --confg\n  did you mean `--config`?"),
             (&["--zzz"], "unknown flag: --zzz"),
+            (&["--dry-run"], "unknown flag: --dry-run\n  instead: the command `validate`"),
             (
                 &["-config=c.yaml"],
                 "unknown shorthand flag: 'c' in -config=c.yaml\n  flags have two dashes: --config=c.yaml",

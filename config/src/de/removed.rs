@@ -4,19 +4,29 @@ use crate::Path;
 
 /// The end of the path of an option that no longer exists, and the cure.
 const REMOVED: &[(&[&str], &str)] = &[
-    (&["sending_queue", "blocking"], "`blocking` is now `block_on_overflow`"),
-    (&["sending_queue", "batch", "min_size_items"], "`min_size_items` is now `min_size` with `sizer: items`"),
-    (&["sending_queue", "batch", "max_size_items"], "`max_size_items` is now `max_size` with `sizer: items`"),
-    (&["batcher"], "`batcher` is now `sending_queue::batch`"),
+    (&["sending_queue", "blocking"], "`blocking` went away in 0.129: write `block_on_overflow`"),
+    (
+        &["batch", "min_size_items"],
+        "`min_size_items` went away in 0.123: write `min_size`, with `sizer: items`",
+    ),
+    (
+        &["batch", "max_size_items"],
+        "`max_size_items` went away in 0.123: write `max_size`, with `sizer: items`",
+    ),
+    (&["min_size_items"], "`min_size_items` went away in 0.123: write `min_size`, with `sizer: items`"),
+    (&["max_size_items"], "`max_size_items` went away in 0.123: write `max_size`, with `sizer: items`"),
+    (&["batcher"], "`batcher` went away in 0.130: write `sending_queue::batch`"),
     (
         &["telemetry", "metrics", "address"],
-        "the address moved: readers: [{pull: {exporter: {prometheus: {host: localhost, port: 8888}}}}]",
+        "the address moved in 0.111: readers: [{pull: {exporter: {prometheus: {host: localhost, port: 8888}}}}]",
     ),
-    (&["min_size_items"], "`min_size_items` is now `min_size` with `sizer: items`"),
-    (&["max_size_items"], "`max_size_items` is now `max_size` with `sizer: items`"),
     (
         &["ballast_size_mib"],
-        "the memory ballast is gone; the Go runtime does without it, and so does this program",
+        "the memory ballast went away in 0.39; this program, like Go since 1.19, does without it",
+    ),
+    (
+        &["debug", "loglevel"],
+        "`loglevel` was replaced in 0.63: write `verbosity`, which is basic, normal or detailed",
     ),
     (&["use_start_time_metric"], "use the metric_start_time processor"),
     (&["start_time_metric_regex"], "use the metric_start_time processor"),

@@ -323,18 +323,25 @@ fn kind_name(node: &Node) -> &'static str {
 
 /// The Collector's sentence for a type that went away, where it has one, and what to write instead.
 fn replaced_type(section: Section, kind: &str) -> Option<(&'static str, &'static str)> {
-    match (section, kind) {
-        (Section::Exporters, "logging") => Some((
-            "the logging exporter has been deprecated, use the debug exporter instead",
-            "write `debug`",
-        )),
-        (Section::Exporters, "jaeger") => {
-            Some(("", "Jaeger takes OTLP: write `otlp_grpc` with its port 4317"))
+    let instead = match (section, kind) {
+        (Section::Exporters, "logging") => {
+            return Some((
+                "the logging exporter has been deprecated, use the debug exporter instead",
+                "`logging` went away in 0.111: write `debug`, and `verbosity` for `loglevel`",
+            ));
         }
-        (Section::Extensions, "memory_ballast") => Some(("", "the memory ballast is gone; leave it out")),
-        (Section::Exporters, "opencensus") | (Section::Receivers, "opencensus") => {
-            Some(("", "OpenCensus is gone; use OTLP"))
+        (Section::Exporters, "jaeger" | "jaeger_thrift") => {
+            "the exporter went away in 0.86; Jaeger takes OTLP: write `otlp_grpc` with its port 4317"
         }
-        _ => None,
-    }
+        (Section::Extensions, "memory_ballast") => "the memory ballast went away in 0.109; leave it out",
+        (Section::Exporters | Section::Receivers, "opencensus") => "OpenCensus is at its end; use OTLP",
+        (Section::Processors, "queued_retry") => {
+            "queue and retries are options of exporters: `sending_queue` and `retry_on_failure`"
+        }
+        (Section::Processors, "spanmetrics" | "span_metrics") => "it is a connector now: `span_metrics`",
+        (Section::Processors, "servicegraph") => "it is a connector now: `servicegraph`",
+        (Section::Processors, "k8s_tagger") => "it is called `k8s_attributes` now",
+        _ => return None,
+    };
+    Some(("", instead))
 }
