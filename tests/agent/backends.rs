@@ -174,14 +174,14 @@ fn right_line() -> String {
     line.to_string()
 }
 
-type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// A server that speaks the query API of Prometheus.
-struct Backend {
-    name: &'static str,
-    port: u16,
+pub(crate) struct Backend {
+    pub(crate) name: &'static str,
+    pub(crate) port: u16,
     /// Points become visible to queries only when the server is told to flush them.
-    flush: bool,
+    pub(crate) flush: bool,
 }
 
 impl Backend {
@@ -196,7 +196,7 @@ impl Backend {
     }
 
     /// The newest value of each series.
-    fn query(&self, expression: &str) -> Vec<(Labels, f64)> {
+    pub(crate) fn query(&self, expression: &str) -> Vec<(Labels, f64)> {
         // VictoriaMetrics cuts the time of a query to the second, and may remember that there was nothing at that time.
         let time = now() + u64::from(self.flush);
         let path = format!("/api/v1/query?time={time}&nocache=1&query={}", escape(expression));

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "functions that tests share")]
 
 pub(crate) mod sink;
-mod telemetry;
+pub(crate) mod telemetry;
 
 use std::process::Command;
 

@@ -11,5 +11,6 @@ mod recorded;
 mod oracle;
 mod real_configs;
 mod scenarios;
+mod self_telemetry;
 mod support;
 mod wrong_input;

@@ -176,22 +176,18 @@ impl Sizes {
                     "Number of bytes in batch that was sent. Only available on detailed level. [Development]",
                 )
                 .with_unit("By")
-                .with_boundaries(SIZE_BOUNDS.into_iter().chain(LARGE_BOUNDS).collect())
+                .with_boundaries(SIZE_BOUNDS[..14].to_vec())
                 .build(),
             labels: [KeyValue::new("exporter", id.to_owned())],
         }
     }
 }
 
-/// Bounds of the histograms of sizes, as release 0.155 of the Collector has them.
+/// Bounds of the histograms of sizes, as release 0.155 of the Collector has them: for bytes it stops at 6000.
 const SIZE_BOUNDS: [f64; 22] = [
     10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0,
     7000.0, 8000.0, 9000.0, 10_000.0, 20_000.0, 30_000.0, 50_000.0, 100_000.0,
 ];
-
-/// More of them, for sizes in bytes.
-const LARGE_BOUNDS: [f64; 17] =
-    [2e5, 3e5, 4e5, 5e5, 6e5, 7e5, 8e5, 9e5, 1e6, 2e6, 3e6, 4e6, 5e6, 6e6, 7e6, 8e6, 9e6];
 
 fn of_requests(name: &'static str, help: &'static str, unit: &'static str) -> Metric {
     let (name, help) = (Cow::Borrowed(name), Cow::Borrowed(help));

@@ -17,6 +17,8 @@ pub(crate) struct Received {
     pub(crate) sender: String,
     /// The header `Content-Encoding`, empty without one.
     pub(crate) encoding: String,
+    /// All headers, names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
     /// What was sent.
     pub(crate) payload: Payload,
 }
@@ -61,7 +63,7 @@ fn serve(stream: TcpStream, kept: &Mutex<Vec<Result<Received, String>>>) {
         if reader.read_exact(&mut body).is_err() {
             return;
         }
-        kept.lock().unwrap().push(receive(&path, header("content-encoding"), body));
+        kept.lock().unwrap().push(receive(&path, header("content-encoding"), body, &headers));
         let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
         if answers.write_all(answer.as_bytes()).is_err() {
             return;
@@ -82,7 +84,12 @@ fn head(reader: &mut impl BufRead) -> Option<(String, Vec<(String, String)>)> {
     Some((path, headers))
 }
 
-fn receive(path: &str, encoding: String, body: Vec<u8>) -> Result<Received, String> {
+fn receive(
+    path: &str,
+    encoding: String,
+    body: Vec<u8>,
+    headers: &[(String, String)],
+) -> Result<Received, String> {
     let (sender, rest) = path[1..].split_once('/').ok_or_else(|| format!("the path {path}"))?;
     let signal =
         Signal::ALL.into_iter().find(|s| &s.path()[1..] == rest).ok_or_else(|| format!("the path {path}"))?;
@@ -91,5 +98,5 @@ fn receive(path: &str, encoding: String, body: Vec<u8>) -> Result<Received, Stri
     let body = known.decompress(body.into(), MAX_BODY).map_err(|e| format!("a body that is damaged: {e}"))?;
     let payload =
         Payload::from_request(signal, body).map_err(|e| format!("something that is not OTLP: {e:?}"))?;
-    Ok(Received { sender: sender.to_owned(), encoding, payload })
+    Ok(Received { sender: sender.to_owned(), encoding, headers: headers.to_vec(), payload })
 }

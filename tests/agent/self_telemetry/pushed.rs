@@ -1,0 +1,213 @@
+//! What the agent pushes about itself over OTLP: metrics, spans and log records, each way.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use weir_pdata::Signal;
+use weir_pdata::otlp::common::v1::any_value::Value;
+use weir_pdata::otlp::common::v1::{AnyValue, KeyValue};
+use weir_pdata::otlp::logs::v1::LogRecord;
+use weir_pdata::otlp::trace::v1::Span;
+
+use super::{SIGNALS, send};
+use crate::backends::servers::{Fleet, free_ports, get, weir};
+use crate::collector::sink::{Received, Sink};
+
+/// An authority, and certificates of a server and of a client that it has signed, as files in `dir`.
+fn certificates(dir: &Path) {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let signed = authority.self_signed(&authority_key).unwrap();
+    fs::write(dir.join("ca.pem"), signed.pem()).unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    for (name, host) in [("server", "localhost"), ("client", "agent")] {
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(vec![host.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        fs::write(dir.join(format!("{name}.pem")), certificate.pem()).unwrap();
+        fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+/// Takes gRPC with client certificates and JSON over HTTP, and hands everything on to the sink.
+const RELAY: &str = "
+receivers:
+  otlp/tls: {protocols: {grpc: {endpoint: localhost:TLS, tls: {cert_file: DIR/server.pem, key_file: DIR/server.key, client_ca_file: DIR/ca.pem}}}}
+  otlp/json: {protocols: {http: {endpoint: 127.0.0.1:JSON}}}
+exporters:
+  otlp_http/tls: {endpoint: http://127.0.0.1:SINK/tls, compression: none}
+  otlp_http/json: {endpoint: http://127.0.0.1:SINK/json, compression: none}
+service:
+  telemetry: {metrics: {level: none}}
+  pipelines:
+    metrics/tls: {receivers: [otlp/tls], exporters: [otlp_http/tls]}
+    traces/tls: {receivers: [otlp/tls], exporters: [otlp_http/tls]}
+    logs/tls: {receivers: [otlp/tls], exporters: [otlp_http/tls]}
+    metrics/json: {receivers: [otlp/json], exporters: [otlp_http/json]}
+";
+
+const AGENT: &str = "
+receivers: {otlp: {protocols: {http: {endpoint: 127.0.0.1:ENTRY}}}}
+exporters: {nop: {}, otlp_http/dead: {endpoint: http://127.0.0.1:1, retry_on_failure: {enabled: false}}}
+service:
+  telemetry:
+    resource: {service.name: mine, deployment.environment.name: test}
+    metrics:
+      readers:
+      - periodic: {interval: 200, exporter: {otlp: {protocol: http/protobuf, endpoint: http://127.0.0.1:SINK/own/v1/metrics, compression: gzip, headers: {x-tenant: 50%41}, temporality_preference: delta}}}
+      - periodic: {interval: 200, exporter: {otlp: {protocol: grpc, endpoint: localhost:TLS, certificate: DIR/ca.pem, client_certificate: DIR/client.pem, client_key: DIR/client.key}}}
+      - periodic: {interval: 200, exporter: {otlp: {protocol: http/json, endpoint: 127.0.0.1:JSON, insecure: true}}}
+      - periodic: {interval: 200, exporter: {console: {}}}
+    traces:
+      processors:
+      - batch: {schedule_delay: 100, exporter: {otlp: {protocol: http/protobuf, endpoint: http://127.0.0.1:SINK/own/v1/traces}}}
+      - batch: {schedule_delay: 100, exporter: {otlp: {protocol: grpc, endpoint: localhost:TLS, certificate: DIR/ca.pem, client_certificate: DIR/client.pem, client_key: DIR/client.key}}}
+      - simple: {exporter: {console: {}}}
+    logs:
+      processors:
+      - simple: {exporter: {otlp: {protocol: http/protobuf, endpoint: http://127.0.0.1:SINK/own/v1/logs}}}
+      - batch: {schedule_delay: 100, exporter: {otlp: {protocol: grpc, endpoint: localhost:TLS, certificate: DIR/ca.pem, client_certificate: DIR/client.pem, client_key: DIR/client.key}}}
+  pipelines:
+    traces: {receivers: [otlp], exporters: [nop]}
+    metrics: {receivers: [otlp], exporters: [nop]}
+    logs: {receivers: [otlp], exporters: [otlp_http/dead]}
+";
+
+#[test]
+fn metrics_spans_and_log_records_arrive_over_every_protocol() {
+    let (sink, mut fleet) = (Sink::start(), Fleet::new());
+    certificates(fleet.dir());
+    let [entry, tls, json] = free_ports();
+    let dir = fleet.dir().to_str().unwrap().to_owned();
+    let filled = |text: &str| {
+        let ports = [("ENTRY", entry), ("TLS", tls), ("JSON", json), ("SINK", sink.port)];
+        let text = ports.iter().fold(text.to_owned(), |t, (name, port)| t.replace(name, &port.to_string()));
+        text.replace("DIR", &dir)
+    };
+    let relay = fleet.write("relay.yaml", &filled(RELAY));
+    fleet.start("relay", &mut weir(&relay));
+    fleet.wait("an answer", 30, || get(json, "/"));
+    let agent = fleet.write("agent.yaml", &filled(AGENT));
+    fleet.start("agent", &mut weir(&agent));
+    fleet.wait("an answer", 30, || get(entry, "/"));
+    let items = send(entry, &SIGNALS);
+    for sender in ["own", "tls", "json"] {
+        let accepted = || (points(&sink, sender, "otelcol_receiver_accepted_spans") > 0).then_some(());
+        fleet.wait(&format!("metrics by {sender}"), 30, accepted);
+    }
+    // Deltas add up to the whole.
+    assert_eq!(points(&sink, "own", "otelcol_receiver_accepted_spans"), items[0] as i64);
+    for sender in ["own", "tls"] {
+        has_the_spans_of_a_batch(&mut fleet, &sink, sender, &items);
+        let ready =
+            || records(&sink, sender).into_iter().find(|r| body(r).starts_with("Everything is ready."));
+        let record = fleet.wait(&format!("log records by {sender}"), 30, ready);
+        assert_eq!((record.severity_number, record.severity_text.as_str()), (9, "info"));
+    }
+    let headers = sink.of("own", |r| (r.payload.signal() == Signal::Metrics).then(|| r.headers.clone()));
+    for headers in headers.into_iter().flatten() {
+        for (name, value) in [("x-tenant", "50%41"), ("content-encoding", "gzip")] {
+            assert!(headers.contains(&(name.to_owned(), value.to_owned())), "{headers:?}");
+        }
+    }
+    let log = fleet.log("agent");
+    for part in ["{\"resourceMetrics\":[", "{\"resourceSpans\":["] {
+        assert!(log.contains(part), "{part} is not on the console");
+    }
+}
+
+/// The spans of the receiver and of the exporter behind it are one trace, with the counts of items.
+fn has_the_spans_of_a_batch(fleet: &mut Fleet, sink: &Sink, sender: &str, items: &[usize]) {
+    let find = |name: &str| spans(sink, sender).into_iter().find(|s| s.name == name);
+    let received = fleet.wait("the receiver's span", 30, || find("receiver/otlp/TraceDataReceived"));
+    let exported = fleet.wait("the exporter's span", 30, || find("exporter/nop/traces"));
+    assert_eq!((&exported.trace_id, &exported.parent_span_id), (&received.trace_id, &received.span_id));
+    let of = |attributes: &[KeyValue]| {
+        attributes.iter().map(|a| (a.key.clone(), text(a.value.as_ref()))).collect()
+    };
+    let (received, exported): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        (of(&received.attributes), of(&exported.attributes));
+    let is = |map: &BTreeMap<String, String>, pairs: &[(&str, &str)]| {
+        assert!(pairs.iter().all(|(k, v)| map.get(*k).is_some_and(|found| found == v)), "{map:?}");
+    };
+    let spans = items[0].to_string();
+    is(
+        &received,
+        &[("transport", "http"), ("accepted_spans", &spans), ("refused_spans", "0"), ("failed_spans", "0")],
+    );
+    is(
+        &exported,
+        &[("exporter", "nop"), ("data_type", "traces"), ("items.sent", &spans), ("items.failed", "0")],
+    );
+    let failed = fleet.wait("the span of a failure", 30, || find("exporter/otlp_http/dead/logs"));
+    let records = items[2].to_string();
+    is(&of(&failed.attributes), &[("items.sent", "0"), ("items.failed", &records)]);
+    assert_eq!(failed.status.map(|s| s.code), Some(2));
+    fleet.wait("the span of the queue", 30, || find("exporter/enqueue"));
+}
+
+/// The sum of all points of a metric that a sender sent, after a check of the resource.
+fn points(sink: &Sink, sender: &str, name: &str) -> i64 {
+    use weir_pdata::otlp::metrics::v1::metric::Data;
+    use weir_pdata::otlp::metrics::v1::number_data_point::Value as Number;
+    let of = |received: &Received| {
+        let mut sum = 0;
+        if received.payload.signal() != Signal::Metrics {
+            return 0;
+        }
+        for resource in received.payload.decode_metrics().resource_metrics {
+            let attributes = resource.resource.unwrap_or_default().attributes;
+            let named = |key: &str| attributes.iter().find(|a| a.key == key).map(|a| text(a.value.as_ref()));
+            assert_eq!(named("service.name").as_deref(), Some("mine"));
+            assert_eq!(named("deployment.environment.name").as_deref(), Some("test"));
+            for metric in
+                resource.scope_metrics.into_iter().flat_map(|s| s.metrics).filter(|m| m.name == name)
+            {
+                let Some(Data::Sum(data)) = metric.data else { panic!("{name} is no sum") };
+                for point in data.data_points {
+                    let Some(Number::AsInt(value)) = point.value else { panic!("{name} is no integer") };
+                    sum += value;
+                }
+            }
+        }
+        sum
+    };
+    sink.of(sender, of).into_iter().sum()
+}
+
+fn spans(sink: &Sink, sender: &str) -> Vec<Span> {
+    let of = |r: &Received| match r.payload.signal() {
+        Signal::Traces => {
+            let all = r.payload.decode_traces().resource_spans.into_iter().flat_map(|r| r.scope_spans);
+            all.flat_map(|s| s.spans).collect()
+        }
+        _ => Vec::new(),
+    };
+    sink.of(sender, of).into_iter().flatten().collect()
+}
+
+fn records(sink: &Sink, sender: &str) -> Vec<LogRecord> {
+    let of = |r: &Received| match r.payload.signal() {
+        Signal::Logs => {
+            let all = r.payload.decode_logs().resource_logs.into_iter().flat_map(|r| r.scope_logs);
+            all.flat_map(|s| s.log_records).collect()
+        }
+        _ => Vec::new(),
+    };
+    sink.of(sender, of).into_iter().flatten().collect()
+}
+
+fn body(record: &LogRecord) -> String {
+    text(record.body.as_ref())
+}
+
+fn text(value: Option<&AnyValue>) -> String {
+    match value.and_then(|v| v.value.as_ref()) {
+        Some(Value::StringValue(s)) => s.clone(),
+        Some(Value::IntValue(n)) => n.to_string(),
+        other => format!("{other:?}"),
+    }
+}
