@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use weir_component::{Clock, Host, Instant, Stop, Telemetry, TimeSource};
 use weir_config::{Catalog, Component, ComponentId, ConfigError, Loaded, PipelineSignal, Reference, Section};
-use weir_engine::{ComponentSpec, Engine, PipelineSpec, ServiceSpec, TokioRuntime};
+use weir_engine::{ComponentSpec, Engine, Next, PipelineSpec, ServiceSpec, TokioRuntime};
 use weir_otlp::Listener;
 use weir_otlp::http_server::{self, ServerLimits, respond, text};
 use weir_pdata::Signal;
@@ -33,8 +33,14 @@ pub(crate) fn cpus() -> u64 {
 /// The agent around the components.
 pub(crate) fn host(tokio: &Arc<TokioRuntime>, telemetry: impl Into<Telemetry>) -> Host {
     let blocking: Arc<dyn weir_component::Blocking> = Arc::<TokioRuntime>::clone(tokio);
-    Host::new(env!("CARGO_PKG_VERSION"), tokio.unix_nanos(), telemetry, blocking)
+    let host = Host::new(env!("CARGO_PKG_VERSION"), tokio.unix_nanos(), telemetry, blocking);
+    let share = weir_kernel::memory::total() / 100 * IN_FLIGHT_PERCENT;
+    host.budget().set_limit(usize::try_from(share).unwrap_or(usize::MAX));
+    host
 }
+
+/// Telemetry in flight, queues in memory included, may take this share of the memory that the process may use.
+const IN_FLIGHT_PERCENT: u64 = 25;
 
 /// With what components measure and trace themselves.
 pub(crate) fn telemetry(metrics: &Metrics, traces: &Traces) -> Telemetry {
@@ -109,6 +115,19 @@ pub(crate) fn build(
         .map_err(|problems| problems.into_iter().map(|p| p.0).collect())
 }
 
+/// Builds what another configuration needs beside what runs; with a `host` everything, for the telemetry of that host.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn prepare(engine: &Engine, next: &Loaded, host: Option<&Host>) -> Result<Next, Vec<ConfigError>> {
+    let spec = spec(next);
+    let prepared = match host {
+        None => engine.prepare(&spec, &COMPONENTS),
+        Some(host) => engine.prepare_anew(&spec, &COMPONENTS, host),
+    };
+    prepared.map_err(|problems| problems.into_iter().map(|p| p.0).collect())
+}
+
 fn spec(loaded: &Loaded) -> ServiceSpec {
     let config = &loaded.config;
     let one = |(id, component): (&ComponentId, &Component)| ComponentSpec {
@@ -145,15 +164,18 @@ fn signal(signal: PipelineSignal) -> Signal {
     }
 }
 
+/// Who owns the ports of the agent's own metrics.
+pub(crate) const OWN_METRICS: &str = "service::telemetry::metrics";
+
 /// Answers Prometheus with the agent's own metrics until the returned set is dropped.
 ///
 /// # Errors
 /// A sentence about an address that cannot be bound.
-pub(crate) async fn serve_metrics(metrics: &Metrics) -> Result<JoinSet<()>, String> {
+pub(crate) async fn serve_metrics(metrics: &Metrics, host: &Host) -> Result<JoinSet<()>, String> {
     let mut servers = JoinSet::new();
     for page in metrics.pages() {
         let address = page.address();
-        let listener = Listener::tcp(address).await.map_err(|e| {
+        let listener = Listener::owned_tcp(host, OWN_METRICS, address).await.map_err(|e| {
             format!(
                 "failed to create meter provider: binding address {address} for Prometheus exporter: {e}; set \
                  service::telemetry::metrics::readers to another port or metrics::level to none"

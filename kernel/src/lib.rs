@@ -17,6 +17,7 @@ mod golden;
 mod idle;
 mod listeners;
 mod matching;
+pub mod memory;
 mod netlink;
 mod owner;
 mod process;

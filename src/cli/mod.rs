@@ -5,6 +5,7 @@ mod featuregate;
 mod leaks;
 mod print_config;
 mod run;
+mod signals;
 mod usage;
 mod validate;
 

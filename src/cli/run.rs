@@ -1,14 +1,17 @@
 //! `weir --config ...`: runs the agent.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use weir_component::Host;
 use weir_config::{Diagnostics, Loaded};
-use weir_engine::{Engine, TokioRuntime};
+use weir_engine::{Engine, Next, TokioRuntime};
 use weir_telemetry::{Identity, Metrics, Traces, init_logs, init_metrics, init_traces};
 
+use super::signals::{Asked, Signals};
 use super::{ConfigArgs, Step, failed};
 use crate::gates::Gates;
 use crate::service;
@@ -32,13 +35,12 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     code
 }
 
-/// Runs one configuration after the other; SIGHUP asks for the next.
-async fn serve(args: &ConfigArgs, mut loaded: Loaded) -> ExitCode {
+async fn serve(args: &ConfigArgs, loaded: Loaded) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return failed(&error.to_string()),
     };
-    let mut identity = match service::identity(&loaded) {
+    let identity = match service::identity(&loaded) {
         Ok(identity) => identity,
         Err(error) => return failed(&error),
     };
@@ -49,149 +51,184 @@ async fn serve(args: &ConfigArgs, mut loaded: Loaded) -> ExitCode {
     for gate in args.gates().iter().flat_map(Gates::without_effect) {
         tracing::warn!(gate, "Feature gate is accepted, without effect");
     }
-    let code = loop {
-        match one(args, &loaded, &identity, &mut signals).await {
-            Ok(Some(next)) => loaded = next,
-            Ok(None) => break ExitCode::SUCCESS,
-            Err(code) => break code,
-        }
-        match service::identity(&loaded) {
-            Ok(next) => identity = identity.next(next),
-            Err(error) => break failed(&error),
-        }
-    };
+    let code = start_and_work(args, identity, loaded, &mut signals).await;
     logs.shutdown();
     code
 }
 
-/// Runs one configuration. Returns the next one after a reload, none after a request to end.
-async fn one(
+async fn start_and_work(
     args: &ConfigArgs,
-    loaded: &Loaded,
-    identity: &Identity,
+    identity: Identity,
+    loaded: Loaded,
     signals: &mut Signals,
-) -> Result<Option<Loaded>, ExitCode> {
-    let telemetry = &loaded.config.telemetry;
-    let metrics = init_metrics(&telemetry.metrics, identity).map_err(|e| failed(&e))?;
-    let traces = init_traces(&telemetry.traces, identity).map_err(|e| failed(&e))?;
-    let tokio = Arc::new(TokioRuntime::current());
-    let host = service::host(&tokio, service::telemetry(&metrics, &traces));
-    let mut engine = service::build(loaded, tokio, &host)
-        .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
-    service::log_notes(loaded);
-    tracing::info!(
-        Version = env!("CARGO_PKG_VERSION"),
-        NumCPU = service::cpus(),
-        "Starting {}...",
-        identity.name
-    );
-    let mut own = service::serve_metrics(&metrics).await.map_err(|e| failed(&e))?;
-    engine.start().await.map_err(|e| failed(&e.to_string()))?;
-    tracing::info!("Everything is ready. Begin running and processing data.");
-    let next = wait(args, &mut engine, signals).await;
-    let clean = stop(&mut engine, &metrics, &traces).await;
-    own.abort_all();
-    match next {
-        Some(next) => Ok(Some(next)),
-        None if clean => Ok(None),
-        None => Err(ExitCode::FAILURE),
+) -> ExitCode {
+    let mut agent = match Agent::start(args, identity, loaded).await {
+        Ok(agent) => agent,
+        Err(code) => return code,
+    };
+    let as_asked = agent.work(signals).await;
+    let clean = agent.stop().await;
+    if as_asked && clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The running agent.
+struct Agent<'a> {
+    args: &'a ConfigArgs,
+    identity: Identity,
+    /// What it runs.
+    loaded: Loaded,
+    host: Host,
+    engine: Engine,
+    own: Own,
+}
+
+/// The agent's own telemetry, and who answers for its metrics.
+struct Own {
+    metrics: Metrics,
+    traces: Traces,
+    servers: JoinSet<()>,
+}
+
+impl Own {
+    /// Nobody answers yet.
+    fn new(loaded: &Loaded, identity: &Identity) -> Result<Own, String> {
+        let telemetry = &loaded.config.telemetry;
+        let metrics = init_metrics(&telemetry.metrics, identity)?;
+        let traces = init_traces(&telemetry.traces, identity)?;
+        Ok(Own { metrics, traces, servers: JoinSet::new() })
+    }
+
+    async fn serve(&mut self, host: &Host) -> Result<(), String> {
+        self.servers = service::serve_metrics(&self.metrics, host).await?;
+        Ok(())
+    }
+
+    /// Sends what is left and ends.
+    fn end(mut self) {
+        self.servers.abort_all();
+        self.traces.shutdown();
+        self.metrics.shutdown();
     }
 }
 
-/// Waits for the end or for a configuration that can take over.
-async fn wait(args: &ConfigArgs, engine: &mut Engine, signals: &mut Signals) -> Option<Loaded> {
-    loop {
-        let asked = tokio::select! {
-            asked = signals.next() => asked,
-            (id, failure) = engine.failed() => {
-                tracing::error!(otelcol.component.id = %id, error = %failure, "Asynchronous error received, terminating process");
-                return None;
-            }
-        };
-        tracing::info!(signal = asked.name(), "Received signal from OS");
-        if asked != Asked::Reload {
-            return None;
-        }
-        match reload(args) {
-            Some(next) => return Some(next),
-            None => tracing::error!("Config update failed, keeping the running configuration"),
-        }
-    }
-}
-
-/// The configuration as it is now, when it can be built; what is wrong with it has been printed.
-fn reload(args: &ConfigArgs) -> Option<Loaded> {
-    let loaded = args.load(true, Step::Load).ok()?;
-    let tokio = Arc::new(TokioRuntime::current());
-    let host = service::host(&tokio, opentelemetry::global::meter("weir"));
-    match service::build(&loaded, tokio, &host) {
-        Ok(_) => {
-            tracing::warn!("Config updated, restart service");
-            Some(loaded)
-        }
-        Err(errors) => {
-            args.report(&Diagnostics::new(errors, loaded.sources), Step::Build);
-            None
-        }
-    }
-}
-
-/// Whether everything ended in time.
-async fn stop(engine: &mut Engine, metrics: &Metrics, traces: &Traces) -> bool {
-    tracing::info!("Starting shutdown...");
-    let stopped = engine.stop(GRACE).await;
-    for name in &stopped.unfinished {
-        tracing::error!(
-            task = %name,
-            grace = ?GRACE,
-            "Did not end in time; what it held was dropped and reported to its senders"
+impl<'a> Agent<'a> {
+    async fn start(args: &'a ConfigArgs, identity: Identity, loaded: Loaded) -> Result<Agent<'a>, ExitCode> {
+        let mut own = Own::new(&loaded, &identity).map_err(|e| failed(&e))?;
+        let tokio = Arc::new(TokioRuntime::current());
+        let host = service::host(&tokio, service::telemetry(&own.metrics, &own.traces));
+        let mut engine = service::build(&loaded, tokio, &host)
+            .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
+        service::log_notes(&loaded);
+        tracing::info!(
+            Version = env!("CARGO_PKG_VERSION"),
+            NumCPU = service::cpus(),
+            "Starting {}...",
+            identity.name
         );
-    }
-    traces.shutdown();
-    metrics.shutdown();
-    tracing::info!("Shutdown complete.");
-    stopped.unfinished.is_empty()
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+        own.serve(&host).await.map_err(|e| failed(&e))?;
+        engine.start().await.map_err(|e| failed(&e.to_string()))?;
+        tracing::info!("Everything is ready. Begin running and processing data.");
+        Ok(Agent { args, identity, loaded, host, engine, own })
     }
 
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::Interrupt,
-            _ = self.terminate.recv() => Asked::Terminate,
-            _ = self.hangup.recv() => Asked::Reload,
+    /// Works until it is to end: whether somebody asked for it. A request to reload is answered on the way.
+    async fn work(&mut self, signals: &mut Signals) -> bool {
+        loop {
+            let asked = tokio::select! {
+                asked = signals.next() => asked,
+                (id, failure) = self.engine.failed() => {
+                    tracing::error!(otelcol.component.id = %id, error = %failure, "Asynchronous error received, terminating process");
+                    return false;
+                }
+            };
+            tracing::info!(signal = asked.name(), "Received signal from OS");
+            if asked != Asked::Reload {
+                return true;
+            }
+            if let Err(why) = self.reload().await {
+                let why = why.unwrap_or_else(|| "the configuration has errors, see above".to_owned());
+                tracing::error!(error = %why, "Config update failed, keeping the running configuration");
+            }
         }
     }
-}
 
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Interrupt,
-    Terminate,
-    Reload,
-}
-
-impl Asked {
-    /// The signal's name, as the Collector logs it.
-    fn name(self) -> &'static str {
-        match self {
-            Asked::Interrupt => "interrupt",
-            Asked::Terminate => "terminated",
-            Asked::Reload => "hangup",
+    /// Lets the configuration as it is now take over.
+    ///
+    /// # Errors
+    /// Why it cannot; none when it has been printed. Everything goes on as before then.
+    async fn reload(&mut self) -> Result<(), Option<String>> {
+        let next = self.args.load(true, Step::Load).map_err(|_| None)?;
+        let (old, new) = (&self.loaded.config.telemetry, &next.config.telemetry);
+        let logs = old.logs == new.logs;
+        if (&old.metrics, &old.traces, &old.resource) == (&new.metrics, &new.traces, &new.resource) {
+            let prepared = service::prepare(&self.engine, &next, None);
+            let prepared = prepared.map_err(|errors| self.refuse(errors, &next))?;
+            self.take_over(prepared).await?;
+        } else {
+            self.reload_anew(&next).await?;
         }
+        service::log_notes(&next);
+        if !logs {
+            tracing::warn!(
+                "service::telemetry::logs has changed, which takes effect with the next start only"
+            );
+        }
+        self.loaded = next;
+        Ok(())
+    }
+
+    /// The same with another telemetry of the agent's own, with which every component starts anew.
+    async fn reload_anew(&mut self, next: &Loaded) -> Result<(), Option<String>> {
+        let identity = self.identity.next(service::identity(next).map_err(Some)?);
+        let mut own = Own::new(next, &identity).map_err(Some)?;
+        let host = self.host.with_telemetry(service::telemetry(&own.metrics, &own.traces));
+        let prepared = service::prepare(&self.engine, next, Some(&host));
+        let prepared = prepared.map_err(|errors| self.refuse(errors, next))?;
+        host.handover().begin(BTreeSet::from([service::OWN_METRICS.to_owned()]));
+        let serving = own.serve(&host).await;
+        host.handover().end(serving.is_ok());
+        serving.map_err(Some)?;
+        self.take_over(prepared).await?;
+        std::mem::replace(&mut self.own, own).end();
+        (self.host, self.identity) = (host, identity);
+        Ok(())
+    }
+
+    async fn take_over(&mut self, prepared: Next) -> Result<(), Option<String>> {
+        let new = prepared.starts();
+        self.engine.reload(prepared).await.map_err(|e| Some(e.to_string()))?;
+        tracing::info!(started = %new.join(", "), "Config updated. Everything else goes on as it was.");
+        Ok(())
+    }
+
+    fn refuse(&self, errors: Vec<weir_config::ConfigError>, next: &Loaded) -> Option<String> {
+        self.args.report(&Diagnostics::new(errors, next.sources.clone()), Step::Build);
+        None
+    }
+
+    /// Whether everything ended in time and nothing was lost.
+    async fn stop(mut self) -> bool {
+        tracing::info!("Starting shutdown...");
+        let stopped = self.engine.stop(GRACE).await;
+        for name in &stopped.unfinished {
+            tracing::error!(
+                task = %name,
+                grace = ?GRACE,
+                "Did not end in time; what it held was dropped and reported to its senders"
+            );
+        }
+        for (id, signal, items) in &stopped.undelivered {
+            tracing::error!(
+                otelcol.component.id = %id,
+                otelcol.component.kind = "exporter",
+                otelcol.signal = signal.name(),
+                dropped_items = items,
+                "Items that had been acknowledged could not be delivered before the end and are lost; with \
+                 sending_queue::storage they would be kept for the next start"
+            );
+        }
+        self.own.end();
+        tracing::info!("Shutdown complete.");
+        stopped.is_clean()
     }
 }

@@ -106,7 +106,8 @@ impl Extension for HealthCheck {
         let auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
         let tls = shared::server_tls(&server.tls).map_err(Failure::permanent)?;
         let tls = tls.map(|tls| tls.acceptor(&["h2", "http/1.1"])).transpose().map_err(Failure::permanent)?;
-        self.bound = Some(Bound { listener: shared::listen(&cx.host, &cx.id, &server.address).await?, tls, auth });
+        self.bound =
+            Some(Bound { listener: shared::listen(&cx.host, &cx.id, &server.address).await?, tls, auth });
         tracing::info!(
             otelcol.component.id = %cx.id,
             otelcol.component.kind = "extension",

@@ -13,7 +13,10 @@ use bytes::Bytes;
 
 use crate::Failure;
 
-/// Says whether more may be taken in, beside the limit of the [`Budget`] itself: a memory limiter.
+/// Bytes up to which a copy costs less than what a slice of them may keep alive.
+const SMALL: usize = 4096;
+
+/// Says whether more may be taken in, instead of the limit of the [`Budget`]: a memory limiter.
 pub trait Gate: Send + Sync {
     /// Asked for every reservation, before the bytes are there; must be quick and not block.
     ///
@@ -67,7 +70,7 @@ impl Budget {
         self.0.refused.load(Ordering::Relaxed)
     }
 
-    /// Asks `gate` too from now on, as long as somebody else keeps it.
+    /// Asks `gate` from now on instead of the limit, as long as somebody else keeps it.
     pub fn add_gate(&self, gate: Weak<dyn Gate>) {
         let mut gates = self.0.gates.write().unwrap_or_else(PoisonError::into_inner);
         gates.retain(|gate| gate.strong_count() > 0);
@@ -75,12 +78,17 @@ impl Budget {
         self.0.gated.store(true, Ordering::Release);
     }
 
-    /// Reserves `bytes`; more is added as more arrives ([`Reservation::grow`]).
+    /// A reservation of nothing, which grows as bytes arrive.
+    pub fn begin(&self) -> Reservation {
+        Reservation { budget: self.clone(), bytes: 0 }
+    }
+
+    /// Reserves `bytes`.
     ///
     /// # Errors
     /// A retryable failure when that is more than may be held now.
     pub fn reserve(&self, bytes: usize) -> Result<Reservation, Failure> {
-        let mut reservation = Reservation { budget: self.clone(), bytes: 0 };
+        let mut reservation = self.begin();
         reservation.grow(bytes)?;
         Ok(reservation)
     }
@@ -94,12 +102,7 @@ impl Budget {
     }
 
     fn admit(&self, bytes: usize) -> Result<(), Failure> {
-        if self.0.gated.load(Ordering::Acquire) {
-            let gates = self.0.gates.read().unwrap_or_else(PoisonError::into_inner);
-            let held = self.held();
-            gates.iter().filter_map(Weak::upgrade).try_for_each(|gate| gate.admit(held, bytes))?;
-        }
-        let limit = self.limit();
+        let limit = if self.ask_gates(bytes)? { usize::MAX } else { self.limit() };
         let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= limit);
         match self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(()),
@@ -108,6 +111,23 @@ impl Budget {
                  send later"
             ))),
         }
+    }
+}
+
+impl Budget {
+    /// Whether there is a gate; then it stands for the limit too.
+    fn ask_gates(&self, bytes: usize) -> Result<bool, Failure> {
+        if !self.0.gated.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let held = self.held();
+        let gates = self.0.gates.read().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = false;
+        for gate in gates.iter().filter_map(Weak::upgrade) {
+            gate.admit(held, bytes)?;
+            asked = true;
+        }
+        Ok(asked)
     }
 }
 
@@ -137,6 +157,15 @@ impl Reservation {
         Ok(())
     }
 
+    /// Reserves more or gives back, so that it is for `bytes`: what was read has become something of that size.
+    ///
+    /// # Errors
+    /// As [`Budget::reserve`]; what was reserved before stays.
+    pub fn fit(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.shrink_to(bytes);
+        self.grow(bytes - self.bytes)
+    }
+
     /// Gives back what is above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
@@ -149,9 +178,11 @@ impl Reservation {
         self.bytes
     }
 
-    /// The same bytes, which carry the reservation: it ends with the last slice of them.
+    /// The same bytes, which carry the reservation: it ends with the last slice of them. What is small is copied out of
+    /// the buffer that it came in, which may be much larger.
     #[must_use]
     pub fn hold(self, bytes: Bytes) -> Bytes {
+        let bytes = if bytes.len() <= SMALL { Bytes::copy_from_slice(&bytes) } else { bytes };
         Bytes::from_owner(Held { bytes, _reservation: self })
     }
 }

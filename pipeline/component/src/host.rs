@@ -18,7 +18,16 @@ pub trait Blocking: Send + Sync {
 
 /// The agent around a component: what is shared by all, owned by the engine. Cheap to clone.
 #[derive(Clone)]
-pub struct Host(Arc<Inner>);
+pub struct Host {
+    inner: Arc<Inner>,
+    own: Arc<Own>,
+}
+
+/// The agent's own telemetry, which a reload may replace.
+struct Own {
+    telemetry: Telemetry,
+    stats: Stats,
+}
 
 struct Inner {
     shared: Mutex<BTreeMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -29,8 +38,6 @@ struct Inner {
     blocking: Arc<dyn Blocking>,
     budget: Budget,
     handover: Handover,
-    telemetry: Telemetry,
-    stats: Stats,
     version: String,
     started: u64,
 }
@@ -82,6 +89,12 @@ pub struct SourceStatus {
     pub message: String,
 }
 
+impl Own {
+    fn new(telemetry: Telemetry) -> Arc<Own> {
+        Arc::new(Own { stats: Stats::new(telemetry.clone()), telemetry })
+    }
+}
+
 impl Host {
     /// An agent of that version, started at `started` (Unix ns).
     pub fn new(
@@ -91,7 +104,7 @@ impl Host {
         blocking: Arc<dyn Blocking>,
     ) -> Host {
         let telemetry = telemetry.into();
-        Host(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             shared: Mutex::default(),
             sources: Mutex::default(),
             extensions: Mutex::default(),
@@ -100,17 +113,22 @@ impl Host {
             blocking,
             budget: Budget::default(),
             handover: Handover::default(),
-            stats: Stats::new(telemetry.clone()),
-            telemetry,
             version: version.to_owned(),
             started,
-        }))
+        });
+        Host { inner, own: Own::new(telemetry) }
+    }
+
+    /// The same agent with another telemetry of its own, in which all counts begin at zero.
+    #[must_use]
+    pub fn with_telemetry(&self, telemetry: impl Into<Telemetry>) -> Host {
+        Host { inner: Arc::clone(&self.inner), own: Own::new(telemetry.into()) }
     }
 
     /// The one instance of `T` in this agent, made on first use: how the sources of evidence share one connection
     /// table, and pages find what they show.
     pub fn shared<T: Any + Send + Sync + Default>(&self) -> Arc<T> {
-        let mut map = lock(&self.0.shared);
+        let mut map = lock(&self.inner.shared);
         let entry = map.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
         Arc::clone(entry).downcast().unwrap_or_default()
     }
@@ -119,95 +137,95 @@ impl Host {
     pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let slot = Arc::new(Mutex::new(None));
         let result = Arc::clone(&slot);
-        self.0.blocking.run(Box::new(move || *lock(&result) = Some(work()))).await;
+        self.inner.blocking.run(Box::new(move || *lock(&result) = Some(work()))).await;
         lock(&slot).take()
     }
 
     /// Says how a source of evidence is doing.
     pub fn report_source(&self, id: &str, status: SourceStatus) {
-        lock(&self.0.sources).insert(id.to_owned(), status);
+        lock(&self.inner.sources).insert(id.to_owned(), status);
     }
 
     /// How the sources of evidence are doing, by component id.
     pub fn sources(&self) -> Vec<(String, SourceStatus)> {
-        lock(&self.0.sources).iter().map(|(id, s)| (id.clone(), s.clone())).collect()
+        lock(&self.inner.sources).iter().map(|(id, s)| (id.clone(), s.clone())).collect()
     }
 
     /// Drops the reports of sources that `keep` does not know; the engine calls it.
     pub fn forget_sources(&self, keep: impl Fn(&str) -> bool) {
-        lock(&self.0.sources).retain(|id, _| keep(id));
+        lock(&self.inner.sources).retain(|id, _| keep(id));
     }
 
     /// Forgets an extension that is about to end; the engine calls it.
     pub fn withdraw(&self, id: &str) {
-        lock(&self.0.extensions).remove(id);
+        lock(&self.inner.extensions).remove(id);
     }
 
     /// Says what an extension that has started offers; the engine calls it.
     pub fn offer(&self, id: &str, capabilities: Capabilities) {
-        lock(&self.0.extensions).insert(id.to_owned(), capabilities);
+        lock(&self.inner.extensions).insert(id.to_owned(), capabilities);
     }
 
     /// What the extension of that id offers. Extensions start before everything else, so that it is known when a
     /// receiver or exporter starts; `None` when no such extension runs.
     pub fn extension(&self, id: &str) -> Option<Capabilities> {
-        lock(&self.0.extensions).get(id).cloned()
+        lock(&self.inner.extensions).get(id).cloned()
     }
 
     /// Says what runs; the engine calls it.
     pub fn set_topology(&self, topology: Topology) {
-        *lock(&self.0.topology) = topology;
+        *lock(&self.inner.topology) = topology;
     }
 
     /// What runs.
     pub fn topology(&self) -> Topology {
-        lock(&self.0.topology).clone()
+        lock(&self.inner.topology).clone()
     }
 
     /// Says whether the agent is ready; the engine calls it.
     pub fn set_health(&self, health: Health) {
-        self.0.health.send_replace(health);
+        self.inner.health.send_replace(health);
     }
 
     /// Whether the agent is ready.
     pub fn health(&self) -> Health {
-        *self.0.health.borrow()
+        *self.inner.health.borrow()
     }
 
     /// The bytes of telemetry that the agent may hold; receivers reserve from it before they read a request.
     pub fn budget(&self) -> &Budget {
-        &self.0.budget
+        &self.inner.budget
     }
 
     /// What outlives the component that opened it: listening sockets.
     pub fn handover(&self) -> &Handover {
-        &self.0.handover
+        &self.inner.handover
     }
 
     /// Live counts of the agent, for its pages and its own metrics.
     pub fn stats(&self) -> &Stats {
-        &self.0.stats
+        &self.own.stats
     }
 
     /// With what components measure and trace themselves.
     pub fn telemetry(&self) -> &Telemetry {
-        &self.0.telemetry
+        &self.own.telemetry
     }
 
     /// Version of the agent.
     pub fn version(&self) -> &str {
-        &self.0.version
+        &self.inner.version
     }
 
     /// When the agent started, Unix ns.
     pub fn started(&self) -> u64 {
-        self.0.started
+        self.inner.started
     }
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Host({})", self.0.version)
+        write!(f, "Host({})", self.inner.version)
     }
 }
 

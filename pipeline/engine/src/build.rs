@@ -43,16 +43,17 @@ pub fn build(
     let clock = Clock::new(Arc::new(RuntimeTime(Arc::clone(&runtime))));
     let (fatal, failed) = Fatal::new();
     let tools = Tools { host: host.clone(), clock, ending: Ending::default(), fatal };
-    let parts = parts(spec, components, &tools, &Graph::new())?;
+    let parts = parts(spec, components, &tools, &Graph::new(), true)?;
     Ok(Engine::new(parts, runtime, tools, failed))
 }
 
-/// Builds what `spec` needs beside the components that run `before` and stay what they are.
+/// Builds what `spec` needs beside the components that run `before` and stay what they are; unless they may `stay`, all.
 pub(crate) fn parts(
     spec: &ServiceSpec,
     components: &Components,
     tools: &Tools,
     before: &Graph,
+    stay: bool,
 ) -> Result<Parts, Vec<Problem>> {
     let graph = |message: String| vec![Problem(ConfigError::new(ErrorKind::Invalid, message))];
     let connections = Connections::new(spec, components).map_err(graph)?;
@@ -63,6 +64,7 @@ pub(crate) fn parts(
         components,
         tools,
         before,
+        stay,
         order: &order,
         changed: changed_extensions(spec, before),
         problems: Vec::new(),
@@ -75,6 +77,7 @@ pub(crate) fn parts(
 }
 
 /// What every graph of an engine is built with.
+#[derive(Clone)]
 pub(crate) struct Tools {
     pub(crate) host: Host,
     pub(crate) clock: Clock,
@@ -167,6 +170,8 @@ struct Builder<'a> {
     tools: &'a Tools,
     /// What runs now.
     before: &'a Graph,
+    /// Whether what does not change goes on.
+    stay: bool,
     /// Pipelines, each after all that it feeds.
     order: &'a [usize],
     /// Ids of extensions that do not stay what they are.
@@ -197,7 +202,7 @@ impl<'a> Builder<'a> {
     /// The node of that key, when it runs and stays what it is.
     fn kept(&self, key: &Key, spec: &ComponentSpec) -> Option<Running> {
         let running = self.before.get(key).filter(|running| running.still_fits(&spec.node))?;
-        (!mentions(&spec.node, &self.changed)).then(|| running.clone())
+        (self.stay && !mentions(&spec.node, &self.changed)).then(|| running.clone())
     }
 
     /// Builds one pipeline from its end to its front.

@@ -20,7 +20,7 @@ use weir_component::{Exporter, Extension, ExtensionContext, Host, Outputs, Recei
 use weir_delivery::Undelivered;
 use weir_pdata::Signal;
 
-use crate::build::{Parts, Problem, parts};
+use crate::build::{Parts, Problem, Tools, parts};
 use crate::run::{Engine, StartError, all_ended, finish, losses};
 use crate::running::{Graph, Key, Running, TaskHandle};
 use crate::spec::{Components, ServiceSpec};
@@ -32,12 +32,15 @@ const RECEIVERS: Duration = Duration::from_secs(10);
 const UNDO: Duration = Duration::from_secs(5);
 
 /// What a reload will start, built and not started.
-pub struct Next(Parts);
+pub struct Next {
+    parts: Parts,
+    tools: Tools,
+}
 
 impl Next {
     /// Ids of the components that are made anew, with what each is: `receiver otlp`.
     pub fn starts(&self) -> Vec<String> {
-        let new = self.0.graph.iter().filter(|(_, node)| node.task.is_none());
+        let new = self.parts.graph.iter().filter(|(_, node)| node.task.is_none());
         new.map(|(key, _)| format!("{} {}", kind(key), key.id())).collect()
     }
 }
@@ -91,7 +94,22 @@ impl Engine {
     /// # Errors
     /// All problems of all components, or what is wrong with the graph.
     pub fn prepare(&self, spec: &ServiceSpec, components: &Components) -> Result<Next, Vec<Problem>> {
-        parts(spec, components, &self.tools, &self.graph).map(Next)
+        let tools = self.tools.clone();
+        parts(spec, components, &tools, &self.graph, true).map(|parts| Next { parts, tools })
+    }
+
+    /// The same for an agent with another telemetry of its own: every component measures itself, so each is made anew.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub fn prepare_anew(
+        &self,
+        spec: &ServiceSpec,
+        components: &Components,
+        host: &Host,
+    ) -> Result<Next, Vec<Problem>> {
+        let tools = Tools { host: host.clone(), ..self.tools.clone() };
+        parts(spec, components, &tools, &self.graph, false).map(|parts| Next { parts, tools })
     }
 
     /// Starts what was prepared and lets it take over. Components that are in both configurations go on.
@@ -99,15 +117,20 @@ impl Engine {
     /// # Errors
     /// The first component that could not start; then everything goes on as before.
     pub async fn reload(&mut self, next: Next) -> Result<(), StartError> {
-        self.take_over(next.0).await
+        let before = std::mem::replace(&mut self.tools, next.tools);
+        let outcome = self.take_over(next.parts).await;
+        if outcome.is_err() {
+            self.tools = before;
+        }
+        outcome
     }
 
     pub(crate) async fn take_over(&mut self, mut new: Parts) -> Result<(), StartError> {
-        let handover = self.tools.host.clone();
-        handover.handover().begin(ending(&self.graph, &new.graph));
+        let host = self.tools.host.clone();
+        host.handover().begin(ending(&self.graph, &new.graph));
         let mut receivers = Vec::new();
         let started = self.start_parts(&mut new, &mut receivers).await;
-        handover.handover().end(started.is_ok());
+        host.handover().end(started.is_ok());
         if let Err(error) = started {
             self.undo(new, receivers).await;
             return Err(error);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_component::{Batch, Clock, Host, Instant, Stage, StageContext, async_trait};
+use weir_component::{Batch, Clock, Heirloom, Host, Instant, Stage, StageContext, async_trait};
 use weir_connection::board::Board;
 use weir_connection::report::{Finding, State};
 use weir_connection::table::ConnectionTable;
@@ -11,7 +11,7 @@ use weir_pdata::{Payload, Signal};
 
 use crate::config::Config;
 use crate::decode::decode;
-use crate::detector::{Change, Detector};
+use crate::detector::{Change, Detector, Settings};
 use crate::emit::Emitter;
 use crate::enrich::enrich;
 use crate::mirror;
@@ -21,6 +21,7 @@ use crate::roots::SourceRoots;
 const TICK: Duration = Duration::from_secs(1);
 
 pub(crate) struct LeakDetection {
+    settings: Settings,
     detector: Detector,
     table: Arc<ConnectionTable>,
     board: Arc<Board>,
@@ -37,6 +38,7 @@ impl LeakDetection {
         let default = (window / 20).clamp(Duration::from_secs(1), Duration::from_secs(30));
         LeakDetection {
             detector: Detector::new(config.settings()),
+            settings: config.settings(),
             table: host.shared(),
             board: host.shared(),
             roots: SourceRoots::new(&config.source_roots),
@@ -152,5 +154,16 @@ impl Stage for LeakDetection {
         let changes = self.tick(cx);
         self.announce(&changes, cx).await;
         self.report(cx).await;
+    }
+
+    fn hand_over(&mut self) -> Option<Heirloom> {
+        let fresh = Detector::new(self.settings.clone());
+        Some(Box::new(std::mem::replace(&mut self.detector, fresh)))
+    }
+
+    fn take_over(&mut self, heirloom: Heirloom) {
+        if let Ok(detector) = heirloom.downcast() {
+            self.detector = *detector;
+        }
     }
 }

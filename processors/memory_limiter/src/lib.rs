@@ -1,7 +1,10 @@
-//! Refuses data while the process uses too much memory.
+//! Refuses data while the process holds too much of it.
 //!
-//! The Collector looks at its heap and forces garbage collections; here the resident set is measured, which is what a
-//! cgroup kills for. It is read at most once per `check_interval`, by the first request after the interval has passed.
+//! The Collector looks at its heap and forces garbage collections, after a request has been read and decoded. Here the
+//! limiter is a [`Gate`] of the agent's [`Budget`](weir_component::Budget): it is asked for every piece of a request
+//! before the piece is kept, so that large requests cannot pass it, and it knows the bytes that are really held. The
+//! resident set, which is what a cgroup kills for, is measured too: every `check_interval`, and whenever an eighth of
+//! the spike limit has come in since.
 
 mod counts;
 
@@ -11,9 +14,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Build, BuildError, Clock, Context, Failure, Processor, ProcessorFactory, Stability, Transform, Verdict,
+    Budget, Build, BuildError, Clock, Context, Failure, Gate, Processor, ProcessorFactory, Stability,
+    Transform, Verdict,
 };
 use weir_config::{GoDuration, Options};
+use weir_kernel::memory;
 use weir_pdata::{Payload, Signal};
 
 use counts::Counts;
@@ -52,8 +57,8 @@ impl Default for Config {
 const MIB: u64 = 1 << 20;
 
 impl Config {
-    /// The resident size in bytes from which data is refused. `total` is the memory there is.
-    fn soft_limit(&self, total: u64) -> Result<u64, String> {
+    /// Bytes that may be used. `total` is the memory there is.
+    fn limits(&self, total: u64) -> Result<Limits, String> {
         if self.check_interval.as_nanos() <= 0 {
             return Err("'check_interval' must be greater than zero".to_owned());
         }
@@ -77,7 +82,7 @@ impl Config {
         if spike >= limit {
             return Err("'spike_limit_mib' must be smaller than 'limit_mib'".to_owned());
         }
-        Ok(limit - spike)
+        Ok(Limits { soft: limit - spike, hard: limit })
     }
 }
 
@@ -95,110 +100,137 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
 
 fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let config: Config = build.config()?;
-    let soft_limit = config.soft_limit(memory::total()).map_err(|m| build.invalid(m))?;
-    let limiter =
-        Limiter::new(soft_limit, config.check_interval.as_std(), build.clock.clone(), memory::resident);
+    let limits = config.limits(memory::total()).map_err(|m| build.invalid(m))?;
+    let budget = build.host.budget().clone();
+    let interval = config.check_interval.as_std();
+    let limiter = Arc::new(Limiter::new(limits, interval, build.clock.clone(), memory::resident, &budget));
+    let gate: Arc<dyn Gate> = Arc::<Limiter>::clone(&limiter);
+    // It is asked for as long as the processor lives.
+    budget.add_gate(Arc::downgrade(&gate));
     let counts = Counts::new(build.id, build.host);
-    Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, counts })))
+    Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, budget, counts })))
 }
 
 struct MemoryLimiter {
-    limiter: Limiter,
+    limiter: Arc<Limiter>,
+    budget: Budget,
     counts: Counts,
 }
 
 impl Transform for MemoryLimiter {
     fn apply(&self, payload: &mut Payload, _: &Context) -> Result<Verdict, Failure> {
-        let verdict = self.limiter.verdict();
+        // What came through the door was admitted there; this is for receivers that make their data themselves.
+        let verdict = self.limiter.admit(self.budget.held(), 0);
         match verdict {
-            Ok(_) => self.counts.accepted(payload),
+            Ok(()) => self.counts.accepted(payload),
             Err(_) => self.counts.refused(payload),
         }
-        verdict
+        verdict.map(|()| Verdict::Pass)
     }
 }
 
+/// Bytes from which data is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    /// Telemetry that is held and what the process needs without any.
+    soft: u64,
+    /// The resident set, whatever it consists of.
+    hard: u64,
+}
+
 struct Limiter {
-    soft_limit: u64,
+    limits: Limits,
+    /// What the process needs without telemetry.
+    base: u64,
     interval: Duration,
     clock: Clock,
     resident: fn() -> u64,
     /// Engine time in ns from which the next request measures again.
     next_check: AtomicU64,
+    /// Bytes admitted since the last measurement.
+    unmeasured: AtomicU64,
+    /// Whether the last measurement was too high.
+    swollen: AtomicBool,
+    /// Whether the last request was refused, so that changes are logged once.
     refusing: AtomicBool,
 }
 
 impl Limiter {
-    fn new(soft_limit: u64, interval: Duration, clock: Clock, resident: fn() -> u64) -> Limiter {
-        let (next_check, refusing) = (AtomicU64::new(0), AtomicBool::new(false));
-        Limiter { soft_limit, interval, clock, resident, next_check, refusing }
+    fn new(
+        limits: Limits,
+        interval: Duration,
+        clock: Clock,
+        resident: fn() -> u64,
+        budget: &Budget,
+    ) -> Limiter {
+        let idle = resident().saturating_sub(budget.held() as u64);
+        Limiter {
+            limits,
+            base: idle.min(limits.soft / 2),
+            interval,
+            clock,
+            resident,
+            next_check: AtomicU64::new(0),
+            unmeasured: AtomicU64::new(0),
+            swollen: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+        }
     }
 
     /// Measures when it is time; one of several tasks that come at once does it.
-    fn check(&self) {
+    fn measure(&self, held: u64, more: u64) {
         let now = self.clock.now();
         let due = self.next_check.load(Ordering::Relaxed);
         let next = (now + self.interval).as_nanos();
-        let mine = now.as_nanos() >= due
-            && self.next_check.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if !mine {
+        let enough = (self.limits.hard - self.limits.soft) / 8;
+        let is_due =
+            now.as_nanos() >= due || self.unmeasured.fetch_add(more, Ordering::Relaxed) + more >= enough;
+        if !is_due
+            || self.next_check.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
             return;
         }
+        self.unmeasured.store(0, Ordering::Relaxed);
+        let Limits { soft, hard } = self.limits;
         let resident = (self.resident)();
-        let over = resident >= self.soft_limit;
-        let before = self.refusing.swap(over, Ordering::Relaxed);
-        let mib = |bytes: u64| bytes / MIB;
-        if over && !before {
+        // Above the soft limit, what is resident counts only when telemetry is a good part of it: memory that the
+        // allocator has not given back is used again by what comes next.
+        let swollen = resident >= hard || (resident >= soft && held >= soft / 4);
+        self.swollen.store(swollen, Ordering::Relaxed);
+    }
+
+    fn log(&self, refuse: bool, held: u64) {
+        if self.refusing.load(Ordering::Relaxed) == refuse
+            || self.refusing.swap(refuse, Ordering::Relaxed) == refuse
+        {
+            return;
+        }
+        let (held, resident, limit) = (held / MIB, (self.resident)() / MIB, self.limits.soft / MIB);
+        if refuse {
             tracing::warn!(
-                cur_mem_mib = mib(resident),
-                limit_mib = mib(self.soft_limit),
+                cur_mem_mib = resident,
+                held_mib = held,
+                limit_mib = limit,
                 "Memory usage is above soft limit. Refusing data."
             );
-        } else if before && !over {
+        } else {
             tracing::info!(
-                cur_mem_mib = mib(resident),
+                cur_mem_mib = resident,
+                held_mib = held,
                 "Memory usage back within limits. Resuming normal operation."
             );
         }
     }
-
-    /// What becomes of the batch that comes now.
-    fn verdict(&self) -> Result<Verdict, Failure> {
-        self.check();
-        if self.refusing.load(Ordering::Relaxed) {
-            return Err(Failure::retry("data refused due to high memory usage"));
-        }
-        Ok(Verdict::Pass)
-    }
 }
 
-/// How much memory there is and how much of it this process has.
-mod memory {
-    use std::fs;
-
-    /// Bytes of a page; Linux on x86-64 and (by default) on arm64.
-    const PAGE: u64 = 4096;
-
-    /// Resident set of this process in bytes (proc_pid_statm(5)); 0 where it cannot be read.
-    pub(super) fn resident() -> u64 {
-        let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
-    }
-
-    /// The cgroup's limit (v2, then v1), else the machine's memory, in bytes.
-    pub(super) fn total() -> u64 {
-        let machine = machine();
-        ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-            .into_iter()
-            .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok())
-            .fold(machine, u64::min)
-    }
-
-    fn machine() -> u64 {
-        let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let kib = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-        kib.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-            .map_or(u64::MAX, |kib| kib * 1024)
+impl Gate for Limiter {
+    fn admit(&self, held: usize, more: usize) -> Result<(), Failure> {
+        let (held, more) = (held as u64, more as u64);
+        self.measure(held, more);
+        let full = self.base + held + more > self.limits.soft;
+        let refuse = full || self.swollen.load(Ordering::Relaxed);
+        self.log(refuse, held);
+        if refuse { Err(Failure::retry("data refused due to high memory usage")) } else { Ok(()) }
     }
 }
 
@@ -208,50 +240,59 @@ mod tests {
 
     use super::*;
 
+    fn limiter(simulation: &Simulation, resident: fn() -> u64) -> Limiter {
+        let limits = Limits { soft: 800, hard: 1000 };
+        Limiter::new(limits, SECOND, simulation.clock(), resident, &Budget::default())
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
     #[test]
-    fn data_is_refused_above_the_limit_and_taken_again_below() {
-        use std::sync::atomic::AtomicU64;
+    fn what_is_held_and_what_comes_count_before_anything_is_measured() {
+        let simulation = Simulation::new(1);
+        let limiter = limiter(&simulation, || 100);
+        assert!(limiter.admit(0, 700).is_ok());
+        assert!(limiter.admit(0, 701).is_err_and(|f| f.is_retryable()), "one large request");
+        assert!(limiter.admit(699, 1).is_ok() && limiter.admit(700, 1).is_err(), "many small ones");
+        assert!(limiter.admit(10, 1).is_ok(), "when they are gone");
+    }
+
+    #[test]
+    fn a_resident_set_above_the_limit_refuses_until_it_is_measured_below() {
         static RESIDENT: AtomicU64 = AtomicU64::new(0);
         let simulation = Simulation::new(1);
-        let second = Duration::from_secs(1);
-        let limiter = Limiter::new(100, second, simulation.clock(), || RESIDENT.load(Ordering::Relaxed));
-        let verdict = || limiter.verdict();
-        assert!(verdict().is_ok());
-        RESIDENT.store(100, Ordering::Relaxed);
-        assert!(verdict().is_ok(), "not measured before the interval has passed");
+        let limiter = limiter(&simulation, || RESIDENT.load(Ordering::Relaxed));
         let clock = simulation.clock();
-        simulation.run(async move { clock.sleep(second).await });
-        assert!(verdict().is_err_and(|f| f.is_retryable()));
-        RESIDENT.store(99, Ordering::Relaxed);
-        let clock = simulation.clock();
-        simulation.run(async move { clock.sleep(second).await });
-        assert!(verdict().is_ok());
+        assert!(limiter.admit(0, 1).is_ok());
+        RESIDENT.store(1000, Ordering::Relaxed);
+        assert!(limiter.admit(0, 1).is_ok(), "not measured before the interval has passed");
+        assert!(limiter.admit(0, 30).is_err(), "an eighth of the spike limit came in");
+        RESIDENT.store(999, Ordering::Relaxed);
+        let later = clock.clone();
+        simulation.run(async move { later.sleep(SECOND).await });
+        assert!(limiter.admit(100, 1).is_ok(), "memory that was not given back");
+        simulation.run(async move { clock.sleep(SECOND).await });
+        assert!(limiter.admit(200, 1).is_err(), "a quarter of the soft limit is telemetry");
     }
 
     #[test]
     fn limits_are_computed_as_the_collector_does() {
         let second = GoDuration::from_secs(1);
         let fixed = Config { check_interval: second, limit_mib: 100, ..Config::default() };
-        assert_eq!(fixed.soft_limit(1 << 40), Ok(80 * MIB));
+        assert_eq!(fixed.limits(1 << 40), Ok(Limits { soft: 80 * MIB, hard: 100 * MIB }));
         let share = Config {
             check_interval: second,
             limit_percentage: 50,
             spike_limit_percentage: 10,
             ..Config::default()
         };
-        assert_eq!(share.soft_limit(1000), Ok(400));
+        assert_eq!(share.limits(1000), Ok(Limits { soft: 400, hard: 500 }));
         for (wrong, text) in [
             (Config::default(), "check_interval"),
             (Config { check_interval: second, ..Config::default() }, "limit_mib"),
             (Config { spike_limit_mib: 100, ..fixed }, "spike_limit_mib"),
         ] {
-            assert!(wrong.soft_limit(1000).is_err_and(|e| e.contains(text)), "{text}");
+            assert!(wrong.limits(1000).is_err_and(|e| e.contains(text)), "{text}");
         }
-    }
-
-    #[test]
-    fn this_process_has_a_resident_size_within_the_machine() {
-        let (resident, total) = (memory::resident(), memory::total());
-        assert!(resident > 100_000 && resident < total, "{resident} of {total}");
     }
 }

@@ -102,7 +102,8 @@ fn sighup_with_a_broken_file_keeps_the_old_configuration_and_with_a_mended_one_t
     agent.signal("HUP");
     let taken = wait_until(LONG, || get(new, "/leaks.json").filter(|a| a.status == 200));
     assert!(taken.is_some(), "{}", agent.log());
-    assert!(get(old, "/leaks.json").is_none(), "the old port still answers");
+    let closed = wait_until(LONG, || get(old, "/leaks.json").is_none().then_some(()));
+    assert!(closed.is_some(), "the old port still answers");
 }
 
 #[test]

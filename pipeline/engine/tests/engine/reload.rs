@@ -7,7 +7,7 @@ use weir_engine::ServiceSpec;
 use weir_pdata::Signal::{Logs, Traces};
 use weir_testkit::{Event, Parcel, ReceiverScript, Reply, Role};
 
-use crate::support::{SECOND, World, change, component, direct, pipeline, service};
+use crate::support::{COMPONENTS, SECOND, World, change, component, direct, pipeline, service};
 
 /// A receiver, a stage, a queued exporter.
 fn spec() -> ServiceSpec {
@@ -309,4 +309,34 @@ fn a_signal_that_is_taken_for_the_first_time_restarts_the_receiver() {
     let mut took = world.took("test/e");
     took.sort();
     assert_eq!(took, [(Traces, vec![0]), (Logs, vec![10])]);
+}
+
+#[test]
+#[expect(clippy::panic, reason = "a test that cannot go on fails")]
+fn with_another_telemetry_of_the_agent_everything_is_made_anew_and_nothing_is_lost() {
+    let (world, mut spec) = (World::new(1), spec());
+    spec.processors = vec![component("shared/x")];
+    spec.pipelines[0].processors = vec!["shared/x".to_owned()];
+    world.script(&spec);
+    world.exporter("test/e", persistent(), |n, p| if n < 3 { down(n, p) } else { Reply::Accept });
+    steady(&world, "test/r", 0, 5);
+    let mut engine = world.start(&spec).expect("starts");
+    world.pass(3 * SECOND + SECOND / 2);
+    steady(&world, "test/r", 10, 5);
+    let host = world.host.with_telemetry(opentelemetry::global::meter("another"));
+    let next = engine.prepare_anew(&spec, &COMPONENTS, &host).unwrap_or_else(|p| panic!("{p:?}"));
+    let engine = world.simulation.run(async move { engine.reload(next).await.map(|()| engine) });
+    let engine = engine.expect("ends").expect("takes over");
+    world.pass(60 * SECOND);
+    let restarted = ["test/r", "test/e"].map(|id| times(&world, &format!("{id} started")));
+    assert_eq!((restarted, times(&world, "shared/x created")), ([2, 2], 2));
+    assert!(world.stop(engine, SECOND).is_clean());
+    assert_eq!(ids(&world, "test/e"), [0, 1, 2, 10, 11, 12, 13, 14]);
+    let sent = |host: &weir_component::Host| -> u64 {
+        let samples = host.stats().samples();
+        samples.iter().filter(|s| s.name == "otelcol_exporter_sent_log_records").map(|s| s.value).sum()
+    };
+    assert_eq!((sent(&world.host), sent(&host)), (3, 5));
+    let took_over = |e: &weir_testkit::Entry| matches!(e.event, Event::TookOver { came: 3 });
+    assert!(world.lab.journal().iter().any(took_over));
 }
