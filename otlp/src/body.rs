@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::poll_fn;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use weir_component::{Budget, Failure, Reservation};
 
 /// The body of a response: at most one piece of data and trailers. It never fails.
 #[derive(Debug, Default)]
@@ -59,6 +60,8 @@ impl HttpBody for Body {
 pub(crate) enum ReadError {
     /// It is longer than the limit.
     TooLarge,
+    /// There is no memory for it now.
+    Refused(Failure),
     /// The peer or the connection ended early; what the library said.
     Broken(String),
 }
@@ -66,9 +69,11 @@ pub(crate) enum ReadError {
 /// The most that is reserved for a body before its bytes are there.
 const MAX_RESERVE: usize = 1 << 20;
 
-/// A body that is being put together. One piece stays as it came, several are copied into one buffer.
+/// A body that is being put together. One piece stays as it came, several are copied into one buffer. What has arrived
+/// is reserved.
 #[derive(Debug)]
 pub(crate) struct Gather {
+    room: Reservation,
     limit: usize,
     expected: usize,
     first: Bytes,
@@ -77,8 +82,8 @@ pub(crate) struct Gather {
 
 impl Gather {
     /// For at most `limit` bytes, of which `expected` were announced.
-    pub(crate) fn new(limit: usize, expected: usize) -> Gather {
-        Gather { limit, expected, first: Bytes::new(), joined: BytesMut::new() }
+    pub(crate) fn new(limit: usize, expected: usize, room: Reservation) -> Gather {
+        Gather { room, limit, expected, first: Bytes::new(), joined: BytesMut::new() }
     }
 
     /// Adds a piece.
@@ -86,6 +91,7 @@ impl Gather {
         if self.len() + piece.len() > self.limit {
             return Err(ReadError::TooLarge);
         }
+        self.room.grow(piece.len()).map_err(ReadError::Refused)?;
         if self.len() == 0 {
             self.first = piece;
             return Ok(());
@@ -104,9 +110,9 @@ impl Gather {
         self.first.len() + self.joined.len()
     }
 
-    /// Everything.
-    pub(crate) fn finish(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    /// Everything, and what is reserved for it.
+    pub(crate) fn finish(self) -> (Bytes, Reservation) {
+        (if self.joined.is_empty() { self.first } else { self.joined.freeze() }, self.room)
     }
 }
 
@@ -128,7 +134,19 @@ where
 }
 
 /// Reads a whole body of at most `limit` bytes.
-pub(crate) async fn read_all<B>(mut body: B, limit: usize) -> Result<Bytes, ReadError>
+pub(crate) async fn read_all<B>(body: B, limit: usize) -> Result<Bytes, ReadError>
+where
+    B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
+    Ok(read_reserved(body, limit, Budget::default().begin()).await?.0)
+}
+
+/// The same, with every piece reserved as it comes.
+pub(crate) async fn read_reserved<B>(
+    mut body: B,
+    limit: usize,
+    room: Reservation,
+) -> Result<(Bytes, Reservation), ReadError>
 where
     B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
@@ -136,7 +154,7 @@ where
     if announced > limit {
         return Err(ReadError::TooLarge);
     }
-    let mut gather = Gather::new(limit, announced);
+    let mut gather = Gather::new(limit, announced, room);
     while let Some(piece) = next_piece(&mut body).await {
         gather.push(piece?)?;
     }
@@ -153,6 +171,8 @@ pub(crate) struct Message {
     pub(crate) compressed: bool,
     /// Its content.
     pub(crate) content: Bytes,
+    /// What is reserved for it.
+    pub(crate) room: Reservation,
 }
 
 /// Why there is not exactly one message.
@@ -166,17 +186,23 @@ pub(crate) enum MessageError {
     Several,
     /// A flag that gRPC does not define.
     Flag(u8),
+    /// There is no memory for it now.
+    Refused(Failure),
     /// The peer or the connection ended early; what the library said.
     Broken(String),
 }
 
 /// Reads the one message of a unary call. When the message lies in one DATA frame, nothing is copied.
-pub(crate) async fn read_message<B>(mut body: B, limit: usize) -> Result<Message, MessageError>
+pub(crate) async fn read_message<B>(
+    mut body: B,
+    limit: usize,
+    room: Reservation,
+) -> Result<Message, MessageError>
 where
     B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
     // The limit on what is gathered is set when the length is known; until then nothing but a header is there.
-    let mut gather = Gather::new(usize::MAX, 0);
+    let mut gather = Gather::new(usize::MAX, 0, room);
     let mut length = None;
     while let Some(piece) = next_piece(&mut body).await {
         let piece = piece.map_err(broken)?;
@@ -191,12 +217,12 @@ where
     let Some((flag, length)) = length else {
         return Err(MessageError::Missing);
     };
-    let mut content = gather.finish();
+    let (mut content, room) = gather.finish();
     if content.len() < FRAME_HEADER + length {
         return Err(MessageError::Missing);
     }
     content.advance(FRAME_HEADER);
-    Ok(Message { compressed: flag == 1, content })
+    Ok(Message { compressed: flag == 1, content, room })
 }
 
 fn message_length(gather: &mut Gather, limit: usize) -> Result<(u8, usize), MessageError> {
@@ -219,6 +245,7 @@ fn message_length(gather: &mut Gather, limit: usize) -> Result<(u8, usize), Mess
 fn broken(e: ReadError) -> MessageError {
     match e {
         ReadError::TooLarge => MessageError::Several,
+        ReadError::Refused(failure) => MessageError::Refused(failure),
         ReadError::Broken(why) => MessageError::Broken(why),
     }
 }
@@ -232,6 +259,29 @@ mod tests {
     fn pieces(parts: &[&'static [u8]]) -> impl HttpBody<Data = Bytes, Error = Infallible> + Unpin + use<> {
         let frames: Vec<_> = parts.iter().map(|p| Ok(Frame::data(Bytes::from_static(p)))).collect();
         StreamBody::new(futures_util::stream::iter(frames))
+    }
+
+    fn room() -> Reservation {
+        Budget::default().begin()
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_is_reserved_and_a_refusal_gives_it_back() {
+        let budget = Budget::default();
+        budget.set_limit(4);
+        let (read, held) = read_reserved(pieces(&[b"ab", b"cd"]), 9, budget.begin()).await.expect("fits");
+        assert_eq!((&read[..], budget.held()), (&b"abcd"[..], 4));
+        assert!(matches!(
+            read_reserved(pieces(&[b"e"]), 9, budget.begin()).await,
+            Err(ReadError::Refused(_))
+        ));
+        drop(held);
+        let message: &[u8] = &[0, 0, 0, 0, 1, 7];
+        assert!(matches!(
+            read_message(pieces(&[message]), 3, budget.begin()).await,
+            Err(MessageError::Refused(_))
+        ));
+        assert_eq!(budget.held(), 0);
     }
 
     #[tokio::test]
@@ -253,7 +303,7 @@ mod tests {
         let whole: &[u8] = &[1, 0, 0, 0, 3, b'a', b'b', b'c'];
         for at in 0..=whole.len() {
             let (head, tail) = whole.split_at(at);
-            let message = read_message(pieces(&[head, tail]), 3).await.expect("read");
+            let message = read_message(pieces(&[head, tail]), 3, room()).await.expect("read");
             assert!(message.compressed);
             assert_eq!(message.content, &b"abc"[..]);
         }
@@ -261,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn anything_but_one_message_is_refused() {
-        let read = |parts: &[&'static [u8]]| read_message(pieces(parts), 3);
+        let read = |parts: &[&'static [u8]]| read_message(pieces(parts), 3, room());
         assert!(matches!(read(&[]).await, Err(MessageError::Missing)));
         assert!(matches!(read(&[&[0, 0, 0]]).await, Err(MessageError::Missing)));
         assert!(matches!(read(&[&[0, 0, 0, 0, 2, 1]]).await, Err(MessageError::Missing)));

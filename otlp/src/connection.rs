@@ -6,13 +6,15 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, poll_fn};
 use futures_util::stream::FuturesUnordered;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
@@ -23,7 +25,7 @@ use weir_component::Stop;
 use crate::body::Body;
 use crate::http_server::{Http, ServerLimits};
 use crate::io::Io;
-use crate::lifetime::{Activity, End, Lifetime};
+use crate::lifetime::{Activity, End, Lifetime, Timer, timer};
 
 /// Collects the futures that hyper wants to have run.
 #[derive(Clone, Default)]
@@ -41,21 +43,44 @@ impl OwnTask {
     }
 }
 
+/// How a server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// The port is closed: idle connections are closed at once.
+    Closed,
+    /// Somebody else serves the port: an idle HTTP/1.1 connection ends with the answer to its next request, or after
+    /// [`PATIENCE`] without one, so that no request runs into a connection that is being closed.
+    HandedOver,
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Serves a connection until the peer leaves or, after `stop`, until the requests under way are answered.
-pub(crate) async fn drive<H, F>(io: Io, limits: &ServerLimits, stop: &Stop, handler: H)
-where
+pub(crate) async fn drive<H, F>(
+    io: Io,
+    limits: &ServerLimits,
+    stop: &Stop,
+    leaving: impl Fn() -> Leaving,
+    handler: H,
+) where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let spawned = OwnTask::default();
     let builder = builder(limits, spawned.clone());
     let activity = Activity::default();
-    let service = service_fn(|request| {
-        let open = activity.begin();
+    let last = Arc::new(AtomicBool::new(false));
+    let service = service_fn(|request: Request<Incoming>| {
+        let version = request.version();
+        let open = activity.begin(version);
         let answer = handler(request);
+        let last = Arc::clone(&last);
         async move {
-            let response = answer.await;
+            let mut response = answer.await;
             drop(open);
+            if last.load(Ordering::Relaxed) && version != Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, std::convert::Infallible>(response)
         }
     });
@@ -64,14 +89,22 @@ where
     let mut stop_requested = pin!(stop.requested());
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
     let mut stopping = false;
+    let mut patience: Option<Timer> = None;
     let served = poll_fn(|cx| {
         let end = match lifetime.as_mut().poll_next(cx) {
             Poll::Ready(End::Now) => return Poll::Ready(Ok(())),
             Poll::Ready(End::Orderly) => true,
             Poll::Pending => false,
         };
-        if !stopping && (end || stop_requested.as_mut().poll(cx).is_ready()) {
+        let asked = patience.is_none() && !stopping && stop_requested.as_mut().poll(cx).is_ready();
+        if asked && leaving() == Leaving::HandedOver && !activity.can_be_sent_away() {
+            last.store(true, Ordering::Relaxed);
+            patience = Some(timer(PATIENCE));
+        }
+        let waited = patience.as_mut().is_none_or(|timer| timer.as_mut().poll(cx).is_ready());
+        if !stopping && (end || (asked || patience.is_some()) && waited) {
             stopping = true;
+            patience = None;
             connection.as_mut().graceful_shutdown();
         }
         loop {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use weir_component::Stop;
 
 use crate::body::Body;
-use crate::connection;
+use crate::connection::{self, Leaving};
 use crate::io::Io;
 use crate::listen::Listener;
 use crate::tls::TlsAcceptor;
@@ -108,6 +108,7 @@ pub async fn serve<H, F>(
     let local = listener.local_addr().is_some_and(|a| a.ip().is_loopback());
     let check_host = limits.check_host && local;
     let shared = Arc::new((limits, tls, handler));
+    let listener = Arc::new(listener);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -116,17 +117,24 @@ pub async fn serve<H, F>(
             Some(ended) = connections.join_next() => report_panic(ended),
             (io, address) = listener.accept(), if connections.len() < shared.0.max_connections => {
                 let (shared, stop) = (Arc::clone(&shared), stop.clone());
+                let port = Arc::downgrade(&listener);
                 connections.spawn(async move {
                     let (limits, tls, handler) = &*shared;
                     let Some(io) = secure(io, tls.as_ref(), limits.first_request_timeout).await else { return };
                     let peer = Arc::new(Peer { address });
                     let answer = |request: Request<Incoming>| guarded(request, &peer, limits, check_host, handler);
-                    connection::drive(io, limits, &stop, answer).await;
+                    let leaving = || match port.upgrade() {
+                        Some(port) if port.is_handed_over() => Leaving::HandedOver,
+                        _ => Leaving::Closed,
+                    };
+                    connection::drive(io, limits, &stop, leaving, answer).await;
                 });
             }
         }
     }
-    drop(listener);
+    if !listener.is_handed_over() {
+        drop(listener);
+    }
     while let Some(ended) = connections.join_next().await {
         report_panic(ended);
     }

@@ -3,10 +3,11 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Version;
 use tokio::time::{Instant, Sleep};
 
 use crate::http_server::ServerLimits;
@@ -19,14 +20,22 @@ pub(crate) struct Activity(Arc<Counts>);
 struct Counts {
     begun: AtomicU64,
     open: AtomicUsize,
+    is_http2: AtomicBool,
 }
 
 impl Activity {
-    /// A request has come; it lasts until the guard is dropped.
-    pub(crate) fn begin(&self) -> impl Send + 'static + use<> {
+    /// A request of that version has come; it lasts until the guard is dropped.
+    pub(crate) fn begin(&self, version: Version) -> impl Send + 'static + use<> {
+        self.0.is_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         self.0.open.fetch_add(1, Ordering::Relaxed);
         Open(Arc::clone(&self.0))
+    }
+
+    /// Whether the peer can be told to go between its requests, as HTTP/2 can by GOAWAY. HTTP/1.1 can only close, which
+    /// a request that is on its way then runs into.
+    pub(crate) fn can_be_sent_away(&self) -> bool {
+        self.0.is_http2.load(Ordering::Relaxed)
     }
 
     fn begun(&self) -> u64 {
@@ -65,7 +74,7 @@ pub(crate) struct Lifetime {
     hard_end: Option<Timer>,
 }
 
-type Timer = Pin<Box<Sleep>>;
+pub(crate) type Timer = Pin<Box<Sleep>>;
 
 impl Lifetime {
     /// Of a connection that begins now.
@@ -123,7 +132,7 @@ fn ran_out(clock: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-fn timer(after: Duration) -> Timer {
+pub(crate) fn timer(after: Duration) -> Timer {
     // Beyond what the clock can hold is never: 30 years.
     let at = Instant::now() + after.min(Duration::from_secs(30 * 365 * 86_400));
     Box::pin(tokio::time::sleep_until(at))
@@ -173,7 +182,7 @@ mod tests {
         let idle = ServerLimits { max_connection_idle: Some(10 * SECOND), ..limits() };
         let activity = Activity::default();
         assert_eq!(end(&idle, &activity).await, [End::Orderly]);
-        let open = activity.begin();
+        let open = activity.begin(Version::HTTP_11);
         assert_eq!(end(&idle, &activity).await, []);
         drop(open);
         assert_eq!(end(&idle, &activity).await, [End::Orderly]);
@@ -184,7 +193,7 @@ mod tests {
         let limits = ServerLimits { first_request_timeout: SECOND, ..ServerLimits::default() };
         let activity = Activity::default();
         assert_eq!(end(&limits, &activity).await, [End::Now]);
-        drop(activity.begin());
+        drop(activity.begin(Version::HTTP_11));
         assert_eq!(end(&limits, &activity).await, []);
     }
 }

@@ -104,6 +104,11 @@ impl Listener {
         }
     }
 
+    /// Whether somebody else accepts on it too.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// The next connection. Errors of single connections are passed over, errors of the system slow it down.
     pub(crate) async fn accept(&self) -> (Io, Option<SocketAddr>) {
         loop {

@@ -235,7 +235,7 @@ impl HttpClient {
                     self.url
                 )));
             }
-            Err(ReadError::Broken(_)) => Bytes::new(),
+            Err(ReadError::Broken(_) | ReadError::Refused(_)) => Bytes::new(),
         };
         match content_type {
             Some(t) if t.starts_with(b"application/x-protobuf") => Ok(response::from_protobuf(&body)),

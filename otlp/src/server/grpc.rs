@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use weir_component::Status;
 use weir_pdata::Signal;
 
-use super::Server;
 use super::intake::{self, Refused};
+use super::{Late, Server};
 use crate::body::{self, Body, MessageError};
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, text};
@@ -42,11 +42,14 @@ impl Server {
         let auth = self.caller(&request).await.map_err(|failure| RpcStatus::of(&failure))?;
         let context = intake::context("grpc", &request, peer, self.settings.include_metadata, auth);
         let limit = self.settings.max_message;
-        let reading = body::read_message(request.into_body(), limit);
-        let message = match tokio::time::timeout(self.settings.limits.body_timeout, reading).await {
+        let reading = body::read_message(request.into_body(), limit, self.settings.budget.begin());
+        let message = match self.arrival(reading).await {
             Ok(read) => read.map_err(|e| not_one_message(&e, limit))?,
-            Err(_) => {
+            Err(Late::Slow) => {
                 return Err(RpcStatus::new(Status::DeadlineExceeded, "the request took too long to arrive"));
+            }
+            Err(Late::Stopping) => {
+                return Err(RpcStatus::new(Status::Unavailable, "the server is shutting down"));
             }
         };
         let content = match (message.compressed, encoding) {
@@ -66,7 +69,7 @@ impl Server {
                 ),
             })?,
         };
-        self.intake.accept(signal, content, context).await.map_err(|refused| match refused {
+        self.intake.accept(signal, content, message.room, context).await.map_err(|refused| match refused {
             Refused::Malformed(e) => {
                 RpcStatus::new(Status::Internal, format!("grpc: error unmarshalling request: {e}"))
             }
@@ -127,6 +130,7 @@ fn not_one_message(e: &MessageError, limit: usize) -> RpcStatus {
         MessageError::Flag(flag) => {
             RpcStatus::new(Status::Internal, format!("grpc: received unexpected payload format {flag}"))
         }
+        MessageError::Refused(failure) => RpcStatus::of(failure),
         MessageError::Broken(why) => {
             RpcStatus::new(Status::Cancelled, format!("the request was broken off: {why}"))
         }

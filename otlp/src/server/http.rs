@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prost::Message;
-use weir_component::{AuthData, Status};
+use weir_component::{AuthData, Failure, Reservation, Status};
 use weir_pdata::{Signal, json};
 
-use super::Server;
 use super::intake::{self, Refused};
+use super::{Late, Server};
 use crate::body::{self, Body, ReadError};
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, respond, text};
@@ -92,40 +92,43 @@ impl Server {
     ) -> Result<(), Refusal> {
         let encoding = self.encoding(request.headers())?;
         let context = intake::context("http", &request, peer, self.settings.include_metadata, auth);
-        let content = self.content(request.into_body(), encoding).await?;
+        let (content, room) = self.content(request.into_body(), encoding).await?;
         let content = match format {
             Format::Protobuf => content,
             Format::Json => json::to_protobuf(signal, &content).map_err(|e| bad_request(e.to_string()))?,
         };
-        self.intake.accept(signal, content, context).await.map_err(|refused| match refused {
+        self.intake.accept(signal, content, room, context).await.map_err(|refused| match refused {
             Refused::Malformed(e) => bad_request(e.to_string()),
-            Refused::Failed(failure) => {
-                let answer = RpcStatus::of(&failure);
-                Refusal(status::to_http(answer.status()), answer)
-            }
+            Refused::Failed(failure) => failed(&failure),
         })
     }
 
     /// The whole body, decompressed.
-    async fn content(&self, body: Incoming, encoding: Encoding) -> Result<Bytes, Refusal> {
+    async fn content(&self, body: Incoming, encoding: Encoding) -> Result<(Bytes, Reservation), Refusal> {
         let limit = self.settings.max_body;
-        let reading = body::read_all(body, limit);
-        let raw = match tokio::time::timeout(self.settings.limits.body_timeout, reading).await {
+        let reading = body::read_reserved(body, limit, self.settings.budget.begin());
+        let (raw, room) = match self.arrival(reading).await {
             Ok(Ok(raw)) => raw,
             Ok(Err(ReadError::TooLarge)) => return Err(too_large()),
+            Ok(Err(ReadError::Refused(failure))) => return Err(failed(&failure)),
             Ok(Err(ReadError::Broken(why))) => {
                 return Err(bad_request(format!("the request was broken off: {why}")));
             }
-            Err(_) => {
+            Err(Late::Stopping) => {
+                let answer = RpcStatus::new(Status::Unavailable, "the server is shutting down");
+                return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, answer));
+            }
+            Err(Late::Slow) => {
                 let answer =
                     RpcStatus::new(Status::DeadlineExceeded, "the request body took too long to arrive");
                 return Err(Refusal(StatusCode::REQUEST_TIMEOUT, answer));
             }
         };
-        encoding.decompress(raw, limit).map_err(|e| match e {
+        let content = encoding.decompress(raw, limit).map_err(|e| match e {
             DecodeError::TooLarge => too_large(),
             DecodeError::Corrupt(_) => bad_request(e.to_string()),
-        })
+        })?;
+        Ok((content, room))
     }
 
     /// The encoding of the body. Lists of encodings are refused, as in the Collector.
@@ -183,6 +186,11 @@ fn success(format: Format) -> Response<Body> {
         Format::Protobuf => respond(StatusCode::OK, PROTOBUF, &[0x0a, 0][..]),
         Format::Json => respond(StatusCode::OK, JSON, &br#"{"partialSuccess":{}}"#[..]),
     }
+}
+
+fn failed(failure: &Failure) -> Refusal {
+    let answer = RpcStatus::of(failure);
+    Refusal(status::to_http(answer.status()), answer)
 }
 
 fn bad_request(message: String) -> Refusal {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
-use weir_component::{AuthData, Batch, Context, Failure, Outputs, Receipt};
+use weir_component::{AuthData, Batch, Context, Failure, Outputs, Receipt, Reservation};
 use weir_pdata::validate::Malformed;
 use weir_pdata::{Payload, Signal};
 
@@ -34,12 +34,16 @@ impl Intake {
     }
 
     /// Validates a request, hands it on and waits for its outcome. A request without items is accepted and goes nowhere.
+    /// `room` is what was reserved for it so far; it lasts as long as anything of the request is held.
     pub(super) async fn accept(
         &self,
         signal: Signal,
         request: Bytes,
+        mut room: Reservation,
         context: Context,
     ) -> Result<(), Refused> {
+        room.fit(request.len()).map_err(Refused::Failed)?;
+        let request = room.hold(request);
         let payload = Payload::from_request(signal, request).map_err(Refused::Malformed)?;
         if payload.is_empty() {
             return Ok(());

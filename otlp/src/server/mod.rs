@@ -15,10 +15,11 @@ mod http;
 mod intake;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
-use weir_component::{AuthData, Failure, Outputs, Stop};
+use weir_component::{AuthData, Budget, Failure, Outputs, Stop};
 use weir_pdata::Signal;
 
 use crate::auth::Authenticator;
@@ -64,6 +65,9 @@ pub struct ServerSettings {
     pub auth: Option<Authenticator>,
     /// TLS. Default clear text.
     pub tls: Option<TlsAcceptor>,
+    /// From which every request is reserved as it arrives, for as long as something of it is held. Default without
+    /// limit; receivers give that of their host.
+    pub budget: Budget,
     /// Limits of connections. `http` in it is overruled by `protocols`.
     pub limits: ServerLimits,
 }
@@ -81,6 +85,7 @@ impl Default for ServerSettings {
             cors: None,
             auth: None,
             tls: None,
+            budget: Budget::default(),
             limits: ServerLimits::default(),
         }
     }
@@ -96,7 +101,7 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
         Protocols::Http | Protocols::Both => Http::Both,
     };
     let tls = settings.tls.clone();
-    let server = Arc::new(Server { intake: Intake::new(outputs), settings });
+    let server = Arc::new(Server { intake: Intake::new(outputs), stop: stop.clone(), settings });
     let handler = move |request: Request<Incoming>, peer: &Arc<Peer>| {
         Arc::clone(&server).answer(request, Arc::clone(peer))
     };
@@ -106,6 +111,18 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
 struct Server {
     settings: ServerSettings,
     intake: Intake,
+    stop: Stop,
+}
+
+/// How long a request may go on arriving once the server is to stop.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// Why a request did not arrive.
+enum Late {
+    /// It took too long.
+    Slow,
+    /// The server is to stop and does not wait for clients that send nothing.
+    Stopping,
 }
 
 impl Server {
@@ -114,6 +131,21 @@ impl Server {
         match &self.settings.auth {
             Some(auth) => auth.check(request).await,
             None => Ok(AuthData::new()),
+        }
+    }
+
+    /// Reads a request within the time that it may take.
+    #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+    async fn arrival<T>(&self, reading: impl Future<Output = T>) -> Result<T, Late> {
+        let stopping = async {
+            self.stop.requested().await;
+            tokio::time::sleep(LAST_BYTES).await;
+        };
+        tokio::select! {
+            biased;
+            read = reading => Ok(read),
+            () = stopping => Err(Late::Stopping),
+            () = tokio::time::sleep(self.settings.limits.body_timeout) => Err(Late::Slow),
         }
     }
 

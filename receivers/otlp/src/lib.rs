@@ -48,6 +48,7 @@ impl Receiver for Otlp {
             let mut settings = config::grpc_settings(grpc);
             settings.auth = Authenticator::of_grpc(grpc.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&grpc.tls, &["h2"])?;
+            settings.budget = cx.host.budget().clone();
             self.servers.push((shared::listen(&cx.host, &cx.id, &grpc.address).await?, settings));
             log_start(cx, "Starting GRPC server", &grpc.address.endpoint);
         }
@@ -57,6 +58,7 @@ impl Receiver for Otlp {
             let mut settings = http.settings().map_err(Failure::permanent)?;
             settings.auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2", "http/1.1"])?;
+            settings.budget = cx.host.budget().clone();
             self.servers.push((shared::listen(&cx.host, &cx.id, &server.address).await?, settings));
             log_start(cx, "Starting HTTP server", &server.address.endpoint);
         }
