@@ -1,12 +1,11 @@
 //! Attribute values as text.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt;
 
 use weir_pdata::otlp::common::v1::any_value::Value;
 use weir_pdata::otlp::common::v1::{AnyValue, KeyValue};
-
-use crate::number::JsonNumber;
+use weir_pdata::text::{Base64, JsonNumber, JsonText};
 
 /// The string table of a profile's dictionary, in which keys and values may be given by index; empty for other signals.
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,7 +98,7 @@ impl fmt::Display for Plain<'_> {
             Read::Bool(b) => write!(f, "{b}"),
             Read::Int(i) => write!(f, "{i}"),
             Read::Double(d) => write!(f, "{}", JsonNumber(d)),
-            Read::Bytes(b) => base64(f, b),
+            Read::Bytes(b) => write!(f, "{}", Base64(b)),
             // JSON has no such numbers; the Collector then prints nothing at all of the value.
             nested if has_no_json(nested, self.1) => Ok(()),
             nested => json(f, nested, self.1),
@@ -142,22 +141,16 @@ fn has_no_json(value: Read<'_>, strings: Strings<'_>) -> bool {
 fn json(f: &mut fmt::Formatter<'_>, value: Read<'_>, strings: Strings<'_>) -> fmt::Result {
     match value {
         Read::Empty => f.write_str("null"),
-        Read::Str(s) => json_string(f, s),
+        Read::Str(s) => write!(f, "{}", JsonText(s)),
         Read::Bool(b) => write!(f, "{b}"),
         Read::Int(i) => write!(f, "{i}"),
         Read::Double(d) => write!(f, "{}", JsonNumber(d)),
-        Read::Bytes(b) => {
-            f.write_str("\"")?;
-            base64(f, b)?;
-            f.write_str("\"")
-        }
+        Read::Bytes(b) => write!(f, "\"{}\"", Base64(b)),
         Read::Map(map) => {
             let sorted: BTreeMap<_, _> = map.iter().map(|kv| (strings.key(kv), kv.value.as_ref())).collect();
             f.write_str("{")?;
             for (i, (key, value)) in sorted.into_iter().enumerate() {
-                f.write_str(if i > 0 { "," } else { "" })?;
-                json_string(f, key)?;
-                f.write_str(":")?;
+                write!(f, "{}{}:", if i > 0 { "," } else { "" }, JsonText(key))?;
                 json(f, Read::new(value, strings), strings)?;
             }
             f.write_str("}")
@@ -171,38 +164,6 @@ fn json(f: &mut fmt::Formatter<'_>, value: Read<'_>, strings: Strings<'_>) -> fm
             f.write_str("]")
         }
     }
-}
-
-fn json_string(f: &mut fmt::Formatter<'_>, s: &str) -> fmt::Result {
-    f.write_str("\"")?;
-    for c in s.chars() {
-        match c {
-            '"' => f.write_str("\\\"")?,
-            '\\' => f.write_str("\\\\")?,
-            '\n' => f.write_str("\\n")?,
-            '\r' => f.write_str("\\r")?,
-            '\t' => f.write_str("\\t")?,
-            '\u{8}' => f.write_str("\\b")?,
-            '\u{c}' => f.write_str("\\f")?,
-            c if c < ' ' || c == '\u{2028}' || c == '\u{2029}' => write!(f, "\\u{:04x}", c as u32)?,
-            c => f.write_char(c)?,
-        }
-    }
-    f.write_str("\"")
-}
-
-/// RFC 4648 section 4, with padding.
-fn base64(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let digit = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize];
-            f.write_char(if i <= group.len() { char::from(digit) } else { '=' })?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
