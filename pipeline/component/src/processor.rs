@@ -3,9 +3,9 @@
 use std::any::Any;
 
 use async_trait::async_trait;
-use weir_pdata::Payload;
+use weir_pdata::{Payload, Signal};
 
-use crate::{Batch, Clock, Context, Failure, Host, Instant, Outputs};
+use crate::{Batch, BuildError, Clock, Context, Failure, Host, Instant, Outputs};
 
 /// What becomes of a payload after a [`Transform`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub enum Verdict {
 
 /// A stateless processor that runs inline in the sender's task: no queue, no hop.
 pub trait Transform: Send + Sync {
+    /// Whether its options make sense in a pipeline of that signal; asked once for each pipeline it stands in, before
+    /// anything runs.
+    ///
+    /// # Errors
+    /// What is wrong, with positions. The agent does not start.
+    fn accepts(&self, _signal: Signal) -> Result<(), BuildError> {
+        Ok(())
+    }
+
     /// Edits a payload in place.
     ///
     /// # Errors

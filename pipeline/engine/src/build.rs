@@ -329,6 +329,7 @@ impl<'a> Builder<'a> {
         let processor = (factory.create)(&self.build("processors", spec));
         let stage = match self.keep(processor)? {
             Processor::Transform(transform) => {
+                self.keep(transform.accepts(signal))?;
                 let Tools { host, clock, fatal, .. } = self.tools;
                 let timing = Timing::new(id, signal, host, clock);
                 let (id, fatal) = (id.to_owned(), fatal.clone());
