@@ -265,6 +265,16 @@ impl<'a> Span<'a> {
         text(self.0, 5)
     }
 
+    /// Kind, by number.
+    pub fn kind(&self) -> i32 {
+        number(self.0, 6) as i32
+    }
+
+    /// W3C trace state.
+    pub fn trace_state(&self) -> &'a str {
+        text(self.0, 3)
+    }
+
     /// Attributes.
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.0, 9)
@@ -409,6 +419,21 @@ impl<'a> LogRecord<'a> {
     /// When it was observed, Unix ns.
     pub fn observed_time(&self) -> u64 {
         number(self.0, 11)
+    }
+
+    /// Severity, by number.
+    pub fn severity_number(&self) -> i32 {
+        number(self.0, 2) as i32
+    }
+
+    /// Severity as the source calls it.
+    pub fn severity_text(&self) -> &'a str {
+        text(self.0, 3)
+    }
+
+    /// Trace id, 16 bytes or none.
+    pub fn trace_id(&self) -> &'a [u8] {
+        bytes(self.0, 9)
     }
 
     /// Event name.
