@@ -14,9 +14,13 @@ pub(crate) const COMPONENTS: Components = Components {
         weir_receiver_socket_diag::FACTORY,
     ],
     processors: &[
+        weir_processor_attributes::FACTORY,
         weir_processor_batch::FACTORY,
         weir_processor_leak_detection::FACTORY,
         weir_processor_memory_limiter::FACTORY,
+        weir_processor_probabilistic_sampler::FACTORY,
+        weir_processor_resource::FACTORY,
+        weir_processor_span::FACTORY,
     ],
     exporters: &[
         weir_exporter_debug::FACTORY,

@@ -63,6 +63,7 @@ fn plausible(option: &OptionOf) -> Value {
         "bool" => Value::from(true),
         "int" => Value::from(1),
         "float" => Value::from(0.5),
+        "any" => Value::from(vec![1]),
         "duration" => Value::from("1s"),
         "string" => Value::from(option.default.as_str()),
         "section" | "map" => Value::Mapping(Mapping::new()),

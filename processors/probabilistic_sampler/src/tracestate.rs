@@ -1,0 +1,160 @@
+//! The sampling part of a W3C trace state: the list member `ot` with `rv` and `th`.
+//!
+//! Syntax and limits: W3C Trace Context level 2, section 3.3; OpenTelemetry specification, "TraceState handling". A trace
+//! state that breaks them is an error, as in the Collector.
+
+use std::fmt::Write;
+
+use crate::threshold::{Randomness, Threshold};
+
+const MAX_LENGTH: usize = 1024;
+/// The Collector counts so many members, empty ones included, as one too many.
+const MAX_MEMBERS: usize = 32;
+const MAX_OT_LENGTH: usize = 256;
+
+/// A trace state in parts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TraceState<'a> {
+    pub(crate) randomness: Option<Randomness>,
+    pub(crate) threshold: Option<Threshold>,
+    /// Other fields of `ot`.
+    ot: Vec<(&'a str, &'a str)>,
+    /// Other members.
+    members: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> TraceState<'a> {
+    /// Reads a trace state.
+    ///
+    /// # Errors
+    /// What breaks the rules.
+    pub(crate) fn parse(text: &'a str) -> Result<TraceState<'a>, String> {
+        let size = || Err("invalid tracestate size".to_owned());
+        let mut state = TraceState::default();
+        // A comma at the end begins no further member.
+        if text.len() > MAX_LENGTH || text.strip_suffix(',').unwrap_or(text).split(',').count() >= MAX_MEMBERS
+        {
+            return size();
+        }
+        for member in text.split(',').map(|m| m.trim_matches([' ', '\t'])) {
+            if member.is_empty() {
+                continue;
+            }
+            let (key, value) =
+                member.split_once('=').filter(|(k, v)| is_key(k) && is_value(v)).ok_or("invalid syntax")?;
+            if !has_key_size(key) {
+                return size();
+            }
+            match key {
+                "ot" => state.parse_ot(value)?,
+                _ => state.members.push((key, value)),
+            }
+        }
+        Ok(state)
+    }
+
+    fn parse_ot(&mut self, text: &'a str) -> Result<(), String> {
+        if text.len() > MAX_OT_LENGTH {
+            return Err("invalid tracestate size".to_owned());
+        }
+        (self.randomness, self.threshold) = (None, None);
+        self.ot.clear();
+        for field in text.split(';') {
+            let (key, value) = field
+                .split_once(':')
+                .filter(|(k, v)| is_ot_key(k) && is_ot_value(v))
+                .ok_or("invalid syntax")?;
+            match key {
+                "rv" => self.randomness = Some(Randomness::parse(value)?),
+                "th" => self.threshold = Some(Threshold::parse(value)?),
+                _ => self.ot.push((key, value)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The trace state as text: `ot` first.
+    pub(crate) fn encode(&self) -> String {
+        let mut ot = Vec::with_capacity(2 + self.ot.len());
+        ot.extend(self.randomness.map(|r| format!("rv:{}", r.encode())));
+        ot.extend(
+            self.threshold.map(Threshold::encode).filter(|th| !th.is_empty()).map(|th| format!("th:{th}")),
+        );
+        ot.extend(self.ot.iter().map(|(key, value)| format!("{key}:{value}")));
+        let mut out = String::new();
+        if !ot.is_empty() {
+            out.push_str("ot=");
+            out.push_str(&ot.join(";"));
+        }
+        for (key, value) in &self.members {
+            // Writing into a string does not fail.
+            write!(out, "{}{key}={value}", if out.is_empty() { "" } else { "," }).unwrap_or_default();
+        }
+        out
+    }
+}
+
+fn is_key_char(c: u8) -> bool {
+    matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/')
+}
+
+fn is_key(key: &str) -> bool {
+    let begins = |part: &str, digits: bool| {
+        part.bytes().next().is_some_and(|c| c.is_ascii_lowercase() || digits && c.is_ascii_digit())
+            && part.bytes().all(is_key_char)
+    };
+    match key.split_once('@') {
+        Some((tenant, system)) => begins(tenant, true) && begins(system, false),
+        None => begins(key, false),
+    }
+}
+
+fn has_key_size(key: &str) -> bool {
+    let parts = key.split_once('@').is_none_or(|(tenant, system)| tenant.len() <= 241 && system.len() <= 14);
+    key.len() <= 256 && parts
+}
+
+fn is_value(value: &str) -> bool {
+    let inner = |c: u8| matches!(c, 0x20..=0x2b | 0x2d..=0x3c | 0x3e..=0x7e);
+    !value.is_empty() && value.len() <= 256 && value.bytes().all(inner) && !value.ends_with(' ')
+}
+
+fn is_ot_key(key: &str) -> bool {
+    key.starts_with(|c: char| c.is_ascii_lowercase())
+        && key.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
+fn is_ot_value(value: &str) -> bool {
+    value.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_written_with_ot_in_front() {
+        let cases = [
+            ("", ""),
+            ("a=1,b=2", "a=1,b=2"),
+            ("a=1 , ot=th:8;rv:00aabbccddeeff;x:y,\tb=2", "ot=rv:00aabbccddeeff;th:8;x:y,a=1,b=2"),
+            ("1t@sys=v v,,", "1t@sys=v v"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(TraceState::parse(text).map(|s| s.encode()).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_rules_is_an_error() {
+        let long = "x".repeat(1025);
+        let many = vec!["a=1"; 32].join(",");
+        for text in [
+            "=", "A=1", "a", "a=", "a=b=c", "@x=1", "ot=", "ot=th", "ot=th:;", "ot=th:zz", "ot=rv:1",
+            "ot=T:1", &long, &many,
+        ] {
+            assert!(TraceState::parse(text).is_err(), "{text}");
+        }
+        assert!(TraceState::parse(&vec!["a=1"; 31].join(",")).is_ok());
+    }
+}
