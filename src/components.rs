@@ -24,6 +24,7 @@ pub(crate) const COMPONENTS: Components = Components {
     ],
     exporters: &[
         weir_exporter_debug::FACTORY,
+        weir_exporter_file::FACTORY,
         weir_exporter_nop::FACTORY,
         weir_exporter_otlp_grpc::FACTORY,
         weir_exporter_otlp_http::FACTORY,

@@ -1,0 +1,127 @@
+//! Writes telemetry to files.
+//!
+//! A payload is one record, written at once and whole: what is acknowledged is in the file, as far as the operating
+//! system has it. Exporters of all signals with one id share one file.
+
+mod backups;
+mod config;
+mod format;
+mod group;
+mod output;
+mod store;
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use weir_component::{
+    Accepted, Build, BuildError, Clock, Context, DeliverySettings, Exporter, ExporterFactory, ExporterParts,
+    Failure, Host, Stability, async_trait,
+};
+use weir_pdata::{Payload, Signal};
+
+use config::Config;
+use format::Format;
+use store::{Store, Stores};
+
+/// Makes `file` exporters.
+pub const FACTORY: ExporterFactory = ExporterFactory {
+    kind: "file",
+    aliases: &[],
+    signals: &Signal::ALL,
+    stability: Stability::Alpha,
+    metadata: include_str!("../metadata.yaml"),
+    create,
+};
+
+fn create(build: &Build<'_>, _: Signal) -> Result<ExporterParts, BuildError> {
+    let config: Config = build.checked()?;
+    let exporter = Arc::new(File {
+        id: build.id.to_owned(),
+        config,
+        clock: build.clock.clone(),
+        started: Mutex::new(None),
+    });
+    let delivery = DeliverySettings { queue: None, retry: None, timeout: Duration::ZERO };
+    Ok(ExporterParts { exporter, delivery })
+}
+
+struct File {
+    id: String,
+    config: Config,
+    clock: Clock,
+    /// What is there from the start to the end.
+    started: Mutex<Option<(Host, Arc<Store>)>>,
+}
+
+#[async_trait]
+impl Exporter for File {
+    async fn start(&self, host: &Host) -> Result<(), Failure> {
+        let (stores, id, config) = (host.shared::<Stores>(), self.id.clone(), self.config.clone());
+        let opened = host.blocking(move || stores.open(&id, &config)).await;
+        let store = opened.unwrap_or_else(|| Err("the file could not be opened".to_owned()));
+        let store = store.map_err(Failure::permanent)?;
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Some((host.clone(), store));
+        Ok(())
+    }
+
+    async fn export(&self, payload: &Payload, _: &Context) -> Result<Accepted, Failure> {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((host, store)) = started else {
+            return Err(Failure::retry("the exporter is not started"));
+        };
+        let (payload, format, now) = (payload.clone(), Format::new(&self.config), self.clock.unix_nanos());
+        let groups = self.config.group_by.enabled.then(|| self.config.group_by.resource_attribute.clone());
+        let work = move || match groups {
+            None => write(&store, None, &payload, format, now),
+            Some(attribute) => write_groups(&store, &attribute, &payload, format, now),
+        };
+        let written = host.blocking(work).await;
+        written.unwrap_or_else(|| Err(Failure::permanent("the payload could not be written")))?;
+        Ok(Accepted::default())
+    }
+
+    async fn stop(&self) {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+fn write(
+    store: &Store,
+    group: Option<&str>,
+    payload: &Payload,
+    format: Format,
+    now: u64,
+) -> Result<(), Failure> {
+    let record = format.record(payload.signal(), payload).map_err(Failure::permanent)?;
+    store.write(group, &record, now).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::permanent(error.to_string()),
+        _ => Failure::retry(format!("cannot write to the file: {error}")),
+    })
+}
+
+/// Writes each group to its file. What fails is not to be sent again: other groups have theirs.
+fn write_groups(
+    store: &Store,
+    attribute: &str,
+    payload: &Payload,
+    format: Format,
+    now: u64,
+) -> Result<(), Failure> {
+    let (groups, without) = group::split(payload, attribute);
+    if without > 0 {
+        tracing::debug!(
+            resources = without,
+            attribute,
+            "Resources without the attribute of group_by are dropped"
+        );
+    }
+    let failures: Vec<String> = (groups.iter())
+        .filter_map(|(name, payload)| write(store, Some(name), payload, format, now).err())
+        .map(|failure| failure.to_string())
+        .collect();
+    if failures.is_empty() { Ok(()) } else { Err(Failure::permanent(failures.join("; "))) }
+}
+
+#[cfg(test)]
+mod tests;

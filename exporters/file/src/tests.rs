@@ -1,0 +1,310 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use tempfile::TempDir;
+use weir_component::Kind;
+use weir_pdata::json;
+use weir_pdata::otlp::logs::v1::{ResourceLogs, ScopeLogs};
+use weir_pdata::otlp::profiles::v1development::{ProfilesDictionary, ResourceProfiles};
+use weir_pdata::otlp::{LogsRequest, ProfilesRequest, kv, logs, resource};
+use weir_testkit::{Simulation, payload};
+
+use super::*;
+
+/// An exporter on simulated time.
+struct Running {
+    simulation: Simulation,
+    host: Host,
+    exporters: Vec<Arc<dyn Exporter>>,
+}
+
+impl Running {
+    /// Exporters of these signals with one id.
+    fn start(body: &str, signals: &[Signal]) -> Result<Running, String> {
+        let simulation = Simulation::new(1);
+        let host = weir_testkit::host(&simulation);
+        let node = weir_config::parse_body(body).expect("YAML");
+        let mut exporters = Vec::new();
+        for signal in signals {
+            let path = weir_config::Path::component("exporters", "file");
+            let build = Build { id: "file", node: &node, path, host: &host, clock: simulation.clock() };
+            let exporter = create(&build, *signal).map_err(|e| e.0[0].core.clone())?.exporter;
+            let (started, host) = (exporter.clone(), host.clone());
+            let result = simulation.run(async move { started.start(&host).await }).expect("ended");
+            result.map_err(|failure| failure.to_string())?;
+            exporters.push(exporter);
+        }
+        Ok(Running { simulation, host, exporters })
+    }
+
+    fn export(&self, payload: impl Into<Payload>) -> Result<Accepted, Failure> {
+        let (exporter, payload) = (self.exporters[0].clone(), payload.into());
+        self.simulation
+            .run(async move { exporter.export(&payload, &Context::default()).await })
+            .expect("ended")
+    }
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").file_name());
+    let mut names: Vec<String> = entries.map(|n| n.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// One resource for each group; `None` has no attribute.
+fn grouped(groups: &[Option<&str>]) -> LogsRequest {
+    let resource_logs = groups.iter().map(|group| ResourceLogs {
+        resource: Some(resource(group.iter().map(|g| kv("fileexporter.path_segment", *g)).collect())),
+        scope_logs: vec![ScopeLogs {
+            log_records: vec![logs::v1::LogRecord::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    });
+    LogsRequest { resource_logs: resource_logs.collect() }
+}
+
+#[test]
+fn payloads_are_lines_of_json_in_one_file_for_all_signals() {
+    let dir = folder();
+    let path = dir.path().join("out.json");
+    fs::write(&path, "old").expect("written");
+    let body = format!("path: {}", path.display());
+    let running = Running::start(&body, &[Signal::Traces, Signal::Logs]).expect("started");
+    let all = [payload(Signal::Traces, 0, 2), payload(Signal::Logs, 5, 1)];
+    for one in &all {
+        running.export(one.clone()).expect("written");
+    }
+    let text = fs::read_to_string(&path).expect("readable");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for (line, one) in lines.iter().zip(&all) {
+        assert_eq!(json::to_protobuf(one.signal(), line.as_bytes()).expect("OTLP/JSON"), one.to_bytes());
+    }
+    // The exporters share the file: neither cut off what the other wrote.
+    drop(running);
+    let again = Running::start(&format!("{{{body}, append: true}}"), &[Signal::Logs]).expect("started");
+    again.export(payload(Signal::Logs, 0, 1)).expect("written");
+    assert_eq!(fs::read_to_string(&path).expect("readable").lines().count(), 3);
+    let truncated = Running::start(&body, &[Signal::Logs]).expect("started");
+    assert_eq!(fs::read_to_string(&path).expect("readable"), "");
+    drop(truncated);
+}
+
+/// The records of a file, each with its length in front.
+fn records(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut records = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let (record, behind) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        records.push(record);
+        bytes = behind;
+    }
+    assert!(bytes.is_empty());
+    records
+}
+
+#[test]
+fn protobuf_and_compressed_records_have_their_length_in_front() {
+    let dir = folder();
+    for (options, json, compressed) in [
+        ("format: proto", false, false),
+        ("compression: zstd", true, true),
+        ("format: proto, compression: zstd, compression_params: {level: 11}", false, true),
+    ] {
+        let path = dir.path().join("out");
+        let running = Running::start(&format!("{{path: {}, {options}}}", path.display()), &[Signal::Metrics]);
+        let running = running.expect("started");
+        let sent = [payload(Signal::Metrics, 0, 3), payload(Signal::Metrics, 7, 1)];
+        sent.iter().for_each(|p| drop(running.export(p.clone()).expect("written")));
+        let bytes = fs::read(&path).expect("readable");
+        let read = records(&bytes);
+        assert_eq!(read.len(), 2, "{options}");
+        for (record, sent) in read.into_iter().zip(&sent) {
+            let content = if compressed {
+                zstd::bulk::decompress(record, 1 << 20).expect("zstd")
+            } else {
+                record.to_vec()
+            };
+            let content = if json {
+                json::to_protobuf(Signal::Metrics, &content).expect("JSON")
+            } else {
+                content.into()
+            };
+            assert_eq!(content, sent.to_bytes(), "{options}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_full_is_set_aside_and_the_oldest_go() {
+    let dir = folder();
+    let path = dir.path().join("data.json");
+    let body = format!(
+        "{{path: {}, format: proto, rotation: {{max_megabytes: 1, max_backups: 2}}}}",
+        path.display()
+    );
+    let running = Running::start(&body, &[Signal::Logs]).expect("started");
+    let record = logs::v1::LogRecord { severity_text: "x".repeat(600 << 10), ..Default::default() };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..Default::default() }];
+    let request = LogsRequest { resource_logs: vec![ResourceLogs { scope_logs, ..Default::default() }] };
+    for _ in 0..5 {
+        running.export(request.clone()).expect("written");
+        let clock = running.simulation.clock();
+        running.simulation.run(async move { clock.sleep(Duration::from_secs(1)).await }).expect("slept");
+    }
+    let names = names(dir.path());
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names[..2].iter().all(|n| n.starts_with("data-") && n.ends_with("-size.json")), "{names:?}");
+    for name in &names {
+        assert_eq!(records(&fs::read(dir.path().join(name)).expect("readable")).len(), 1, "{name}");
+    }
+    let two = LogsRequest { resource_logs: [request.resource_logs.clone(), request.resource_logs].concat() };
+    let failure = running.export(two).expect_err("too large for any file");
+    assert_eq!(failure.kind(), Kind::Permanent);
+    assert!(failure.message().contains("exceeds maximum file size 1048576"), "{failure}");
+}
+
+#[test]
+fn each_group_has_its_file_and_none_leaves_the_folder() {
+    let dir = folder();
+    let base = dir.path().join("data");
+    let body =
+        format!("{{path: '{}/*.json', group_by: {{enabled: true, max_open_files: 1}}}}", base.display());
+    let running = Running::start(&body, &[Signal::Logs]).expect("started");
+    let groups = [Some("a"), Some("b/c"), None, Some("../../out"), Some("a")];
+    running.export(grouped(&groups)).expect("written");
+    // With one open file each was closed meanwhile: what was written before stays.
+    running.export(grouped(&groups)).expect("written");
+    assert_eq!(names(&base), ["a.json", "b", "out.json"]);
+    assert_eq!(names(dir.path()), ["data"]);
+    let lines = |name: &str| {
+        let text = fs::read_to_string(base.join(name)).expect("readable");
+        let read = text.lines().map(|l| json::to_protobuf(Signal::Logs, l.as_bytes()).expect("OTLP/JSON"));
+        read.map(|bytes| Payload::from_request(Signal::Logs, bytes).expect("well-formed").items())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((lines("a.json"), lines("b/c.json"), lines("out.json")), (vec![2, 2], vec![1, 1], vec![1, 1]));
+}
+
+#[test]
+fn symbolic_links_that_telemetry_leads_to_are_not_followed() {
+    let dir = folder();
+    let (base, secret) = (dir.path().join("data"), dir.path().join("secret"));
+    fs::create_dir_all(&base).expect("made");
+    fs::write(&secret, "keep").expect("written");
+    symlink(&secret, base.join("file.json")).expect("linked");
+    symlink(dir.path(), base.join("folder")).expect("linked");
+    let body = format!("{{path: '{}/*.json', group_by: {{enabled: true}}}}", base.display());
+    let running = Running::start(&body, &[Signal::Logs]).expect("started");
+    for group in ["file", "folder/new"] {
+        let failure = running.export(grouped(&[Some(group), Some("fine")])).expect_err("refused");
+        assert_eq!(failure.kind(), Kind::Permanent, "{failure}");
+    }
+    assert_eq!(fs::read_to_string(&secret).expect("readable"), "keep");
+    assert_eq!(names(dir.path()), ["data", "secret"]);
+    assert_eq!(fs::read_to_string(base.join("fine.json")).expect("readable").lines().count(), 2);
+}
+
+#[test]
+fn groups_of_profiles_have_the_dictionary_with_them() {
+    let dir = folder();
+    let body = format!("{{path: '{}/*', format: proto, group_by: {{enabled: true}}}}", dir.path().display());
+    let running = Running::start(&body, &[Signal::Profiles]).expect("started");
+    let of = |group: &str| ResourceProfiles {
+        resource: Some(resource(vec![kv("fileexporter.path_segment", group)])),
+        ..Default::default()
+    };
+    let dictionary =
+        Some(ProfilesDictionary { string_table: vec![String::new(), "x".into()], ..Default::default() });
+    let whole = ProfilesRequest { resource_profiles: vec![of("a"), of("b")], dictionary: dictionary.clone() };
+    running.export(whole).expect("written");
+    for group in ["a", "b"] {
+        let bytes = fs::read(dir.path().join(group)).expect("readable");
+        let read =
+            Payload::from_request(Signal::Profiles, records(&bytes)[0].to_vec().into()).expect("well-formed");
+        let expected = ProfilesRequest { resource_profiles: vec![of(group)], dictionary: dictionary.clone() };
+        assert_eq!(read.decode_profiles(), expected);
+    }
+}
+
+#[test]
+fn folders_are_made_when_asked_for_with_their_permissions() {
+    let dir = folder();
+    let path = dir.path().join("x/y/out.json");
+    let error = Running::start(&format!("path: {}", path.display()), &[Signal::Logs]).err().expect("refused");
+    assert!(error.contains("out.json: No such file") && error.contains("create_directory: true"), "{error}");
+    let body = format!("{{path: {}, create_directory: true, directory_permissions: '0700'}}", path.display());
+    Running::start(&body, &[Signal::Logs]).expect("started");
+    for folder in ["x", "x/y"] {
+        let mode = fs::metadata(dir.path().join(folder)).expect("a folder").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{folder}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_a_failure_that_passes() {
+    let running = Running::start("path: /dev/full", &[Signal::Logs]).expect("started");
+    let failure = running.export(payload(Signal::Logs, 0, 1)).expect_err("full");
+    assert!(failure.is_retryable() && failure.message().contains("No space left"), "{failure}");
+}
+
+#[test]
+fn after_the_end_nothing_is_written() {
+    let dir = folder();
+    let running =
+        Running::start(&format!("path: {}/out", dir.path().display()), &[Signal::Logs]).expect("started");
+    let exporter = running.exporters[0].clone();
+    running.simulation.run(async move { exporter.stop().await }).expect("ended");
+    assert!(running.export(payload(Signal::Logs, 0, 1)).is_err());
+    assert_eq!(
+        running.host.shared::<Stores>().open("other", &Config::default()).err().map(|e| e.is_empty()),
+        Some(false)
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_in_the_collectors_words() {
+    let cases = [
+        ("{}", "path must be non-empty"),
+        (
+            "{path: a, append: true, rotation: }",
+            "append and rotation enabled at the same time is not supported",
+        ),
+        ("{path: a, format: xml}", "format type is not supported"),
+        ("{path: a, encoding: text_encoding}", "unknown encoding \"text_encoding\""),
+        ("{path: a, compression: gzip}", "compression is not supported"),
+        ("{path: a, flush_interval: -1s}", "flush_interval must be larger than zero"),
+        ("{path: a, group_by: {enabled: true}}", "path must contain exactly one * when group_by is enabled"),
+        (
+            "{path: 'a*b*', group_by: {enabled: true}}",
+            "path must contain exactly one * when group_by is enabled",
+        ),
+        ("{path: '*', group_by: {enabled: true}}", "path must not start with * when group_by is enabled"),
+        (
+            "{path: 'a*', group_by: {enabled: true, resource_attribute: ''}}",
+            "resource_attribute must not be empty when group_by is enabled",
+        ),
+        (
+            "{path: a, directory_permissions: '0700'}",
+            "directory_permissions requires create_directory to be true",
+        ),
+        (
+            "{path: a, create_directory: true, directory_permissions: '99'}",
+            "directory_permissions value must be a valid octal representation",
+        ),
+        (
+            "{path: a, create_directory: true, directory_permissions: '7777'}",
+            "directory_permissions contain invalid bits for file access",
+        ),
+    ];
+    for (body, words) in cases {
+        assert_eq!(Running::start(body, &[Signal::Logs]).err().as_deref(), Some(words), "{body}");
+    }
+}
