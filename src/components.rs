@@ -35,6 +35,8 @@ pub(crate) const COMPONENTS: Components = Components {
         weir_extension_bearertokenauth::FACTORY,
         weir_extension_headers_setter::FACTORY,
         weir_extension_health_check::FACTORY,
+        weir_extension_health_check::FACTORY,
+        weir_extension_pprof::FACTORY,
         weir_extension_zpages::FACTORY,
     ],
 };

@@ -1,0 +1,189 @@
+//! Profiles of the agent itself over HTTP, where Go programs have them.
+//!
+//! They are made of what the kernel accounts for each thread and mapping. No signals are sent and no stacks are unwound:
+//! a signal handler that unwinds may deadlock, and this program has no unsafe code.
+
+mod encode;
+mod profiles;
+mod threads;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use weir_component::{
+    Build, BuildError, Clock, Extension, ExtensionContext, ExtensionFactory, Failure, Stability, async_trait,
+};
+use weir_config::net::{DialerConfig, NetAddress};
+use weir_config::{Issues, Validate};
+use weir_otlp::http_server::{self, ServerLimits, respond, text};
+use weir_otlp::{Body, Listener, config as shared};
+
+use threads::Thread;
+
+/// Makes `pprof` extensions.
+pub const FACTORY: ExtensionFactory = ExtensionFactory {
+    kind: "pprof",
+    aliases: &[],
+    stability: Stability::Beta,
+    metadata: include_str!("../metadata.yaml"),
+    create,
+};
+
+/// Options; see metadata.yaml for their effects.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    endpoint: String,
+    dialer: DialerConfig,
+    block_profile_fraction: i64,
+    mutex_profile_fraction: i64,
+    save_to_file: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            endpoint: "localhost:1777".to_owned(),
+            dialer: DialerConfig::default(),
+            block_profile_fraction: 0,
+            mutex_profile_fraction: 0,
+            save_to_file: String::new(),
+        }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, issues: &mut Issues) {
+        NetAddress::tcp(&self.endpoint).validate(issues);
+    }
+}
+
+fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
+    let config: Config = build.checked()?;
+    Ok(Box::new(Pprof { config, bound: None, saving: None }))
+}
+
+struct Pprof {
+    config: Config,
+    bound: Option<Listener>,
+    saving: Option<Saving>,
+}
+
+/// A profile of the whole run, written at its end.
+struct Saving {
+    file: File,
+    began: u64,
+    before: BTreeMap<u32, Thread>,
+}
+
+#[async_trait]
+impl Extension for Pprof {
+    async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
+        self.bound = Some(shared::listen(&NetAddress::tcp(&self.config.endpoint)).await?);
+        let path = &self.config.save_to_file;
+        if !path.is_empty() {
+            let file = File::create(path).map_err(|error| {
+                Failure::permanent(format!(
+                    "open {path}: {error}; give save_to_file a path that can be written"
+                ))
+            })?;
+            self.saving = Some(Saving { file, began: cx.clock.unix_nanos(), before: threads::all() });
+        }
+        tracing::info!(
+            otelcol.component.id = %cx.id,
+            otelcol.component.kind = "extension",
+            endpoint = %self.config.endpoint,
+            "Starting net/http/pprof server"
+        );
+        Ok(())
+    }
+
+    async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
+        let Some(listener) = self.bound else {
+            return Err(Failure::permanent("was not started"));
+        };
+        let limits = ServerLimits { check_host: true, ..ServerLimits::default() };
+        let clock = cx.clock.clone();
+        http_server::serve(listener, None, limits, cx.stop, move |request, _| {
+            answer(Arc::new(request), clock.clone())
+        })
+        .await;
+        if let Some(Saving { mut file, began, before }) = self.saving {
+            let now = cx.clock.unix_nanos();
+            let profile = profiles::cpu(&before, now, now.saturating_sub(began));
+            if let Err(error) = file.write_all(&profile) {
+                tracing::warn!(%error, path = self.config.save_to_file, "The CPU profile cannot be saved");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Longest profile.
+const MAX_SECONDS: u64 = 300;
+const DEFAULT_SECONDS: u64 = 30;
+
+async fn answer<B>(request: Arc<Request<B>>, clock: Clock) -> Response<Body> {
+    let query = request.uri().query().unwrap_or_default();
+    let option = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let (path, debug) = (request.uri().path(), option("debug").is_some_and(|level| level != "0"));
+    let Some(name) = path.strip_prefix("/debug/pprof/") else {
+        return match path {
+            "/debug/pprof" => redirect("/debug/pprof/"),
+            _ => text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        };
+    };
+    let now = clock.unix_nanos();
+    match name {
+        "" => respond(StatusCode::OK, "text/html; charset=utf-8", INDEX),
+        "profile" => {
+            let seconds = match option("seconds").map_or(Ok(DEFAULT_SECONDS), str::parse) {
+                Ok(seconds) if (1..=MAX_SECONDS).contains(&seconds) => seconds,
+                _ => {
+                    return text(
+                        StatusCode::BAD_REQUEST,
+                        format!("seconds must be from 1 to {MAX_SECONDS}\n"),
+                    );
+                }
+            };
+            let before = threads::all();
+            clock.sleep(Duration::from_secs(seconds)).await;
+            profile(profiles::cpu(&before, clock.unix_nanos(), seconds * 1_000_000_000))
+        }
+        "goroutine" | "threadcreate" if debug => text(StatusCode::OK, profiles::threads_as_text()),
+        "goroutine" | "threadcreate" => profile(profiles::threads(now)),
+        "heap" | "allocs" => profile(profiles::memory(now)),
+        "cmdline" => respond(StatusCode::OK, "text/plain; charset=utf-8", profiles::command_line()),
+        "symbol" => text(StatusCode::OK, "num_symbols: 0\n"),
+        "block" | "mutex" | "trace" => text(
+            StatusCode::NOT_FOUND,
+            format!("there is no {name} profile of a Rust program; see the README of the pprof extension\n"),
+        ),
+        _ => text(StatusCode::NOT_FOUND, "Unknown profile\n"),
+    }
+}
+
+const INDEX: &str = "<html><head><title>/debug/pprof/</title></head><body>/debug/pprof/<ul>\
+    <li><a href=\"profile?seconds=5\">profile</a>: CPU time by thread</li>\
+    <li><a href=\"heap\">heap</a>: resident memory by mapping</li>\
+    <li><a href=\"goroutine?debug=1\">goroutine</a>: threads</li>\
+    <li><a href=\"threadcreate?debug=1\">threadcreate</a>: threads</li>\
+    <li><a href=\"cmdline\">cmdline</a>: arguments</li></ul></body></html>\n";
+
+fn profile(bytes: Vec<u8>) -> Response<Body> {
+    respond(StatusCode::OK, "application/octet-stream", bytes)
+}
+
+fn redirect(to: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::MOVED_PERMANENTLY, "");
+    response.headers_mut().insert(http::header::LOCATION, http::HeaderValue::from_static(to));
+    response
+}
+
+#[cfg(test)]
+mod tests;
