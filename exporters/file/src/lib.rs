@@ -31,6 +31,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     signals: &Signal::ALL,
     stability: Stability::Alpha,
     metadata: include_str!("../metadata.yaml"),
+    options: weir_config::Options::of::<Config>(),
     create,
 };
 

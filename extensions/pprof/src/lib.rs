@@ -31,6 +31,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     aliases: &[],
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: weir_config::Options::of::<Config>(),
     create,
 };
 
@@ -84,7 +85,7 @@ struct Saving {
 #[async_trait]
 impl Extension for Pprof {
     async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
-        self.bound = Some(shared::listen(&NetAddress::tcp(&self.config.endpoint)).await?);
+        self.bound = Some(shared::listen(&cx.host, &cx.id, &NetAddress::tcp(&self.config.endpoint)).await?);
         let path = &self.config.save_to_file;
         if !path.is_empty() {
             let file = File::create(path).map_err(|error| {

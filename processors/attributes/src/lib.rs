@@ -35,6 +35,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     signals: SIGNALS,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: weir_config::Options::of::<Config>(),
     shared: false,
     create,
 };

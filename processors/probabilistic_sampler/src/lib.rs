@@ -30,6 +30,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     signals: &[Signal::Traces, Signal::Logs],
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: weir_config::Options::of::<Config>(),
     shared: false,
     create,
 };

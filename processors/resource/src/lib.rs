@@ -31,6 +31,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     signals: &Signal::ALL,
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
+    options: weir_config::Options::of::<Config>(),
     shared: false,
     create,
 };

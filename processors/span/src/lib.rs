@@ -28,6 +28,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     signals: &[Signal::Traces],
     stability: Stability::Alpha,
     metadata: include_str!("../metadata.yaml"),
+    options: weir_config::Options::of::<Config>(),
     shared: false,
     create,
 };
