@@ -48,6 +48,7 @@ const REPLAY: ReceiverFactory = ReceiverFactory {
     signals: &[Signal::Metrics, Signal::Logs],
     stability: Stability::Development,
     metadata: "",
+    options: weir_config::Options::none(),
     create: |build: &Build<'_>| -> Result<Box<dyn Receiver>, BuildError> {
         let recording: Arc<Recording> = build.host.shared();
         Ok(Box::new(Replay(std::mem::take(&mut *recording.0.lock().expect("the recording")))))

@@ -40,6 +40,10 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     Ok(Processor::Transform(Arc::new(Sampling::new(config, build.host))))
 }
 
+/// Name of the instrumentation scope, as in the Collector.
+const SCOPE: &str =
+    "github.com/open-telemetry/opentelemetry-collector-contrib/processor/probabilisticsamplerprocessor";
+
 struct Sampling {
     config: Config,
     sampler: Sampler,
@@ -50,7 +54,7 @@ struct Sampling {
 impl Sampling {
     fn new(config: Config, host: &Host) -> Sampling {
         let counter = |name: &'static str, text: &'static str| {
-            host.meter().u64_counter(name).with_description(text).build()
+            host.telemetry().meter(SCOPE).u64_counter(name).with_description(text).build()
         };
         Sampling {
             sampler: Sampler::new(&config),
