@@ -105,7 +105,7 @@ fn a_default_steps_in_where_the_source_gives_nothing() {
 fn the_sender_gives_metadata_and_its_address() {
     let metadata = vec![("x-tenant".to_owned(), vec!["a".to_owned(), "b".to_owned()])];
     let peer = Some("[::ffff:10.1.2.3]:99".parse().expect("an address"));
-    let context = Arc::new(Context { metadata, peer, transport: "grpc" });
+    let context = Arc::new(Context { metadata, peer, transport: "grpc", ..Context::default() });
     let value = |from: &str| {
         let actions = format!("[{{key: k, from_context: {from}, action: insert}}]");
         after_in(&context, &actions, Vec::new())
