@@ -21,6 +21,9 @@ servers=
 if [ -n "$backends" ]; then
   say "installing Prometheus, VictoriaMetrics and Jaeger (the first time takes a quarter of an hour)"
   servers=$(tests/backends/install.sh prometheus victoriametrics jaeger)
+  # Prometheus reads its pages from the folder it is started in; without npm, which builds them, there is its API only.
+  prometheus_ui=
+  if command -v npm >/dev/null && ui=$(tests/backends/install.sh prometheus-ui); then prometheus_ui=$ui/prometheus; fi
 fi
 
 work=$(mktemp -d)
@@ -80,7 +83,7 @@ if [ -n "$backends" ]; then
   port jaeger_admin 14269
   cp deploy/prometheus/weir-alerts.yaml "$work/"
   sed "s/127.0.0.1:8888/127.0.0.1:$own/" deploy/prometheus/prometheus.yml >"$work/prometheus.yml"
-  start prometheus "$B_PROM/prometheus" --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/prometheus" \
+  start prometheus env -C "${prometheus_ui:-$work}" "$B_PROM/prometheus" --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/prometheus" \
     --web.listen-address="127.0.0.1:$prom" --web.enable-otlp-receiver --log.level=warn
   start victoriametrics "$B_VM/victoria-metrics" -storageDataPath="$work/vm" -httpListenAddr="127.0.0.1:$vm" \
     -search.latencyOffset=0 -opentelemetry.usePrometheusNaming -loggerLevel=WARN
@@ -116,8 +119,10 @@ page=http://127.0.0.1:$pages
 say
 say "checkout (pid $client_pid) calls orders at 127.0.0.1:$server twice a second; page: $page/leaks"
 if [ -n "$backends" ]; then
-  say "Prometheus       http://127.0.0.1:$prom/api/v1/query?query=leak_state"
-  say "VictoriaMetrics  http://127.0.0.1:$vm/vmui/?#/?g0.expr=leak_state"
+  panels='g0.expr=leak_state&g0.tab=0&g0.range_input=15m&g1.expr=leak_open_connections&g1.tab=0&g1.range_input=15m'
+  if [ -n "$prometheus_ui" ]; then say "Prometheus       http://127.0.0.1:$prom/query?$panels"
+  else say "Prometheus       http://127.0.0.1:$prom/api/v1/query?query=leak_state (install npm for its pages)"; fi
+  say "VictoriaMetrics  http://127.0.0.1:$vm/vmui/?#/?$panels"
   say "Jaeger           http://127.0.0.1:$jaeger_ui/search?service=checkout"
 fi
 if [ -z "$fixed" ]; then say "mend it while it runs: kill -USR1 $client_pid"; fi

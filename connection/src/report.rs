@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Version of the document's shape; raised when a field changes its meaning or goes away.
 pub const SCHEMA: &str = "weir.leaks/1";
 
+/// Class of a server's finding that is the other end of a client's leak.
+pub const HELD_BY_CLIENT: &str = "held_by_client";
+
 /// All verdicts of one agent at one time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -4,12 +4,9 @@
 //! server's finding becomes a suspect that points there. And the goroutines of a process grow with its leaked connections:
 //! they are then no finding of their own.
 
-use weir_connection::report::{Finding, State};
+use weir_connection::report::{Finding, HELD_BY_CLIENT, State};
 
 use crate::detector::{Change, GOROUTINE};
-
-/// Class of a server-side finding whose client is known.
-const CLASS: &str = "held_by_client";
 
 /// Rates of both ends that differ by no more than this share are the same growth.
 const TOLERANCE: f64 = 0.5;
@@ -37,17 +34,20 @@ pub(crate) fn settle(findings: &mut [Finding], changes: &mut Vec<Change>) {
 
 /// Whether the finding is the other end of one of these clients; it then says so.
 fn point(finding: &mut Finding, clients: &[Finding]) -> bool {
-    if finding.side != "server" || !matches!(finding.state, State::Leaking | State::Suspect) {
+    if finding.side != "server" || finding.state == State::Ok {
         return false;
     }
     let Some(client) = clients.iter().find(|c| holds(c, finding)) else { return false };
     let site = client.site.as_ref().map(|s| format!(" at {}:{}", s.file, s.line)).unwrap_or_default();
+    finding.class = HELD_BY_CLIENT.to_owned();
+    finding.missing.clear();
+    if finding.state == State::Recovering {
+        return true;
+    }
     finding.state = State::Suspect;
-    finding.class = CLASS.to_owned();
     finding.explanation =
         format!("its client {} leaks them{site}: the connections are the same", client.service);
     finding.cure = format!("mend the client {}: {}", client.service, client.cure);
-    finding.missing.clear();
     true
 }
 
@@ -114,10 +114,14 @@ mod tests {
         let change = Change { from: State::Suspect, to: State::Leaking, finding: findings[0].clone() };
         let mut changes = vec![change];
         settle(&mut findings, &mut changes);
-        assert_eq!((findings[0].state, findings[0].class.as_str()), (State::Suspect, CLASS));
+        assert_eq!((findings[0].state, findings[0].class.as_str()), (State::Suspect, HELD_BY_CLIENT));
         assert!(findings[0].explanation.contains("checkout"));
         assert_eq!(findings[1].state, State::Leaking);
         assert!(changes.is_empty(), "it was a suspect before");
+        findings[0].state = State::Recovering;
+        findings[0].class = "server_half_open".to_owned();
+        settle(&mut findings, &mut Vec::new());
+        assert_eq!((findings[0].state, findings[0].class.as_str()), (State::Recovering, HELD_BY_CLIENT));
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn tiles(report: &Report, finding: &Finding, now: f64) -> Element {
     row = row.child(
         tile("Open now").child(value().text(units::count(growth.open))).child(under(format!("{of}{ended}"))),
     );
-    if finding.state != State::Ok {
+    if matches!(finding.state, State::Leaking | State::Suspect) {
         row = row.child(time_left(finding, report.time, now, tile("Runs out"), value()));
     }
     let began = began(finding);

@@ -1,6 +1,6 @@
 //! The table of all findings.
 
-use weir_connection::report::{Finding, Report, State};
+use weir_connection::report::{Finding, HELD_BY_CLIENT, Report, State};
 use weir_connection::terminal::sentence::{began, label, limit_name, soonest};
 use weir_connection::terminal::units;
 
@@ -65,6 +65,9 @@ fn place(finding: &Finding, cell: Element) -> Element {
             let share =
                 format!("{} {} of growth", units::function(&found.function), units::percent(found.share));
             cell.child(site(found)).child(minor(share.trim()))
+        }
+        None if finding.class == HELD_BY_CLIENT => {
+            cell.child(el("span").class("quiet").text("see its client"))
         }
         None => cell.child(el("span").class("quiet").text("line not known yet")),
     }

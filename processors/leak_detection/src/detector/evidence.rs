@@ -124,9 +124,10 @@ fn goroutines(view: &View<'_>, judgement: &Judgement) -> Option<Evidence> {
     let per = if believed >= 1.0 { number / believed } else { 0.0 };
     let near = per >= 0.75 && (per - per.round()).abs() <= 0.1 * per;
     let text = match judgement.state {
+        _ if view.primary.subject.resource == Resource::Goroutine => count(census.total()),
         _ if near => format!("{} = {per:.0} per {each}", count(number)),
         _ if number >= 1.0 => format!("{} for {}", count(number), plural(believed, each)),
-        _ => format!("none of {} belongs to a {each}", plural(census.total(), "goroutine")),
+        _ => format!("none of {} belongs to a {each}", count(census.total())),
     };
     let growing = matches!(judgement.state, State::Suspect | State::Leaking)
         && judgement.class != Some(Class::TelemetryLoss);
@@ -161,6 +162,10 @@ fn relevant(view: &View<'_>, judgement: &Judgement) -> (f64, &'static str) {
         (_, Some(Class::HttpBody | Class::TransportPerRequest)) => (census.http_goroutines(), "connection"),
         (Resource::HttpConnection | Resource::HttpTransport, _) => (census.http_goroutines(), "connection"),
         (Resource::Other(name), _) if name.contains("http") => (census.http_goroutines(), "connection"),
+        // Whose server it is, the kernel does not tell.
+        (Resource::Socket | Resource::CloseWait, _) if server => {
+            (census.grpc_server_goroutines() + census.count("http_server_connection"), "connection")
+        }
         _ if server => (census.grpc_server_goroutines(), "connection"),
         _ => (census.grpc_client_goroutines(), "connection"),
     }

@@ -6,6 +6,7 @@
 use super::classify::Class;
 use super::input::{Resource, Source};
 use super::view::{Judgement, View};
+use weir_connection::report::State;
 
 /// What was not available, and how to get it.
 pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Vec<String> {
@@ -14,10 +15,18 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
     let unix = view.members.iter().any(|m| m.subject.target.starts_with("unix:"));
     let mut list = Vec::new();
     if !has(Source::Events) && grpc {
-        list.push(match watches(Source::Events) {
-            false => "events from inside the process: add the companion Go module to the service and the receiver grpc_connections",
-            true => "events of these: the service has the companion Go module, but makes them without weir.NewClient",
-        });
+        match (watches(Source::Events), view.client(), judgement.state) {
+            (false, ..) => list.push(
+                "events from inside the process: add the companion Go module to the service and the receiver grpc_connections",
+            ),
+            (true, _, State::Ok) => {}
+            (true, true, _) => list.push(
+                "events of these: the service has the companion Go module, but makes them without weir.NewClient",
+            ),
+            (true, false, _) => list.push(
+                "events of these: the service has the companion Go module, but its server has no weir.ServerOption",
+            ),
+        }
     }
     if !has(Source::Sockets) && !watches(Source::Sockets) && !unix {
         list.push("kernel sockets: add the receiver socket_diag and name this process in `processes`");
@@ -61,7 +70,8 @@ fn may_be_grpc(view: &View<'_>, judgement: &Judgement) -> bool {
     match (&view.primary.subject.resource, judgement.class) {
         (resource, _) if resource.is_grpc() => true,
         (_, Some(Class::HttpBody | Class::TransportPerRequest | Class::PeerClosed)) => false,
-        (Resource::Socket, _) => census.is_empty() || census.grpc_clients() >= 1.0,
+        (Resource::Socket, _) if view.client() => census.is_empty() || census.grpc_clients() >= 1.0,
+        (Resource::Socket, _) => census.is_empty() || census.grpc_server_goroutines() >= 1.0,
         _ => false,
     }
 }

@@ -244,8 +244,9 @@ impl Detector {
             urgency(a)
                 .cmp(&urgency(b))
                 .then(b.growth.rate.total_cmp(&a.growth.rate))
-                // Among equals connections go before what they consist of.
+                // Among equals connections go before what they consist of, and many before few.
                 .then((a.resource == GOROUTINE).cmp(&(b.resource == GOROUTINE)))
+                .then(b.growth.open.total_cmp(&a.growth.open))
                 .then_with(|| (&a.service, &a.target, &a.id).cmp(&(&b.service, &b.target, &b.id)))
         });
         findings
