@@ -31,11 +31,17 @@ pub(crate) fn still(ended: Vec<Ended>, open: &HashMap<Pair, u64>, now: u64) -> V
     ended.into_iter().filter_map(alive).collect()
 }
 
-/// How many of those towards a target ended at least each bound ago, and the lines that made them; nothing without any.
-pub(crate) fn towards(
-    alive: &[&Alive],
-    target: SocketAddr,
-) -> Option<(Reached, Vec<(CodeSite, u64, &'static str)>)> {
+/// Sockets towards one target that outlive their connections.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Outliving {
+    /// How many connections ended at least each bound ago.
+    pub(crate) reached: Reached,
+    /// How many each line made, and how the line is known.
+    pub(crate) by_site: Vec<(CodeSite, u64, &'static str)>,
+}
+
+/// Those towards a target; nothing where there are none.
+pub(crate) fn towards(alive: &[&Alive], target: SocketAddr) -> Option<Outliving> {
     let mut reached = Reached::default();
     let mut sites: BTreeMap<&CodeSite, u64> = BTreeMap::new();
     for a in alive.iter().filter(|a| a.ended.peer == target) {
@@ -44,8 +50,8 @@ pub(crate) fn towards(
             *sites.entry(&a.ended.site).or_default() += 1;
         }
     }
-    let sites = sites.into_iter().map(|(site, count)| (site.clone(), count, "events")).collect();
-    (reached != Reached::default()).then_some((reached, sites))
+    let by_site = sites.into_iter().map(|(site, count)| (site.clone(), count, "events")).collect();
+    (reached != Reached::default()).then_some(Outliving { reached, by_site })
 }
 
 #[cfg(test)]
@@ -75,10 +81,10 @@ mod tests {
         let alive = still(list, &open, 70 * SECOND);
         assert_eq!(alive.iter().map(|a| (a.ended.local.port(), a.seconds)).collect::<Vec<_>>(), [(1, 60.0)]);
         let alive: Vec<&Alive> = alive.iter().collect();
-        let (reached, sites) = towards(&alive, "127.0.0.1:50051".parse().unwrap()).unwrap();
+        let found = towards(&alive, "127.0.0.1:50051".parse().unwrap()).unwrap();
         // 1, 5, 10, 30 and 60 s ago.
-        assert_eq!((reached.0[4], reached.0[5]), (1, 0));
-        assert_eq!((sites[0].0.line, sites[0].1), (7, 1));
+        assert_eq!((found.reached.0[4], found.reached.0[5]), (1, 0));
+        assert_eq!((found.by_site[0].0.line, found.by_site[0].1), (7, 1));
         assert_eq!(towards(&alive, "127.0.0.1:1".parse().unwrap()), None);
     }
 }

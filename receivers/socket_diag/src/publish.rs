@@ -43,7 +43,7 @@ fn point(s: &SeriesSample, alive: &[&Alive]) -> SeriesPoint {
         (Resource::Socket, Side::Client, Target::Address(target)) => alive::towards(alive, target),
         _ => None,
     };
-    let (alive_after_end, by_site) = outlived.map_or((None, Vec::new()), |(r, sites)| (Some(r.0), sites));
+    let (alive_after_end, by_site) = outlived.map_or((None, Vec::new()), |o| (Some(o.reached.0), o.by_site));
     SeriesPoint {
         resource: s.resource.name().to_owned(),
         side: s.side.name().to_owned(),

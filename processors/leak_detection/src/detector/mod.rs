@@ -247,6 +247,7 @@ impl Detector {
                 // Among equals connections go before what they consist of, and many before few.
                 .then((a.resource == GOROUTINE).cmp(&(b.resource == GOROUTINE)))
                 .then(b.growth.open.total_cmp(&a.growth.open))
+                .then_with(|| Resource::from_name(&a.resource).cmp(&Resource::from_name(&b.resource)))
                 .then_with(|| (&a.service, &a.target, &a.id).cmp(&(&b.service, &b.target, &b.id)))
         });
         findings
