@@ -81,14 +81,7 @@ pub fn grpc_compression(algorithm: Algorithm) -> Compression {
 }
 
 /// What the engine puts in front of an exporter.
-///
-/// # Errors
-/// Names options that are not supported.
-pub fn delivery(
-    timeout: GoDuration,
-    retry: &RetryConfig,
-    queue: &Optional<QueueConfig>,
-) -> Result<DeliverySettings, String> {
+pub fn delivery(timeout: GoDuration, retry: &RetryConfig, queue: &Optional<QueueConfig>) -> DeliverySettings {
     let retry = retry.enabled.then(|| RetrySettings {
         initial_interval: retry.initial_interval.as_std(),
         randomization_factor: retry.randomization_factor,
@@ -96,41 +89,31 @@ pub fn delivery(
         max_interval: retry.max_interval.as_std(),
         max_elapsed_time: retry.max_elapsed_time.as_std(),
     });
-    let queue = queue.as_ref().map(queue_settings).transpose()?;
-    Ok(DeliverySettings { timeout: timeout.as_std(), retry, queue })
+    let queue = queue.as_ref().map(queue_settings);
+    DeliverySettings { timeout: timeout.as_std(), retry, queue }
 }
 
-fn queue_settings(queue: &QueueConfig) -> Result<QueueSettings, String> {
-    if let Some(storage) = &queue.storage {
-        return Err(format!(
-            "sending_queue::storage: {storage} cannot be used: this version keeps queues in memory only; remove the option"
-        ));
-    }
-    let batch = queue.batch.as_ref().map(|batch| batch_settings(queue, batch)).transpose()?;
-    Ok(QueueSettings {
+fn queue_settings(queue: &QueueConfig) -> QueueSettings {
+    QueueSettings {
         num_consumers: size(queue.num_consumers),
         queue_size: size(queue.queue_size),
         sizer: sizer(queue.effective_sizer()),
         block_on_overflow: queue.block_on_overflow,
         wait_for_result: queue.wait_for_result,
-        batch,
+        storage: queue.storage.as_ref().map(ToString::to_string),
+        batch: queue.batch.as_ref().map(|batch| batch_settings(queue, batch)),
         ..QueueSettings::default()
-    })
+    }
 }
 
-fn batch_settings(queue: &QueueConfig, batch: &BatchConfig) -> Result<BatchSettings, String> {
-    if !batch.partition.metadata_keys.is_empty() {
-        return Err(
-            "sending_queue::batch::partition is not supported yet: remove it or the batch section".to_owned()
-        );
-    }
-    Ok(BatchSettings {
+fn batch_settings(queue: &QueueConfig, batch: &BatchConfig) -> BatchSettings {
+    BatchSettings {
         flush_timeout: batch.flush_timeout.as_std(),
         min_size: size(batch.min_size),
         max_size: size(batch.max_size),
         sizer: sizer(queue.batch_sizer()),
-        metadata_keys: Vec::new(),
-    })
+        metadata_keys: batch.partition.metadata_keys.clone(),
+    }
 }
 
 fn size(value: i64) -> usize {
@@ -261,13 +244,13 @@ mod tests {
     fn the_defaults_of_the_options_are_the_defaults_of_the_engine() {
         let queue = Optional::Some(QueueConfig::default());
         let settings = delivery(GoDuration::from_secs(5), &RetryConfig::default(), &queue);
-        assert_eq!(settings, Ok(DeliverySettings::default()));
+        assert_eq!(settings, DeliverySettings::default());
     }
 
     #[test]
     fn switched_off_sections_are_off() {
         let retry = RetryConfig { enabled: false, ..RetryConfig::default() };
-        let settings = delivery(GoDuration::ZERO, &retry, &Optional::None).expect("settings");
+        let settings = delivery(GoDuration::ZERO, &retry, &Optional::None);
         assert_eq!((settings.timeout, settings.retry, settings.queue), (Duration::ZERO, None, None));
     }
 
@@ -276,8 +259,7 @@ mod tests {
         let sizer = Some(weir_config::net::Sizer::Bytes);
         let batch = Optional::Some(BatchConfig { min_size: 7, ..BatchConfig::default() });
         let queue = Optional::Some(QueueConfig { sizer, batch, ..QueueConfig::default() });
-        let queue =
-            delivery(GoDuration::ZERO, &RetryConfig::default(), &queue).expect("settings").queue.expect("on");
+        let queue = delivery(GoDuration::ZERO, &RetryConfig::default(), &queue).queue.expect("on");
         assert_eq!(queue.sizer, Sizer::Bytes);
         assert_eq!(
             queue.batch,
@@ -286,13 +268,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_refused_by_name() {
-        let queue = QueueConfig { storage: "file_storage".parse().ok(), ..QueueConfig::default() };
-        assert!(queue.storage.is_some());
-        let refused =
-            delivery(GoDuration::ZERO, &RetryConfig::default(), &Optional::Some(queue)).expect_err("refused");
-        assert!(refused.contains("file_storage"), "{refused}");
+    fn a_queue_knows_its_storage_and_a_batch_its_partition() {
+        let mut batch = BatchConfig::default();
+        batch.partition.metadata_keys = vec!["tenant".to_owned()];
+        let storage = "file_storage/q".parse().ok();
+        let queue = QueueConfig { storage, batch: Optional::Some(batch), ..QueueConfig::default() };
+        let settings = delivery(GoDuration::ZERO, &RetryConfig::default(), &Optional::Some(queue));
+        let queue = settings.queue.expect("on");
+        assert_eq!(queue.storage.as_deref(), Some("file_storage/q"));
+        assert_eq!(queue.batch.expect("a batch").metadata_keys, ["tenant"]);
     }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {}
 
     #[test]
     fn versions_of_tls_are_a_range() {

@@ -43,12 +43,12 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
 
 fn create(build: &Build<'_>, _: Signal) -> Result<ExporterParts, BuildError> {
     let config: Config = weir_config::load(build.node, &build.path)?;
-    let delivery = delivery(&config).map_err(|e| build.invalid(e))?;
+    let delivery = delivery(&config);
     Ok(ExporterParts { exporter: Arc::new(Debug::new(config, build.clock.clone())), delivery })
 }
 
 /// No time limit, no retries, and a queue only where one is asked for.
-fn delivery(config: &Config) -> Result<DeliverySettings, String> {
+fn delivery(config: &Config) -> DeliverySettings {
     let retry = RetryConfig { enabled: false, ..RetryConfig::default() };
     weir_otlp::config::delivery(GoDuration::ZERO, &retry, &config.sending_queue)
 }

@@ -70,8 +70,7 @@ impl Validate for Config {
 
 fn create(build: &Build<'_>, _signal: Signal) -> Result<ExporterParts, BuildError> {
     let config: Config = weir_config::load(build.node, &build.path)?;
-    let delivery = shared::delivery(config.timeout.timeout, &config.retry_on_failure, &config.sending_queue)
-        .map_err(|e| build.invalid(e))?;
+    let delivery = shared::delivery(config.timeout.timeout, &config.retry_on_failure, &config.sending_queue);
     let settings = settings(&config.client, build.host.version()).map_err(|e| build.invalid(e))?;
     let exporter = OtlpGrpc { config: config.client, settings, client: OnceLock::new() };
     Ok(ExporterParts { exporter: Arc::new(exporter), delivery })

@@ -1,29 +1,53 @@
-//! The consumer in front of an exporter.
+//! The consumer in front of an exporter, and what the engine does with it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use weir_component::{Batch, Clock, Consumer, DeliverySettings, Exporter, Host};
+use weir_component::{
+    Batch, BatchSettings, Clock, Consumer, DeliverySettings, Exporter, Failure, Host, QueueSettings, Storage,
+};
 use weir_pdata::Signal;
 
 use crate::counts::{Counts, QueueCounts};
 use crate::dispatcher;
-use crate::queue::MemoryQueue;
-use crate::sender::{Ending, Sender, Undelivered};
+use crate::durable::DiskQueue;
+use crate::ending::{Ending, Undelivered};
+use crate::memory::MemoryQueue;
+use crate::queue::{Queue, closed};
+use crate::sender::Sender;
 
-/// Takes batches for an exporter.
-pub struct Delivery {
-    sender: Arc<Sender>,
-    queue: Option<Arc<MemoryQueue>>,
-    wait_for_result: bool,
+/// A delivery as the engine gets it.
+pub struct Delivered {
+    /// Takes batches for the exporter.
+    pub consumer: Delivery,
+    /// Works the queue off and stops the exporter. The engine runs it once the [`Opening`] has been opened; it ends when
+    /// the [`Delivery`] is dropped and everything has been settled.
+    pub work: BoxFuture<'static, ()>,
+    /// Opens it.
+    pub opening: Opening,
 }
 
-/// The future that works a queue off and stops the exporter.
-pub type Dispatcher = BoxFuture<'static, ()>;
+/// Takes batches for an exporter.
+pub struct Delivery(Arc<Inner>);
 
-/// Puts queue, batching, timeout and retries in front of `exporter`. The engine runs the dispatcher; it ends when the
-/// [`Delivery`] is dropped and everything has been settled, for which a retry waits until the `ending` has begun.
+/// The engine's handle to a delivery. Cheap to clone; it does not keep the delivery from draining.
+#[derive(Clone)]
+pub struct Opening(Arc<Inner>);
+
+struct Inner {
+    signal: Signal,
+    sender: Arc<Sender>,
+    /// Of the queue, where there is to be one.
+    counts: Option<Arc<QueueCounts>>,
+    settings: Mutex<Option<QueueSettings>>,
+    /// Set when it is opened; never for a delivery without a queue.
+    queue: OnceLock<Arc<dyn Queue>>,
+    wait_for_result: bool,
+    host: Host,
+}
+
+/// Puts queue, batching, timeout and retries in front of `exporter`. Nothing is opened yet.
 pub fn deliver(
     id: &str,
     signal: Signal,
@@ -32,43 +56,137 @@ pub fn deliver(
     clock: Clock,
     host: &Host,
     ending: &Ending,
-) -> (Delivery, Dispatcher) {
+) -> Delivered {
+    let durable = settings.queue.as_ref().is_some_and(|queue| queue.storage.is_some());
     let counts = Counts::new(id, signal, &*exporter, host);
-    let sender = Arc::new(Sender::new(id, exporter, settings, clock, counts, ending.clone()));
-    let Some(queue_settings) = &settings.queue else {
-        let work = stop_when_dropped(&sender);
-        return (Delivery { sender, queue: None, wait_for_result: true }, Box::pin(work));
-    };
-    let counts = QueueCounts::new(id, signal, queue_settings.queue_size, host);
-    let queue = Arc::new(MemoryQueue::new(queue_settings.clone(), counts));
-    let work = dispatcher::run(Arc::clone(&queue), Arc::clone(&sender), queue_settings.clone());
-    let wait_for_result = queue_settings.wait_for_result;
-    (Delivery { sender, queue: Some(queue), wait_for_result }, Box::pin(work))
+    let queue_counts = |queue: &QueueSettings| Arc::new(QueueCounts::new(id, signal, queue.queue_size, host));
+    let sender = Sender::new(id, exporter, settings, clock, counts, durable, ending);
+    let inner = Arc::new(Inner {
+        signal,
+        sender: Arc::new(sender),
+        counts: settings.queue.as_ref().map(queue_counts),
+        settings: Mutex::new(settings.queue.clone()),
+        queue: OnceLock::new(),
+        wait_for_result: !durable && settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result),
+        host: host.clone(),
+    });
+    let work = work(Opening(Arc::clone(&inner)));
+    let opening = Opening(Arc::clone(&inner));
+    Delivered { consumer: Delivery(inner), work: Box::pin(work), opening }
 }
 
 /// Without a queue nothing is left to send once the [`Delivery`] is gone.
-fn stop_when_dropped(sender: &Sender) -> impl Future<Output = ()> + Send + use<> {
-    let exporter = Arc::clone(&sender.exporter);
-    let draining = Arc::clone(&sender.draining);
-    async move {
-        draining.closed().await;
-        exporter.stop().await;
+async fn work(Opening(inner): Opening) {
+    let settings = inner.settings().clone();
+    match (inner.queue.get(), settings) {
+        (Some(queue), Some(settings)) => {
+            dispatcher::run(Arc::clone(queue), Arc::clone(&inner.sender), settings).await;
+        }
+        _ => {
+            inner.sender.draining.closed().await;
+            inner.sender.exporter.stop().await;
+        }
     }
 }
 
-impl Delivery {
-    /// The count of what it could not deliver although it was acknowledged.
-    pub fn undelivered(&self) -> Undelivered {
-        self.sender.undelivered.clone()
+impl Opening {
+    /// Starts the exporter and opens its queue, with all that an earlier process left in a durable one. Extensions must
+    /// run, and nobody may send before it has completed.
+    ///
+    /// # Errors
+    /// The exporter cannot start, the storage does not exist, or its queue cannot be opened; nothing is left running.
+    pub async fn open(&self) -> Result<(), Failure> {
+        let Opening(inner) = self;
+        inner.sender.exporter.start(&inner.host).await?;
+        let settings = inner.settings().clone();
+        let Some((settings, counts)) = settings.zip(inner.counts.clone()) else { return Ok(()) };
+        match inner.open_queue(&settings, counts).await {
+            // A second opening finds the first queue, which is as good.
+            Ok(queue) => drop(inner.queue.set(queue)),
+            Err(failure) => {
+                inner.sender.exporter.stop().await;
+                return Err(failure);
+            }
+        }
+        Ok(())
     }
+
+    /// Ends what [`Opening::open`] began, when the engine does not start after all and will not run the work.
+    pub async fn abandon(&self) {
+        if let Some(queue) = self.0.queue.get() {
+            queue.abandon();
+        }
+        self.0.sender.exporter.stop().await;
+    }
+
+    /// Whether what is acknowledged survives the process.
+    pub fn is_durable(&self) -> bool {
+        self.0.sender.keeps
+    }
+
+    /// Batches behind the queue as a processor in front of it would, unless the exporter's own settings batch. To be
+    /// called before [`Opening::open`]; has no effect without a queue.
+    pub fn batch(&self, batch: &BatchSettings) {
+        if let Some(queue) = &mut *self.0.settings() {
+            queue.batch.get_or_insert_with(|| batch.clone());
+        }
+    }
+
+    /// The count of what it could neither deliver nor keep although it was acknowledged. Final once the work has ended.
+    pub fn undelivered(&self) -> Undelivered {
+        self.0.sender.undelivered.clone()
+    }
+}
+
+impl Inner {
+    async fn open_queue(
+        &self,
+        settings: &QueueSettings,
+        counts: Arc<QueueCounts>,
+    ) -> Result<Arc<dyn Queue>, Failure> {
+        let Some(storage) = &settings.storage else {
+            return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts)));
+        };
+        let name = queue_name(&self.sender.id, self.signal);
+        let queue = self.storage(storage)?.open_queue(&name).await?;
+        Ok(Arc::new(DiskQueue::new(self.signal, queue, settings, counts, Arc::clone(&self.sender))))
+    }
+
+    fn storage(&self, id: &str) -> Result<Arc<dyn Storage>, Failure> {
+        let Some(offered) = self.host.extension(id) else {
+            return Err(Failure::permanent(format!(
+                "sending_queue::storage: no extension {id:?} runs: add it to service::extensions"
+            )));
+        };
+        offered.storage.ok_or_else(|| {
+            Failure::permanent(format!(
+                "sending_queue::storage: the extension {id:?} is not a storage: use file_storage"
+            ))
+        })
+    }
+
+    fn settings(&self) -> std::sync::MutexGuard<'_, Option<QueueSettings>> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of an exporter's queue in its storage, as the Collector's: `exporter_<type>_<name>_<signal>`.
+fn queue_name(id: &str, signal: Signal) -> String {
+    let (kind, name) = id.split_once('/').unwrap_or((id, ""));
+    format!("exporter_{kind}_{name}_{}", signal.name())
 }
 
 #[async_trait]
 impl Consumer for Delivery {
     async fn consume(&self, batch: Batch) {
-        let Some(queue) = &self.queue else {
-            let outcome = self.sender.send(&batch.payload, &batch.context).await;
-            batch.receipt.settle(outcome);
+        let Inner { sender, queue, counts, .. } = &*self.0;
+        let Some(counts) = counts else {
+            let ended = sender.send(&batch.payload, &batch.context, false).await;
+            batch.receipt.settle(ended.outcome());
+            return;
+        };
+        let Some(queue) = queue.get() else {
+            batch.receipt.settle(Err(closed().reported_by(&sender.id)));
             return;
         };
         if batch.payload.is_empty() {
@@ -76,9 +194,9 @@ impl Consumer for Delivery {
             return;
         }
         let Batch { payload, mut receipt, context } = batch;
-        let early = if self.wait_for_result { None } else { Some(std::mem::take(&mut receipt)) };
-        queue.counts.offered(&payload);
-        let traced = queue.counts.begin(&context);
+        let early = if self.0.wait_for_result { None } else { Some(std::mem::take(&mut receipt)) };
+        counts.offered(&payload);
+        let traced = counts.begin(&context);
         let context = traced.as_ref().map_or(context, |(_, within)| Arc::new(within.clone()));
         match queue.put(Batch { payload, receipt, context }).await {
             Ok(()) => {
@@ -87,9 +205,9 @@ impl Consumer for Delivery {
                 }
             }
             Err((batch, failure)) => {
-                queue.counts.refused.add(batch.payload.items());
+                counts.refused.add(batch.payload.items());
                 let receipt = early.unwrap_or(batch.receipt);
-                receipt.settle(Err(failure.reported_by(&self.sender.id)));
+                receipt.settle(Err(failure.reported_by(&sender.id)));
             }
         }
     }
@@ -97,8 +215,8 @@ impl Consumer for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.sender.draining.close();
-        if let Some(queue) = &self.queue {
+        self.0.sender.draining.close();
+        if let Some(queue) = self.0.queue.get() {
             queue.close();
         }
     }

@@ -5,23 +5,18 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use weir_component::{Batch, BatchSettings, Context, Failure, Instant, QueueSettings, Sizer};
+use weir_component::{Failure, Instant, QueueSettings};
 
-use crate::queue::{MemoryQueue, Room};
-use crate::sender::Sender;
-
-/// A batch with the room it occupies.
-struct Load {
-    batch: Batch,
-    room: Room,
-}
+use crate::batching::Forming;
+use crate::queue::{Load, Queue};
+use crate::sender::{Ended, Sender};
 
 /// Runs until the queue is closed and everything taken from it is settled.
-pub(crate) async fn run(queue: Arc<MemoryQueue>, sender: Arc<Sender>, settings: QueueSettings) {
+pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: QueueSettings) {
     // Declared first, so that it is dropped last: after all that is under way.
-    let _custody = Custody { queue: &queue, sender: &sender };
+    let _custody = Custody { queue: &*queue, sender: &sender, acknowledged: !settings.wait_for_result };
     let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
-    let mut forming: Option<Forming> = None;
+    let mut forming = settings.batch.clone().map(Forming::new);
     let mut ready: VecDeque<Load> = VecDeque::new();
     let consumers = settings.num_consumers.max(1);
     loop {
@@ -29,71 +24,66 @@ pub(crate) async fn run(queue: Arc<MemoryQueue>, sender: Arc<Sender>, settings: 
             under_way.next().await;
         }
         if let Some(load) = ready.pop_front() {
-            under_way.push(send(&queue, &sender, load));
+            under_way.push(send(&queue, &sender, load, !settings.wait_for_result));
             continue;
         }
-        match next(&queue, &sender, &mut under_way, forming.as_ref().map(|f| f.deadline)).await {
-            Next::Taken(batch) => {
-                let room = queue.room(&batch);
-                let load = Load { batch, room };
-                match &settings.batch {
-                    None => ready.push_back(load),
-                    Some(batching) => {
-                        let deadline = sender.clock.now() + batching.flush_timeout;
-                        ready.extend(Forming::add(&mut forming, load, deadline, batching));
-                    }
+        let deadline = forming.as_ref().and_then(Forming::deadline);
+        match (next(&*queue, &sender, &mut under_way, deadline).await, &mut forming) {
+            (Next::Taken(load), None) => ready.push_back(load),
+            (Next::Taken(load), Some(forming)) => {
+                ready.extend(forming.add(load, sender.clock.now()));
+                if queue.is_pressed() {
+                    ready.extend(forming.all());
                 }
             }
-            Next::Flush => ready.extend(finish(&mut forming, &settings)),
-            Next::Closed => match finish(&mut forming, &settings) {
-                rest if rest.is_empty() => break,
-                rest => ready.extend(rest),
-            },
+            (Next::Flush, None) => {}
+            (Next::Flush, Some(forming)) => ready.extend(forming.due(sender.clock.now())),
+            (Next::Closed, forming) => {
+                // What a durable queue holds is better kept than sent in a hurry.
+                let rest = forming.take().filter(|_| !queue.is_durable()).map(|mut rest| rest.all());
+                match rest.unwrap_or_default() {
+                    rest if rest.is_empty() => break,
+                    rest => ready.extend(rest),
+                }
+            }
         }
     }
     while under_way.next().await.is_some() {}
     sender.exporter.stop().await;
 }
 
-/// What was forming, ready to be sent.
-fn finish(forming: &mut Option<Forming>, settings: &QueueSettings) -> Vec<Load> {
-    forming.take().map(|f| f.finish(settings.batch.as_ref())).unwrap_or_default()
-}
-
 /// The dispatcher's duty for what its queue has accepted. When the dispatcher ends before it is done, because it was
 /// dropped at a deadline or an export panicked, what is left counts as failed: its sender may have heard success.
 struct Custody<'a> {
-    queue: &'a MemoryQueue,
+    queue: &'a dyn Queue,
     sender: &'a Sender,
+    acknowledged: bool,
 }
 
 impl Drop for Custody<'_> {
     fn drop(&mut self) {
         let lost = self.queue.abandon();
         if lost > 0 {
-            self.sender.lost(lost);
-            if self.queue.acknowledges() {
-                self.sender.undelivered.add(lost);
-            }
+            self.sender.lost(lost, self.acknowledged);
         }
     }
 }
 
 enum Next {
-    Taken(Batch),
+    Taken(Load),
     Flush,
     Closed,
 }
 
 /// Waits for a batch or for the deadline of the one that is forming, while the sends make progress.
 async fn next(
-    queue: &MemoryQueue,
+    queue: &dyn Queue,
     sender: &Sender,
     under_way: &mut FuturesUnordered<BoxFuture<'static, ()>>,
     deadline: Option<Instant>,
 ) -> Next {
     let event = Box::pin(async {
-        let take = Box::pin(queue.take());
+        let take = queue.take();
         let taken = match deadline {
             None => take.await,
             Some(deadline) => match select(take, sender.clock.sleep_until(deadline)).await {
@@ -116,110 +106,22 @@ async fn next(
     }
 }
 
-fn send(queue: &Arc<MemoryQueue>, sender: &Arc<Sender>, load: Load) -> BoxFuture<'static, ()> {
+fn send(
+    queue: &Arc<dyn Queue>,
+    sender: &Arc<Sender>,
+    load: Load,
+    acknowledged: bool,
+) -> BoxFuture<'static, ()> {
     let (queue, sender) = (Arc::clone(queue), Arc::clone(sender));
     Box::pin(async move {
-        let outcome = sender.send(&load.batch.payload, &load.batch.context).await;
+        let ended = sender.send(&load.batch.payload, &load.batch.context, acknowledged).await;
         let items = load.batch.payload.items();
-        if queue.acknowledges()
-            && outcome.as_ref().is_err_and(Failure::is_retryable)
-            && sender.draining.has_begun()
-        {
-            sender.undelivered.add(items);
-        }
-        load.batch.receipt.settle(outcome);
-        queue.release(load.room, items);
+        load.batch.receipt.settle(match ended {
+            // To the receipt of a durable queue only what is abandoned is to be kept.
+            Ended::Dropped(failure) if queue.is_durable() => Err(Failure::permanent(failure.message())),
+            Ended::Kept(failure) => Err(Failure::abandoned(failure.message())),
+            ended => ended.outcome(),
+        });
+        queue.release(load.room, items).await;
     })
-}
-
-/// A batch that waits for more.
-struct Forming {
-    load: Load,
-    deadline: Instant,
-}
-
-impl Forming {
-    /// Adds a load to what is forming and returns what is ready to be sent.
-    fn add(
-        forming: &mut Option<Forming>,
-        load: Load,
-        deadline: Instant,
-        settings: &BatchSettings,
-    ) -> Vec<Load> {
-        match forming {
-            None => *forming = Some(Forming { load, deadline }),
-            Some(present) => present.load.merge(load),
-        }
-        let Some(present) = forming else { return Vec::new() };
-        if present.load.size(settings) < settings.min_size {
-            return Vec::new();
-        }
-        let mut ready = forming.take().map(|f| f.finish(Some(settings))).unwrap_or_default();
-        // What a split left over waits for more, as everything that is too small.
-        if ready.len() > 1 && ready.last().is_some_and(|rest| rest.size(settings) < settings.min_size) {
-            *forming = ready.pop().map(|load| Forming { load, deadline });
-        }
-        ready
-    }
-
-    /// Everything, in parts of at most `max_size`; an item that is larger goes alone.
-    fn finish(self, settings: Option<&BatchSettings>) -> Vec<Load> {
-        let Some(settings) = settings.filter(|s| s.max_size > 0) else {
-            return vec![self.load];
-        };
-        let mut whole = vec![self.load];
-        let mut parts = Vec::new();
-        while let Some(mut load) = whole.pop() {
-            if load.size(settings) > settings.max_size && load.batch.payload.items() > 1 {
-                let front = load.split(settings);
-                // A front of large items may still be above a limit in bytes: it is looked at next.
-                whole.extend([load, front]);
-            } else {
-                parts.push(load);
-            }
-        }
-        parts
-    }
-}
-
-impl Load {
-    fn size(&self, settings: &BatchSettings) -> usize {
-        match settings.sizer {
-            Sizer::Bytes => self.batch.payload.encoded_len(),
-            Sizer::Items | Sizer::Requests => self.batch.payload.items(),
-        }
-    }
-
-    /// One settlement then answers for both. What is known of the senders is only kept where they agree.
-    fn merge(&mut self, other: Load) {
-        let Batch { payload, receipt, context } = other.batch;
-        if self.batch.payload.append(payload).is_err() {
-            // Cannot happen: a queue holds one signal. The receipt of the stranger is dropped and so reported.
-            return;
-        }
-        self.batch.receipt.join(receipt);
-        if self.batch.context != context {
-            self.batch.context = Arc::new(Context::default());
-        }
-        self.room.add(other.room);
-    }
-
-    /// Takes about `max_size` off the front; the receipt is shared, the room stays with the rest.
-    fn split(&mut self, settings: &BatchSettings) -> Load {
-        let payload = &mut self.batch.payload;
-        let items = match settings.sizer {
-            Sizer::Bytes => {
-                let per_item = payload.encoded_len().div_ceil(payload.items().max(1)).max(1);
-                (settings.max_size / per_item).clamp(1, payload.items() - 1)
-            }
-            Sizer::Items | Sizer::Requests => settings.max_size,
-        };
-        let front = payload.split_off_front(items);
-        let batch = Batch {
-            payload: front,
-            receipt: self.batch.receipt.fork(),
-            context: Arc::clone(&self.batch.context),
-        };
-        Load { batch, room: Room::default() }
-    }
 }

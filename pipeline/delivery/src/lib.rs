@@ -5,23 +5,33 @@
 //!
 //! # Design
 //! [`Delivery`] is the consumer that pipelines see. Without a queue it sends in the caller's task and settles with the
-//! result. With a queue it puts the batch there; a memory queue settles on acceptance unless `wait_for_result`. One
-//! *dispatcher* future reads the queue, puts batches together, and keeps up to `num_consumers` sends under way. Room in
-//! the queue is given back when a batch is done, so what is being exported counts against the capacity.
+//! result. With a queue it puts the batch there; a memory queue settles on acceptance unless `wait_for_result`, a durable
+//! one (`storage`) when the batch is on disk. One *dispatcher* future reads the queue, puts batches together, and keeps
+//! up to `num_consumers` sends under way. Room in the queue is given back when a batch is done, so what is being exported
+//! counts against the capacity.
+//!
+//! The queue is opened after the extensions have started and before any receiver ([`Opening::open`]): a port opens only
+//! when every queue behind it is ready.
 //!
 //! The dispatcher ends when the last handle to the [`Delivery`] is gone and everything taken has been settled. An
 //! exporter that a reload has removed thereby goes on by its own settings until its queue is empty; once the agent ends
-//! ([`Ending`]) no retry waits: what is left gets one more attempt. When it is dropped before that, at a deadline or by a panic
-//! in an export, what the queue had accepted counts as failed: nothing that was acknowledged is lost without a count.
+//! ([`Ending`]) no retry waits: what is left of a memory queue gets one more attempt. What is left of a durable queue
+//! stays there. When the dispatcher is dropped before that, at a deadline or by a panic in an export, what a memory queue
+//! had accepted counts as failed: nothing that was acknowledged is lost without a count ([`Opening::undelivered`]).
 
+mod batching;
 mod counts;
 mod delivery;
 mod dispatcher;
+mod durable;
+mod ending;
+mod memory;
 mod queue;
+mod record;
 mod sender;
 
-pub use delivery::{Delivery, Dispatcher, deliver};
-pub use sender::{Ending, Undelivered};
+pub use delivery::{Delivered, Delivery, Opening, deliver};
+pub use ending::{Ending, Undelivered};
 
 #[cfg(doc)]
 use weir_component::Exporter;

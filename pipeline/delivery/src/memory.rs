@@ -1,20 +1,22 @@
 //! The memory queue: bounded by a count and by bytes.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use tokio::sync::Notify;
 use weir_component::{Batch, Failure, QueueSettings, Sizer};
 
 use crate::counts::QueueCounts;
+use crate::queue::{self, Load, Queue, Room};
 
-/// A bounded first-in first-out queue. What was taken keeps its room until it is [released](MemoryQueue::release).
+/// A [`Queue`] in memory.
 pub(crate) struct MemoryQueue {
     settings: QueueSettings,
     state: Mutex<State>,
     readable: Notify,
     writable: Notify,
-    pub(crate) counts: QueueCounts,
+    counts: Arc<QueueCounts>,
 }
 
 #[derive(Default)]
@@ -25,25 +27,13 @@ struct State {
     /// Items that were put in and are not settled yet.
     items: usize,
     closed: bool,
-}
-
-/// Room that a batch occupies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Room {
-    count: usize,
-    bytes: usize,
-}
-
-impl Room {
-    pub(crate) fn add(&mut self, other: Room) {
-        self.count += other.count;
-        self.bytes += other.bytes;
-    }
+    /// Somebody was refused since the dispatcher last asked.
+    pressed: bool,
 }
 
 impl MemoryQueue {
     /// An empty queue that shows its size in `counts`.
-    pub(crate) fn new(settings: QueueSettings, counts: QueueCounts) -> MemoryQueue {
+    pub(crate) fn new(settings: QueueSettings, counts: Arc<QueueCounts>) -> MemoryQueue {
         MemoryQueue {
             settings,
             state: Mutex::default(),
@@ -53,13 +43,8 @@ impl MemoryQueue {
         }
     }
 
-    /// Whether senders hear success when their batch is in the queue, before it is delivered.
-    pub(crate) fn acknowledges(&self) -> bool {
-        !self.settings.wait_for_result
-    }
-
     /// Room that `batch` needs.
-    pub(crate) fn room(&self, batch: &Batch) -> Room {
+    fn room(&self, batch: &Batch) -> Room {
         let count = match self.settings.sizer {
             Sizer::Requests => 1,
             Sizer::Items => batch.payload.items(),
@@ -68,20 +53,47 @@ impl MemoryQueue {
         Room { count, bytes: batch.payload.encoded_len() }
     }
 
-    /// Puts a batch in; waits for room only with `block_on_overflow`.
-    ///
-    /// # Errors
-    /// The batch and why it was refused: full (retryable), larger than the whole queue (permanent), closed.
-    pub(crate) async fn put(&self, batch: Batch) -> Result<(), (Batch, Failure)> {
+    /// The bound in bytes: a queue that counts bytes has it from `queue_size`.
+    fn max_bytes(&self) -> usize {
+        match self.settings.sizer {
+            Sizer::Bytes => self.settings.queue_size,
+            Sizer::Requests | Sizer::Items => self.settings.max_bytes,
+        }
+    }
+
+    fn try_put(&self, state: &mut State, batch: Batch, room: Room) -> Result<(), (Batch, Failure)> {
+        if state.closed {
+            return Err((batch, queue::closed()));
+        }
+        if state.used + room.count > self.settings.queue_size || state.bytes + room.bytes > self.max_bytes() {
+            state.pressed = true;
+            return Err((batch, queue::full()));
+        }
+        state.used += room.count;
+        state.bytes += room.bytes;
+        state.items += batch.payload.items();
+        state.batches.push_back(batch);
+        self.counts.size.set(state.used);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryQueue {
+    async fn put(&self, batch: Batch) -> Result<(), (Batch, Failure)> {
         let room = self.room(&batch);
-        if room.count > self.settings.queue_size || room.bytes > self.settings.max_bytes {
+        if room.count > self.settings.queue_size || room.bytes > self.max_bytes() {
             let failure = Failure::permanent(format!(
                 "element size too large: {} items in {} bytes do not fit into the sending_queue (queue_size {}, \
                  {} bytes); send smaller requests or raise queue_size",
                 batch.payload.items(),
                 room.bytes,
                 self.settings.queue_size,
-                self.settings.max_bytes
+                self.max_bytes()
             ));
             return Err((batch, failure));
         }
@@ -106,31 +118,14 @@ impl MemoryQueue {
         Ok(())
     }
 
-    fn try_put(&self, state: &mut State, batch: Batch, room: Room) -> Result<(), (Batch, Failure)> {
-        if state.closed {
-            return Err((batch, Failure::retry("the exporter is shutting down")));
-        }
-        if state.used + room.count > self.settings.queue_size
-            || state.bytes + room.bytes > self.settings.max_bytes
-        {
-            return Err((batch, Failure::retry("sending queue is full")));
-        }
-        state.used += room.count;
-        state.bytes += room.bytes;
-        state.items += batch.payload.items();
-        state.batches.push_back(batch);
-        self.counts.size.set(state.used);
-        Ok(())
-    }
-
-    /// The next batch; `None` when the queue is closed and empty. Cancel-safe.
-    pub(crate) async fn take(&self) -> Option<Batch> {
+    async fn take(&self) -> Option<Load> {
         loop {
             let readable = self.readable.notified();
             {
                 let mut state = self.lock();
                 if let Some(batch) = state.batches.pop_front() {
-                    return Some(batch);
+                    let room = self.room(&batch);
+                    return Some(Load { batch, room });
                 }
                 if state.closed {
                     return None;
@@ -140,8 +135,13 @@ impl MemoryQueue {
         }
     }
 
-    /// Gives back the room of what was taken; `items` of it are settled.
-    pub(crate) fn release(&self, room: Room, items: usize) {
+    fn is_pressed(&self) -> bool {
+        let mut state = self.lock();
+        let full = state.used >= self.settings.queue_size || state.bytes >= self.max_bytes();
+        std::mem::take(&mut state.pressed) || full
+    }
+
+    async fn release(&self, room: Room, items: usize) {
         let mut state = self.lock();
         state.items = state.items.saturating_sub(items);
         state.used = state.used.saturating_sub(room.count);
@@ -151,15 +151,13 @@ impl MemoryQueue {
         self.writable.notify_waiters();
     }
 
-    /// Nothing is put in any more; what is there can still be taken.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.lock().closed = true;
         self.readable.notify_one();
         self.writable.notify_waiters();
     }
 
-    /// Closes the queue, drops what is in it, and returns how many items were accepted and never settled.
-    pub(crate) fn abandon(&self) -> usize {
+    fn abandon(&self) -> usize {
         let mut state = self.lock();
         state.closed = true;
         let lost = std::mem::take(&mut state.items);
@@ -173,7 +171,7 @@ impl MemoryQueue {
         lost
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_durable(&self) -> bool {
+        false
     }
 }

@@ -1,85 +1,19 @@
 //! One payload to one exporter: attempts, timeout, retries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::sync::Notify;
-use weir_component::{Clock, Context, DeliverySettings, Exporter, Failure, Outcome, RetrySettings, Status};
+use weir_component::{
+    Clock, Context, DeliverySettings, Exporter, Failure, Outcome, Receivable, RetrySettings, Status,
+};
 use weir_pdata::Payload;
 
 use crate::counts::{self, Counts};
+use crate::ending::{Draining, Ending, Undelivered};
 
 /// Longest wait that a backend may impose by Retry-After or RetryInfo, so that one header cannot stop an exporter.
 const MAX_BACKEND_DELAY: Duration = Duration::from_secs(3600);
-
-/// Something that happens once. Those that wait for it are woken in the order in which they came, so that a simulated
-/// run can be repeated.
-#[derive(Default)]
-struct Once {
-    happened: AtomicBool,
-    notify: Notify,
-}
-
-impl Once {
-    fn happen(&self) {
-        self.happened.store(true, Ordering::SeqCst);
-        self.notify.notify_waiters();
-    }
-
-    fn has_happened(&self) -> bool {
-        self.happened.load(Ordering::SeqCst)
-    }
-
-    async fn wait(&self) {
-        // Made before the look at the flag: from here on it hears a notification.
-        let notified = self.notify.notified();
-        if !self.has_happened() {
-            notified.await;
-        }
-    }
-}
-
-/// The end of the agent, as its deliveries hear of it. Cheap to clone.
-#[derive(Clone, Default)]
-pub struct Ending(Arc<Once>);
-
-impl Ending {
-    /// From now on a delivery that has been dropped makes one more attempt for what it holds, and does not wait for
-    /// retries. Without it, it goes on as its settings say.
-    pub fn begin(&self) {
-        self.0.happen();
-    }
-}
-
-/// The last part of a delivery's life: nothing comes in any more, and then the agent ends.
-pub(crate) struct Draining {
-    closed: Once,
-    ending: Ending,
-}
-
-impl Draining {
-    /// Nothing comes in any more.
-    pub(crate) fn close(&self) {
-        self.closed.happen();
-    }
-
-    /// Completes when nothing comes in any more.
-    pub(crate) async fn closed(&self) {
-        self.closed.wait().await;
-    }
-
-    /// Whether what is left is to be sent now or never.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.closed.has_happened() && self.ending.0.has_happened()
-    }
-
-    async fn begun(&self) {
-        self.closed.wait().await;
-        self.ending.0.wait().await;
-    }
-}
 
 /// Sends payloads until they are delivered or given up.
 pub(crate) struct Sender {
@@ -90,22 +24,29 @@ pub(crate) struct Sender {
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
     /// Once it has begun, retries no longer wait.
-    pub(crate) draining: Arc<Draining>,
+    pub(crate) draining: Draining,
     pub(crate) undelivered: Undelivered,
+    /// The queue is durable: what fails when nothing comes in any more is kept, not tried again.
+    pub(crate) keeps: bool,
 }
 
-/// Items whose senders heard success and that were not delivered before the agent ended.
-#[derive(Debug, Clone, Default)]
-pub struct Undelivered(Arc<AtomicUsize>);
+/// How the delivery of a payload ended.
+pub(crate) enum Ended {
+    /// The destination has it.
+    Delivered,
+    /// It was given up.
+    Dropped(Failure),
+    /// The drain came first; the queue keeps it for the next start.
+    Kept(Failure),
+}
 
-impl Undelivered {
-    /// How many so far.
-    pub fn items(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn add(&self, items: usize) {
-        self.0.fetch_add(items, Ordering::Relaxed);
+impl Ended {
+    /// For a sender that waited.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Ended::Delivered => Ok(()),
+            Ended::Dropped(failure) | Ended::Kept(failure) => Err(failure),
+        }
     }
 }
 
@@ -116,7 +57,8 @@ impl Sender {
         settings: &DeliverySettings,
         clock: Clock,
         counts: Counts,
-        ending: Ending,
+        keeps: bool,
+        ending: &Ending,
     ) -> Sender {
         Sender {
             id: id.to_owned(),
@@ -125,50 +67,75 @@ impl Sender {
             retry: settings.retry.clone(),
             clock,
             counts,
-            draining: Arc::new(Draining { closed: Once::default(), ending }),
+            draining: Draining::before(ending),
             undelivered: Undelivered::default(),
+            keeps,
         }
     }
 
-    /// Delivers a payload and counts what became of it.
-    pub(crate) async fn send(&self, payload: &Payload, context: &Context) -> Outcome {
+    /// Delivers a payload and counts what became of it. `acknowledged`: its sender has heard success already.
+    pub(crate) async fn send(&self, payload: &Payload, context: &Context, acknowledged: bool) -> Ended {
         if payload.is_empty() {
-            return Ok(());
+            return Ended::Delivered;
         }
         let in_flight = self.counts.in_flight.hold();
         let traced = self.counts.begin(context);
         let context = traced.as_ref().map_or(context, |(_, within)| within);
-        let outcome = self.attempts(payload, context).await;
+        let attempted = self.attempts(payload, context).await;
         drop(in_flight);
-        match &outcome {
-            Ok(rejected) => self.counts.sent.add(payload.items().saturating_sub(*rejected)),
-            Err(failure) => {
-                self.counts.failed(payload.items(), failure);
-                tracing::error!(
-                    otelcol.component.id = %self.id,
-                    otelcol.component.kind = "exporter",
-                    otelcol.signal = payload.signal().name(),
-                    error = %failure,
-                    dropped_items = payload.items(),
-                    "Exporting failed. Dropping data."
-                );
-            }
-        }
-        let outcome = outcome.map(|_| ());
         if let Some((running, _)) = traced {
-            counts::end(running, payload.items(), &outcome);
+            counts::end(running, payload.items(), &attempted.as_ref().map(|_| ()).map_err(Failure::clone));
         }
-        outcome
+        let failure = match attempted {
+            Ok(rejected) => {
+                self.counts.sent.add(payload.items().saturating_sub(rejected));
+                return Ended::Delivered;
+            }
+            Err(failure) => failure,
+        };
+        if self.keeps && failure.is_retryable() && self.draining.is_closed() {
+            return Ended::Kept(failure);
+        }
+        self.counts.failed(payload.items(), &failure);
+        if acknowledged && failure.is_retryable() && self.draining.has_begun() {
+            self.undelivered.add(payload.items());
+        }
+        tracing::error!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "exporter",
+            otelcol.signal = payload.signal().name(),
+            error = %failure,
+            dropped_items = payload.items(),
+            "Exporting failed. Dropping data."
+        );
+        Ended::Dropped(failure)
     }
 
     /// Counts items whose senders may have heard success and that nobody will send any more.
-    pub(crate) fn lost(&self, items: usize) {
+    pub(crate) fn lost(&self, items: usize, acknowledged: bool) {
         self.counts.failed(items, &Failure::abandoned("the exporter ended"));
+        if acknowledged {
+            self.undelivered.add(items);
+        }
         tracing::error!(
             otelcol.component.id = %self.id,
             otelcol.component.kind = "exporter",
             dropped_items = items,
             "Exporter ended before its queue was empty. Dropping data."
+        );
+    }
+
+    /// Counts a record of a durable queue that cannot be read back.
+    pub(crate) fn unreadable(&self, record: Receivable, failure: &Failure) {
+        let items = usize::try_from(record.items).unwrap_or(0);
+        self.counts.failed(items, failure);
+        tracing::error!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "exporter",
+            record = record.id,
+            error = %failure,
+            dropped_items = items,
+            "A record of the queue on disk cannot be read. Dropping data."
         );
     }
 
@@ -202,6 +169,9 @@ impl Sender {
                 "Exporting failed. Will retry the request after interval."
             );
             self.pause(wait).await;
+            if self.keeps && self.draining.is_closed() {
+                return Err(failure);
+            }
             interval = grown(interval, retry);
         }
     }
@@ -247,10 +217,16 @@ impl Sender {
         }
     }
 
-    /// Waits, but not longer than until the drain begins.
+    /// Waits, but not longer than until the drain begins or the rest is kept.
     async fn pause(&self, wait: Duration) {
-        let drain = Box::pin(self.draining.begun());
-        select(self.clock.sleep(wait), drain).await;
+        let end = Box::pin(async {
+            if self.keeps {
+                self.draining.closed().await;
+            } else {
+                self.draining.begun().await;
+            }
+        });
+        select(self.clock.sleep(wait), end).await;
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weir_component::{
-    Build, BuildError, Clock, Count, Exporter, Extension, Host, Joint, Output, Outputs, PipelineInfo, Port,
-    Processor, Receiver, Runtime, Stage, StageContext, Topology,
+    Build, BuildError, Clock, Count, Extension, Host, Joint, Output, Outputs, PipelineInfo, Port, Processor,
+    Receiver, Runtime, Stage, StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
-use weir_delivery::{Ending, deliver};
+use weir_delivery::{Delivered, Ending, Opening, deliver};
 use weir_pdata::Signal;
 
 use crate::counted::{Accepting, Flow, Inline, Outgoing, Timing};
@@ -145,7 +145,7 @@ impl weir_component::TimeSource for RuntimeTime {
 #[derive(Default)]
 pub(crate) struct Parts {
     pub(crate) extensions: Vec<(String, Box<dyn Extension>)>,
-    pub(crate) exporters: Vec<(String, Arc<dyn Exporter>)>,
+    pub(crate) exporters: Vec<(String, Opening)>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) receivers: Vec<(String, Box<dyn Receiver>, Outputs)>,
     /// All nodes, new and old.
@@ -246,15 +246,14 @@ impl<'a> Builder<'a> {
         }
         let parts = (factory.create)(&self.build("exporters", spec), signal);
         let parts = self.keep(parts)?;
-        let exporter = Arc::clone(&parts.exporter);
         let Tools { host, clock, ending, .. } = self.tools;
-        let (delivery, work) =
+        let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
-        let undelivered = delivery.undelivered();
-        let output = Output::new(Arc::new(delivery));
+        let undelivered = opening.undelivered();
+        let output = Output::new(Arc::new(consumer));
         let node =
             Running { undelivered, ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone())) };
-        self.parts.exporters.push((id.to_owned(), exporter));
+        self.parts.exporters.push((id.to_owned(), opening));
         self.node(key, node, format!("exporter {id} ({signal})"), work);
         Some(output)
     }

@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_component::{Exporter, Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop};
-use weir_delivery::Undelivered;
+use weir_component::{Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop};
+use weir_delivery::{Opening, Undelivered};
 use weir_pdata::Signal;
 
 use crate::build::{Parts, Problem, Tools, parts};
@@ -157,7 +157,7 @@ impl Engine {
         for (id, extension) in in_order(std::mem::take(&mut new.extensions)) {
             self.start_extension(id, extension, &mut new.graph).await?;
         }
-        start_exporters(std::mem::take(&mut new.exporters), &self.tools.host).await?;
+        open_exporters(&std::mem::take(&mut new.exporters)).await?;
         for task in std::mem::take(&mut new.tasks) {
             let handle = self.spawn(task.key.id(), task.name, task.work);
             if let Some(node) = new.graph.get_mut(&task.key) {
@@ -297,12 +297,12 @@ fn in_order(mut waiting: Vec<(String, Box<dyn Extension>)>) -> Vec<(String, Box<
     ordered
 }
 
-/// Starts exporters; when one fails, those before it are stopped, because their tasks will not run.
-async fn start_exporters(exporters: Vec<(String, Arc<dyn Exporter>)>, host: &Host) -> Result<(), StartError> {
+/// Opens exporters and their queues; when one fails, those before it are ended, because their tasks will not run.
+async fn open_exporters(exporters: &[(String, Opening)]) -> Result<(), StartError> {
     for (at, (id, exporter)) in exporters.iter().enumerate() {
-        if let Err(failure) = exporter.start(host).await {
+        if let Err(failure) = exporter.open().await {
             for (_, started) in exporters[..at].iter().rev() {
-                started.stop().await;
+                started.abandon().await;
             }
             return Err(StartError { kind: "exporter", id: id.clone(), failure });
         }

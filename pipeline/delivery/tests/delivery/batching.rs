@@ -7,7 +7,7 @@ use weir_component::{
     Accepted, Batch, BatchSettings, Consumer, Context, DeliverySettings, Exporter, Failure, Kind,
     QueueSettings, Receipt, Runtime, Sizer, async_trait,
 };
-use weir_delivery::{Ending, deliver};
+use weir_delivery::{Delivered, Ending, deliver};
 use weir_pdata::otlp::{self, LogsRequest, kv};
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{Reply, Simulation, payload};
@@ -133,7 +133,7 @@ fn the_sender_of_a_split_batch_hears_the_worst_outcome_when_the_last_part_is_don
 #[test]
 fn what_is_forming_takes_room_in_the_queue_until_it_is_delivered() {
     let queue = QueueSettings { queue_size: 3, ..batching(items(100, 0)) };
-    let bench = Bench::new(with_queue(queue), |_, _| slow(SECOND));
+    let bench = Bench::new(with_queue(queue), |_, _| slow(2 * SECOND));
     let heard = send_all(&bench, &[1, 1, 1, 1]);
     assert_eq!(heard.iter().filter(|h| h.outcome().is_ok()).count(), 3);
     assert_eq!(bench.queue_size(), 3);
@@ -141,6 +141,33 @@ fn what_is_forming_takes_room_in_the_queue_until_it_is_delivered() {
     assert_eq!(bench.queue_size(), 3, "it is being exported");
     bench.run_to_end();
     assert_eq!((bench.queue_size(), bench.counts()), (0, [3, 0, 1, 0]));
+}
+
+#[test]
+fn a_queue_that_lacks_room_sends_what_is_forming_at_once() {
+    let queue = QueueSettings { queue_size: 3, ..batching(items(100, 0)) };
+    let bench = Bench::new(with_queue(queue), |_, _| Reply::Accept);
+    for first in 0..3 {
+        bench.send(first, 1);
+    }
+    bench.settle();
+    let (at, mut ids) = bench.deliveries().pop().expect("delivered");
+    ids.sort_unstable();
+    assert!(at < 1e-6, "{at} s, long before the timeout");
+    assert_eq!(ids, [0, 1, 2]);
+}
+
+#[test]
+fn only_batches_whose_metadata_agree_in_the_keys_go_together() {
+    let settings = BatchSettings { metadata_keys: vec!["Tenant".to_owned()], ..items(4, 0) };
+    let bench = Bench::new(with_queue(batching(settings)), |_, _| Reply::Accept);
+    for (first, tenant) in [(0, "a"), (1, "b"), (2, "a"), (3, "b")] {
+        let metadata = vec![("tenant".to_owned(), vec![tenant.to_owned()])];
+        bench.send_from(Context { metadata, ..Context::default() }, payload(Signal::Logs, 10 * first, 2));
+        bench.settle();
+    }
+    let sent: Vec<_> = bench.deliveries().into_iter().map(|(_, ids)| ids).collect();
+    assert_eq!(sent, [[0, 1, 20, 21], [10, 11, 30, 31]]);
 }
 
 /// A request of one record for each of these sizes in bytes.
@@ -211,8 +238,9 @@ fn what_is_known_of_the_senders_of_a_merged_batch_is_only_said_where_they_agree(
     let host = weir_testkit::host(&simulation);
     let clock = simulation.clock();
     let sending = Arc::clone(&exporter);
-    let (delivery, work) =
+    let Delivered { consumer: delivery, work, opening } =
         deliver("test/e", Signal::Logs, sending, &settings, clock, &host, &Ending::default());
+    simulation.run(async move { opening.open().await }).expect("opens").expect("no failure");
     simulation.spawn(work);
     simulation.run(async move {
         for transport in ["grpc", "grpc", "grpc", "http"] {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use weir_component::{
-    Batch, Clock, Consumer, DeliverySettings, Host, Instant, Kind, Outcome, QueueSettings, Receipt,
+    Batch, Clock, Consumer, Context, DeliverySettings, Host, Instant, Kind, Outcome, QueueSettings, Receipt,
     RetrySettings, Runtime,
 };
-use weir_delivery::{Delivery, Ending, Undelivered, deliver};
+use weir_delivery::{Delivered, Delivery, Ending, Opening, deliver};
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{Event, Lab, Reply, Scripted, Simulation, ids, payload};
 
@@ -50,8 +50,8 @@ pub(crate) struct Bench {
     host: Host,
     delivery: Option<Arc<Delivery>>,
     dispatcher: AbortHandle,
+    opening: Opening,
     ending: Ending,
-    undelivered: Undelivered,
 }
 
 impl Bench {
@@ -72,14 +72,26 @@ impl Bench {
         let lab: Arc<Lab> = host.shared();
         let exporter = Scripted::new(ID, Arc::clone(&lab), clock.clone(), script);
         let ending = Ending::default();
-        let (delivery, work) =
+        let Delivered { consumer, work, opening } =
             deliver(ID, Signal::Logs, Arc::new(exporter), &settings, clock.clone(), &host, &ending);
+        let open = {
+            let opening = opening.clone();
+            async move { opening.open().await }
+        };
+        simulation.run(open).expect("opens").expect("no failure");
         let (dispatcher, registration) = AbortHandle::new_pair();
         let work = Abortable::new(work, registration);
         simulation.spawn(Box::pin(work.map(|_ended_or_aborted| ())));
-        let undelivered = delivery.undelivered();
-        let delivery = Some(Arc::new(delivery));
-        Bench { simulation, clock, lab, host, delivery, dispatcher, ending, undelivered }
+        Bench {
+            simulation,
+            clock,
+            lab,
+            host,
+            opening,
+            ending,
+            delivery: Some(Arc::new(consumer)),
+            dispatcher,
+        }
     }
 
     /// Sends items with the ids from `first` up, in a task of its own.
@@ -88,9 +100,14 @@ impl Bench {
     }
 
     pub(crate) fn send_payload(&self, payload: Payload) -> Heard {
+        self.send_from(Context::default(), payload)
+    }
+
+    /// Sends as somebody of whom that is known.
+    pub(crate) fn send_from(&self, context: Context, payload: Payload) -> Heard {
         let heard = Heard::default();
         let delivery = self.delivery.clone().expect("not closed");
-        let batch = self.batch(payload, &heard);
+        let batch = Batch { context: Arc::new(context), ..self.batch(payload, &heard) };
         self.simulation.spawn(Box::pin(async move { delivery.consume(batch).await }));
         heard
     }
@@ -134,11 +151,6 @@ impl Bench {
     /// Drops the last handle while the agent goes on, as a reload does.
     pub(crate) fn retire(&mut self) {
         self.delivery = None;
-    }
-
-    /// Items that were acknowledged and not delivered before the end.
-    pub(crate) fn undelivered(&self) -> usize {
-        self.undelivered.items()
     }
 
     /// Drops the dispatcher, as the engine does at its deadline.
@@ -211,6 +223,11 @@ impl Bench {
     pub(crate) fn counts(&self) -> [u64; 4] {
         ["sent", "send_failed", "enqueue_failed", "rejected"]
             .map(|what| self.sample(&format!("otelcol_exporter_{what}_log_records")))
+    }
+
+    /// Items that were acknowledged and lost to the end.
+    pub(crate) fn undelivered(&self) -> usize {
+        self.opening.undelivered().items()
     }
 
     pub(crate) fn queue_size(&self) -> u64 {

@@ -1,0 +1,158 @@
+//! Putting batches together and cutting what is too large.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use weir_component::{Batch, BatchSettings, Context, Instant, Sizer};
+
+use crate::queue::Load;
+
+/// Batches that form at the same time. Beyond that the oldest goes as it is, so that senders cannot make as many as they
+/// like by their metadata.
+const MAX_FORMING: usize = 1000;
+
+/// Values of the metadata keys by which batches are kept apart.
+type Partition = Vec<Vec<String>>;
+
+/// What waits for more.
+pub(crate) struct Forming {
+    settings: BatchSettings,
+    partitions: BTreeMap<Partition, Part>,
+}
+
+/// One batch that waits.
+struct Part {
+    load: Load,
+    deadline: Instant,
+}
+
+impl Forming {
+    pub(crate) fn new(settings: BatchSettings) -> Forming {
+        Forming { settings, partitions: BTreeMap::new() }
+    }
+
+    /// When the first of them is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.partitions.values().map(|part| part.deadline).min()
+    }
+
+    /// Adds a load and returns what is ready to be sent.
+    pub(crate) fn add(&mut self, load: Load, now: Instant) -> Vec<Load> {
+        let deadline = now + self.settings.flush_timeout;
+        let partition: Partition =
+            self.settings.metadata_keys.iter().map(|key| load.batch.context.metadata(key).to_vec()).collect();
+        let part = match self.partitions.remove(&partition) {
+            None => Part { load, deadline },
+            Some(mut part) => {
+                part.load.merge(load, &self.settings.metadata_keys);
+                part
+            }
+        };
+        if part.load.size(&self.settings) < self.settings.min_size {
+            self.partitions.insert(partition, part);
+            return self.crowded_out();
+        }
+        let mut ready = part.load.cut(&self.settings);
+        // What a split left over waits for more, as everything that is too small.
+        if ready.len() > 1
+            && ready.last().is_some_and(|rest| rest.size(&self.settings) < self.settings.min_size)
+            && let Some(load) = ready.pop()
+        {
+            self.partitions.insert(partition, Part { load, deadline });
+        }
+        ready
+    }
+
+    /// Those whose time has come.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Load> {
+        let due: Vec<Partition> = (self.partitions.iter())
+            .filter(|(_, part)| part.deadline <= now)
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        due.iter().flat_map(|partition| self.finish(partition)).collect()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&mut self) -> Vec<Load> {
+        let all: Vec<Partition> = self.partitions.keys().cloned().collect();
+        all.iter().flat_map(|partition| self.finish(partition)).collect()
+    }
+
+    fn crowded_out(&mut self) -> Vec<Load> {
+        if self.partitions.len() <= MAX_FORMING {
+            return Vec::new();
+        }
+        let oldest = self.partitions.iter().min_by_key(|(_, part)| part.deadline).map(|(p, _)| p.clone());
+        oldest.map(|partition| self.finish(&partition)).unwrap_or_default()
+    }
+
+    fn finish(&mut self, partition: &Partition) -> Vec<Load> {
+        self.partitions.remove(partition).map(|part| part.load.cut(&self.settings)).unwrap_or_default()
+    }
+}
+
+impl Load {
+    fn size(&self, settings: &BatchSettings) -> usize {
+        match settings.sizer {
+            Sizer::Bytes => self.batch.payload.encoded_len(),
+            Sizer::Items | Sizer::Requests => self.batch.payload.items(),
+        }
+    }
+
+    /// One settlement then answers for both. What is known of the senders is only kept where they agree; `keys` of
+    /// their metadata do.
+    fn merge(&mut self, other: Load, keys: &[String]) {
+        let Batch { payload, receipt, context } = other.batch;
+        if self.batch.payload.append(payload).is_err() {
+            // Cannot happen: a queue holds one signal. The receipt of the stranger is dropped and so reported.
+            return;
+        }
+        self.batch.receipt.join(receipt);
+        if self.batch.context != context {
+            let metadata = (context.metadata.iter())
+                .filter(|(name, _)| keys.iter().any(|key| key.eq_ignore_ascii_case(name)))
+                .cloned()
+                .collect();
+            self.batch.context = Arc::new(Context { metadata, ..Context::default() });
+        }
+        self.room.add(other.room);
+    }
+
+    /// Everything, in parts of at most `max_size`; an item that is larger goes alone.
+    fn cut(self, settings: &BatchSettings) -> Vec<Load> {
+        if settings.max_size == 0 {
+            return vec![self];
+        }
+        let mut whole = vec![self];
+        let mut parts = Vec::new();
+        while let Some(mut load) = whole.pop() {
+            if load.size(settings) > settings.max_size && load.batch.payload.items() > 1 {
+                let front = load.split(settings);
+                // A front of large items may still be above a limit in bytes: it is looked at next.
+                whole.extend([load, front]);
+            } else {
+                parts.push(load);
+            }
+        }
+        parts
+    }
+
+    /// Takes about `max_size` off the front; the receipt is shared, the room stays with the rest.
+    fn split(&mut self, settings: &BatchSettings) -> Load {
+        let payload = &mut self.batch.payload;
+        let items = match settings.sizer {
+            Sizer::Bytes => {
+                let per_item = payload.encoded_len().div_ceil(payload.items().max(1)).max(1);
+                (settings.max_size / per_item).clamp(1, payload.items() - 1)
+            }
+            Sizer::Items | Sizer::Requests => settings.max_size,
+        };
+        let front = payload.split_off_front(items);
+        let batch = Batch {
+            payload: front,
+            receipt: self.batch.receipt.fork(),
+            context: Arc::clone(&self.batch.context),
+        };
+        Load { batch, room: crate::queue::Room::default() }
+    }
+}

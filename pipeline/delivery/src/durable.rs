@@ -1,0 +1,151 @@
+//! A durable queue in front of an exporter: batches as records of a storage extension.
+//!
+//! A record stays on disk until its receipt is settled: delivered, or dropped because it can never be delivered. The
+//! receipt of a batch that was taken is observed for that, so that splits and merges on the way need no bookkeeping of
+//! their own: a split record is done when its last part is. [`Kind::Abandoned`] keeps it, which is what a batch that is
+//! dropped unsettled reports, at a deadline or by a panic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use weir_component::{
+    Batch, Capacity, DurableQueue, Failure, Kind, Outcome, QueueSettings, Receipt, Refused, Sizer, Taken,
+};
+use weir_pdata::Signal;
+
+use crate::counts::QueueCounts;
+use crate::queue::{self, Load, Queue, Room};
+use crate::record;
+use crate::sender::Sender;
+
+/// A [`Queue`] on disk.
+pub(crate) struct DiskQueue {
+    queue: Arc<dyn DurableQueue>,
+    signal: Signal,
+    capacity: Capacity,
+    block_on_overflow: bool,
+    pressed: AtomicBool,
+    counts: Arc<QueueCounts>,
+    /// Counts what cannot be read back.
+    sender: Arc<Sender>,
+}
+
+impl DiskQueue {
+    /// Shows its size in `counts`; `sender` counts what cannot be read back.
+    pub(crate) fn new(
+        signal: Signal,
+        queue: Arc<dyn DurableQueue>,
+        settings: &QueueSettings,
+        counts: Arc<QueueCounts>,
+        sender: Arc<Sender>,
+    ) -> DiskQueue {
+        let capacity = Capacity { size: settings.queue_size, sizer: settings.sizer };
+        counts.size.set(queue.backlog().size(settings.sizer));
+        DiskQueue {
+            queue,
+            signal,
+            capacity,
+            block_on_overflow: settings.block_on_overflow,
+            pressed: AtomicBool::new(false),
+            counts,
+            sender,
+        }
+    }
+
+    fn show_size(&self) {
+        self.counts.size.set(self.queue.backlog().size(self.capacity.sizer));
+    }
+
+    fn fits_at_all(&self, batch: &Batch) -> Result<(), Failure> {
+        let size = match self.capacity.sizer {
+            Sizer::Requests => 1,
+            Sizer::Items => batch.payload.items(),
+            Sizer::Bytes => batch.payload.encoded_len(),
+        };
+        if size <= self.capacity.size {
+            return Ok(());
+        }
+        Err(Failure::permanent(format!(
+            "element size too large: {} items in {} bytes do not fit into the sending_queue (queue_size {}); send \
+             smaller requests or raise queue_size",
+            batch.payload.items(),
+            batch.payload.encoded_len(),
+            self.capacity.size
+        )))
+    }
+
+    /// What a receipt says about the record behind it.
+    fn settled(&self, taken: Taken) -> impl FnOnce(&Outcome) + Send + 'static {
+        let queue = Arc::clone(&self.queue);
+        move |outcome| match outcome {
+            Err(failure) if failure.kind() == Kind::Abandoned => queue.keep(taken),
+            _ => queue.done(taken.receivable),
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for DiskQueue {
+    async fn put(&self, batch: Batch) -> Result<(), (Batch, Failure)> {
+        if let Err(failure) = self.fits_at_all(&batch) {
+            return Err((batch, failure));
+        }
+        loop {
+            match self.queue.append(record::encode(&batch), self.capacity).await {
+                Ok(()) => break,
+                Err(Refused::Failed(failure)) => return Err((batch, failure)),
+                Err(Refused::Full) => {
+                    self.pressed.store(true, Ordering::Relaxed);
+                    if !self.block_on_overflow {
+                        return Err((batch, queue::full()));
+                    }
+                    self.queue.room().await;
+                }
+            }
+        }
+        self.show_size();
+        Ok(())
+    }
+
+    async fn take(&self) -> Option<Load> {
+        loop {
+            let taken = self.queue.take().await?;
+            let receipt = Receipt::observed(self.settled(taken.clone()));
+            match record::decode(self.signal, &taken.bytes) {
+                Ok((payload, context)) => {
+                    let batch = Batch { payload, receipt, context: Arc::new(context) };
+                    return Some(Load { batch, room: Room::default() });
+                }
+                Err(error) => {
+                    let failure = Failure::permanent(error);
+                    self.sender.unreadable(taken.receivable, &failure);
+                    receipt.settle(Err(failure));
+                }
+            }
+        }
+    }
+
+    fn is_pressed(&self) -> bool {
+        let full = self.queue.backlog().size(self.capacity.sizer) >= self.capacity.size;
+        self.pressed.swap(false, Ordering::Relaxed) || full
+    }
+
+    async fn release(&self, _: Room, _: usize) {
+        self.queue.save().await;
+        self.show_size();
+    }
+
+    fn close(&self) {
+        self.queue.close();
+    }
+
+    fn abandon(&self) -> usize {
+        self.queue.close();
+        0
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
