@@ -95,7 +95,7 @@ fn the_crates_at_the_bottom_use_nothing_of_ours() {
         let package = packages.iter().find(|p| p.name == name).unwrap_or_else(|| panic!("no crate {name}"));
         package.uses.iter().map(String::as_str).collect()
     };
-    for bottom in ["weir-pdata", "weir-config", "weir-kernel", "weir-profile"] {
+    for bottom in ["weir-pdata", "weir-config", "weir-kernel", "weir-profile", "weir-disk-queue"] {
         assert!(uses(bottom).is_empty(), "{bottom} uses {:?}", uses(bottom));
     }
     assert_eq!(uses("weir-connection"), ["weir-pdata"]);

@@ -1,0 +1,75 @@
+//! The file that says which records of a segment are done.
+
+use std::ops::Range;
+
+use bytes::{Buf, BufMut};
+
+use crate::fs::{self, File};
+use crate::ranges::Ranges;
+use crate::record::checksum;
+
+/// Length of an entry.
+pub(crate) const ENTRY: usize = 16;
+
+/// What such a file says.
+#[derive(Debug, Default)]
+pub(crate) struct Acks {
+    /// All records below were committed; `None` when it is not known.
+    pub(crate) committed: Option<u64>,
+    /// Records that are done.
+    pub(crate) done: Ranges,
+    /// Where the next entry goes.
+    pub(crate) size: u64,
+}
+
+/// The entry of a range. The first entry of a file is that of the empty range before `committed`.
+pub(crate) fn entry(salt: u64, range: &Range<u64>) -> [u8; ENTRY] {
+    let mut entry = [0; ENTRY];
+    let mut rest = &mut entry[4..];
+    rest.put_u32_le(u32::try_from(range.end - range.start).unwrap_or(u32::MAX));
+    rest.put_u64_le(range.start);
+    let crc = checksum(salt, &entry[4..]);
+    entry[..4].copy_from_slice(&crc.to_le_bytes());
+    entry
+}
+
+/// The entries of ranges, cut where a count does not fit.
+pub(crate) fn entries(salt: u64, ranges: &Ranges) -> Vec<u8> {
+    let longest = u64::from(u32::MAX);
+    let mut out = Vec::new();
+    for range in ranges.iter() {
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + longest);
+            out.extend_from_slice(&entry(salt, &(start..end)));
+            start = end;
+        }
+    }
+    out
+}
+
+/// Reads a file of acks. Entries that are damaged are left out: their records come again.
+pub(crate) fn read(file: &dyn File, salt: u64) -> Acks {
+    let size = fs::thrice(|| file.size()).unwrap_or(0);
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    let read = fs::thrice(|| fs::read_full(file, &mut bytes, 0)).unwrap_or(0);
+    let mut acks = Acks { size: size.next_multiple_of(ENTRY as u64).max(ENTRY as u64), ..Acks::default() };
+    for (number, entry) in bytes[..read].chunks_exact(ENTRY).enumerate() {
+        let Some(range) = range_of(salt, entry) else { continue };
+        if number == 0 {
+            acks.committed = Some(range.start);
+        } else {
+            acks.done.insert(range);
+        }
+    }
+    acks
+}
+
+fn range_of(salt: u64, mut entry: &[u8]) -> Option<Range<u64>> {
+    let expected = checksum(salt, &entry[4..]);
+    if entry.get_u32_le() != expected {
+        return None;
+    }
+    let (count, start) = (entry.get_u32_le(), entry.get_u64_le());
+    Some(start..start.checked_add(u64::from(count))?)
+}

@@ -1,0 +1,216 @@
+//! Group commit.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::acks;
+use crate::fs::{self, File};
+use crate::names::{Holds, Name};
+use crate::queue::Queue;
+use crate::record::{self, HEAD};
+use crate::state::{Pending, Receivable, Segment, Taken};
+
+/// Bytes that are written at once, if it is not a single record.
+const GROUP: usize = 8 << 20;
+
+/// Who writes, and where.
+pub(crate) struct Writer {
+    active: Option<Active>,
+    /// Of the last segment.
+    number: u64,
+    buffer: BytesMut,
+}
+
+/// The segment that is written.
+struct Active {
+    name: Name,
+    file: Arc<dyn File>,
+    acks: Arc<dyn File>,
+    /// What is committed; the next record goes here.
+    size: u64,
+}
+
+impl Writer {
+    /// With `number` as the last that was given out.
+    pub(crate) fn new(number: u64) -> Writer {
+        Writer { active: None, number, buffer: BytesMut::new() }
+    }
+
+    /// Nothing more goes to the active segment.
+    pub(crate) fn seal(&mut self) -> Option<u64> {
+        self.active.take().map(|active| active.name.number)
+    }
+}
+
+impl Queue {
+    /// Commits everything that was submitted, group by group, until nothing is left, and tells the submitters. Blocks.
+    pub fn commit(&self) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (group, first) = {
+                let mut state = self.state();
+                if state.pending.is_empty() {
+                    state.committing = false;
+                    return;
+                }
+                (next_group(&mut state.pending), state.committed)
+            };
+            let written = self.write(&mut writer, &group, first);
+            self.settle(group, first, written);
+        }
+    }
+
+    /// Writes a group behind what is committed; returns the records' bytes.
+    fn write(&self, writer: &mut Writer, group: &[Pending], first: u64) -> io::Result<Vec<Bytes>> {
+        let size: u64 = group.iter().map(|pending| record::total(pending.length)).sum();
+        let full = |active: &Active| active.size > 0 && active.size + size > self.options.segment_bytes;
+        if writer.active.as_ref().is_some_and(full) {
+            self.seal(writer);
+        }
+        if writer.active.is_none() {
+            writer.active = Some(self.create(&mut writer.number, first)?);
+        }
+        let Writer { active, buffer, .. } = &mut *writer;
+        let Some(active) = active else { return Err(io::ErrorKind::Other.into()) };
+        buffer.clear();
+        buffer.reserve(usize::try_from(size).unwrap_or(0));
+        for (pending, id) in group.iter().zip(first..) {
+            record::write(buffer, active.name.salt, id, pending.weight, &pending.parts);
+        }
+        let bytes = buffer.split().freeze();
+        let written = fs::write_all(&*active.file, &bytes, active.size);
+        let synced = written.and_then(|()| self.sync(|| active.file.sync()));
+        if let Err(error) = synced {
+            self.undo(writer);
+            return Err(error);
+        }
+        active.size += bytes.len() as u64;
+        let end = first + group.len() as u64;
+        // Only for exact counts after damage: when it fails, a torn tail counts as never committed.
+        drop(fs::write_all(&*active.acks, &acks::entry(active.name.salt, &(end..end)), 0));
+        let (number, size) = (active.name.number, active.size);
+        let mut state = self.state();
+        if let Some(segment) = state.segment(number) {
+            (segment.end, segment.size) = (end, size);
+            group.iter().for_each(|pending| segment.live.add(pending.size()));
+        }
+        drop(state);
+        Ok(cut(&bytes, group))
+    }
+
+    /// Tells the submitters of a group, and hands its records to the reader while that one keeps up.
+    fn settle(&self, group: Vec<Pending>, first: u64, written: io::Result<Vec<Bytes>>) {
+        let mut state = self.state();
+        let total: u64 = group.iter().map(|pending| record::total(pending.length)).sum();
+        state.pending_bytes -= total;
+        match &written {
+            Ok(records) => {
+                self.counts.commits.fetch_add(1, Ordering::Relaxed);
+                for ((pending, bytes), id) in group.iter().zip(records).zip(first..) {
+                    if !state.is_behind() && state.ready_bytes + bytes.len() <= self.options.read_ahead {
+                        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                        let receivable = Receivable { id, weight: pending.weight, length };
+                        state.make_ready(Taken { receivable, bytes: bytes.clone() });
+                    }
+                    state.committed = id + 1;
+                }
+            }
+            Err(_) => group.iter().for_each(|pending| state.backlog.remove(pending.size())),
+        }
+        drop(state);
+        for pending in group {
+            let outcome = written.as_ref().map(|_| ()).map_err(|e| io::Error::new(e.kind(), e.to_string()));
+            (pending.committed)(outcome);
+        }
+    }
+
+    /// A new segment for records from `first` on.
+    fn create(&self, number: &mut u64, first: u64) -> io::Result<Active> {
+        *number += 1;
+        let salt = mixed(self.options.seed ^ mixed(*number) ^ first);
+        let name = Name { number: *number, first, salt };
+        let made = || {
+            let file = self.fs.create(&name.file(Holds::Records))?;
+            let acks = self.fs.create(&name.file(Holds::Acks))?;
+            self.sync(|| self.fs.sync())?;
+            Ok((file, acks))
+        };
+        match made() {
+            Ok((file, acks)) => {
+                let mut segment = Segment::new(name);
+                segment.acks = Some(Arc::clone(&acks));
+                self.state().segments.push_back(segment);
+                Ok(Active { name, file, acks, size: 0 })
+            }
+            Err(error) => {
+                self.forget(&name);
+                Err(error)
+            }
+        }
+    }
+
+    /// After a failed write or sync: cuts the segment to what is committed, and leaves it.
+    fn undo(&self, writer: &mut Writer) {
+        let Some(active) = &writer.active else { return };
+        // When it fails too, recovery sees that these records lie beyond the next segment's first.
+        drop(active.file.set_size(active.size));
+        if active.size > 0 {
+            self.seal(writer);
+            return;
+        }
+        let name = active.name;
+        writer.active = None;
+        let mut state = self.state();
+        state.segments.retain(|segment| segment.name.number != name.number);
+        drop(state);
+        self.forget(&name);
+    }
+
+    /// Removes the files of a segment that never held anything. What stays behind is empty for recovery.
+    fn forget(&self, name: &Name) {
+        drop(self.fs.remove(&name.file(Holds::Records)));
+        drop(self.fs.remove(&name.file(Holds::Acks)));
+    }
+
+    fn seal(&self, writer: &mut Writer) {
+        if let Some(number) = writer.seal()
+            && let Some(segment) = self.state().segment(number)
+        {
+            segment.sealed = true;
+        }
+    }
+}
+
+/// Takes the next group off what waits.
+fn next_group(pending: &mut Vec<Pending>) -> Vec<Pending> {
+    let mut bytes = 0;
+    let fits = |pending: &&Pending| {
+        bytes += pending.length;
+        bytes <= GROUP
+    };
+    let count = pending.iter().take_while(fits).count().max(1);
+    let rest = pending.split_off(count);
+    std::mem::replace(pending, rest)
+}
+
+/// The bytes of each record in what was written.
+fn cut(written: &Bytes, group: &[Pending]) -> Vec<Bytes> {
+    let mut at = 0;
+    let record = |pending: &Pending| {
+        let start = at + HEAD;
+        at += usize::try_from(record::total(pending.length)).unwrap_or(0);
+        written.slice(start..start + pending.length)
+    };
+    group.iter().map(record).collect()
+}
+
+/// splitmix64's finisher: spreads a number over 64 bits.
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,185 @@
+//! A real directory, owned by one process.
+
+use std::fs::TryLockError;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, io};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+
+use crate::{File, Fs};
+
+/// Name of the file that is locked.
+const OWNER: &str = "owner";
+
+/// A directory for one queue, locked until it is dropped. Files in it are opened relative to it and without following
+/// links, so that nobody can put something else in their place.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    /// Holds the lock.
+    _owner: std::fs::File,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another owner has it.
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process that has it, when it said so.
+        owner: Option<u32>,
+    },
+    /// The system refuses.
+    Io {
+        /// What was to be done, with the path.
+        what: String,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::InUse { path, owner } => {
+                write!(f, "the queue directory {} is in use by ", path.display())?;
+                match owner {
+                    Some(pid) => write!(f, "process {pid}")?,
+                    None => f.write_str("another process")?,
+                }
+                f.write_str(": end that process or give each agent a directory of its own")
+            }
+            OpenError::Io { what, error } => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Directory {
+    /// Opens the directory `name` in the directory `parent`, makes it (mode 0700) where it is missing, and locks it.
+    ///
+    /// # Errors
+    /// Another owner, a file or a link of that name, no permission.
+    pub fn open(parent: &Path, name: &str) -> Result<Directory, OpenError> {
+        let path = parent.join(name);
+        let at = |what: &str, path: &Path| format!("{what} {}", path.display());
+        let failed =
+            |what: String| move |error: rustix::io::Errno| OpenError::Io { what, error: error.into() };
+        let folder = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
+        let above = rustix::fs::open(parent, folder, Mode::empty())
+            .map_err(failed(at("cannot open the directory", parent)))?;
+        match rustix::fs::mkdirat(&above, name, Mode::RWXU) {
+            Ok(()) => drop(rustix::fs::fsync(&above)),
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(failed(at("cannot make the directory", &path))(error)),
+        }
+        let fd =
+            rustix::fs::openat(&above, name, folder | OFlags::NOFOLLOW, Mode::empty()).map_err(failed(
+                at("it must be a directory and no link or file, such as another program's database:", &path),
+            ))?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let owner = rustix::fs::openat(&fd, OWNER, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(failed(at("cannot lock", &path.join(OWNER))))?;
+        let owner = std::fs::File::from(owner);
+        match owner.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { path, owner: said_by(&owner) });
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(OpenError::Io { what: at("cannot lock", &path.join(OWNER)), error });
+            }
+        }
+        say(&owner);
+        Ok(Directory { fd, _owner: owner })
+    }
+
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
+        let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Arc::new(RealFile(fd.into())))
+    }
+}
+
+/// The process id in the lock file.
+fn said_by(owner: &std::fs::File) -> Option<u32> {
+    let mut text = [0; 16];
+    let length = owner.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
+}
+
+/// Writes the process id. It is only for people: on a full disk it is left out.
+fn say(owner: &std::fs::File) {
+    let text = format!("{}\n", std::process::id());
+    drop(owner.set_len(0).and_then(|()| owner.write_all_at(text.as_bytes(), 0)));
+}
+
+impl Fs for Directory {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let kind = match entry.file_type() {
+                FileType::Unknown => {
+                    let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    FileType::from_raw_mode(stat.st_mode)
+                }
+                kind => kind,
+            };
+            if kind == FileType::RegularFile {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open_file(name, OFlags::CREATE | OFlags::EXCL)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open_file(name, OFlags::empty())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.fd)?)
+    }
+}
+
+struct RealFile(std::fs::File);
+
+impl File for RealFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn set_size(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

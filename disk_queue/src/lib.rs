@@ -1,0 +1,70 @@
+//! A first-in first-out queue of records that survives a crash of process and machine.
+//!
+//! # What it promises
+//! A record whose commit said `Ok` comes out again, unchanged, until it is [done](Queue::done): after `kill -9`, after a
+//! power loss (with [`Options::fsync`]), and whatever system call fails. What cannot come out any more, because the disk
+//! damaged it, is counted exactly and logged with its ids; opening never fails for it. After a crash come again at most
+//! those records that were not done, and those whose being done was not yet [saved](Queue::save); after a power loss also
+//! up to 1024 that were done last.
+//!
+//! # Layout
+//! A queue is one directory with mode 0700, locked by its owner (file `owner`, with its process id). Records get ids that
+//! grow by one, and are appended to *segments* of about [`Options::segment_bytes`]. A segment is two files with one stem,
+//! `<number>-<first id>-<salt>`, each 16 hexadecimal digits:
+//!
+//! - `.v1.segment` holds records, each at a multiple of 8 bytes, little endian:
+//!   `crc of the head: u32 | crc of the bytes: u32 | length: u32 | weight: u32 | id: u64 | bytes | padding`.
+//! - `.v1.acks` holds 16-byte entries `crc: u32 | count: u32 | first id: u64`. The first says up to which id (exclusive)
+//!   records were committed, the others which are done.
+//!
+//! Checksums are CRC32C and begin with the salt of the segment, which no sender knows: bytes that came from outside can
+//! never pass for a record, so that a reader may look for the next record behind a damaged one. A segment has no header
+//! that could be damaged: its name says all.
+//!
+//! # Writing: group commit
+//! [`Queue::submit`] puts a record into memory, and says to one of the callers that it has to [commit](Queue::commit).
+//! The commit writes all that was submitted meanwhile with one call, syncs once, and only then tells the submitters; it
+//! goes on until nothing is left. So under load a sync is shared by all who came during the one before. When writing or
+//! syncing fails, the group is refused, cut off again and its ids are given out anew; after a failed sync nothing is
+//! appended to that segment any more, because the kernel may have dropped the pages that it could not write.
+//!
+//! # Reading: ahead, in order
+//! While the reader keeps up, records go from the commit to [`Queue::try_take`] through memory. Beyond
+//! [`Options::read_ahead`] bytes they stay on disk until [`Queue::fill`] reads them in order, in pieces of 1 MiB.
+//!
+//! # Giving space back
+//! A segment whose records are all done is removed as a whole: its acks are synced, the file with the records is
+//! removed, the directory synced, and its acks go when nothing older is left. One that was damaged is renamed to
+//! `.v1.damaged` instead; the newest four of these are kept. So the space in use is at most that of the segments that
+//! hold a record which is not done.
+//!
+//! # Recovery
+//! Opening reads every segment once. A record is valid when its checksums are right, its id is the next or a later one,
+//! and below the first id of the next segment (what lies beyond was never acknowledged: it is of a failed commit). Ids
+//! that are missing between valid records, up to the next segment or to what the acks say was committed, are lost and
+//! counted, once. What follows the last valid record of the last segment is a torn tail and is cut off. Recovery writes
+//! nothing that it needs, so that it works on a full disk; new records go to a new segment.
+//!
+//! # Limits
+//! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Memory: read-ahead, one group, one
+//! piece, and some 200 bytes per segment. Two files per segment are open only while it is written or worked off.
+
+mod acks;
+mod commit;
+mod dir;
+mod fs;
+mod names;
+mod queue;
+mod ranges;
+mod reading;
+mod record;
+mod recover;
+mod saving;
+mod scan;
+mod state;
+
+pub use dir::{Directory, OpenError};
+pub use fs::{File, Fs};
+pub use queue::{Counters, Options, Queue, Submitted, Take};
+pub use record::MAX_RECORD;
+pub use state::{Backlog, Receivable, Taken};

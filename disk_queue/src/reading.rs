@@ -1,0 +1,128 @@
+//! Reading ahead.
+
+use std::io;
+use std::ops::Range;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use crate::fs;
+use crate::names::{Holds, Name};
+use crate::queue::Queue;
+use crate::scan::{Scanner, Step};
+use crate::state::{Receivable, Taken};
+
+/// Where reading stands: the segment and how far it was scanned.
+#[derive(Default)]
+pub(crate) struct Reader(Option<(u64, Scanner)>);
+
+/// The part of a segment that is to be read.
+struct Part {
+    name: Name,
+    /// Bytes that are committed.
+    size: u64,
+    /// Ids from where reading goes on to the end.
+    ids: Range<u64>,
+}
+
+impl Queue {
+    /// Reads the next records from disk, until [`Options::read_ahead`](crate::Options::read_ahead) bytes of them are in
+    /// memory or all are. Blocks.
+    ///
+    /// # Errors
+    /// A segment cannot be opened, which may pass; nothing is lost by it.
+    pub fn fill(&self) -> io::Result<()> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(part) = self.next_part() {
+            let scanner = self.scanner(&mut reader, &part.name)?;
+            if self.read(scanner, &part) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes next, unless enough is in memory. Segments that hold nothing any more are passed over.
+    fn next_part(&self) -> Option<Part> {
+        let mut state = self.state();
+        if state.ready_bytes >= self.options.read_ahead || !state.is_behind() {
+            return None;
+        }
+        let read_to = state.read_to;
+        let next = state.segments.iter().find(|s| s.end > read_to && !s.gone && s.live.records > 0);
+        let part = next.map(|segment| Part {
+            name: segment.name,
+            size: segment.size,
+            ids: read_to.max(segment.name.first)..segment.end,
+        });
+        if part.is_none() {
+            state.read_to = state.committed;
+        }
+        part
+    }
+
+    fn scanner<'a>(&self, reader: &'a mut Reader, name: &Name) -> io::Result<&'a mut Scanner> {
+        if reader.0.as_ref().is_none_or(|(number, _)| *number != name.number) {
+            let file = fs::thrice(|| self.fs.open(&name.file(Holds::Records)))?;
+            reader.0 = Some((name.number, Scanner::new(file, name.salt)));
+        }
+        reader.0.as_mut().map(|(_, scanner)| scanner).ok_or_else(|| io::ErrorKind::Other.into())
+    }
+
+    /// Reads a part into memory; true when enough is there.
+    fn read(&self, scanner: &mut Scanner, part: &Part) -> bool {
+        let mut next = part.ids.start;
+        while next < part.ids.end {
+            match scanner.next(part.size) {
+                Step::Record(head, bytes) if (next..part.ids.end).contains(&head.id) => {
+                    self.lose(part.name.number, next..head.id);
+                    next = head.id + 1;
+                    let receivable = Receivable { id: head.id, weight: head.weight, length: head.length };
+                    if self.offer(part.name.number, Taken { receivable, bytes }) {
+                        return true;
+                    }
+                }
+                // Read before, or of a failed commit.
+                Step::Record(..) => {}
+                Step::Damage => drop(self.counts.damaged.fetch_add(1, Ordering::Relaxed)),
+                Step::End => break,
+            }
+        }
+        self.lose(part.name.number, next..part.ids.end);
+        let mut state = self.state();
+        state.read_to = state.read_to.max(part.ids.end);
+        state.ready_bytes >= self.options.read_ahead
+    }
+
+    /// Puts a record that was read where it can be taken; true when enough is there.
+    fn offer(&self, number: u64, record: Taken) -> bool {
+        let mut state = self.state();
+        let id = record.receivable.id;
+        if state.segment(number).is_some_and(|segment| segment.done.contains(id)) {
+            state.read_to = id + 1;
+        } else {
+            state.make_ready(record);
+        }
+        state.ready_bytes >= self.options.read_ahead
+    }
+
+    /// Records that should be there and are not.
+    fn lose(&self, number: u64, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        let known = state.segment(number).map(|segment| segment.done.missing(range.clone()));
+        let lost = state.lost(number, range);
+        drop(state);
+        if lost > 0 {
+            self.counts.lost.fetch_add(lost, Ordering::Relaxed);
+            log_lost(number, lost, &known.unwrap_or_default());
+        }
+    }
+}
+
+/// Says which records are lost.
+pub(crate) fn log_lost(segment: u64, lost: u64, ids: &[Range<u64>]) {
+    let text: Vec<String> = ids.iter().map(|r| format!("{}-{}", r.start, r.end - 1)).collect();
+    tracing::error!(segment, lost_records = lost, ids = %text.join(","), "Records of a queue on disk are damaged and lost");
+}

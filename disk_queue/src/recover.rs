@@ -1,0 +1,160 @@
+//! Opening what an earlier process left.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+
+use crate::acks::{self, Acks};
+use crate::fs::{self, Fs};
+use crate::names::{Holds, Name};
+use crate::queue::Counts;
+use crate::reading::log_lost;
+use crate::scan::{Scanner, Step};
+use crate::state::{Backlog, Segment, State};
+
+/// The state of a directory, and the last number of a segment in it.
+pub(crate) fn recover(fs: &dyn Fs, counts: &Counts) -> io::Result<(State, u64)> {
+    let found = segments(fs)?;
+    let mut state = State::default();
+    let firsts: Vec<u64> = found.keys().map(|name| name.first).collect();
+    for (at, (name, has_records)) in found.iter().enumerate() {
+        let limit = firsts.get(at + 1).copied();
+        let segment = open(fs, name, *has_records, limit, counts)?;
+        state.backlog.add(segment.live);
+        state.segments.push_back(segment);
+    }
+    state.committed = state.segments.back().map_or(1, |last| last.end);
+    state.read_to = state.segments.front().map_or(state.committed, |first| first.name.first);
+    Ok((state, found.keys().last().map_or(0, |name| name.number)))
+}
+
+/// The segments in a directory in their order, and whether their records are there.
+fn segments(fs: &dyn Fs) -> io::Result<BTreeMap<Name, bool>> {
+    let mut found = BTreeMap::new();
+    for file in fs::thrice(|| fs.list())? {
+        match Name::parse(&file) {
+            Some(Ok((name, Holds::Records))) => drop(found.insert(name, true)),
+            Some(Ok((name, Holds::Acks))) => drop(found.entry(name).or_insert(false)),
+            Some(Ok((_, Holds::Damaged))) | None => {}
+            Some(Err(version)) => {
+                return Err(io::Error::other(format!(
+                    "{file} has the format {version}, this program reads v1: use the program that wrote it"
+                )));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Reads a segment. `limit`: the first id of the next one.
+fn open(
+    fs: &dyn Fs,
+    name: &Name,
+    has_records: bool,
+    limit: Option<u64>,
+    counts: &Counts,
+) -> io::Result<Segment> {
+    let acks = match fs::thrice(|| fs.open(&name.file(Holds::Acks))) {
+        Ok(file) => acks::read(&*file, name.salt),
+        // Without it the records come again.
+        Err(_) => Acks { size: acks::ENTRY as u64, ..Acks::default() },
+    };
+    let mut segment = Segment::new(*name);
+    segment.sealed = true;
+    segment.acks_size = acks.size;
+    let committed = acks.committed.unwrap_or(name.first).max(name.first);
+    if !has_records {
+        segment.gone = true;
+        segment.end = limit.map_or(committed, |limit| limit.min(committed));
+        return Ok(segment);
+    }
+    let mut seen = Seen { next: name.first, live: Backlog::default(), missing: Vec::new() };
+    segment.size = scan(fs, name, limit, &acks, &mut seen, counts)?;
+    // Behind what was cut off there may be records that were committed, which only the acks know.
+    segment.end = limit.unwrap_or_else(|| seen.next.max(committed));
+    seen.skip_to(segment.end);
+    segment.live = seen.live;
+    for missing in seen.missing {
+        for lost in acks.done.missing(missing) {
+            segment.unsaved.insert(lost);
+        }
+    }
+    let lost = segment.unsaved.iter().map(|range| range.end - range.start).sum();
+    segment.done = acks.done;
+    if lost > 0 {
+        segment.damaged = true;
+        let ranges: Vec<_> = segment.unsaved.iter().collect();
+        for range in &ranges {
+            segment.done.insert(range.clone());
+        }
+        counts.lost.fetch_add(lost, Ordering::Relaxed);
+        log_lost(name.number, lost, &ranges);
+    }
+    Ok(segment)
+}
+
+/// What was found in a segment.
+struct Seen {
+    /// The id behind the last record.
+    next: u64,
+    /// Records that are not done.
+    live: Backlog,
+    /// Ids between those that were found.
+    missing: Vec<std::ops::Range<u64>>,
+}
+
+impl Seen {
+    fn skip_to(&mut self, id: u64) {
+        if self.next < id {
+            self.missing.push(self.next..id);
+            self.next = id;
+        }
+    }
+}
+
+/// Goes through the records; returns the size of the segment without a torn tail.
+fn scan(
+    fs: &dyn Fs,
+    name: &Name,
+    limit: Option<u64>,
+    acks: &Acks,
+    seen: &mut Seen,
+    counts: &Counts,
+) -> io::Result<u64> {
+    let file = fs::thrice(|| fs.open(&name.file(Holds::Records)))
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot open {}: {e}", name.file(Holds::Records))))?;
+    let size = fs::thrice(|| file.size())?;
+    let mut scanner = Scanner::new(file.clone(), name.salt);
+    let mut damaged = 0;
+    loop {
+        match scanner.next(size) {
+            Step::Record(head, bytes) => {
+                let before = limit.is_none_or(|limit| head.id < limit);
+                if head.id < seen.next || !before {
+                    continue;
+                }
+                counts.damaged.fetch_add(std::mem::take(&mut damaged), Ordering::Relaxed);
+                seen.skip_to(head.id);
+                seen.next = head.id + 1;
+                if !acks.done.contains(head.id) {
+                    let (weight, bytes) = (u64::from(head.weight), bytes.len() as u64);
+                    seen.live.add(Backlog { records: 1, weight, bytes });
+                }
+            }
+            Step::Damage => damaged += 1,
+            Step::End => break,
+        }
+    }
+    let torn = scanner.valid < size;
+    if torn && limit.is_none() {
+        tracing::info!(
+            segment = name.number,
+            bytes = size - scanner.valid,
+            "A torn tail was cut off a queue on disk"
+        );
+        // When it fails the tail is found again next time.
+        drop(file.set_size(scanner.valid));
+        return Ok(scanner.valid);
+    }
+    Ok(size)
+}

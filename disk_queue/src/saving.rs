@@ -1,0 +1,166 @@
+//! Writing down what is done, and giving space back.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, TryLockError};
+
+use crate::acks;
+use crate::fs::{self, File};
+use crate::names::{Holds, Name};
+use crate::queue::Queue;
+use crate::ranges::Ranges;
+use crate::state::Segment;
+
+/// Records that are done until the acks are synced: what may come again after a power loss.
+const SYNC_EVERY: u64 = 1024;
+
+/// An active segment of that size is left when all its records are done, so that its space comes back. A share of
+/// `segment_bytes`.
+const WORTH_LEAVING: u64 = 16;
+
+/// Damaged segments that are kept for people.
+const KEEP_DAMAGED: usize = 4;
+
+impl Queue {
+    /// Writes down what is done, and removes segments of which nothing is needed any more. What fails is tried again
+    /// with the next call; until then it may come again after a crash. Blocks.
+    pub fn save(&self) {
+        let _saver = self.saver.lock().unwrap_or_else(PoisonError::into_inner);
+        self.leave_active();
+        let (unsaved, finished): (Vec<_>, Vec<_>) = {
+            let state = self.state();
+            let unsaved = |s: &&Segment| !s.unsaved.is_empty();
+            let finished = |s: &&Segment| s.sealed && !s.gone && s.live.records == 0;
+            let name = |s: &Segment| s.name;
+            (
+                state.segments.iter().filter(unsaved).map(name).collect(),
+                state.segments.iter().filter(finished).map(name).collect(),
+            )
+        };
+        for name in unsaved {
+            self.save_acks(&name);
+        }
+        for name in finished {
+            if let Err(error) = self.retire(&name) {
+                tracing::debug!(segment = name.number, %error, "a segment could not be removed yet");
+            }
+        }
+        self.drop_oldest();
+    }
+
+    /// Seals the active segment when all its records are done and it is large enough.
+    fn leave_active(&self) {
+        let mut writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // It is being written: then it is not finished.
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let mut state = self.state();
+        let least = self.options.segment_bytes / WORTH_LEAVING;
+        let Some(active) = state.segments.back_mut().filter(|s| !s.sealed) else { return };
+        if active.live.records == 0 && active.size > least {
+            active.sealed = true;
+            writer.seal();
+        }
+    }
+
+    fn save_acks(&self, name: &Name) {
+        let Some((ranges, at)) = self.with(name, |s| (std::mem::take(&mut s.unsaved), s.acks_size)) else {
+            return;
+        };
+        let bytes = acks::entries(name.salt, &ranges);
+        let written = self.acks(name).and_then(|file| fs::write_all(&*file, &bytes, at));
+        let due = self.with(name, |segment| {
+            if written.is_err() {
+                put_back(segment, &ranges);
+                return false;
+            }
+            segment.acks_size = at + bytes.len() as u64;
+            segment.unsynced += ranges.iter().map(|r| r.end - r.start).sum::<u64>();
+            segment.unsynced >= SYNC_EVERY
+        });
+        if due == Some(true) && self.acks(name).and_then(|file| self.sync(|| file.sync())).is_ok() {
+            self.with(name, |segment| segment.unsynced = 0);
+        }
+    }
+
+    /// The file of acks, opened or made.
+    fn acks(&self, name: &Name) -> io::Result<Arc<dyn File>> {
+        if let Some(file) = self.with(name, |segment| segment.acks.clone()).flatten() {
+            return Ok(file);
+        }
+        let file = name.file(Holds::Acks);
+        let file = self.fs.open(&file).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.fs.create(&file),
+            _ => Err(error),
+        })?;
+        self.with(name, |segment| segment.acks = Some(Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// Removes the records of a segment, or puts them aside when some were damaged.
+    fn retire(&self, name: &Name) -> io::Result<()> {
+        let Some((end, damaged, saved)) = self.with(name, |s| (s.end, s.damaged, s.unsaved.is_empty()))
+        else {
+            return Ok(());
+        };
+        if !saved {
+            return Err(io::Error::other("its acks are not written yet"));
+        }
+        // The acks have to outlive the records: without both, what is done would count as lost.
+        let acks = self.acks(name)?;
+        fs::write_all(&*acks, &acks::entry(name.salt, &(end..end)), 0)?;
+        self.sync(|| acks.sync())?;
+        let records = name.file(Holds::Records);
+        if damaged {
+            self.fs.rename(&records, &name.file(Holds::Damaged))?;
+            self.counts.quarantined.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(file = %name.file(Holds::Damaged), "A damaged segment of a queue on disk was put aside");
+            self.thin_out();
+        } else {
+            self.fs.remove(&records)?;
+        }
+        self.with(name, |segment| {
+            segment.gone = true;
+            segment.acks = None;
+        });
+        self.sync(|| self.fs.sync())
+    }
+
+    /// Removes the oldest damaged segments beyond those that are kept.
+    fn thin_out(&self) {
+        let Ok(names) = self.fs.list() else { return };
+        let damaged = |name: &String| matches!(Name::parse(name), Some(Ok((_, Holds::Damaged))));
+        let mut names: Vec<String> = names.into_iter().filter(damaged).collect();
+        names.sort_unstable();
+        names.truncate(names.len().saturating_sub(KEEP_DAMAGED));
+        for name in names {
+            drop(self.fs.remove(&name));
+        }
+    }
+
+    /// Removes the acks of segments whose records are gone, where no older segment needs to know of them.
+    fn drop_oldest(&self) {
+        loop {
+            let oldest = self.state().segments.front().filter(|s| s.gone).map(|s| s.name);
+            let Some(name) = oldest else { return };
+            match self.fs.remove(&name.file(Holds::Acks)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => return,
+            }
+            self.state().segments.pop_front();
+        }
+    }
+
+    fn with<T>(&self, name: &Name, change: impl FnOnce(&mut Segment) -> T) -> Option<T> {
+        self.state().segment(name.number).map(change)
+    }
+}
+
+fn put_back(segment: &mut Segment, ranges: &Ranges) {
+    for range in ranges.iter() {
+        segment.unsaved.insert(range);
+    }
+}

@@ -1,0 +1,208 @@
+//! What a queue knows in memory.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::fs::File;
+use crate::names::Name;
+use crate::ranges::Ranges;
+
+/// How much is in a queue, records that were taken and are not done included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// Records.
+    pub records: u64,
+    /// Sum of their weights.
+    pub weight: u64,
+    /// Sum of their lengths.
+    pub bytes: u64,
+}
+
+impl Backlog {
+    pub(crate) fn add(&mut self, other: Backlog) {
+        self.records += other.records;
+        self.weight += other.weight;
+        self.bytes += other.bytes;
+    }
+
+    pub(crate) fn remove(&mut self, other: Backlog) {
+        self.records = self.records.saturating_sub(other.records);
+        self.weight = self.weight.saturating_sub(other.weight);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
+
+/// The claim on a record that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receivable {
+    /// Its id.
+    pub id: u64,
+    /// Its weight.
+    pub weight: u32,
+    /// Its length.
+    pub length: u32,
+}
+
+impl Receivable {
+    pub(crate) fn size(&self) -> Backlog {
+        Backlog { records: 1, weight: u64::from(self.weight), bytes: u64::from(self.length) }
+    }
+}
+
+/// A record that was taken.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// What identifies it.
+    pub receivable: Receivable,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// A record that waits for its commit.
+pub(crate) struct Pending {
+    pub(crate) parts: Vec<Bytes>,
+    pub(crate) weight: u32,
+    pub(crate) length: usize,
+    pub(crate) committed: Box<dyn FnOnce(io::Result<()>) + Send>,
+}
+
+impl Pending {
+    pub(crate) fn size(&self) -> Backlog {
+        Backlog { records: 1, weight: u64::from(self.weight), bytes: self.length as u64 }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// Oldest first; the last may be written.
+    pub(crate) segments: VecDeque<Segment>,
+    /// All ids below are durable.
+    pub(crate) committed: u64,
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) pending_bytes: u64,
+    /// Somebody is committing.
+    pub(crate) committing: bool,
+    /// What can be taken at once.
+    pub(crate) ready: VecDeque<Taken>,
+    pub(crate) ready_bytes: usize,
+    /// The id behind those that are ready or taken: where reading goes on.
+    pub(crate) read_to: u64,
+    /// What an owner gave back.
+    pub(crate) kept: VecDeque<Taken>,
+    pub(crate) backlog: Backlog,
+}
+
+/// A segment as far as it was committed.
+pub(crate) struct Segment {
+    pub(crate) name: Name,
+    /// The id behind its last record.
+    pub(crate) end: u64,
+    /// Bytes of its records.
+    pub(crate) size: u64,
+    /// Records that are not done.
+    pub(crate) live: Backlog,
+    /// Records that are done or lost.
+    pub(crate) done: Ranges,
+    /// Those of them that the file of acks does not say yet.
+    pub(crate) unsaved: Ranges,
+    /// The file of acks, when it is open, and where its next entry goes.
+    pub(crate) acks: Option<Arc<dyn File>>,
+    pub(crate) acks_size: u64,
+    /// Done since the acks were last synced.
+    pub(crate) unsynced: u64,
+    /// Nothing is written to it any more.
+    pub(crate) sealed: bool,
+    /// Some of its records were lost.
+    pub(crate) damaged: bool,
+    /// Its records are removed; only the acks are there.
+    pub(crate) gone: bool,
+}
+
+impl Segment {
+    pub(crate) fn new(name: Name) -> Segment {
+        Segment {
+            name,
+            end: name.first,
+            size: 0,
+            live: Backlog::default(),
+            done: Ranges::default(),
+            unsaved: Ranges::default(),
+            acks: None,
+            acks_size: crate::acks::ENTRY as u64,
+            unsynced: 0,
+            sealed: false,
+            damaged: false,
+            gone: false,
+        }
+    }
+
+    /// Notes that records are done or lost; returns how many were neither yet.
+    pub(crate) fn finish(&mut self, range: Range<u64>) -> u64 {
+        let new = self.done.insert(range.clone());
+        self.unsaved.insert(range);
+        new
+    }
+}
+
+impl State {
+    /// The segment that holds an id.
+    pub(crate) fn segment_of(&mut self, id: u64) -> Option<&mut Segment> {
+        let behind = self.segments.partition_point(|segment| segment.name.first <= id);
+        behind.checked_sub(1).and_then(|at| self.segments.get_mut(at)).filter(|segment| id < segment.end)
+    }
+
+    /// The segment of that number.
+    pub(crate) fn segment(&mut self, number: u64) -> Option<&mut Segment> {
+        self.segments.iter_mut().find(|segment| segment.name.number == number)
+    }
+
+    /// A record is done.
+    pub(crate) fn done(&mut self, record: Receivable) {
+        let Some(segment) = self.segment_of(record.id) else { return };
+        if segment.finish(record.id..record.id + 1) == 0 {
+            return;
+        }
+        segment.live.remove(record.size());
+        self.backlog.remove(record.size());
+    }
+
+    /// Records of a segment cannot be read; returns how many of them were not done. Their weights are not known: the rest
+    /// of the segment's is taken off when nothing else is left of it.
+    pub(crate) fn lost(&mut self, number: u64, range: Range<u64>) -> u64 {
+        let Some(segment) = self.segment(number) else { return 0 };
+        let lost = segment.finish(range);
+        if lost == 0 {
+            return 0;
+        }
+        segment.damaged = true;
+        let mut off = Backlog { records: lost, ..Backlog::default() };
+        segment.live.remove(off);
+        if segment.live.records == 0 {
+            off.add(std::mem::take(&mut segment.live));
+        }
+        self.backlog.remove(off);
+        lost
+    }
+
+    /// Bytes on disk and on their way there.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let held = self.segments.iter().filter(|segment| !segment.gone).map(|segment| segment.size);
+        held.sum::<u64>() + self.pending_bytes
+    }
+
+    /// Puts a record where it can be taken.
+    pub(crate) fn make_ready(&mut self, record: Taken) {
+        self.read_to = record.receivable.id + 1;
+        self.ready_bytes += record.bytes.len();
+        self.ready.push_back(record);
+    }
+
+    /// Whether records are committed that are not in memory.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.read_to < self.committed
+    }
+}

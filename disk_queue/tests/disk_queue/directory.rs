@@ -1,0 +1,129 @@
+//! A real directory.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use bytes::Bytes;
+use weir_disk_queue::{Directory, OpenError, Options, Queue, Submitted, Take};
+
+fn open(parent: &std::path::Path) -> Queue {
+    let directory = Directory::open(parent, "q").expect("a directory");
+    Queue::open(Arc::new(directory), Options::default()).expect("a queue")
+}
+
+#[test]
+fn records_of_many_threads_are_there_after_a_restart_and_share_their_syncs() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let queue = Arc::new(open(parent.path()));
+    let together = Arc::new(Barrier::new(8));
+    let threads: Vec<_> = (0..8_u8)
+        .map(|thread| {
+            let (queue, together) = (Arc::clone(&queue), Arc::clone(&together));
+            thread::spawn(move || {
+                together.wait();
+                for n in 0..50_u8 {
+                    let (told, wait) = std::sync::mpsc::sync_channel(1);
+                    let parts = vec![Bytes::copy_from_slice(&[thread, n]), Bytes::from(vec![n; 5000])];
+                    let submitted =
+                        queue.submit(parts, 1, |_| true, move |outcome| told.send(outcome).expect("waits"));
+                    if submitted == Submitted::Commit {
+                        queue.commit();
+                    }
+                    wait.recv().expect("told").expect("committed");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().expect("ends"));
+    assert!(queue.counters().fsyncs <= 400 + 2, "{:?}", queue.counters());
+    drop(queue);
+
+    let queue = open(parent.path());
+    assert_eq!((queue.backlog().records, queue.backlog().weight), (400, 400));
+    let mut last = [None; 8];
+    for _ in 0..400 {
+        let taken = loop {
+            match queue.try_take() {
+                Take::Record(taken) => break taken,
+                Take::Behind => queue.fill().expect("read"),
+                Take::Empty => panic!("records are missing"),
+            }
+        };
+        let (thread, n) = (usize::from(taken.bytes[0]), taken.bytes[1]);
+        assert!(last[thread] < Some(n), "in order");
+        last[thread] = Some(n);
+        queue.done(taken.receivable);
+    }
+    queue.save();
+    assert_eq!(queue.backlog().records, 0);
+    assert_eq!(queue.disk_bytes(), 0, "its space came back");
+}
+
+#[test]
+fn a_second_owner_is_told_which_directory_and_which_process() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let first = Directory::open(parent.path(), "q").expect("free");
+    let refused = Directory::open(parent.path(), "q").expect_err("taken");
+    assert!(matches!(&refused, OpenError::InUse { owner: Some(pid), .. } if *pid == std::process::id()));
+    let text = refused.to_string();
+    assert!(text.contains(&parent.path().join("q").display().to_string()), "{text}");
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    drop(first);
+    Directory::open(parent.path(), "q").expect("free again");
+}
+
+#[test]
+fn only_the_owner_can_read_and_links_are_never_followed() {
+    let parent = tempfile::tempdir().expect("a folder");
+    drop(open(parent.path()));
+    let mode =
+        |name: &str| fs::metadata(parent.path().join(name)).expect("there").permissions().mode() & 0o777;
+    assert_eq!((mode("q"), mode("q/owner")), (0o700, 0o600));
+
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    symlink(elsewhere.path(), parent.path().join("link")).expect("a link");
+    let refused = Directory::open(parent.path(), "link").expect_err("a link").to_string();
+    assert!(refused.contains("no link"), "{refused}");
+    fs::write(parent.path().join("file"), "bbolt").expect("a file");
+    let refused = Directory::open(parent.path(), "file").expect_err("a file").to_string();
+    assert!(refused.contains("another program's database"), "{refused}");
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("a folder").count(), 0);
+
+    let victim = elsewhere.path().join("victim");
+    fs::write(&victim, "untouched").expect("a file");
+    let name = "0000000000000001-0000000000000001-0000000000000001.v1.segment";
+    symlink(&victim, parent.path().join("q").join(name)).expect("a link");
+    let queue = open(parent.path());
+    assert_eq!((queue.backlog().records, queue.counters().lost), (0, 0), "a link is no segment");
+    drop(queue);
+    assert_eq!(fs::read(&victim).expect("there"), b"untouched");
+}
+
+#[test]
+fn a_bound_on_the_disk_refuses_and_gives_room_when_records_are_done() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let directory = Directory::open(parent.path(), "q").expect("a directory");
+    let options = Options { max_bytes: 64 << 10, ..Options::default() };
+    let queue = Queue::open(Arc::new(directory), options).expect("a queue");
+    let send = || {
+        let submitted = queue.submit(vec![Bytes::from(vec![7; 1000])], 1, |_| true, |_| {});
+        if submitted == Submitted::Commit {
+            queue.commit();
+        }
+        submitted != Submitted::DiskFull
+    };
+    let mut sent = 0;
+    while send() {
+        sent += 1;
+        assert!(sent < 70, "the bound holds");
+    }
+    assert!(sent > 50, "{sent}");
+    while let Take::Record(taken) = queue.try_take() {
+        queue.done(taken.receivable);
+    }
+    queue.save();
+    assert!(send(), "room again");
+    assert_eq!(queue.submit(vec![], 0, |backlog| backlog.records == 0, |_| {}), Submitted::Full);
+}

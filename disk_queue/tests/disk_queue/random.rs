@@ -1,0 +1,83 @@
+//! Thousands of random lives of a queue.
+
+use std::io::ErrorKind;
+
+use crate::model::{Crash, Dice, Fault};
+use crate::world::World;
+
+const KINDS: [ErrorKind; 3] = [ErrorKind::StorageFull, ErrorKind::Other, ErrorKind::PermissionDenied];
+
+/// Lets a queue live through `steps`; returns how many faults fired and crashes happened.
+fn live(seed: u64, steps: u64, crashes: &[Crash], faults: bool) -> (u64, u64) {
+    let mut dice = Dice(seed);
+    let mut world = World::new(seed);
+    let (mut fired, mut crashed) = (0, 0);
+    for _ in 0..steps {
+        match dice.below(20) {
+            0..7 => world.send(1 + dice.below(5)),
+            7..11 => drop(world.take()),
+            11..15 => world.finish(dice.below(50) as usize, dice.percent(10)),
+            15..17 => world.save(),
+            17 if faults => {
+                fired += world.disk.disarm();
+                let fault =
+                    if dice.percent(30) { Fault::Dies } else { Fault::Fails(KINDS[dice.below(3) as usize]) };
+                world.disk.arm(dice.below(30), 1 + dice.below(6), fault);
+            }
+            18 if !crashes.is_empty() => {
+                fired += world.disk.disarm();
+                crashed += 1;
+                world.crash(crashes[dice.below(crashes.len() as u64) as usize]);
+            }
+            _ if world.disk.is_dead() || world.queue.is_none() => {
+                fired += world.disk.disarm();
+                crashed += 1;
+                let crash = crashes.get(dice.below(crashes.len() as u64) as usize);
+                world.crash(crash.copied().unwrap_or(Crash::Kill));
+            }
+            _ => {}
+        }
+    }
+    fired += world.disk.disarm();
+    if world.disk.is_dead() {
+        world.crash(Crash::Kill);
+    }
+    world.check(seed, false);
+    (fired, crashed)
+}
+
+#[test]
+fn whatever_fails_and_whenever_the_machine_crashes_every_acknowledged_record_comes_out_unchanged() {
+    let (mut fired, mut crashed) = (0, 0);
+    for seed in 0..3000 {
+        let (f, c) = live(seed, 120, &[Crash::Kill, Crash::Power], true);
+        fired += f;
+        crashed += c;
+    }
+    assert!(fired > 3000 && crashed > 3000, "{fired} faults and {crashed} crashes are no test");
+}
+
+#[test]
+fn after_a_kill_only_those_come_again_that_were_not_saved_as_done() {
+    let mut repeats = 0;
+    for seed in 0..500 {
+        let mut dice = Dice(seed);
+        let mut world = World::new(seed);
+        for _ in 0..6 {
+            for _ in 0..20 {
+                world.send(1 + dice.below(3));
+                world.take();
+                world.take();
+                world.finish(dice.below(9) as usize, false);
+            }
+            world.save_for_sure();
+            let (before, unsaved) = (world.delivered().clone(), world.unsaved().clone());
+            world.crash(Crash::Kill);
+            while world.take() {}
+            assert_eq!(world.repeated(&before, &unsaved), [0; 0], "seed {seed}");
+            repeats += world.delivered().values().filter(|n| **n > 1).count();
+        }
+        world.check(seed, false);
+    }
+    assert!(repeats > 1000, "{repeats} repeats: nothing was in flight");
+}

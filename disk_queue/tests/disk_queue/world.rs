@@ -1,0 +1,205 @@
+//! A queue in use: who sent what, what they were told, and what came out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use weir_disk_queue::{Options, Queue, Submitted, Take, Taken};
+
+use crate::model::{Crash, Dice, Disk};
+
+pub(crate) struct World {
+    pub(crate) disk: Disk,
+    pub(crate) queue: Option<Queue>,
+    options: Options,
+    issued: u64,
+    acknowledged: Arc<Mutex<BTreeSet<u64>>>,
+    delivered: BTreeMap<u64, u64>,
+    /// Taken and not done, as the owner holds them.
+    pub(crate) held: Vec<Taken>,
+    /// What may come again: not known to the disk as done.
+    unsaved: BTreeSet<u64>,
+    pub(crate) lost: u64,
+}
+
+/// Content that says which record it is of.
+fn content(record: u64) -> Bytes {
+    let length = Dice(record).below(300) as usize;
+    let mut bytes = record.to_le_bytes().to_vec();
+    bytes.extend((0..length).map(|i| (record as usize * 31 + i * 7) as u8));
+    bytes.into()
+}
+
+fn options() -> Options {
+    Options { segment_bytes: 2000, read_ahead: 600, seed: 99, ..Options::default() }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let disk = Disk::new(seed);
+        let mut world = World {
+            disk,
+            queue: None,
+            options: options(),
+            issued: 0,
+            acknowledged: Arc::default(),
+            delivered: BTreeMap::new(),
+            held: Vec::new(),
+            unsaved: BTreeSet::new(),
+            lost: 0,
+        };
+        world.open();
+        world
+    }
+
+    /// Opens the queue; true when it is open.
+    pub(crate) fn open(&mut self) -> bool {
+        // Another seed each time, as in life.
+        self.options.seed += 1;
+        self.queue = Queue::open(Arc::new(self.disk.clone()), self.options.clone()).ok();
+        if let Some(queue) = &self.queue {
+            self.lost += queue.counters().lost;
+        }
+        self.queue.is_some()
+    }
+
+    /// Sends so many records as one group.
+    pub(crate) fn send(&mut self, count: u64) {
+        let Some(queue) = &self.queue else { return };
+        let mut commit = false;
+        for _ in 0..count {
+            let record = self.issued;
+            self.issued += 1;
+            let bytes = content(record);
+            let parts = vec![bytes.slice(..3), bytes.slice(3..)];
+            let acknowledged = Arc::clone(&self.acknowledged);
+            let submitted = queue.submit(
+                parts,
+                2,
+                |_| true,
+                move |outcome| {
+                    if outcome.is_ok() {
+                        acknowledged.lock().expect("not poisoned").insert(record);
+                    }
+                },
+            );
+            commit |= submitted == Submitted::Commit;
+        }
+        if commit {
+            queue.commit();
+        }
+    }
+
+    /// Takes the next record and checks that it is one that was sent.
+    pub(crate) fn take(&mut self) -> bool {
+        let Some(queue) = &self.queue else { return false };
+        loop {
+            match queue.try_take() {
+                Take::Record(taken) => {
+                    let record = u64::from_le_bytes(taken.bytes[..8].try_into().expect("8 bytes"));
+                    assert!(record < self.issued, "record {record} was never sent");
+                    assert_eq!(taken.bytes, content(record), "record {record} was changed");
+                    *self.delivered.entry(record).or_default() += 1;
+                    self.unsaved.insert(record);
+                    self.held.push(taken);
+                    return true;
+                }
+                Take::Empty => return false,
+                Take::Behind if queue.fill().is_err() => return false,
+                Take::Behind => {}
+            }
+        }
+    }
+
+    /// One of those that are held is done, or given back.
+    pub(crate) fn finish(&mut self, at: usize, keep: bool) {
+        if self.held.is_empty() {
+            return;
+        }
+        let taken = self.held.swap_remove(at % self.held.len());
+        let Some(queue) = &self.queue else { return };
+        if keep { queue.keep(taken) } else { queue.done(taken.receivable) }
+    }
+
+    pub(crate) fn save(&mut self) {
+        if let Some(queue) = &self.queue {
+            queue.save();
+        }
+    }
+
+    /// Saves without any fault and notes what must not come again after a kill.
+    pub(crate) fn save_for_sure(&mut self) {
+        self.save();
+        let held: BTreeSet<u64> = self.held.iter().map(record_of).collect();
+        self.unsaved.retain(|record| held.contains(record));
+    }
+
+    /// Ends the process without a word, and starts the next on what is left.
+    pub(crate) fn crash(&mut self, crash: Crash) {
+        self.held.clear();
+        self.queue = None;
+        self.disk.restart(crash);
+        self.open();
+    }
+
+    /// Takes everything that is left, and checks what a queue promises. `forgiven`: records that damage may have cost.
+    pub(crate) fn check(&mut self, seed: u64, forgiven: bool) {
+        self.disk.disarm();
+        if self.disk.is_dead() {
+            self.crash(Crash::Kill);
+        }
+        if self.queue.is_none() {
+            assert!(self.open(), "seed {seed}: it opens when nothing fails");
+        }
+        let fresh = self.issued;
+        self.send(1);
+        while self.take() {}
+        assert!(self.delivered.contains_key(&fresh), "seed {seed}: a fresh record passes");
+        let acknowledged = self.acknowledged.lock().expect("not poisoned").clone();
+        let missing: Vec<_> = acknowledged.iter().filter(|r| !self.delivered.contains_key(r)).collect();
+        let queue = self.queue.as_ref().expect("open");
+        if forgiven {
+            assert!(
+                missing.len() as u64 <= self.lost + queue.counters().lost,
+                "seed {seed}: lost without a count"
+            );
+        } else {
+            assert!(missing.is_empty(), "seed {seed}: acknowledged and lost: {missing:?}");
+        }
+        while !self.held.is_empty() {
+            self.finish(0, false);
+        }
+        self.save();
+        let queue = self.queue.as_ref().expect("open");
+        assert_eq!(queue.backlog(), weir_disk_queue::Backlog::default(), "seed {seed}");
+    }
+
+    /// Acknowledged records that never came out.
+    pub(crate) fn missing(&self) -> u64 {
+        let acknowledged = self.acknowledged.lock().expect("not poisoned");
+        acknowledged.iter().filter(|record| !self.delivered.contains_key(record)).count() as u64
+    }
+
+    /// Records that came out more than once although the disk knew that they were done.
+    pub(crate) fn repeated(&self, before: &BTreeMap<u64, u64>, unsaved: &BTreeSet<u64>) -> Vec<u64> {
+        let again =
+            |record: &u64| self.delivered.get(record) > before.get(record) && before.contains_key(record);
+        self.delivered.keys().filter(|r| again(r) && !unsaved.contains(r)).copied().collect()
+    }
+
+    pub(crate) fn delivered(&self) -> &BTreeMap<u64, u64> {
+        &self.delivered
+    }
+
+    pub(crate) fn unsaved(&self) -> &BTreeSet<u64> {
+        &self.unsaved
+    }
+
+    pub(crate) fn acknowledged(&self) -> usize {
+        self.acknowledged.lock().expect("not poisoned").len()
+    }
+}
+
+fn record_of(taken: &Taken) -> u64 {
+    u64::from_le_bytes(taken.bytes[..8].try_into().expect("8 bytes"))
+}
