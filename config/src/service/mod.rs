@@ -2,6 +2,7 @@
 
 mod effective;
 mod read;
+mod uses;
 mod validate;
 
 use std::collections::{BTreeMap, HashSet};
@@ -106,6 +107,7 @@ impl ServiceConfig {
         if !options.unchecked {
             let found = validate::validate(&config, &root, options, &errors);
             errors.extend(found);
+            errors.extend(uses::validate(&config));
         }
         if !errors.is_empty() {
             return Err(Diagnostics::new(errors, sources));

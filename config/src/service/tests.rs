@@ -440,6 +440,35 @@ fn without_checks_what_does_not_make_sense_is_read_all_the_same() {
 }
 
 #[test]
+fn an_extension_that_a_component_names_has_to_run() {
+    let text = GOOD.replace(
+        "exporters: {debug: , otlp: ",
+        "exporters: {debug: , otlp: {sending_queue: {storage: disk}, auth: {authenticator: helth_check}}",
+    );
+    let found = errors(&text);
+    let said: Vec<(&str, Option<&str>, u32)> = found
+        .iter()
+        .map(|error| (error.core_sentence(), error.suggestion.as_deref(), error.span.unwrap().column))
+        .collect();
+    let expected = [
+        ("no storage client extension found", None, 54),
+        (
+            "failed to resolve authenticator \"helth_check\": authenticator not found",
+            Some("health_check"),
+            85,
+        ),
+    ];
+    assert_eq!(said, expected);
+    let off = text.replace("{storage: disk}", "{storage: disk, enabled: false}").replace("helth", "health");
+    assert!(load_with(&off, LoadOptions::default()).is_ok());
+    let not_running = off.replace("extensions: [health_check]", "extensions: []");
+    let help = errors(&not_running)[0].help.clone().unwrap();
+    assert_eq!(help, "add health_check to service::extensions");
+    let unused = text.replace("exporters: [otlp]}", "exporters: [debug]}");
+    assert!(load_with(&unused, LoadOptions::default()).is_ok());
+}
+
+#[test]
 fn errors_of_all_sections_are_reported_at_once() {
     let text = GOOD
         .replace("timeout: 1s", "timeout: x, bar: 1")
