@@ -1,6 +1,6 @@
 //! The one table of component types. A new component is one line here.
 
-use weir_component::{Build, BuildError, Clock, Host};
+use weir_component::{Build, BuildError, Clock, Host, Stability};
 use weir_config::{Catalog, KnownType, Node, Path, Section};
 use weir_engine::Components;
 
@@ -83,6 +83,28 @@ pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
         catalog = catalog.with(Section::Extensions, tried);
     }
     catalog
+}
+
+/// How mature the type of this name or alias is.
+pub(crate) fn stability(section: Section, kind: &str) -> Option<Stability> {
+    let is = |name: &str, aliases: &[&str]| name == kind || aliases.contains(&kind);
+    match section {
+        Section::Receivers => {
+            COMPONENTS.receivers.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
+        }
+        Section::Processors => {
+            COMPONENTS.processors.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
+        }
+        Section::Exporters => {
+            COMPONENTS.exporters.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
+        }
+        Section::Connectors => {
+            COMPONENTS.connectors.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
+        }
+        Section::Extensions => {
+            COMPONENTS.extensions.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
+        }
+    }
 }
 
 /// Builds a component and forgets it.

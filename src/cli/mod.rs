@@ -247,8 +247,12 @@ fn headline(diagnostics: &Diagnostics, step: Step) -> String {
         (Step::Load | Step::Validate, phase) => phase.prefix(),
     };
     let of_step = |error: &&ConfigError| error.kind.phase() == phase;
-    let first = diagnostics.errors().iter().find(of_step).map(ConfigError::collector_line);
-    format!("{prefix}{}", first.unwrap_or_default())
+    let first = diagnostics.errors().iter().find(of_step);
+    let line = first.map(|error| match step {
+        Step::Build => error.core_sentence().to_owned(),
+        Step::Load | Step::Validate => error.collector_line(),
+    });
+    format!("{prefix}{}", line.unwrap_or_default())
 }
 
 /// Prints the last word on a mistake.

@@ -1,7 +1,8 @@
 //! Log lines in the shape of the Collector's encoders.
 //!
 //! Console: `time TAB level TAB caller TAB message TAB {fields}`; JSON: one object with `level`, `ts`, `caller`, `msg`
-//! and the fields. The first field is always `resource`, unless `disable_zap_resource` is set. A message that repeats
+//! and the fields. The first fields are the initial ones, by name, and `resource`, unless
+//! `disable_zap_resource` is set. A message that repeats
 //! is sampled: the first `initial` of a level and text in each `tick`, then every `thereafter`th.
 
 use std::collections::HashMap;
@@ -69,11 +70,11 @@ struct Lines {
 
 impl Lines {
     fn new(config: &LogsConfig, identity: &Identity) -> io::Result<Lines> {
-        let mut base = Map::new();
+        let initial = config.initial_fields.iter().map(|(k, v)| (k.clone(), v.clone()));
+        let mut base: Map<String, Value> = initial.collect();
         if !config.disable_zap_resource {
             base.insert("resource".to_owned(), Value::Object(identity.fields()));
         }
-        base.extend(config.initial_fields.iter().map(|(k, v)| (k.clone(), v.clone())));
         let outputs = config.output_paths.iter().map(|path| open(path).map(Mutex::new));
         Ok(Lines {
             level: level(config.level),
@@ -350,6 +351,28 @@ mod tests {
             (&json!("warn"), &json!("two\nlines"), &json!("a\nb"))
         );
         assert_eq!(written.len(), 1);
+    }
+
+    #[test]
+    fn initial_fields_stand_before_the_resource() {
+        let initial_fields = [("zone", json!("a")), ("n", json!(5))];
+        let config = LogsConfig {
+            initial_fields: initial_fields.map(|(name, value)| (name.to_owned(), value)).into(),
+            encoding: LogEncoding::Json,
+            ..LogsConfig::default()
+        };
+        let written = lines(&config, || tracing::info!(last = true, "text"));
+        let fields = written[0].split(r#""msg":"text","#).nth(1).expect("fields");
+        assert!(fields.starts_with(r#""n":5,"zone":"a","resource":{"#), "{fields}");
+        assert!(fields.ends_with(r#","last":true}"#), "{fields}");
+    }
+
+    #[test]
+    fn without_caller_and_resource_a_line_is_time_level_and_text() {
+        let config = LogsConfig { disable_caller: true, disable_zap_resource: true, ..LogsConfig::default() };
+        let written = lines(&config, || tracing::info!("text"));
+        let columns: Vec<&str> = written[0].split('\t').skip(1).collect();
+        assert_eq!(columns, ["info", "text"]);
     }
 
     #[test]

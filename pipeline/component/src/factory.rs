@@ -21,6 +21,18 @@ pub enum Stability {
     Stable,
 }
 
+impl Stability {
+    /// The Collector's sentence for the log.
+    pub fn note(self) -> &'static str {
+        match self {
+            Stability::Development => "Development component. May change in the future.",
+            Stability::Alpha => "Alpha component. May change in the future.",
+            Stability::Beta => "Beta component. May change in the future.",
+            Stability::Stable => "Stable component.",
+        }
+    }
+}
+
 /// What a factory is given: one component as configured.
 #[derive(Debug, Clone)]
 pub struct Build<'a> {

@@ -24,6 +24,24 @@ use crate::stage::{self, Letters, MailboxMaker, Predecessor};
 #[derive(Debug)]
 pub struct Problem(pub ConfigError);
 
+impl Problem {
+    /// One of the graph, shown at a connector.
+    pub(crate) fn with_connector(spec: &ServiceSpec, id: &str, message: String) -> Problem {
+        Problem::with(&spec.connectors, id, message)
+    }
+
+    /// One of the graph, shown at a processor.
+    pub(crate) fn with_processor(spec: &ServiceSpec, id: &str, message: String) -> Problem {
+        Problem::with(&spec.processors, id, message)
+    }
+
+    fn with(list: &[ComponentSpec], id: &str, message: String) -> Problem {
+        let mut error = ConfigError::new(ErrorKind::Invalid, message);
+        error.span = list.iter().find(|own| own.id == id).map(|own| own.node.span);
+        Problem(error)
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
@@ -55,7 +73,7 @@ pub(crate) fn parts(
     before: &Graph,
     stay: bool,
 ) -> Result<Parts, Vec<Problem>> {
-    let graph = |message: String| vec![Problem(ConfigError::new(ErrorKind::Invalid, message))];
+    let graph = |problem: Problem| vec![problem];
     let connections = Connections::new(spec, components).map_err(graph)?;
     let order = connections.order(spec).map_err(graph)?;
     connections.check_shared(spec, components).map_err(graph)?;

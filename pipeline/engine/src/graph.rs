@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_pdata::Signal;
 
+use crate::build::Problem;
 use crate::spec::{Components, PipelineSpec, ServiceSpec};
 
 /// Which pipelines hang behind each connector, by connector id and the signal that goes in.
@@ -16,7 +17,7 @@ impl<'a> Connections<'a> {
     ///
     /// # Errors
     /// A connector with an end that leads nowhere.
-    pub(crate) fn new(spec: &'a ServiceSpec, components: &Components) -> Result<Connections<'a>, String> {
+    pub(crate) fn new(spec: &'a ServiceSpec, components: &Components) -> Result<Connections<'a>, Problem> {
         let mut by_connector = BTreeMap::new();
         for connector in &spec.connectors {
             let Some(factory) = components.connector(connector.kind()) else {
@@ -31,11 +32,12 @@ impl<'a> Connections<'a> {
                     .map(|(i, _)| i)
                     .collect();
                 if behind.is_empty() {
-                    return Err(format!(
+                    let message = format!(
                         "connector \"{id}\" used as exporter in [{}] pipeline but not used in any supported receiver \
                          pipeline",
                         names(spec, |p| p.signal == from.signal && into(&p))
-                    ));
+                    );
+                    return Err(Problem::with_connector(spec, id, message));
                 }
                 by_connector.insert((id, from.signal), behind);
             }
@@ -43,11 +45,12 @@ impl<'a> Connections<'a> {
                 let fed = (spec.pipelines.iter().filter(into))
                     .any(|from| factory.pairs.contains(&(from.signal, to.signal)));
                 if !fed {
-                    return Err(format!(
+                    let message = format!(
                         "connector \"{id}\" used as receiver in [{}] pipeline but not used in any supported exporter \
                          pipeline",
                         names(spec, |p| p.signal == to.signal && out_of(p))
-                    ));
+                    );
+                    return Err(Problem::with_connector(spec, id, message));
                 }
             }
         }
@@ -72,7 +75,7 @@ impl<'a> Connections<'a> {
     ///
     /// # Errors
     /// A cycle, with its members.
-    pub(crate) fn order(&self, spec: &ServiceSpec) -> Result<Vec<usize>, String> {
+    pub(crate) fn order(&self, spec: &ServiceSpec) -> Result<Vec<usize>, Problem> {
         let mut order = Vec::new();
         let mut done = BTreeSet::new();
         for start in 0..spec.pipelines.len() {
@@ -88,12 +91,14 @@ impl<'a> Connections<'a> {
         path: &mut Vec<(usize, String)>,
         done: &mut BTreeSet<usize>,
         order: &mut Vec<usize>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Problem> {
         if done.contains(&at) {
             return Ok(());
         }
         if let Some(begin) = path.iter().position(|(i, _)| *i == at) {
-            return Err(cycle(spec, &path[begin..]));
+            let members = &path[begin..];
+            let connector = members.first().map_or("", |(_, connector)| connector);
+            return Err(Problem::with_connector(spec, connector, cycle(spec, members)));
         }
         for (connector, next) in self.next_of(&spec.pipelines[at]) {
             path.push((at, connector));
@@ -110,7 +115,7 @@ impl<'a> Connections<'a> {
     ///
     /// # Errors
     /// Names the processors and the pipelines.
-    pub(crate) fn check_shared(&self, spec: &ServiceSpec, components: &Components) -> Result<(), String> {
+    pub(crate) fn check_shared(&self, spec: &ServiceSpec, components: &Components) -> Result<(), Problem> {
         let shared = |id: &&String| {
             components
                 .processor(id.split('/').next().unwrap_or_default())
@@ -125,12 +130,13 @@ impl<'a> Connections<'a> {
                 for (at, connector, next) in &behind {
                     let processors = &spec.pipelines[*next].processors;
                     if processors.contains(id) {
-                        return Err(format!(
+                        let message = format!(
                             "cycle detected: processor \"{id}\" is one instance for all its pipelines, but \
                              pipeline \"{}\" feeds pipeline \"{}\" through connector \"{connector}\" and it stands \
                              in both; remove it from \"{}\"",
                             spec.pipelines[*at].id, spec.pipelines[*next].id, spec.pipelines[start].id
-                        ));
+                        );
+                        return Err(Problem::with_processor(spec, id, message));
                     }
                     feeds.entry(id).or_default().extend(processors.iter().filter(shared).map(String::as_str));
                 }
@@ -139,11 +145,12 @@ impl<'a> Connections<'a> {
         for id in feeds.keys() {
             if let Some(path) = way_back(&feeds, id) {
                 let path: Vec<_> = path.iter().map(|id| format!("processor \"{id}\"")).collect();
-                return Err(format!(
+                let message = format!(
                     "cycle detected: {}: each is one instance for all its pipelines; let them stand in the same order \
                      in all of them",
                     path.join(" -> ")
-                ));
+                );
+                return Err(Problem::with_processor(spec, id, message));
             }
         }
         Ok(())

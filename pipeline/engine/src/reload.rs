@@ -154,6 +154,9 @@ impl Engine {
         new: &mut Parts,
         receivers: &mut Vec<(String, Box<dyn Receiver>, ReceiverContext)>,
     ) -> Result<(), StartError> {
+        if self.graph.is_empty() || !new.extensions.is_empty() {
+            tracing::info!("Starting extensions...");
+        }
         for (id, extension) in in_order(std::mem::take(&mut new.extensions)) {
             self.start_extension(id, extension, &mut new.graph).await?;
         }
@@ -188,9 +191,12 @@ impl Engine {
             clock: self.tools.clock.clone(),
             host: self.tools.host.clone(),
         };
+        let kind = "extension";
+        tracing::info!(otelcol.component.id = %id, otelcol.component.kind = kind, "Extension is starting...");
         if let Err(failure) = extension.start(&cx).await {
-            return Err(StartError { kind: "extension", id, failure });
+            return Err(StartError { kind, id, failure });
         }
+        tracing::info!(otelcol.component.id = %id, otelcol.component.kind = kind, "Extension started.");
         self.tools.host.offer(&id, extension.capabilities());
         let work = self.watched(id.clone(), stop, extension.run(cx));
         if let Some(node) = graph.get_mut(&Key::Extension(id.clone())) {

@@ -158,6 +158,7 @@ impl Engine {
         for tasks in [receivers, others] {
             unfinished.append(&mut finish(tasks, clock.sleep_until(deadline), &clock).await);
         }
+        tracing::info!("Stopping extensions...");
         let mut beside = retired.extensions();
         beside.extend(extensions.into_values().filter_map(|node| node.task));
         unfinished.append(&mut finish(beside, clock.sleep(EXTENSIONS), &clock).await);
