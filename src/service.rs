@@ -1,5 +1,6 @@
 //! Puts a checked configuration, the table of components and the engine together.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub(crate) fn cpus() -> u64 {
 pub(crate) fn host(tokio: &Arc<TokioRuntime>, telemetry: impl Into<Telemetry>) -> Host {
     let blocking: Arc<dyn weir_component::Blocking> = Arc::<TokioRuntime>::clone(tokio);
     let host = Host::new(env!("CARGO_PKG_VERSION"), tokio.unix_nanos(), telemetry, blocking);
+    let host = host.named(&program().name);
     let share = weir_kernel::memory::total() / 100 * IN_FLIGHT_PERCENT;
     host.budget().set_limit(usize::try_from(share).unwrap_or(usize::MAX));
     host
@@ -71,7 +73,52 @@ pub(crate) fn log_notes(loaded: &Loaded) {
     }
     for note in &loaded.notes {
         let place = note.span.map(|span| loaded.sources.position(span)).unwrap_or_default();
-        tracing::warn!(%place, path = %note.path, "{}", note.message);
+        let (section, id) = note.path.component_of().unwrap_or_default();
+        let kind = section.trim_end_matches('s');
+        tracing::warn!(
+            otelcol.component.id = %id,
+            otelcol.component.kind = %kind,
+            %place,
+            path = %note.path,
+            "{}",
+            note.message
+        );
+    }
+    log_stability(loaded);
+}
+
+/// Logs how mature each component that runs is, once for each signal.
+fn log_stability(loaded: &Loaded) {
+    let mut seen = BTreeSet::new();
+    for (pipeline, own) in &loaded.config.pipelines {
+        let signal = signal(pipeline.signal()).to_string();
+        let roles = [
+            (Section::Exporters, &own.exporters),
+            (Section::Processors, &own.processors),
+            (Section::Receivers, &own.receivers),
+        ];
+        for (section, id) in roles.into_iter().flat_map(|(s, list)| list.iter().map(move |r| (s, &r.id))) {
+            // A connector stands in the lists of receivers and exporters.
+            let is_there = loaded.config.component(section, id).is_some();
+            let section = if is_there { section } else { Section::Connectors };
+            if seen.insert((section, id, signal.clone())) {
+                log_stability_of(section, id, Some(&signal));
+            }
+        }
+    }
+    loaded.config.extensions.iter().for_each(|r| log_stability_of(Section::Extensions, &r.id, None));
+}
+
+fn log_stability_of(section: Section, id: &ComponentId, signal: Option<&str>) {
+    if let Some(stability) = components::stability(section, id.kind()) {
+        let kind = section.singular();
+        tracing::debug!(
+            otelcol.component.id = %id,
+            otelcol.component.kind = kind,
+            otelcol.signal = signal,
+            "{}",
+            stability.note()
+        );
     }
 }
 

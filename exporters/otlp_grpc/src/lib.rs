@@ -71,20 +71,20 @@ impl Validate for Config {
 fn create(build: &Build<'_>, _signal: Signal) -> Result<ExporterParts, BuildError> {
     let config: Config = weir_config::load(build.node, &build.path)?;
     let delivery = shared::delivery(config.timeout.timeout, &config.retry_on_failure, &config.sending_queue);
-    let settings = settings(&config.client, build.host.version()).map_err(|e| build.invalid(e))?;
+    let settings = settings(&config.client, build.host).map_err(|e| build.invalid(e))?;
     let exporter = OtlpGrpc { config: config.client, settings, client: OnceLock::new() };
     Ok(ExporterParts { exporter: Arc::new(exporter), delivery })
 }
 
 /// The settings of the client without TLS, whose files are read at the start.
-fn settings(config: &GrpcClientConfig, version: &str) -> Result<GrpcSettings, String> {
+fn settings(config: &GrpcClientConfig, host: &Host) -> Result<GrpcSettings, String> {
     let target =
         if config.is_unix() { Target::Unix(config.target().into()) } else { Target::parse(config.target())? };
     let agent = Some(config.user_agent.clone()).filter(|agent| !agent.is_empty());
     Ok(GrpcSettings {
         authority: Some(config.authority.clone()).filter(|authority| !authority.is_empty()),
         headers: shared::headers(&config.headers)?,
-        user_agent: agent.unwrap_or_else(|| user_agent(version)),
+        user_agent: agent.unwrap_or_else(|| user_agent(host.name(), host.version())),
         compression: shared::grpc_compression(config.compression),
         wait_for_ready: config.wait_for_ready,
         keep_alive: config.keepalive.as_ref().map(|keepalive| KeepAlive {

@@ -57,11 +57,11 @@ async fn an_export_before_the_start_may_be_repeated() {
 fn the_defaults_are_those_of_the_collector() {
     let parts = build("endpoint: localhost:4317").expect("built");
     assert_eq!(parts.delivery, DeliverySettings::default());
-    let config = Config::default();
-    let settings = settings(&GrpcClientConfig { endpoint: "x:1".to_owned(), ..config.client }, "1.2.3")
-        .expect("settings");
+    let client = GrpcClientConfig { endpoint: "x:1".to_owned(), ..Config::default().client };
+    let host = weir_testkit::host(&Simulation::new(1)).named("otelcol");
+    let settings = settings(&client, &host).expect("settings");
     assert_eq!((settings.compression, settings.keep_alive), (weir_otlp::client::Compression::GZIP, None));
-    assert!(settings.user_agent.starts_with("weir/1.2.3 ("));
+    assert!(settings.user_agent.starts_with("otelcol/0.0.0-test ("));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use weir_component::Host;
 use weir_config::net::{Compression, HttpClientConfig, QueueConfig, RetryConfig};
 use weir_config::{GoDuration, Issues, Optional, Validate};
 use weir_otlp::client::{Format, HttpSettings, user_agent};
@@ -86,7 +87,7 @@ fn at_most(idle: i64, in_all: i64) -> usize {
 
 impl Config {
     /// The settings of the client for a signal, without TLS.
-    pub(crate) fn settings(&self, signal: Signal, version: &str) -> Result<HttpSettings, String> {
+    pub(crate) fn settings(&self, signal: Signal, host: &Host) -> Result<HttpSettings, String> {
         let client = &self.client;
         let consumers = self.sending_queue.as_ref().map_or(0, |queue| queue.num_consumers);
         let idle = if client.max_idle_conns_per_host > 0 {
@@ -96,7 +97,7 @@ impl Config {
         };
         Ok(HttpSettings {
             headers: shared::headers(&client.headers)?,
-            user_agent: user_agent(version),
+            user_agent: user_agent(host.name(), host.version()),
             format: match self.encoding {
                 Encoding::Proto => Format::Protobuf,
                 Encoding::Json => Format::Json,

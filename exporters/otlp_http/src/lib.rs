@@ -32,7 +32,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
 fn create(build: &Build<'_>, signal: Signal) -> Result<ExporterParts, BuildError> {
     let config: Config = weir_config::load(build.node, &build.path)?;
     let delivery = shared::delivery(config.client.timeout, &config.retry_on_failure, &config.sending_queue);
-    let settings = config.settings(signal, build.host.version()).map_err(|e| build.invalid(e))?;
+    let settings = config.settings(signal, build.host).map_err(|e| build.invalid(e))?;
     let exporter = OtlpHttp { config: config.client, settings, client: OnceLock::new() };
     Ok(ExporterParts { exporter: Arc::new(exporter), delivery })
 }

@@ -7,7 +7,7 @@ use crate::page::{ComponentView, ExtensionView, PipelineView, ServiceView};
 /// The agent. `now` is Unix ns.
 pub(crate) fn service(host: &Host, now: u64) -> ServiceView {
     ServiceView {
-        name: "weir".to_owned(),
+        name: host.name().to_owned(),
         version: host.version().to_owned(),
         started: host.started() as f64 / 1e9,
         uptime: now.saturating_sub(host.started()) as f64 / 1e9,

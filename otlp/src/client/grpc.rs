@@ -75,7 +75,7 @@ impl GrpcSettings {
             authority: None,
             auth: None,
             headers: Vec::new(),
-            user_agent: super::user_agent(env!("CARGO_PKG_VERSION")),
+            user_agent: super::user_agent("weir", env!("CARGO_PKG_VERSION")),
             compression: Compression::GZIP,
             wait_for_ready: false,
             keep_alive: None,

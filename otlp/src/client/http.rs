@@ -86,7 +86,7 @@ impl HttpSettings {
             server_name: None,
             auth: None,
             headers: Vec::new(),
-            user_agent: super::user_agent(env!("CARGO_PKG_VERSION")),
+            user_agent: super::user_agent("weir", env!("CARGO_PKG_VERSION")),
             format: Format::Protobuf,
             compression: Compression::GZIP,
             idle_timeout: Some(Duration::from_secs(90)),

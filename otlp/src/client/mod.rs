@@ -33,6 +33,6 @@ impl Compression {
 }
 
 /// The name under which the clients introduce themselves, such as `weir/0.1.0 (linux/x86_64)`.
-pub fn user_agent(version: &str) -> String {
-    format!("weir/{version} ({}/{})", std::env::consts::OS, std::env::consts::ARCH)
+pub fn user_agent(name: &str, version: &str) -> String {
+    format!("{name}/{version} ({}/{})", std::env::consts::OS, std::env::consts::ARCH)
 }

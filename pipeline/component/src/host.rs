@@ -38,6 +38,7 @@ struct Inner {
     blocking: Arc<dyn Blocking>,
     budget: Budget,
     handover: Handover,
+    name: String,
     version: String,
     started: u64,
 }
@@ -113,6 +114,7 @@ impl Host {
             blocking,
             budget: Budget::default(),
             handover: Handover::default(),
+            name: "weir".to_owned(),
             version: version.to_owned(),
             started,
         });
@@ -123,6 +125,15 @@ impl Host {
     #[must_use]
     pub fn with_telemetry(&self, telemetry: impl Into<Telemetry>) -> Host {
         Host { inner: Arc::clone(&self.inner), own: Own::new(telemetry.into()) }
+    }
+
+    /// Under another name; for an agent that nobody shares yet.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Host {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            name.clone_into(&mut inner.name);
+        }
+        self
     }
 
     /// The one instance of `T` in this agent, made on first use: how the sources of evidence share one connection
@@ -210,6 +221,11 @@ impl Host {
     /// With what components measure and trace themselves.
     pub fn telemetry(&self) -> &Telemetry {
         &self.own.telemetry
+    }
+
+    /// What the agent calls itself.
+    pub fn name(&self) -> &str {
+        &self.inner.name
     }
 
     /// Version of the agent.

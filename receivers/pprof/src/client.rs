@@ -52,7 +52,10 @@ impl Client {
         };
         set(header::HOST, endpoint.authority().parse().ok());
         set(header::AUTHORIZATION, endpoint.authorization.clone());
-        set(header::USER_AGENT, weir_otlp::client::user_agent(env!("CARGO_PKG_VERSION")).parse().ok());
+        set(
+            header::USER_AGENT,
+            weir_otlp::client::user_agent("weir", env!("CARGO_PKG_VERSION")).parse().ok(),
+        );
         // Go compresses profiles itself; another layer would only cost.
         set(header::ACCEPT_ENCODING, Some(HeaderValue::from_static("identity")));
         Client { endpoint, tls, headers, limit, budget, session: None, connections: 0, ends: None }
