@@ -181,6 +181,17 @@ mod tests {
     }
 
     #[test]
+    fn each_gate_is_documented_as_it_is() {
+        let page = include_str!("../docs/compatibility.md");
+        for gate in GATES {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", gate.id)));
+            let row = row.unwrap_or_else(|| panic!("{} is not in docs/compatibility.md", gate.id));
+            assert_eq!(row.contains("| works |"), gate.works, "{row}");
+            assert_eq!(row.contains("| on"), gate.stage == Stage::Beta, "{row}");
+        }
+    }
+
+    #[test]
     fn the_last_word_on_a_gate_counts() {
         let gates = Gates::parse(&["service.AllowNoPipelines,-service.profilesSupport"]).unwrap();
         assert!(gates.is_on(NO_PIPELINES) && !gates.is_on(PROFILES) && !gates.is_on(MERGE_LISTS));

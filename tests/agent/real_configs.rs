@@ -10,7 +10,7 @@ mod prune;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
@@ -52,8 +52,12 @@ fn judged() -> Vec<Judged> {
     files.iter().map(|file| judge(file)).collect()
 }
 
-fn judge(file: &std::path::Path) -> Judged {
+fn judge(file: &Path) -> Judged {
     let text = fs::read_to_string(file).expect("the configuration is read");
+    judge_text(&file.file_name().expect("a name").to_string_lossy(), text)
+}
+
+fn judge_text(name: &str, text: String) -> Judged {
     let env = variables(&text);
     let call = Call {
         configs: vec![text.clone()],
@@ -61,7 +65,6 @@ fn judge(file: &std::path::Path) -> Judged {
         args: vec!["--error-format=json".to_owned(), PROFILES.to_owned()],
         ..Call::default()
     };
-    let name = file.file_name().expect("a name").to_string_lossy().into_owned();
     let (accepted, _, said) = call.run(&Program::weir(), &["validate"]);
     let said: Vec<Json> = said
         .lines()
@@ -75,7 +78,7 @@ fn judge(file: &std::path::Path) -> Judged {
         error["kind"] == "unknown_type" && words.contains("unknown type: ")
     };
     let (types, others): (Vec<Json>, Vec<Json>) = errors.into_iter().partition(lacks);
-    Judged { name, text, env, missing: types.iter().map(missing).collect(), others }
+    Judged { name: name.to_owned(), text, env, missing: types.iter().map(missing).collect(), others }
 }
 
 /// `section: type` of an error about an unknown type.
@@ -87,8 +90,11 @@ fn missing(error: &Json) -> String {
 }
 
 /// What is refused here and accepted there, and why.
-const ON_PURPOSE: [(&str, &str); 1] =
-    [("endpoint must be a URL that begins with http:// or https://", "there each export fails instead")];
+const ON_PURPOSE: [(&str, &str); 3] = [
+    ("endpoint must be a URL that begins with http:// or https://", "there each export fails instead"),
+    ("no storage client extension found", "there the start fails instead"),
+    ("authenticator not found", "there the start fails instead"),
+];
 
 const PROFILES: &str = "--feature-gates=service.profilesSupport";
 
@@ -146,6 +152,19 @@ fn disagreement(one: &Judged, known: &Known, weir: &Program, collector: &Program
     }
     let (a, b) = if ours { ("accepted here", "refused there") } else { ("refused here", "accepted there") };
     Some(format!("{}: {a}, {b}:\n{said}{words}", one.name))
+}
+
+#[test]
+fn the_configuration_of_the_collectors_packages_lacks_nothing_but_types() {
+    let own = judge_text("packages.yaml", include_str!("real_configs/packages.yaml").to_owned());
+    assert!(own.others.is_empty(), "{:?}", own.others);
+    let [weir, collector] = Program::both();
+    let rest = prune(&own.text, &Known::to_both(&weir, &collector)).expect("it is a mapping");
+    for program in [weir, collector] {
+        let call = Call { configs: vec![rest.clone()], ..Call::default() };
+        let (accepted, _, said) = call.run(&program, &["validate"]);
+        assert!(accepted, "{}: {said}", program.name);
+    }
 }
 
 #[test]

@@ -7,4 +7,5 @@ mod config;
 mod events;
 mod processes;
 mod run;
+mod sources;
 mod targets;
