@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use tokio::task::JoinSet;
 use weir_component::Stop;
 
+use crate::addresses::Addresses;
 use crate::body::Body;
 use crate::connection::{self, Leaving};
 use crate::io::Io;
@@ -34,11 +35,16 @@ pub struct ServerLimits {
     pub http: Http,
     /// Connections at once; further ones wait in the system's backlog. Default 10,000.
     pub max_connections: usize,
+    /// Connections of one address at once; further ones are closed. Loopback addresses and Unix sockets have no such
+    /// limit. Default 1,000.
+    pub max_connections_per_address: usize,
     /// HTTP/2 streams at once on a connection. Default 100.
     pub max_concurrent_streams: u32,
     /// Names and values of all headers of a request. Default 16 KiB.
     pub max_header_bytes: u32,
-    /// From connecting (TLS included) to the head of the first request. Default 10 s.
+    /// For the TLS handshake. Default 5 s.
+    pub handshake_timeout: Duration,
+    /// From connecting (or the TLS handshake) to the head of the first request. Default 10 s.
     pub first_request_timeout: Duration,
     /// HTTP/1.1: for the head of every further request, the idle time before it included; `None`: for ever.
     /// Default 120 s, longer than the usual reporting interval of 60 s.
@@ -51,8 +57,8 @@ pub struct ServerLimits {
     pub ping_timeout: Duration,
     /// A connection without requests is told to go after that time. Default never.
     pub max_connection_idle: Option<Duration>,
-    /// Any connection is told to go after that time, give or take 10 %, so that clients spread over new servers.
-    /// Default never.
+    /// Any connection is told to go after that time, give or take 20 %, so that clients spread over new servers.
+    /// Default 30 min.
     pub max_connection_age: Option<Duration>,
     /// How long its requests may then go on. Default without limit.
     pub max_connection_age_grace: Option<Duration>,
@@ -68,15 +74,17 @@ impl Default for ServerLimits {
         ServerLimits {
             http: Http::Both,
             max_connections: 10_000,
+            max_connections_per_address: 1_000,
             max_concurrent_streams: 100,
             max_header_bytes: 16 << 10,
+            handshake_timeout: Duration::from_secs(5),
             first_request_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_secs(120)),
             body_timeout: Duration::from_secs(60),
             ping_interval: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
             max_connection_idle: None,
-            max_connection_age: None,
+            max_connection_age: Some(Duration::from_secs(30 * 60)),
             max_connection_age_grace: None,
             keep_alive: true,
             check_host: false,
@@ -109,6 +117,7 @@ pub async fn serve<H, F>(
     let check_host = limits.check_host && local;
     let shared = Arc::new((limits, tls, handler));
     let listener = Arc::new(listener);
+    let addresses = Addresses::default();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -116,11 +125,16 @@ pub async fn serve<H, F>(
             () = stop.requested() => break,
             Some(ended) = connections.join_next() => report_panic(ended),
             (io, address) = listener.accept(), if connections.len() < shared.0.max_connections => {
+                let Some(place) = addresses.enter(address, shared.0.max_connections_per_address) else {
+                    tracing::debug!(?address, "too many connections from one address, the new one is closed");
+                    continue;
+                };
                 let (shared, stop) = (Arc::clone(&shared), stop.clone());
                 let port = Arc::downgrade(&listener);
                 connections.spawn(async move {
+                    let _place = place;
                     let (limits, tls, handler) = &*shared;
-                    let Some(io) = secure(io, tls.as_ref(), limits.first_request_timeout).await else { return };
+                    let Some(io) = secure(io, tls.as_ref(), limits.handshake_timeout).await else { return };
                     let peer = Arc::new(Peer { address });
                     let answer = |request: Request<Incoming>| guarded(request, &peer, limits, check_host, handler);
                     let leaving = || match port.upgrade() {

@@ -12,6 +12,7 @@
 //! gRPC here is the unary `Export` call and nothing else: a thin layer over hyper (server, because one port has to
 //! speak HTTP/1.1 too) and h2 (client). Settings are plain structs; components make them from their configuration.
 
+mod addresses;
 pub mod auth;
 mod body;
 pub mod client;

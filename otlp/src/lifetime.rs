@@ -138,10 +138,10 @@ pub(crate) fn timer(after: Duration) -> Timer {
     Box::pin(tokio::time::sleep_until(at))
 }
 
-/// A random factor between 0.9 and 1.1.
+/// A random factor between 0.8 and 1.2.
 fn jitter() -> f64 {
     let random = RandomState::new().build_hasher().finish();
-    0.9 + 0.2 * (random >> 11) as f64 / (1u64 << 53) as f64
+    0.8 + 0.4 * (random >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

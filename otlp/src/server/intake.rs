@@ -10,6 +10,10 @@ use weir_pdata::{Payload, Signal};
 
 use crate::http_server::Peer;
 
+/// A request below this size is copied: the piece that it came in may be part of a much larger read buffer, and would
+/// keep all of that.
+const SMALL: usize = 8 << 10;
+
 /// Where requests go.
 pub(super) struct Intake {
     outputs: Outputs,
@@ -43,6 +47,7 @@ impl Intake {
         context: Context,
     ) -> Result<(), Refused> {
         room.fit(request.len()).map_err(Refused::Failed)?;
+        let request = if request.len() < SMALL { Bytes::copy_from_slice(&request) } else { request };
         let request = room.hold(request);
         let payload = Payload::from_request(signal, request).map_err(Refused::Malformed)?;
         if payload.is_empty() {

@@ -4,6 +4,7 @@
 
 mod auth;
 mod clients;
+mod limits;
 mod proxy;
 mod server_grpc;
 mod server_http;

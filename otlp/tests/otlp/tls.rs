@@ -5,6 +5,7 @@ use weir_config::net::{TlsClientConfig, TlsConfig, TlsServerConfig};
 use weir_config::{GoDuration, Optional};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
 use weir_otlp::config::{client_tls, server_tls};
+use weir_otlp::http_server::ServerLimits;
 use weir_otlp::server::ServerSettings;
 use weir_otlp::tls::{ClientTls, Parameters, ServerTls, TlsConnector, TlsVersions};
 use weir_pdata::Signal;
@@ -44,11 +45,16 @@ async fn server(authority: &Authority, client_ca: Option<Vec<u8>>, versions: Tls
 
 /// A server of that name that keeps metadata, and what a client needs to trust it.
 pub(crate) async fn secured(name: &str) -> (Server, TlsConnector) {
+    secured_with(name, ServerLimits::default()).await
+}
+
+pub(crate) async fn secured_with(name: &str, limits: ServerLimits) -> (Server, TlsConnector) {
     let ca = authority();
     let (certificate, key) = ca.certificate(name);
     let tls = ServerTls { certificate, key, client_ca: None, parameters: Parameters::default(), files: None };
     let tls = Some(tls.acceptor(&["h2", "http/1.1"]).expect("acceptor"));
-    let server = start(ServerSettings { tls, include_metadata: true, ..ServerSettings::default() }).await;
+    let server =
+        start(ServerSettings { tls, limits, include_metadata: true, ..ServerSettings::default() }).await;
     let client = ClientTls { ca: Some(ca.pem), ..ClientTls::default() };
     (server, client.connector(&["h2", "http/1.1"]).expect("connector"))
 }

@@ -105,7 +105,7 @@ fn with_keepalive(limits: ServerLimits, parameters: Option<&KeepaliveServerParam
     let Some(parameters) = parameters else { return limits };
     ServerLimits {
         max_connection_idle: parameters.max_connection_idle.non_zero(),
-        max_connection_age: parameters.max_connection_age.non_zero(),
+        max_connection_age: parameters.max_connection_age.non_zero().or(limits.max_connection_age),
         max_connection_age_grace: parameters.max_connection_age_grace.non_zero(),
         ping_interval: parameters.time.non_zero().or(limits.ping_interval),
         ping_timeout: parameters.timeout.non_zero().unwrap_or(limits.ping_timeout),

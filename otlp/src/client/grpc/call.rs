@@ -33,7 +33,7 @@ impl<'a> Attempt<'a> {
         self.lost
     }
 
-    /// Whether the connection had ended before anything of this attempt was sent.
+    /// Whether the connection had ended before the peer worked on anything of this attempt.
     pub(super) fn found_it_ended(&self) -> bool {
         self.ended_before
     }
@@ -47,6 +47,9 @@ impl<'a> Attempt<'a> {
         let answer = match self.exchange(request, message, max_response).await {
             Ok(answer) => answer,
             Err(e) => {
+                // A peer that leaves in good order has not worked on the streams that it does not answer.
+                self.ended_before |=
+                    e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR);
                 // A reset concerns one stream; everything else ends the connection.
                 self.lost = !e.is_reset();
                 self.answered = e.is_reset();
