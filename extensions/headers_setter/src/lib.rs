@@ -80,12 +80,12 @@ impl Validate for HeaderConfig {
         ];
         match sources.iter().filter(|given| **given).count() {
             1 => {}
-            0 if self.action == Action::Delete => {}
+            _ if self.action == Action::Delete => {}
             0 => issues.error(
-                "missing header source, must be 'from_context', 'from_attribute', 'value' or 'value_file'",
+                "missing header source, must be 'from_context', 'from_attribute', 'value', or 'value_file'",
             ),
             _ => issues.error(
-                "invalid header source, must be only one of 'from_context', 'from_attribute', 'value' or 'value_file'",
+                "invalid header source, must be only one of 'from_context', 'from_attribute', 'value', or 'value_file'",
             ),
         }
     }
