@@ -32,13 +32,14 @@ impl Cors {
         *response.status_mut() = StatusCode::NO_CONTENT;
         let wanted = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
         let origin = headers.get(header::ORIGIN);
-        let may = method == Method::POST.as_str()
+        let may = METHODS.iter().any(|known| method == known)
             && self.allows_origin(origin)
             && wanted.is_none_or(|names| self.allows_headers(names));
-        if may {
-            let out = response.headers_mut();
-            self.mark(origin, out);
-            out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+        let out = response.headers_mut();
+        out.insert(header::VARY, PREFLIGHT_VARY);
+        if let Some(origin) = origin.filter(|_| may) {
+            allow(origin, out);
+            out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, method.clone());
             if let Some(names) = wanted {
                 out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
             }
@@ -55,8 +56,7 @@ impl Cors {
         let Some(origin) = origin.filter(|origin| self.allows_origin(Some(origin))) else {
             return;
         };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        allow(origin, headers);
         if let (false, Ok(names)) = (self.exposed_headers.is_empty(), self.exposed_headers.join(", ").parse())
         {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
@@ -76,6 +76,17 @@ impl Cors {
             name.is_empty() || self.allowed_headers.iter().any(|a| a == "*" || a.eq_ignore_ascii_case(name))
         })
     }
+}
+
+/// What simple requests may use, and the Collector allows in preflights.
+const METHODS: [&str; 3] = ["GET", "POST", "HEAD"];
+/// On what the answer to a preflight depends.
+const PREFLIGHT_VARY: HeaderValue =
+    HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
+
+fn allow(origin: &HeaderValue, headers: &mut HeaderMap) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
 }
 
 fn matches_origin(allowed: &str, origin: &str) -> bool {

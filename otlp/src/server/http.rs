@@ -60,7 +60,11 @@ impl Server {
         let path = request.uri().path();
         let known = Signal::ALL.into_iter().find(|s| self.settings.paths[s.index()] == path);
         let Some(signal) = known.filter(|s| self.intake.takes(*s)) else {
-            return text(StatusCode::NOT_FOUND, "404 page not found\n");
+            let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
+            response
+                .headers_mut()
+                .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            return response;
         };
         if request.method() != Method::POST {
             let mut response = respond(
@@ -169,10 +173,14 @@ impl Refusal {
     }
 }
 
-/// The format that the content type names; parameters are allowed and ignored.
+/// The format that the content type names; parameters are ignored when they are well formed.
 fn format(headers: &HeaderMap) -> Option<Format> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let media = value.split(';').next().unwrap_or_default().trim();
+    let mut parts = value.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    if !parts.all(|parameter| parameter.is_empty() || parameter.contains('=')) {
+        return None;
+    }
     if media.eq_ignore_ascii_case(PROTOBUF) {
         Some(Format::Protobuf)
     } else {
