@@ -148,6 +148,7 @@ while :; do
     shown=$state
     if [ -n "$fixed" ] && [ -n "$once" ]; then die "the mended program was called leaking"; fi
     if [ -n "$once" ]; then exit 0; fi
+    say "watching on; Ctrl-C ends"
   elif [ -n "$verdict" ] && [ -n "$state" ] && [ "$state" != "$shown" ]; then
     [ ! -t 2 ] || say
     "$weir" leaks --endpoint "$page" || true

@@ -67,14 +67,18 @@ fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String 
         }
     }
     match count(State::Ok) {
-        0 if parts.is_empty() => parts.push("nothing measured yet".to_owned()),
+        0 if parts.is_empty() => parts.push("Nothing measured yet".to_owned()),
         0 => {}
         1 => parts.push("1 series fine".to_owned()),
         n => parts.push(format!("{n} series fine")),
     }
     let troubled = sources.iter().filter(|s| matches!(s.state.as_str(), "degraded" | "failed")).count();
-    let plural = if sources.len() == 1 { "" } else { "s" };
-    let mut text = format!("{}; {} source{plural}", parts.join(", "), sources.len());
+    let sources = match sources.len() {
+        0 => "no source of its own".to_owned(),
+        1 => "1 source".to_owned(),
+        n => format!("{n} sources"),
+    };
+    let mut text = format!("{}; {sources}", parts.join(", "));
     if troubled > 0 {
         text += &format!(", {troubled} with trouble");
     }
@@ -98,5 +102,10 @@ mod tests {
         let report = board.report(1.0, 0.0, "1", vec![source]);
         assert_eq!(report.summary, "1 leak, 1 suspect, 1 series fine; 1 source, 1 with trouble.");
         assert_eq!(report.series[0].state, State::Leaking);
+        board.put("leak_detection", Vec::new());
+        assert_eq!(
+            board.report(1.0, 0.0, "1", vec![]).summary,
+            "Nothing measured yet; no source of its own."
+        );
     }
 }

@@ -3,6 +3,8 @@
 //! `recorded/leak.zst` is what the three sources published of `leaky-client` while it leaked for 45 s and after it was mended,
 //! at a window of 5 s. Here the same payloads pass the same processor, on simulated time, 120 times as slowly: two clients
 //! a second become one a minute, and the window of 5 s the default one of 10 minutes. `WEIR_RECORD=1` records anew.
+//!
+//! And at its own pace it is what a gateway sees that has no sources, only the receiver `otlp`.
 
 mod stretch;
 
@@ -26,8 +28,9 @@ use weir_pdata::otlp::metrics::v1::metric::Data;
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{EXPORTER, Event, Lab, Reply, Simulation};
 
+use crate::backends::servers;
 use crate::collector::sink::Sink;
-use crate::support::{Agent, Program, free_port, kill};
+use crate::support::{Agent, Program, free_port, kill, now};
 
 /// How much slower than real: a window of 5 s becomes one of 10 minutes.
 const SLOWER: u64 = 120;
@@ -238,4 +241,42 @@ fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window()
     assert_eq!(sources, ["events", "sockets", "goroutines"], "{:#?}", leaking.evidence);
     let told = exported(&lab, "leak.state");
     assert!(told.contains(&2.0) && told.contains(&3.0), "the states were exported as well");
+}
+
+#[test]
+fn a_gateway_that_gets_only_metrics_over_otlp_judges_them_as_the_agent_beside_the_process_would() {
+    let (http, pages) = (free_port(), free_port());
+    let yaml = format!(
+        "
+receivers: {{otlp: {{protocols: {{http: {{endpoint: 127.0.0.1:{http}}}}}}}}}
+processors: {{leak_detection: {{window: 5s, source_roots: [{ROOT}]}}}}
+exporters: {{nop: }}
+extensions: {{zpages: {{endpoint: 127.0.0.1:{pages}}}}}
+service:
+  extensions: [zpages]
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines: {{metrics: {{receivers: [otlp], processors: [leak_detection], exporters: [nop]}}}}
+"
+    );
+    let agent = Agent::start(&yaml, pages);
+    let requests = load();
+    let first = stretch::time(&requests[0]);
+    let (begun, epoch) = (now(), u64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("after 1970"));
+    for mut request in requests {
+        // The sources had their pace, which is part of what they say.
+        let after = Duration::from_nanos(stretch::time(&request) - first);
+        thread::sleep(after.saturating_sub(begun.elapsed()));
+        stretch::stretch(&mut request, first, epoch, 1);
+        let body = Payload::from(request).to_bytes();
+        let answer = servers::post(http, "/v1/metrics", "application/x-protobuf", &body).expect("an answer");
+        assert_eq!(answer.status, 200);
+        let found = agent.report().and_then(|report| client(report.series));
+        if let Some(leaking) = found.filter(|f| f.state == State::Leaking) {
+            let site = leaking.site.as_ref().map(|s| (s.file.as_str(), s.line));
+            assert_eq!(site, Some(("examples/leaky/client/orders.go", 41)), "{leaking:#?}");
+            assert_eq!(leaking.evidence.len(), 3, "{leaking:#?}");
+            return;
+        }
+    }
+    panic!("never called leaking: {:#?}", agent.report());
 }

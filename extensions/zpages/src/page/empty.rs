@@ -50,8 +50,15 @@ fn source_item(source: &Source, now: f64) -> Element {
         .child(el("b").text(&source.id))
         .child(el("span").class("word").text(&source.state))
         .child(el("span").class("age").text(last));
-    if !source.message.is_empty() {
-        item = item.child(el("span").class("message").text(&source.message));
+    let message = match (source.message.as_str(), source.kind.as_str()) {
+        ("", _) if source.last > 0.0 => "",
+        ("", "events") => "waits for the first event of a service with the Go module",
+        ("", "sockets") => "waits for the first read of the sockets of the configured processes",
+        ("", "profile") => "waits for the first profile of the configured targets",
+        (message, _) => message,
+    };
+    if !message.is_empty() {
+        item = item.child(el("span").class("message").text(message));
     }
     item
 }
@@ -81,7 +88,9 @@ fn waiting(report: &Report, now: f64) -> Element {
         let title = "No data yet";
         (
             title,
-            format!("The agent has run for {running} and none of its sources has delivered. It waits for:"),
+            format!(
+                "The agent has run for {running} and none of its sources has delivered; each says above what it waits for."
+            ),
         )
     } else {
         let text = format!(
@@ -91,23 +100,11 @@ fn waiting(report: &Report, now: f64) -> Element {
         );
         ("Nothing to judge yet", text)
     };
-    let waits =
-        report.sources.iter().filter(|source| source.state != "ok" || source.last <= 0.0).map(|source| {
-            let message = match (source.message.as_str(), source.kind.as_str()) {
-                ("", "events") => "the first event of a service with the Go module",
-                ("", "sockets") => "the first read of the sockets of the configured processes",
-                ("", "profile") => "the first profile of the configured targets",
-                ("", _) => "the first delivery",
-                (message, _) => message,
-            };
-            el("li").child(el("b").text(&source.id)).text(": ").text(message)
-        });
     el("section")
         .class("panel")
         .attr("aria-label", title)
         .child(el("h2").text(title))
         .child(el("p").text(text))
-        .child(el("ul").children(waits))
 }
 
 /// Why nothing leaks, since when, and how sure that is.

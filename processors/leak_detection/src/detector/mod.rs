@@ -263,24 +263,6 @@ impl Detector {
     }
 }
 
-/// One sentence on the state of the whole: `1 leak, 2 suspects, 14 fine`.
-pub fn summary(findings: &[Finding]) -> String {
-    let number = |state: State| findings.iter().filter(|finding| finding.state == state).count() as f64;
-    let mut parts = Vec::new();
-    for (state, one) in [(State::Leaking, "leak"), (State::Suspect, "suspect")] {
-        if number(state) > 0.0 {
-            parts.push(words::plural(number(state), one));
-        }
-    }
-    if number(State::Recovering) > 0.0 {
-        parts.push(format!("{} recovering", words::count(number(State::Recovering))));
-    }
-    if number(State::Ok) > 0.0 {
-        parts.push(format!("{} fine", words::count(number(State::Ok))));
-    }
-    if parts.is_empty() { "nothing watched yet".to_owned() } else { parts.join(", ") }
-}
-
 fn company_of(process: &Process) -> Company {
     Company { memory: process.facts.memory, load: process.load }
 }

@@ -430,12 +430,3 @@ fn goroutines_that_the_runtime_proves_leaked_make_a_suspicion_a_leak() {
     }
     assert!(found.is_some_and(|seconds| seconds <= 24.0), "{found:?}");
 }
-
-#[test]
-fn the_summary_counts_states() {
-    let finding = |state| Finding { state, ..Finding::default() };
-    let findings =
-        [State::Leaking, State::Suspect, State::Suspect, State::Ok, State::Recovering].map(finding);
-    assert_eq!(summary(&findings), "1 leak, 2 suspects, 1 recovering, 1 fine");
-    assert_eq!(summary(&[]), "nothing watched yet");
-}
