@@ -47,7 +47,8 @@ struct At {
 
 /// What became of a string.
 enum Expanded {
-    Text(Arc<str>),
+    /// A text; when it is all that one reference stands for, the place where the text itself begins.
+    Text(Arc<str>, Option<Span>),
     Value(Node),
 }
 
@@ -91,7 +92,9 @@ impl<'p, 'e> Expander<'p, 'e> {
     fn scalar(&mut self, text: Arc<str>, span: Span, at: At) -> Result<Node, Stop> {
         let (expanded, round) = self.string(text, span, at.round)?;
         let value = match expanded {
-            Expanded::Text(text) => return Ok(Node::new(NodeKind::String(text), span)),
+            Expanded::Text(text, origin) => {
+                return Ok(Node::new(NodeKind::String(text), origin.unwrap_or(span)));
+            }
             Expanded::Value(value) => value,
         };
         let original = value.original.clone();
@@ -99,7 +102,7 @@ impl<'p, 'e> Expander<'p, 'e> {
         // The text beside the value is expanded too; when that fails or makes no text, it is dropped.
         let before = self.errors.len();
         node.original = match original.map(|original| self.string(original, span, round)).transpose()? {
-            Some((Expanded::Text(text), _)) if self.errors.len() == before => Some(text),
+            Some((Expanded::Text(text, _), _)) if self.errors.len() == before => Some(text),
             _ => None,
         };
         self.errors.truncate(before);
@@ -114,6 +117,7 @@ impl<'p, 'e> Expander<'p, 'e> {
         span: Span,
         mut round: usize,
     ) -> Result<(Expanded, usize), Stop> {
+        let mut origin = None;
         while let Some(found) = find_reference(&text) {
             round += 1;
             self.references += 1;
@@ -126,7 +130,7 @@ impl<'p, 'e> Expander<'p, 'e> {
             let Some(value) = self.resolve(reference, place)? else { break };
             if reference.len() == text.len() {
                 match &value.kind {
-                    NodeKind::String(raw) => text = raw.clone(),
+                    NodeKind::String(raw) => (text, origin) = (raw.clone(), Some(value.span)),
                     _ => return Ok((Expanded::Value(value), round)),
                 }
                 continue;
@@ -139,9 +143,9 @@ impl<'p, 'e> Expander<'p, 'e> {
             if grown.saturating_add(text.len()) > MAX_TEXT {
                 return Err(self.stop(span));
             }
-            text = text.replace(reference, &raw).into();
+            (text, origin) = (text.replace(reference, &raw).into(), None);
         }
-        Ok((Expanded::Text(text), round))
+        Ok((Expanded::Text(text, origin), round))
     }
 
     /// The value behind `${...}`; `None` after an error.

@@ -86,10 +86,11 @@ fn a_value_of_a_variable_is_shown_where_it_is_used() {
     let text = "receivers: {otlp: {max_recv_msg_size_mib: \"${env:LIMIT}\"}}";
     let expected = "\
 error: `receivers::otlp::max_recv_msg_size_mib` must be a whole number, found the string \"lots\"
-  --> weir.yaml:1:43
+  --> weir.yaml:1:44
     |
   1 | receivers: {otlp: {max_recv_msg_size_mib: \"${env:LIMIT}\"}}
-    |                                           ^^^^^^^^^^^^^^ expected a whole number
+    |                                            ^^^^^^^^^^^^ expected a whole number
+  note: the value comes from the environment variable LIMIT
   note: 'max_recv_msg_size_mib' expected type 'int', got unconvertible type 'string'
 ";
     assert_eq!(render::<net::GrpcServerConfig>(text, &[]), expected);

@@ -126,21 +126,22 @@ impl ServiceConfig {
     }
 
     /// A warning for each component that no pipeline and no `service::extensions` uses. They are checked but not built.
-    pub fn unused(&self) -> Vec<ConfigError> {
-        let pipelines = self.pipelines.values();
-        let in_pipelines =
-            pipelines.flat_map(|own| own.receivers.iter().chain(&own.processors).chain(&own.exporters));
-        let by_pipelines: HashSet<&ComponentId> = in_pipelines.map(|reference| &reference.id).collect();
-        let by_service: HashSet<&ComponentId> =
-            self.extensions.iter().map(|reference| &reference.id).collect();
+    pub fn unused<'a>(&'a self) -> Vec<ConfigError> {
+        let mut used: HashSet<(Section, &ComponentId)> = HashSet::new();
+        let mut mark = |list: &'a [Reference], sections: &[Section]| {
+            used.extend(sections.iter().flat_map(|s| list.iter().map(move |reference| (*s, &reference.id))));
+        };
+        for pipeline in self.pipelines.values() {
+            mark(&pipeline.receivers, &[Section::Receivers, Section::Connectors]);
+            mark(&pipeline.processors, &[Section::Processors]);
+            mark(&pipeline.exporters, &[Section::Exporters, Section::Connectors]);
+        }
+        mark(&self.extensions, &[Section::Extensions]);
         let all = self
             .components
             .iter()
             .flat_map(|(section, all)| all.iter().map(|(id, own)| (*section, id, own.span)));
-        let unused = all.filter(|(section, id, _)| match section {
-            Section::Extensions => !by_service.contains(id),
-            _ => !by_pipelines.contains(id),
-        });
+        let unused = all.filter(|(section, id, _)| !used.contains(&(*section, *id)));
         unused.map(|(section, id, span)| unused_warning(section, id, span)).collect()
     }
 

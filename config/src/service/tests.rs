@@ -455,7 +455,7 @@ fn an_extension_that_a_component_names_has_to_run() {
         (
             "failed to resolve authenticator \"helth_check\": authenticator not found",
             Some("health_check"),
-            85,
+            83,
         ),
     ];
     assert_eq!(said, expected);
