@@ -59,7 +59,7 @@ fn the_effective_configuration_is_the_collectors() {
         "receivers: {otlp: {protocols: {grpc: {include_metadata: true, keepalive: {enforcement_policy: {min_time: 10s}}}, \
          http: {endpoint: \"localhost:0\", cors: {allowed_origins: [a]}, max_request_body_size: 5}}}}\n\
          exporters: {otlp: {endpoint: \"a:1\", headers: {x: secret}, tls: {insecure: true}, compression: zstd, keepalive: {time: 20s, timeout: 3s}}}\n",
-        "exporters: {otlp_http: {sending_queue: {batch: {}, sizer: bytes}, compression: zstd, compression_params: {level: 5}, \
+        "exporters: {otlp_http: {sending_queue: {batch: {}, sizer: bytes, queue_size: 1000000}, compression: zstd, compression_params: {level: 5}, \
          timeout: 1m30s}, debug: {verbosity: detailed}, debug/2: {sending_queue: {}}}\n\
          processors: {batch: {metadata_keys: [a, b]}, memory_limiter: {check_interval: 1s, limit_percentage: 50}}\n",
         "connectors: {forward: , forward/2: }\nextensions: {health_check: {path: /up}}\n\

@@ -87,7 +87,11 @@ fn the_program_has_exactly_the_components_that_have_a_folder() {
             .map(|e| {
                 (
                     text(e, "name", section),
-                    stability(e).iter().map(|(k, v)| scalar(k) + ": " + &scalar(v)).collect(),
+                    stability(e)
+                        .iter()
+                        .map(|(k, v)| scalar(k) + ": " + &scalar(v))
+                        .filter(|line| !line.ends_with(": Undefined"))
+                        .collect(),
                 )
             })
             .collect();
@@ -98,7 +102,8 @@ fn the_program_has_exactly_the_components_that_have_a_folder() {
             let stability = first.to_uppercase() + rest;
             let signals = match kind {
                 "extension" => vec!["extension".to_owned()],
-                _ => c.signals(),
+                // As in the Collector, profiles are not listed.
+                _ => c.signals().into_iter().filter(|signal| signal != "profiles").collect(),
             };
             // A connector is listed by pairs of signals, its metadata names their union.
             let listed = in_program.get(&c.name).cloned().unwrap_or_default();

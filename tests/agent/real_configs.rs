@@ -1,7 +1,7 @@
 //! Configurations from the wild: each is accepted, or names component types that are not here, or is refused by a Go
 //! Collector as well, in the same words.
 //!
-//! They lie in `../shared/configs/files` beside the checkout, or where `WEIR_CONFIGS` says; without that folder there is
+//! They lie in `shared/configs/files` beside the checkout, or where `WEIR_CONFIGS` says; without that folder there is
 //! nothing to test. `BLESS=1 cargo test -p weir --test agent real_configs` writes the table of types that are missing into
 //! docs/compatibility.md.
 
@@ -34,15 +34,15 @@ struct Judged {
 
 fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("WEIR_CONFIGS").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| root().join("../shared/configs/files"));
-    folder.is_dir().then_some(folder)
+    let beside = || Some(root().parent()?.join("shared/configs/files"));
+    folder.or_else(beside).filter(|folder| folder.is_dir())
 }
 
 /// All configurations of the folder; none without it.
 #[expect(clippy::print_stderr, reason = "a test that finds nothing to test says so")]
 fn judged() -> Vec<Judged> {
     let Some(folder) = folder() else {
-        eprintln!("skipped: there is no ../shared/configs/files beside the checkout");
+        eprintln!("skipped: there is no folder shared/configs/files beside the checkout");
         return Vec::new();
     };
     let entries = fs::read_dir(&folder).expect("the folder is read");
@@ -201,7 +201,7 @@ fn table(all: &[Judged]) -> String {
     rows.sort_by_key(|(kind, (named, completed))| (std::cmp::Reverse((*completed, *named)), *kind));
     let mut text = format!(
         "Of {} configurations from public repositories, {accepted} are accepted as they are, {lacking} name types that are \
-         not here, and {refused} are refused for other reasons, by the Collector too.\n\n\
+         not here, and {refused} are refused for other reasons, by the Collector too but for the differences above.\n\n\
          | type that is not here | configurations that name it | of these, lack nothing else |\n|---|---|---|\n",
         all.len()
     );

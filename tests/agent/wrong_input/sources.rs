@@ -52,7 +52,7 @@ fn a_later_configuration_that_breaks_an_earlier_one_is_the_one_that_is_shown() {
         call.configs.push("exporters: {debug: {verbosity: basic}}".to_owned());
         call.configs.push("exporters: {debug: {verbosity: loud}}".to_owned());
     });
-    holds(&said, &["2.yaml:1:", "verbosity", "detailed"]);
+    holds(&said, &["2.yaml:1:", "verbosity", "Detailed"]);
     assert!(!said.contains("1.yaml"), "{said}");
 }
 
@@ -73,7 +73,7 @@ fn a_bomb_of_aliases_is_refused_at_once() {
         let below = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb += &format!("a{level}: &a{level} [{below}]\n");
     }
-    holds(&said(|call| call.configs = vec![bomb]), &["0.yaml:", "limit"]);
+    holds(&said(|call| call.configs = vec![bomb]), &["0.yaml:", "excessive aliasing"]);
 }
 
 #[test]
