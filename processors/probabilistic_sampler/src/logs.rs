@@ -29,7 +29,7 @@ pub(crate) fn known(
         trouble = Some(Trouble::Unreadable(why));
         None
     });
-    let writable = trouble.is_none();
+    let writable = trouble.is_none() || *sampler == Sampler::Never;
     let mut known =
         Known { randomness: Randomness::LARGEST, policy: Policy::Missing, arriving, writable, trouble };
     let mut new = None;

@@ -8,16 +8,15 @@ use crate::tracestate::TraceState;
 
 /// What a span brings along, and its trace state where it can be read.
 pub(crate) fn known<'a>(sampler: &Sampler, span: view::Span<'a>) -> (Known, TraceState<'a>) {
-    let (mut state, trouble) = match TraceState::parse(span.trace_state()) {
-        Ok(state) => (state, None),
-        Err(why) => (TraceState::default(), Some(Trouble::Unreadable(why))),
-    };
+    let (mut state, trouble) = TraceState::parse(span.trace_state());
+    let trouble = trouble.map(Trouble::Unreadable);
     let id = trace_id(span.trace_id());
     let mut known = Known {
         randomness: Randomness::LARGEST,
         policy: Policy::Missing,
         arriving: state.threshold,
-        writable: trouble.is_none(),
+        // What keeps nothing by itself notes the threshold that an item asks for, whatever it carries.
+        writable: trouble.is_none() || *sampler == Sampler::Never,
         trouble,
     };
     match sampler {

@@ -12,6 +12,9 @@ const MAX_LENGTH: usize = 1024;
 const MAX_MEMBERS: usize = 32;
 const MAX_OT_LENGTH: usize = 256;
 
+const SIZE: &str = "invalid tracestate size";
+const SYNTAX: &str = "invalid syntax";
+
 /// A trace state in parts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct TraceState<'a> {
@@ -24,53 +27,56 @@ pub(crate) struct TraceState<'a> {
 }
 
 impl<'a> TraceState<'a> {
-    /// Reads a trace state.
-    ///
-    /// # Errors
-    /// What breaks the rules.
-    pub(crate) fn parse(text: &'a str) -> Result<TraceState<'a>, String> {
-        let size = || Err("invalid tracestate size".to_owned());
+    /// Reads a trace state, as far as possible: the second value says what breaks the rules. Of a trace state whose
+    /// syntax or size is wrong nothing is read.
+    pub(crate) fn parse(text: &'a str) -> (TraceState<'a>, Option<String>) {
         let mut state = TraceState::default();
+        let result = state.read(text);
+        match result {
+            Ok(trouble) => (state, trouble),
+            Err(why) => (TraceState::default(), Some(why.to_owned())),
+        }
+    }
+
+    /// Ok with what is wrong in `ot` alone.
+    fn read(&mut self, text: &'a str) -> Result<Option<String>, &'static str> {
         // A comma at the end begins no further member.
         if text.len() > MAX_LENGTH || text.strip_suffix(',').unwrap_or(text).split(',').count() >= MAX_MEMBERS
         {
-            return size();
+            return Err(SIZE);
         }
-        for member in text.split(',').map(|m| m.trim_matches([' ', '\t'])) {
-            if member.is_empty() {
-                continue;
-            }
+        let mut trouble = None;
+        for member in text.split(',').map(|m| m.trim_matches([' ', '\t'])).filter(|m| !m.is_empty()) {
             let (key, value) =
-                member.split_once('=').filter(|(k, v)| is_key(k) && is_value(v)).ok_or("invalid syntax")?;
+                member.split_once('=').filter(|(k, v)| is_key(k) && is_value(v)).ok_or(SYNTAX)?;
             if !has_key_size(key) {
-                return size();
+                return Err(SIZE);
             }
             match key {
-                "ot" => state.parse_ot(value)?,
-                _ => state.members.push((key, value)),
+                "ot" => trouble = self.read_ot(value).err().or(trouble),
+                _ => self.members.push((key, value)),
             }
         }
-        Ok(state)
+        Ok(trouble)
     }
 
-    fn parse_ot(&mut self, text: &'a str) -> Result<(), String> {
-        if text.len() > MAX_OT_LENGTH {
-            return Err("invalid tracestate size".to_owned());
-        }
+    fn read_ot(&mut self, text: &'a str) -> Result<(), String> {
         (self.randomness, self.threshold) = (None, None);
         self.ot.clear();
-        for field in text.split(';') {
-            let (key, value) = field
-                .split_once(':')
-                .filter(|(k, v)| is_ot_key(k) && is_ot_value(v))
-                .ok_or("invalid syntax")?;
+        if text.len() > MAX_OT_LENGTH {
+            return Err(SIZE.to_owned());
+        }
+        let field = |field: &'a str| field.split_once(':').filter(|(k, v)| is_ot_key(k) && is_ot_value(v));
+        let fields: Vec<(&str, &str)> = text.split(';').map(field).collect::<Option<_>>().ok_or(SYNTAX)?;
+        let mut trouble = None;
+        for (key, value) in fields {
             match key {
-                "rv" => self.randomness = Some(Randomness::parse(value)?),
-                "th" => self.threshold = Some(Threshold::parse(value)?),
+                "rv" => self.randomness = Randomness::parse(value).map_err(|why| trouble = Some(why)).ok(),
+                "th" => self.threshold = Threshold::parse(value).map_err(|why| trouble = Some(why)).ok(),
                 _ => self.ot.push((key, value)),
             }
         }
-        Ok(())
+        trouble.map_or(Ok(()), Err)
     }
 
     /// The trace state as text: `ot` first.
@@ -141,7 +147,8 @@ mod tests {
             ("1t@sys=v v,,", "1t@sys=v v"),
         ];
         for (text, expected) in cases {
-            assert_eq!(TraceState::parse(text).map(|s| s.encode()).as_deref(), Ok(expected));
+            let (state, trouble) = TraceState::parse(text);
+            assert_eq!((state.encode().as_str(), trouble), (expected, None));
         }
     }
 
@@ -153,8 +160,12 @@ mod tests {
             "=", "A=1", "a", "a=", "a=b=c", "@x=1", "ot=", "ot=th", "ot=th:;", "ot=th:zz", "ot=rv:1",
             "ot=T:1", &long, &many,
         ] {
-            assert!(TraceState::parse(text).is_err(), "{text}");
+            assert!(TraceState::parse(text).1.is_some(), "{text}");
         }
-        assert!(TraceState::parse(&vec!["a=1"; 31].join(",")).is_ok());
+        assert_eq!(TraceState::parse(&vec!["a=1"; 31].join(",")).1, None);
+        assert_eq!(
+            TraceState::parse("a=1,ot=th:zz;rv:00aabbccddeeff").0.encode(),
+            "ot=rv:00aabbccddeeff,a=1"
+        );
     }
 }
