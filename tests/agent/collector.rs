@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "functions that tests share")]
 
+mod beside;
 pub(crate) mod sink;
 pub(crate) mod telemetry;
 
@@ -57,7 +58,8 @@ fn what_a_collector_before_weir_sends_comes_out_of_weir() {
     let receivers: Vec<_> =
         WAYS.iter().zip(ports).map(|(w, p)| (format!("otlp/{}", w.name), w.protocol, p)).collect();
     let receivers: Vec<_> = receivers.iter().map(|(id, protocol, p)| (id.as_str(), *protocol, *p)).collect();
-    start_weir(&mut fleet, &entries(&receivers), &to_sink(&sink), &pipeline_for_each_way("[batch]"), health);
+    let exporters = to_sink(&sink) + "processors: {batch: {timeout: 100ms}}\n";
+    start_weir(&mut fleet, &entries(&receivers), &exporters, &pipeline_for_each_way("[batch]"), health);
     all_arrives(&mut fleet, &sink, entry);
 }
 
@@ -145,9 +147,10 @@ fn start_weir(fleet: &mut Fleet, receivers: &str, exporters: &str, pipelines: &s
     fleet.wait_page(health, "/");
 }
 
+/// `exporters` may go on with other sections.
 fn config(receivers: &str, exporters: &str, pipelines: &str, telemetry: &str, health: u16) -> String {
     format!(
-        "receivers:\n{receivers}processors: {{batch: {{timeout: 100ms}}}}\nexporters:\n{exporters}\
+        "receivers:\n{receivers}exporters:\n{exporters}\
          extensions: {{health_check: {{endpoint: 127.0.0.1:{health}}}}}\n\
          service:\n  extensions: [health_check]\n{telemetry}  pipelines:\n{pipelines}"
     )
