@@ -145,6 +145,9 @@ fn metadata_says_what_a_component_is_and_what_each_option_does() {
         for o in c.options() {
             assert!(!o.effect.is_empty() && !o.edge.is_empty(), "{}: {} says too little", c.label(), o.name);
             assert!(names.insert(o.name.clone()), "{}: {} is there twice", c.label(), o.name);
+            let how = o.collector.strip_prefix("differs: ").is_some_and(|how| !how.is_empty());
+            let known = how || ["same", "not applicable"].contains(&o.collector.as_str());
+            assert!(known, "{}: {}: collector is {:?}", c.label(), o.name, o.collector);
         }
     }
 }

@@ -193,7 +193,8 @@ fn component_page() -> String {
         "# Components\n\n\
          Made from the `metadata.yaml` of each component by `BLESS=1 cargo test -p weir --test agent docs`; edit those.\n\n\
          Names of nested options are joined by dots, `[]` marks a list. Durations are written as `300ms`, `5s`, `1h30m`.\n\
-         A section that is off turns on when its key is written, also without a value; `enabled: false` in it turns it off.\n\n\
+         A section that is off turns on when its key is written, also without a value; `enabled: false` in it turns it off.\n\
+         The last column compares an option with the Collector's of that name; components without it are Weir's own.\n\n\
          | component | kind | stability | signals | what it does |\n|---|---|---|---|---|\n",
     );
     let all = components();
@@ -222,7 +223,9 @@ fn component_section(page: &mut String, c: &Component) -> std::fmt::Result {
     if options.is_empty() {
         return writeln!(page, "No options.");
     }
-    writeln!(page, "| option | type | default | effect | edge |\n|---|---|---|---|---|")?;
+    let compared = c.has_counterpart();
+    let (title, line) = if compared { (" Collector |", "---|") } else { ("", "") };
+    writeln!(page, "| option | type | default | effect | edge |{title}\n|---|---|---|---|---|{line}")?;
     for o in options {
         let edge = if o.edge.eq_ignore_ascii_case("none") || o.edge == "None." {
             String::new()
@@ -230,7 +233,14 @@ fn component_section(page: &mut String, c: &Component) -> std::fmt::Result {
             cell(&o.edge)
         };
         let default = if o.default.is_empty() { String::new() } else { format!("`{}`", o.default) };
-        writeln!(page, "| `{}` | {} | {default} | {} | {edge} |", o.name, o.kind, cell(&o.effect))?;
+        let collector = if compared { format!(" {} |", cell(&o.collector)) } else { String::new() };
+        writeln!(
+            page,
+            "| `{}` | {} | {default} | {} | {edge} |{collector}",
+            o.name,
+            o.kind,
+            cell(&o.effect)
+        )?;
     }
     Ok(())
 }

@@ -30,6 +30,8 @@ pub(crate) struct OptionOf {
     pub(crate) default: String,
     pub(crate) effect: String,
     pub(crate) edge: String,
+    /// How it compares with the option of that name in the Collector: `same`, `differs: HOW` or `not applicable`.
+    pub(crate) collector: String,
 }
 
 impl Component {
@@ -47,15 +49,22 @@ impl Component {
         let options = options.unwrap_or_else(|| panic!("{}: options is a list", self.label()));
         let option = |o: &Value| {
             let of = format!("{}: {o:?}", self.label());
+            let (effect, edge) = (text(o, "effect", &of), text(o, "edge", &of));
             OptionOf {
                 name: text(o, "name", &of),
                 kind: text(o, "type", &of),
                 default: text(o, "default", &of),
-                effect: text(o, "effect", &of),
-                edge: text(o, "edge", &of),
+                collector: o.get("collector").map_or_else(|| comparison(&effect, &edge), scalar),
+                effect,
+                edge,
             }
         };
         options.iter().map(option).collect()
+    }
+
+    /// Whether the Collector has a component of that name and kind that does the same.
+    pub(crate) fn has_counterpart(&self) -> bool {
+        self.metadata.get("collector").is_none_or(|c| c.as_str() != Some("none"))
     }
 
     pub(crate) fn label(&self) -> String {
@@ -66,6 +75,21 @@ impl Component {
     pub(crate) fn example(&self) -> String {
         let blocks = yaml_blocks(&self.readme);
         blocks.into_iter().next().unwrap_or_else(|| panic!("{}: README.md has no yaml example", self.label()))
+    }
+}
+
+/// How an option compares with the Collector's, by what is said of it.
+fn comparison(effect: &str, edge: &str) -> String {
+    let all = format!("{effect} {edge}");
+    let says = |words: &str| all.contains(words);
+    if effect.starts_with("Accepted") || effect.starts_with("None; accepted") {
+        "not applicable".to_owned()
+    } else if says("ot supported") || says("refuses to start with") || says("There is none yet") {
+        "differs: not there yet".to_owned()
+    } else if says(" in the Collector)") || says("no effect yet") {
+        "differs: see there".to_owned()
+    } else {
+        "same".to_owned()
     }
 }
 
