@@ -25,6 +25,15 @@ impl Counts {
         Counts { id: id.to_owned(), host: host.clone(), by_signal: Default::default() }
     }
 
+    /// The count of requests that are refused before their items are known; Weir's own.
+    pub(crate) fn at_the_door(&self) -> Count {
+        self.host.stats().counter(
+            "otelcol_processor_memory_limiter_refused_requests",
+            "Number of requests that were refused as they came in, before their items were known.",
+            vec![("processor", self.id.clone())],
+        )
+    }
+
     /// Counts the items of a batch that was taken.
     pub(crate) fn accepted(&self, payload: &Payload) {
         if let Some(pair) = self.of(payload.signal()) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Budget, Build, BuildError, Clock, Context, Failure, Gate, Processor, ProcessorFactory, Stability,
+    Budget, Build, BuildError, Clock, Context, Count, Failure, Gate, Processor, ProcessorFactory, Stability,
     Transform, Verdict,
 };
 use weir_config::{GoDuration, Options};
@@ -104,15 +104,28 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let budget = build.host.budget().clone();
     let interval = config.check_interval.as_std();
     let limiter = Arc::new(Limiter::new(limits, interval, build.clock.clone(), memory::resident, &budget));
-    let gate: Arc<dyn Gate> = Arc::<Limiter>::clone(&limiter);
-    // It is asked for as long as the processor lives.
-    budget.add_gate(Arc::downgrade(&gate));
     let counts = Counts::new(build.id, build.host);
-    Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, budget, counts })))
+    let door: Arc<dyn Gate> = Arc::new(Door { limiter: Arc::clone(&limiter), refused: counts.at_the_door() });
+    // It is asked for as long as the processor lives.
+    budget.add_gate(Arc::downgrade(&door));
+    Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, _door: door, budget, counts })))
+}
+
+/// The limiter where requests come in. Nobody has counted their items there.
+struct Door {
+    limiter: Arc<Limiter>,
+    refused: Count,
+}
+
+impl Gate for Door {
+    fn admit(&self, held: usize, more: usize) -> Result<(), Failure> {
+        self.limiter.admit(held, more).inspect_err(|_| self.refused.add(1))
+    }
 }
 
 struct MemoryLimiter {
     limiter: Arc<Limiter>,
+    _door: Arc<dyn Gate>,
     budget: Budget,
     counts: Counts,
 }
