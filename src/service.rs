@@ -48,7 +48,7 @@ const IN_FLIGHT_PERCENT: u64 = 25;
 pub(crate) fn telemetry(metrics: &Metrics, traces: &Traces) -> Telemetry {
     let telemetry = Telemetry::new(metrics.provider(), metrics.level());
     match traces.provider() {
-        Some(tracers) => telemetry.with_traces(tracers),
+        Some(tracers) => telemetry.with_traces(tracers, traces.propagator()),
         None => telemetry,
     }
 }

@@ -24,6 +24,7 @@ pub mod http_server;
 mod io;
 mod lifetime;
 mod listen;
+mod observed;
 pub mod server;
 mod status;
 pub mod tls;

@@ -12,6 +12,7 @@ mod metrics;
 mod otlp;
 mod process;
 mod prometheus;
+mod propagators;
 mod records;
 mod traces;
 mod views;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::global::ObjectSafeTracerProvider;
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, ShouldSample, SpanExporter,
     SpanLimits, TracerProviderBuilder,
@@ -11,11 +12,14 @@ use opentelemetry_sdk::trace::{
 use weir_config::telemetry::{self as config, BatchProcessor, MetricsLevel, PushExporter, TracesConfig};
 
 use crate::console::Console;
-use crate::{Identity, otlp};
+use crate::{Identity, otlp, propagators};
 
 /// The running traces of the agent.
 #[derive(Debug)]
-pub struct Traces(Option<SdkTracerProvider>);
+pub struct Traces {
+    provider: Option<SdkTracerProvider>,
+    propagators: Vec<String>,
+}
 
 /// Sets up what `config` says; without processors there are no traces. Must be called inside a tokio runtime when a
 /// processor sends over OTLP.
@@ -25,7 +29,7 @@ pub struct Traces(Option<SdkTracerProvider>);
 pub fn init_traces(config: &TracesConfig, identity: &Identity) -> Result<Traces, String> {
     if config.level == MetricsLevel::None || config.processors.is_empty() {
         tracing::info!("Internal trace telemetry disabled");
-        return Ok(Traces(None));
+        return Ok(Traces { provider: None, propagators: Vec::new() });
     }
     let set_up = || {
         let mut builder = SdkTracerProvider::builder().with_resource(identity.resource());
@@ -46,7 +50,7 @@ pub fn init_traces(config: &TracesConfig, identity: &Identity) -> Result<Traces,
         Ok(builder.build())
     };
     let provider = set_up().map_err(|e: String| format!("failed to create tracer provider: {e}"))?;
-    Ok(Traces(Some(provider)))
+    Ok(Traces { provider: Some(provider), propagators: config.propagators.clone() })
 }
 
 fn with_exporter(
@@ -151,12 +155,19 @@ fn limits(config: &config::SpanLimits) -> Result<SpanLimits, String> {
 impl Traces {
     /// Where components get their tracers; `None` when there are no traces.
     pub fn provider(&self) -> Option<Arc<dyn ObjectSafeTracerProvider + Send + Sync>> {
-        self.0.clone().map(|provider| Arc::new(provider) as Arc<dyn ObjectSafeTracerProvider + Send + Sync>)
+        self.provider
+            .clone()
+            .map(|provider| Arc::new(provider) as Arc<dyn ObjectSafeTracerProvider + Send + Sync>)
+    }
+
+    /// How traces go on from peer to peer.
+    pub fn propagator(&self) -> Arc<dyn TextMapPropagator + Send + Sync> {
+        propagators::named(&self.propagators)
     }
 
     /// Sends what is left and ends. Blocks until it is delivered or its time is up.
     pub fn shutdown(&self) {
-        if let Some(Err(error)) = self.0.as_ref().map(SdkTracerProvider::shutdown) {
+        if let Some(Err(error)) = self.provider.as_ref().map(SdkTracerProvider::shutdown) {
             tracing::debug!(error = %error, "the last spans were not delivered");
         }
     }

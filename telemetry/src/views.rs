@@ -9,7 +9,7 @@ use weir_config::telemetry::{IncludeExclude, View, ViewAggregation, ViewSelector
 use crate::wildcard;
 
 /// Keys of all attributes of the agent's own metrics: an SDK can only be told which keys stay.
-const KEYS: [&str; 25] = [
+const KEYS: [&str; 27] = [
     "receiver",
     "transport",
     "processor",
@@ -35,6 +35,8 @@ const KEYS: [&str; 25] = [
     "rpc.response.status_code",
     "rpc.grpc.status_code",
     "outcome",
+    "policy",
+    "sampled",
 ];
 
 /// What the SDK does with an instrument: a function for each view.

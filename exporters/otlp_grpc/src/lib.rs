@@ -106,9 +106,10 @@ struct OtlpGrpc {
 }
 
 impl OtlpGrpc {
-    fn connectable(&self, auth: Option<Arc<dyn ClientAuth>>) -> Result<GrpcClient, String> {
+    fn connectable(&self, auth: Option<Arc<dyn ClientAuth>>, host: &Host) -> Result<GrpcClient, String> {
         let mut settings = self.settings.clone();
         settings.auth = auth;
+        settings.telemetry = host.telemetry().clone();
         if self.config.uses_tls() {
             settings.tls = Some(shared::client_tls(&self.config.tls)?.connector(&["h2"])?);
             settings.server_name = shared::server_name(&self.config.tls);
@@ -127,7 +128,7 @@ impl Exporter for OtlpGrpc {
                 "grpc: the credentials require transport level security: remove `tls::insecure` or `auth`",
             ));
         }
-        let client = self.connectable(auth).map_err(Failure::permanent)?;
+        let client = self.connectable(auth, host).map_err(Failure::permanent)?;
         // A second start finds the first client, which is as good.
         drop(self.client.set(client));
         Ok(())

@@ -45,9 +45,10 @@ struct OtlpHttp {
 }
 
 impl OtlpHttp {
-    fn connectable(&self, auth: Option<Arc<dyn ClientAuth>>) -> Result<HttpClient, String> {
+    fn connectable(&self, auth: Option<Arc<dyn ClientAuth>>, host: &Host) -> Result<HttpClient, String> {
         let mut settings = self.settings.clone();
         settings.auth = auth;
+        settings.telemetry = host.telemetry().clone();
         if settings.url.starts_with("https://") {
             let alpn: &[&str] =
                 if self.config.force_attempt_http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
@@ -63,7 +64,7 @@ impl Exporter for OtlpHttp {
     async fn start(&self, host: &Host) -> Result<(), Failure> {
         no_middlewares(&self.config.middlewares)?;
         let auth = client_auth(self.config.auth.as_ref(), host)?;
-        let client = self.connectable(auth).map_err(Failure::permanent)?;
+        let client = self.connectable(auth, host).map_err(Failure::permanent)?;
         // A second start finds the first client, which is as good.
         drop(self.client.set(client));
         Ok(())

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use tokio::sync::Mutex;
-use weir_component::{Accepted, ClientAuth, Context, Failure, Status};
+use weir_component::{Accepted, ClientAuth, Context, Failure, Status, Telemetry};
 use weir_pdata::{Payload, Signal};
 
 use super::proxy::Proxy;
@@ -23,6 +23,7 @@ use super::{Compression, Target, connect};
 use crate::body::FRAME_HEADER;
 use crate::client::pieces::Pieces;
 use crate::encoding::{ACCEPTED_GRPC, Encoding};
+use crate::observed::Calls;
 use crate::tls::TlsConnector;
 use call::Attempt;
 use channel::{Backoff, Channel};
@@ -52,6 +53,8 @@ pub struct GrpcSettings {
     pub keep_alive: Option<KeepAlive>,
     /// Largest response, decompressed. Default 4 MiB.
     pub max_response: usize,
+    /// With what calls are measured and traced. Default not at all.
+    pub telemetry: Telemetry,
 }
 
 /// Pings on a connection.
@@ -80,6 +83,7 @@ impl GrpcSettings {
             wait_for_ready: false,
             keep_alive: None,
             max_response: 4 << 20,
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -90,6 +94,7 @@ pub struct GrpcClient {
     proxy: Option<Proxy>,
     uris: [Uri; 4],
     headers: HeaderMap,
+    observed: Option<Calls>,
     state: Mutex<State>,
 }
 
@@ -127,7 +132,8 @@ impl GrpcClient {
                 }
             }
         };
-        Ok(GrpcClient { settings, proxy, uris, headers, state: Mutex::default() })
+        let observed = Calls::new(&settings.telemetry);
+        Ok(GrpcClient { settings, proxy, uris, headers, observed, state: Mutex::default() })
     }
 
     /// One attempt to send a payload. Dropping the future cancels the call.
@@ -144,12 +150,24 @@ impl GrpcClient {
     /// # Errors
     /// As [`GrpcClient::export`], and those of the authenticator.
     pub async fn export_for(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
+        let call = self.call(payload, context);
+        match &self.observed {
+            None => call.await,
+            Some(observed) => {
+                let signal = payload.signal();
+                observed.grpc(&self.uris[signal.index()], signal, call).await
+            }
+        }
+    }
+
+    async fn call(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
         let message = self.message(payload)?;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uris[payload.signal().index()].clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers.clone();
+        self.settings.telemetry.inject(context.span.as_ref(), request.headers_mut());
         if let Some(auth) = &self.settings.auth {
             auth.sign(request.headers_mut(), context).await?;
         }

@@ -14,18 +14,20 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message;
 use tokio::sync::Semaphore;
-use weir_component::{Accepted, ClientAuth, Context, Failure, Status};
+use weir_component::{Accepted, ClientAuth, Context, Failure, Status, Telemetry};
 use weir_pdata::{Payload, json};
 
 use super::proxy::Proxy;
 use super::{Compression, pieces::Pieces, response};
 use crate::body::{ReadError, next_piece, read_all};
 use crate::encoding::Encoding;
+use crate::observed::Calls;
 use crate::status::{MAX_DELAY, RpcStatus, from_http};
 use crate::tls::TlsConnector;
 use connector::Connector;
@@ -75,6 +77,8 @@ pub struct HttpSettings {
     pub cookies: bool,
     /// Largest response to an accepted request. Default 4 MiB.
     pub max_response: usize,
+    /// With what requests are measured and traced. Default not at all.
+    pub telemetry: Telemetry,
 }
 
 impl HttpSettings {
@@ -96,6 +100,7 @@ impl HttpSettings {
             proxy_url: String::new(),
             cookies: false,
             max_response: 4 << 20,
+            telemetry: Telemetry::default(),
         }
     }
 }
@@ -114,6 +119,7 @@ pub struct HttpClient {
     headers: HeaderMap,
     cookies: Option<Cookies>,
     places: Option<Semaphore>,
+    observed: Option<Calls>,
     client: Client<Connector, Pieces>,
 }
 
@@ -150,7 +156,8 @@ impl HttpClient {
         let client = builder.build(connector);
         let cookies = settings.cookies.then(Cookies::default);
         let places = settings.max_connections.map(Semaphore::new);
-        Ok(HttpClient { settings, url, headers, cookies, places, client })
+        let observed = Calls::new(&settings.telemetry);
+        Ok(HttpClient { settings, url, headers, cookies, places, observed, client })
     }
 
     /// One attempt to send a payload. Dropping the future cancels the request.
@@ -168,6 +175,7 @@ impl HttpClient {
     /// As [`HttpClient::export`], and those of the authenticator.
     pub async fn export_for(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
         let mut headers = self.headers.clone();
+        self.settings.telemetry.inject(context.span.as_ref(), &mut headers);
         if let Some(auth) = &self.settings.auth {
             auth.sign(&mut headers, context).await?;
         }
@@ -178,7 +186,13 @@ impl HttpClient {
             *request.method_mut() = Method::POST;
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = headers.clone();
-            let response = self.answer(request).await?;
+            let response = match &self.observed {
+                None => self.answer(request).await?,
+                Some(observed) => {
+                    let size = body.size_hint().exact().unwrap_or_default();
+                    observed.http(&uri, size, self.answer(request)).await?
+                }
+            };
             match response.status() {
                 status if status.is_success() => return self.accepted(response).await,
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {

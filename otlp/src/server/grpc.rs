@@ -40,7 +40,7 @@ impl Server {
         let signal = self.signal(request.method(), request.uri().path())?;
         let encoding = encoding(request.headers())?;
         let auth = self.caller(&request).await.map_err(|failure| RpcStatus::of(&failure))?;
-        let context = intake::context("grpc", &request, peer, self.settings.include_metadata, auth);
+        let context = intake::context("grpc", &request, peer, &self.settings, auth);
         let limit = self.settings.max_message;
         let reading = body::read_message(request.into_body(), limit, self.settings.budget.begin());
         let message = match self.arrival(reading).await {
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// The signal of a method; only those that are served exist.
-    fn signal(&self, method: &Method, path: &str) -> Result<Signal, RpcStatus> {
+    pub(super) fn signal(&self, method: &Method, path: &str) -> Result<Signal, RpcStatus> {
         let known = Signal::ALL.into_iter().find(|s| PATHS[s.index()] == path);
         if let Some(signal) = known.filter(|s| self.intake.takes(*s) && method == Method::POST) {
             return Ok(signal);

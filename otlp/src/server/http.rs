@@ -95,7 +95,7 @@ impl Server {
         auth: AuthData,
     ) -> Result<(), Refusal> {
         let encoding = self.encoding(request.headers())?;
-        let context = intake::context("http", &request, peer, self.settings.include_metadata, auth);
+        let context = intake::context("http", &request, peer, &self.settings, auth);
         let (content, room) = self.content(request.into_body(), encoding).await?;
         let content = match format {
             Format::Protobuf => content,

@@ -8,6 +8,7 @@ use weir_component::{AuthData, Batch, Context, Failure, Outputs, Receipt, Reserv
 use weir_pdata::validate::Malformed;
 use weir_pdata::{Payload, Signal};
 
+use super::ServerSettings;
 use crate::http_server::Peer;
 
 /// A request below this size is copied: the piece that it came in may be part of a much larger read buffer, and would
@@ -67,11 +68,12 @@ pub(super) fn context<B>(
     transport: &'static str,
     request: &Request<B>,
     peer: &Peer,
-    include_metadata: bool,
+    settings: &ServerSettings,
     auth: AuthData,
 ) -> Context {
-    let metadata = if include_metadata { metadata(request) } else { Vec::new() };
-    Context { metadata, auth, peer: peer.address, transport, ..Context::default() }
+    let span = settings.telemetry.extract(request.headers());
+    let metadata = if settings.include_metadata { metadata(request) } else { Vec::new() };
+    Context { metadata, auth, peer: peer.address, transport, span }
 }
 
 fn metadata<B>(request: &Request<B>) -> Vec<(String, Vec<String>)> {

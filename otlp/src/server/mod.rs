@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
-use weir_component::{AuthData, Budget, Failure, Outputs, Stop};
+use weir_component::{AuthData, Budget, Failure, Outputs, Stop, Telemetry};
 use weir_pdata::Signal;
 
 use crate::auth::Authenticator;
 use crate::body::Body;
 use crate::http_server::{self, Http, Peer, ServerLimits};
 use crate::listen::Listener;
+use crate::observed::Requests;
 use crate::tls::TlsAcceptor;
 use intake::Intake;
 
@@ -68,6 +69,8 @@ pub struct ServerSettings {
     /// From which every request is reserved as it arrives, for as long as something of it is held. Default without
     /// limit; receivers give that of their host.
     pub budget: Budget,
+    /// With what requests are measured and traced. Default not at all.
+    pub telemetry: Telemetry,
     /// Limits of connections. `http` in it is overruled by `protocols`.
     pub limits: ServerLimits,
 }
@@ -86,6 +89,7 @@ impl Default for ServerSettings {
             auth: None,
             tls: None,
             budget: Budget::default(),
+            telemetry: Telemetry::default(),
             limits: ServerLimits::default(),
         }
     }
@@ -101,7 +105,8 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
         Protocols::Http | Protocols::Both => Http::Both,
     };
     let tls = settings.tls.clone();
-    let server = Arc::new(Server { intake: Intake::new(outputs), stop: stop.clone(), settings });
+    let observed = Requests::new(&settings.telemetry);
+    let server = Arc::new(Server { intake: Intake::new(outputs), observed, stop: stop.clone(), settings });
     let handler = move |request: Request<Incoming>, peer: &Arc<Peer>| {
         Arc::clone(&server).answer(request, Arc::clone(peer))
     };
@@ -111,6 +116,7 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
 struct Server {
     settings: ServerSettings,
     intake: Intake,
+    observed: Option<Requests>,
     stop: Stop,
 }
 
@@ -153,10 +159,29 @@ impl Server {
         let is_grpc = request.version() == Version::HTTP_2 && has_grpc_content_type(&request);
         match self.settings.protocols {
             Protocols::Grpc if !is_grpc => grpc::not_grpc(),
-            Protocols::Grpc => self.grpc(request, &peer).await,
-            Protocols::Both if is_grpc => self.grpc(request, &peer).await,
-            Protocols::Both | Protocols::Http => self.http(request, &peer).await,
+            Protocols::Grpc => self.observed_grpc(request, &peer).await,
+            Protocols::Both if is_grpc => self.observed_grpc(request, &peer).await,
+            Protocols::Both | Protocols::Http => self.observed_http(request, &peer).await,
         }
+    }
+
+    async fn observed_grpc(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let Some(observed) = &self.observed else {
+            return self.grpc(request, peer).await;
+        };
+        let signal = self.signal(request.method(), request.uri().path()).ok();
+        observed.grpc(signal, async || self.grpc(request, peer).await).await
+    }
+
+    async fn observed_http(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let Some(observed) = &self.observed else {
+            return self.http(request, peer).await;
+        };
+        let path = request.uri().path();
+        let served = Signal::ALL.into_iter().find(|s| self.settings.paths[s.index()] == path);
+        let route = served.filter(|s| self.intake.takes(*s)).map(|s| self.settings.paths[s.index()].as_str());
+        let tls = self.settings.tls.is_some();
+        observed.http(request, route, tls, async |request| self.http(request, peer).await).await
     }
 }
 

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use opentelemetry::global::ObjectSafeTracerProvider;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::global::{BoxedTracer, ObjectSafeTracerProvider};
 use opentelemetry::metrics::{Meter, MeterProvider};
-use opentelemetry::{InstrumentationScope, global::BoxedTracer};
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry::{Context as TraceContext, InstrumentationScope};
 use weir_config::telemetry::MetricsLevel;
 
 /// The agent's own telemetry, as `service::telemetry` sets it up. Cheap to clone.
@@ -16,18 +19,38 @@ pub struct Telemetry {
     meters: Arc<dyn MeterProvider + Send + Sync>,
     level: MetricsLevel,
     tracers: Option<Arc<dyn ObjectSafeTracerProvider + Send + Sync>>,
+    propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
 }
 
 impl Telemetry {
     /// Metrics of that level, no traces.
     pub fn new(meters: Arc<dyn MeterProvider + Send + Sync>, level: MetricsLevel) -> Telemetry {
-        Telemetry { meters, level, tracers: None }
+        Telemetry { meters, level, tracers: None, propagator: None }
     }
 
-    /// The same with traces.
+    /// The same with traces, which go on from peer to peer by the headers that `propagator` knows.
     #[must_use]
-    pub fn with_traces(self, tracers: Arc<dyn ObjectSafeTracerProvider + Send + Sync>) -> Telemetry {
-        Telemetry { tracers: Some(tracers), ..self }
+    pub fn with_traces(
+        self,
+        tracers: Arc<dyn ObjectSafeTracerProvider + Send + Sync>,
+        propagator: Arc<dyn TextMapPropagator + Send + Sync>,
+    ) -> Telemetry {
+        Telemetry { tracers: Some(tracers), propagator: Some(propagator), ..self }
+    }
+
+    /// The work of the peer that a request belongs to, if its headers name one.
+    pub fn extract(&self, headers: &HeaderMap) -> Option<SpanContext> {
+        let context =
+            self.propagator.as_ref()?.extract_with_context(&TraceContext::new(), &Incoming(headers));
+        Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
+    }
+
+    /// Names the work that a request belongs to in its headers.
+    pub fn inject(&self, span: Option<&SpanContext>, headers: &mut HeaderMap) {
+        if let (Some(propagator), Some(span)) = (&self.propagator, span) {
+            let context = TraceContext::new().with_remote_span_context(span.clone());
+            propagator.inject_context(&context, &mut Outgoing(headers));
+        }
     }
 
     /// Instruments of a scope.
@@ -49,6 +72,36 @@ impl Telemetry {
     pub fn tracer(&self, scope: impl Into<String>) -> Option<BoxedTracer> {
         let scope = || InstrumentationScope::builder(scope.into()).build();
         self.tracers.as_ref().map(|tracers| BoxedTracer::new(tracers.boxed_tracer(scope())))
+    }
+}
+
+/// Nothing is measured or traced.
+impl Default for Telemetry {
+    fn default() -> Telemetry {
+        Telemetry { level: MetricsLevel::None, ..opentelemetry::global::meter("weir").into() }
+    }
+}
+
+struct Incoming<'a>(&'a HeaderMap);
+
+impl Extractor for Incoming<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct Outgoing<'a>(&'a mut HeaderMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // Propagators write names and values that can stand in headers.
+        if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
+            self.0.insert(name, value);
+        }
     }
 }
 
