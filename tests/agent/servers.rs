@@ -188,9 +188,14 @@ pub(crate) fn get(port: u16, path: &str) -> Option<Answer> {
 
 /// `POST`; nothing when there is no answer.
 pub(crate) fn post(port: u16, path: &str, kind: &str, body: &[u8]) -> Option<Answer> {
+    post_with(port, path, &format!("Content-Type: {kind}\r\n"), body)
+}
+
+/// `POST` with these headers, each ended by a line break; nothing when there is no answer.
+pub(crate) fn post_with(port: u16, path: &str, headers: &str, body: &[u8]) -> Option<Answer> {
     let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n{headers}Content-Length: {length}\r\n\r\n"
     );
     request(port, &head, body)
 }

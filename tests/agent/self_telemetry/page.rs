@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::process::Command;
 
+use weir_pdata::Signal;
+
 use super::{SIGNALS, send};
 use crate::backends::servers::{Fleet, free_ports, get, install, pause, weir};
 
@@ -13,30 +15,27 @@ struct Ports {
     entry: u16,
     grpc: u16,
     refusing: u16,
-    limited: u16,
     page: u16,
 }
 
 impl Ports {
     fn free() -> Ports {
-        let [entry, grpc, refusing, limited, page] = free_ports();
-        Ports { entry, grpc, refusing, limited, page }
+        let [entry, grpc, refusing, page] = free_ports();
+        Ports { entry, grpc, refusing, page }
     }
 
     /// Every way for a batch to go: over HTTP and then gRPC, through a limiter and a batch, delivered, refused, not
     /// delivered, not even queued.
     fn config(&self, level: &str, silent: u16) -> String {
-        let Ports { entry, grpc, refusing, limited, page } = self;
+        let Ports { entry, grpc, refusing, page } = self;
         format!(
             "
 receivers:
   otlp: {{protocols: {{http: {{endpoint: 127.0.0.1:{entry}}}}}}}
   otlp/grpc: {{protocols: {{grpc: {{endpoint: 127.0.0.1:{grpc}}}}}}}
   otlp/refusing: {{protocols: {{http: {{endpoint: 127.0.0.1:{refusing}}}}}}}
-  otlp/limited: {{protocols: {{http: {{endpoint: 127.0.0.1:{limited}}}}}}}
 processors:
   memory_limiter: {{check_interval: 100ms, limit_mib: 4000}}
-  memory_limiter/small: {{check_interval: 100ms, limit_mib: 1}}
   batch: {{timeout: 10ms}}
   batch/size: {{send_batch_size: 1}}
 exporters:
@@ -59,15 +58,12 @@ service:
     traces/refusing: {{receivers: [otlp/refusing], exporters: [otlp_http/dead]}}
     metrics/refusing: {{receivers: [otlp/refusing], exporters: [otlp_http/dead]}}
     logs/refusing: {{receivers: [otlp/refusing], exporters: [otlp_http/dead]}}
-    traces/limited: {{receivers: [otlp/limited], processors: [memory_limiter/small], exporters: [nop]}}
-    metrics/limited: {{receivers: [otlp/limited], processors: [memory_limiter/small], exporters: [nop]}}
-    logs/limited: {{receivers: [otlp/limited], processors: [memory_limiter/small], exporters: [nop]}}
 "
         )
     }
 
     fn send(&self) {
-        for port in [self.entry, self.refusing, self.limited] {
+        for port in [self.entry, self.refusing] {
             send(port, &SIGNALS);
         }
     }
@@ -75,12 +71,7 @@ service:
     fn page(&self) -> Option<Page> {
         let text = get(self.page, "/metrics").filter(|a| a.status == 200)?.text();
         // Both call their own ports differently.
-        let names = [
-            (self.entry, "ENTRY"),
-            (self.grpc, "GRPC"),
-            (self.refusing, "REFUSING"),
-            (self.limited, "LIMITED"),
-        ];
+        let names = [(self.entry, "ENTRY"), (self.grpc, "GRPC"), (self.refusing, "REFUSING")];
         let named = |text: String, (port, name): &(u16, &str)| {
             text.replace(&format!("\"{port}\""), &format!("\"{name}\""))
         };
@@ -143,18 +134,16 @@ enum Reason {
     Additional,
     /// What Go's runtime measures is measured in another way.
     MemoryOfTheProcess,
-    /// The library that the Collector serves and calls HTTP and gRPC with has metrics of its own.
-    Instrumentation,
-    /// What kept an HTTP exporter from an answer has another name.
+    /// What kept an HTTP exporter from an answer has another name; Go names a type of its own.
     ErrorType,
 }
 
 /// One difference and why it is right; `None`: it is not.
-fn differences(level: &str, collector: &Page, weir: &Page) -> Vec<(String, Option<Reason>)> {
+fn differences(collector: &Page, weir: &Page) -> Vec<(String, Option<Reason>)> {
     let mut found = Vec::new();
     for (name, (kind, help)) in &collector.families {
         match weir.families.get(name) {
-            None => found.push((format!("- {name}"), missing(level, name))),
+            None => found.push((format!("- {name}"), missing(name))),
             Some((k, h)) if (k, h) != (kind, help) => {
                 let of_go = k == kind && name.starts_with("otelcol_process_runtime_");
                 found.push((
@@ -166,7 +155,7 @@ fn differences(level: &str, collector: &Page, weir: &Page) -> Vec<(String, Optio
         }
     }
     for series in collector.series.keys().filter(|s| !weir.series.contains_key(*s)) {
-        found.push((format!("- {series}"), missing(level, series)));
+        found.push((format!("- {series}"), missing(series)));
     }
     for (series, value) in weir.series.iter().filter(|(s, _)| !collector.series.contains_key(*s)) {
         found.push((format!("+ {series} {value}"), additional(series, *value)));
@@ -174,22 +163,26 @@ fn differences(level: &str, collector: &Page, weir: &Page) -> Vec<(String, Optio
     found
 }
 
-fn missing(level: &str, what: &str) -> Option<Reason> {
-    if level == "detailed" && ["http_", "rpc_"].iter().any(|prefix| what.starts_with(prefix)) {
-        return Some(Reason::Instrumentation);
-    }
-    what.contains("error_type=\"_OTHER\"").then_some(Reason::ErrorType)
+fn missing(what: &str) -> Option<Reason> {
+    ["error_type=\"_OTHER\"", "error_type=\"net.OpError\""]
+        .iter()
+        .any(|e| what.contains(e))
+        .then_some(Reason::ErrorType)
 }
 
 fn additional(series: &str, value: f64) -> Option<Reason> {
     let of_batch = series.contains("processor=\"batch");
     if series.starts_with("otelcol_exporter_rejected_")
+        || series.starts_with("otelcol_processor_memory_limiter_refused_requests")
         || series.contains("exporter=\"nop\"")
         || (of_batch && (series.contains("_incoming_items") || series.contains("_outgoing_items")))
     {
         return Some(Reason::Additional);
     }
     if series.contains("error_type=\"Unavailable\"") && series.contains("otlp_http/") {
+        return Some(Reason::ErrorType);
+    }
+    if series.starts_with("http_client_") && series.contains("error_type=\"_OTHER\"") {
         return Some(Reason::ErrorType);
     }
     (value == 0.0).then_some(Reason::ZeroFromTheStart)
@@ -211,14 +204,14 @@ fn the_page_has_the_series_of_a_collector_at_each_level() {
         let config = fleet.write("weir.yaml", &own.config(level, silent_port));
         fleet.start("weir", &mut weir(&config));
         // Receivers are open once they answer.
-        for port in [go.limited, own.limited] {
+        for port in [go.refusing, own.refusing] {
             fleet.wait("an answer", 60, || get(port, "/"));
         }
         let same = (0..100).find_map(|_| {
             go.send();
             own.send();
             pause();
-            let found = differences(level, &go.page()?, &own.page()?);
+            let found = differences(&go.page()?, &own.page()?);
             wrong =
                 found.iter().filter(|(_, reason)| reason.is_none()).map(|(what, _)| what.clone()).collect();
             wrong.is_empty().then_some(found)
@@ -229,7 +222,7 @@ fn the_page_has_the_series_of_a_collector_at_each_level() {
         reasons.extend(same.into_iter().filter_map(|(_, reason)| reason));
     }
     use Reason::*;
-    let all = [ZeroFromTheStart, Additional, MemoryOfTheProcess, Instrumentation, ErrorType];
+    let all = [ZeroFromTheStart, Additional, MemoryOfTheProcess, ErrorType];
     assert_eq!(reasons, BTreeSet::from(all), "a reason that is not needed any more belongs deleted");
     drop(silent);
 }
@@ -240,6 +233,30 @@ fn at_level_none_there_is_no_page() {
     let ports = Ports::free();
     let config = fleet.write("weir.yaml", &ports.config("none", 1));
     fleet.start("weir", &mut weir(&config));
-    fleet.wait("an answer", 30, || get(ports.limited, "/"));
+    fleet.wait("an answer", 30, || get(ports.refusing, "/"));
     assert!(get(ports.page, "/metrics").is_none());
+}
+
+#[test]
+fn what_a_limiter_refuses_at_the_door_is_counted_as_requests() {
+    let mut fleet = Fleet::new();
+    let [entry, page] = free_ports();
+    let config = format!(
+        "
+receivers: {{otlp: {{protocols: {{http: {{endpoint: 127.0.0.1:{entry}}}}}}}}}
+processors: {{memory_limiter: {{check_interval: 1s, limit_mib: 1}}}}
+exporters: {{nop: {{}}}}
+service:
+  telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {page}}}}}}}}}]}}}}
+  pipelines: {{traces: {{receivers: [otlp], processors: [memory_limiter], exporters: [nop]}}}}
+"
+    );
+    let config = fleet.write("weir.yaml", &config);
+    fleet.start("weir", &mut weir(&config));
+    fleet.wait("an answer", 30, || get(entry, "/"));
+    send(entry, &[Signal::Traces]);
+    send(entry, &[Signal::Traces]);
+    let text = get(page, "/metrics").unwrap().text();
+    let refused = "otelcol_processor_memory_limiter_refused_requests{processor=\"memory_limiter\"} 2\n";
+    assert!(text.contains(refused), "{text}");
 }

@@ -12,8 +12,9 @@ use weir_pdata::otlp::logs::v1::LogRecord;
 use weir_pdata::otlp::trace::v1::Span;
 
 use super::{SIGNALS, send};
-use crate::backends::servers::{Fleet, free_ports, get, weir};
+use crate::backends::servers::{Fleet, free_ports, get, post_with, weir};
 use crate::collector::sink::{Received, Sink};
+use crate::collector::telemetry::request;
 
 /// An authority, and certificates of a server and of a client that it has signed, as files in `dir`.
 fn certificates(dir: &Path) {
@@ -51,7 +52,7 @@ service:
 
 const AGENT: &str = "
 receivers: {otlp: {protocols: {http: {endpoint: 127.0.0.1:ENTRY}}}}
-exporters: {nop: {}, otlp_http/dead: {endpoint: http://127.0.0.1:1, retry_on_failure: {enabled: false}}}
+exporters: {nop: {}, otlp_http: {endpoint: http://127.0.0.1:SINK/carried, sending_queue: {enabled: false}}, otlp_http/dead: {endpoint: http://127.0.0.1:1, retry_on_failure: {enabled: false}}}
 service:
   telemetry:
     resource: {service.name: mine, deployment.environment.name: test}
@@ -62,6 +63,7 @@ service:
       - periodic: {interval: 200, exporter: {otlp: {protocol: http/json, endpoint: 127.0.0.1:JSON, insecure: true}}}
       - periodic: {interval: 200, exporter: {console: {}}}
     traces:
+      propagators: [tracecontext, b3]
       processors:
       - batch: {schedule_delay: 100, exporter: {otlp: {protocol: http/protobuf, endpoint: http://127.0.0.1:SINK/own/v1/traces}}}
       - batch: {schedule_delay: 100, exporter: {otlp: {protocol: grpc, endpoint: localhost:TLS, certificate: DIR/ca.pem, client_certificate: DIR/client.pem, client_key: DIR/client.key}}}
@@ -71,7 +73,7 @@ service:
       - simple: {exporter: {otlp: {protocol: http/protobuf, endpoint: http://127.0.0.1:SINK/own/v1/logs}}}
       - batch: {schedule_delay: 100, exporter: {otlp: {protocol: grpc, endpoint: localhost:TLS, certificate: DIR/ca.pem, client_certificate: DIR/client.pem, client_key: DIR/client.key}}}
   pipelines:
-    traces: {receivers: [otlp], exporters: [nop]}
+    traces: {receivers: [otlp], exporters: [nop, otlp_http]}
     metrics: {receivers: [otlp], exporters: [nop]}
     logs: {receivers: [otlp], exporters: [otlp_http/dead]}
 ";
@@ -107,6 +109,7 @@ fn metrics_spans_and_log_records_arrive_over_every_protocol() {
         let record = fleet.wait(&format!("log records by {sender}"), 30, ready);
         assert_eq!((record.severity_number, record.severity_text.as_str()), (9, "info"));
     }
+    goes_on_from_peer_to_peer(&mut fleet, &sink, entry);
     let headers = sink.of("own", |r| (r.payload.signal() == Signal::Metrics).then(|| r.headers.clone()));
     for headers in headers.into_iter().flatten() {
         for (name, value) in [("x-tenant", "50%41"), ("content-encoding", "gzip")] {
@@ -117,6 +120,31 @@ fn metrics_spans_and_log_records_arrive_over_every_protocol() {
     for part in ["{\"resourceMetrics\":[", "{\"resourceSpans\":["] {
         assert!(log.contains(part), "{part} is not on the console");
     }
+}
+
+/// The trace that a sender names is that of the agent's spans, and is named to the backend.
+fn goes_on_from_peer_to_peer(fleet: &mut Fleet, sink: &Sink, entry: u16) {
+    let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let headers = format!("Content-Type: application/x-protobuf\r\ntraceparent: 00-{trace}-{parent}-01\r\n");
+    let body = request(Signal::Traces, 7).to_bytes();
+    assert_eq!(post_with(entry, Signal::Traces.path(), &headers, &body).unwrap().status, 200);
+    let hex = |id: &[u8]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let received = fleet.wait("the receiver's span in the sender's trace", 30, || {
+        spans(sink, "own").into_iter().find(|s| hex(&s.parent_span_id) == parent)
+    });
+    assert_eq!(
+        (received.name.as_str(), hex(&received.trace_id).as_str()),
+        ("receiver/otlp/TraceDataReceived", trace)
+    );
+    let named =
+        sink.of("carried", |r| r.headers.iter().find(|(name, _)| name == "traceparent").map(|h| h.1.clone()));
+    let ours = named.into_iter().flatten().find(|value| value.starts_with(&format!("00-{trace}-")));
+    assert_ne!(
+        ours.as_deref(),
+        Some(format!("00-{trace}-{parent}-01").as_str()),
+        "the span between is the parent"
+    );
+    assert!(ours.is_some_and(|value| value.ends_with("-01")), "the backend is told the trace");
 }
 
 /// The spans of the receiver and of the exporter behind it are one trace, with the counts of items.
