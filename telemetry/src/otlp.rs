@@ -62,7 +62,7 @@ pub(crate) fn logs(config: &OtlpExporter) -> Result<LogExporter, String> {
 /// How to get there.
 enum Way {
     Grpc(Grpc),
-    Http(Http),
+    Http(Box<Http>),
 }
 
 struct Common {
@@ -120,7 +120,8 @@ impl Way {
         let bare = matches!(uri.path(), "" | "/");
         let url = if bare { format!("{}{path}", url.trim_end_matches('/')) } else { url };
         let client = HyperClient::new(connector(config, &uri, false)?, common.timeout, None);
-        Ok(Way::Http(Http { common, url, protocol, client: Client { client, runtime: Handle::current() } }))
+        let client = Client { client, runtime: Handle::current() };
+        Ok(Way::Http(Box::new(Http { common, url, protocol, client })))
     }
 }
 

@@ -5,39 +5,33 @@ use std::fs;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
 
 /// Measures when somebody reads; nothing otherwise.
 pub(crate) fn register(meter: &Meter, started: Timestamp) {
     // The provider keeps what is registered.
-    drop(
-        (meter.f64_observable_counter("otelcol_process_uptime").with_unit("s"))
-            .with_description("Uptime of the process [Alpha]")
-            .with_callback(move |i| i.observe(uptime(started).as_secs_f64(), &[]))
-            .build(),
-    );
-    drop(
-        (meter.f64_observable_counter("otelcol_process_cpu_seconds").with_unit("s"))
-            .with_description("Total CPU user and system time in seconds [Alpha]")
-            .with_callback(|i| {
-                if let Some(stat) = Stat::read() {
-                    i.observe(stat.cpu_ticks as f64 / TICKS_PER_SECOND, &[]);
-                }
-            })
-            .build(),
-    );
-    drop(
-        (meter.u64_observable_counter("otelcol_process_runtime_total_alloc_bytes").with_unit("By"))
-            .with_description(
-                "Cumulative bytes of memory that the process was given, by its page faults without I/O [Alpha]",
-            )
-            .with_callback(|i| {
-                if let Some(stat) = Stat::read() {
-                    i.observe(stat.minor_faults * PAGE, &[]);
-                }
-            })
-            .build(),
-    );
+    let _uptime = (meter.f64_observable_counter("otelcol_process_uptime").with_unit("s"))
+        .with_description("Uptime of the process [Alpha]")
+        .with_callback(move |i| i.observe(uptime(started).as_secs_f64(), &[]))
+        .build();
+    let _cpu = (meter.f64_observable_counter("otelcol_process_cpu_seconds").with_unit("s"))
+        .with_description("Total CPU user and system time in seconds [Alpha]")
+        .with_callback(|i| {
+            if let Some(stat) = Stat::read() {
+                i.observe(stat.cpu_ticks as f64 / TICKS_PER_SECOND, &[]);
+            }
+        })
+        .build();
+    let _given = (meter.u64_observable_counter("otelcol_process_runtime_total_alloc_bytes").with_unit("By"))
+        .with_description(
+            "Cumulative bytes of memory that the process was given, by its page faults without I/O [Alpha]",
+        )
+        .with_callback(|i| {
+            if let Some(stat) = Stat::read() {
+                i.observe(stat.minor_faults * PAGE, &[]);
+            }
+        })
+        .build();
     gauge(meter, "otelcol_process_memory_rss", "Total physical memory (resident set size) [Alpha]", "VmRSS:");
     gauge(
         meter,
@@ -56,12 +50,12 @@ pub(crate) fn register(meter: &Meter, started: Timestamp) {
 /// A line of /proc/self/status in kB as a gauge in bytes.
 fn gauge(meter: &Meter, name: &'static str, help: &'static str, line: &'static str) {
     let gauge = meter.u64_observable_gauge(name).with_unit("By").with_description(help);
-    let gauge = gauge.with_callback(move |i| {
+    let callback = move |i: &dyn AsyncInstrument<u64>| {
         if let Some(kib) = status(line) {
             i.observe(kib * 1024, &[]);
         }
-    });
-    drop(gauge.build());
+    };
+    let _gauge = gauge.with_callback(callback).build();
 }
 
 fn uptime(started: Timestamp) -> Duration {

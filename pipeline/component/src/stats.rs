@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
 use weir_config::telemetry::MetricsLevel;
 use weir_pdata::Signal;
 
@@ -195,23 +195,23 @@ fn publish(meter: &Meter, metric: &Metric, entries: &Entries) {
     };
     // The provider keeps what is registered.
     match metric.kind {
-        MetricKind::Counter => drop(
-            (meter.u64_observable_counter(name).with_description(help).with_unit(unit))
-                .with_callback(move |i| each(&mut |value, labels| i.observe(value, labels)))
-                .build(),
-        ),
-        MetricKind::Gauge => drop(
-            (meter.u64_observable_gauge(name).with_description(help).with_unit(unit))
-                .with_callback(move |i| each(&mut |value, labels| i.observe(value, labels)))
-                .build(),
-        ),
-        MetricKind::UpDownCounter => drop(
-            (meter.i64_observable_up_down_counter(name).with_description(help).with_unit(unit))
-                .with_callback(move |i| {
-                    each(&mut |value, labels| i.observe(i64::try_from(value).unwrap_or(i64::MAX), labels));
-                })
-                .build(),
-        ),
+        MetricKind::Counter => {
+            let builder = meter.u64_observable_counter(name).with_description(help).with_unit(unit);
+            let _counter =
+                builder.with_callback(move |i| each(&mut |value, labels| i.observe(value, labels))).build();
+        }
+        MetricKind::Gauge => {
+            let builder = meter.u64_observable_gauge(name).with_description(help).with_unit(unit);
+            let _gauge =
+                builder.with_callback(move |i| each(&mut |value, labels| i.observe(value, labels))).build();
+        }
+        MetricKind::UpDownCounter => {
+            let builder = meter.i64_observable_up_down_counter(name).with_description(help).with_unit(unit);
+            let observe = move |i: &dyn AsyncInstrument<i64>| {
+                each(&mut |value, labels| i.observe(i64::try_from(value).unwrap_or(i64::MAX), labels));
+            };
+            let _counter = builder.with_callback(observe).build();
+        }
     }
 }
 

@@ -47,12 +47,16 @@ pub(super) fn encode(metrics: &ResourceMetrics, config: &PrometheusExporter, esc
     out
 }
 
+/// For each series the suffix of its name, its labels and its value.
+type Series = Vec<(String, Labels, f64)>;
+
+type Labels = Vec<(String, String)>;
+
 /// Series of one name.
 struct Family {
     help: String,
     kind: &'static str,
-    /// Suffix of the name, labels, value.
-    series: Vec<(String, Vec<(String, String)>, f64)>,
+    series: Series,
 }
 
 impl Family {
@@ -119,8 +123,6 @@ fn add(
         family.series.extend(series);
     }
 }
-
-type Series = Vec<(String, Vec<(String, String)>, f64)>;
 
 fn series<T: Copy>(
     data: &MetricData<T>,
