@@ -33,8 +33,8 @@ pub(crate) const COMPONENTS: Components = Components {
     extensions: &[
         weir_extension_basicauth::FACTORY,
         weir_extension_bearertokenauth::FACTORY,
+        weir_extension_file_storage::FACTORY,
         weir_extension_headers_setter::FACTORY,
-        weir_extension_health_check::FACTORY,
         weir_extension_health_check::FACTORY,
         weir_extension_pprof::FACTORY,
         weir_extension_zpages::FACTORY,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures_util::poll;
 use weir_component::{
     Batch, Capacity, DurableQueue, Failure, Kind, Outcome, QueueSettings, Receipt, Refused, Sizer, Taken,
 };
@@ -92,6 +93,9 @@ impl Queue for DiskQueue {
             return Err((batch, failure));
         }
         loop {
+            // Listens before it looks, so that room which appears in between is not missed.
+            let mut room = self.queue.room();
+            let _listening = poll!(&mut room);
             match self.queue.append(record::encode(&batch), self.capacity).await {
                 Ok(()) => break,
                 Err(Refused::Failed(failure)) => return Err((batch, failure)),
@@ -100,7 +104,7 @@ impl Queue for DiskQueue {
                     if !self.block_on_overflow {
                         return Err((batch, queue::full()));
                     }
-                    self.queue.room().await;
+                    room.await;
                 }
             }
         }

@@ -1,0 +1,79 @@
+//! Keeps the queues of exporters on disk, each in a directory of its own.
+
+mod config;
+mod metrics;
+mod queue;
+mod storage;
+
+use std::sync::Arc;
+
+use weir_component::{
+    Build, BuildError, Capabilities, Extension, ExtensionContext, ExtensionFactory, Failure, Stability,
+    async_trait,
+};
+use weir_config::Options;
+
+use config::Config;
+use storage::FileStorage;
+
+/// Makes `file_storage` extensions.
+pub const FACTORY: ExtensionFactory = ExtensionFactory {
+    kind: "file_storage",
+    aliases: &[],
+    stability: Stability::Beta,
+    metadata: include_str!("../metadata.yaml"),
+    options: Options::of::<Config>(),
+    create,
+};
+
+fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
+    Ok(Box::new(FileStorageExtension { config: build.checked()?, storage: None }))
+}
+
+struct FileStorageExtension {
+    config: Config,
+    storage: Option<Arc<FileStorage>>,
+}
+
+#[async_trait]
+impl Extension for FileStorageExtension {
+    async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
+        let config = self.config.clone();
+        let ready = cx.host.blocking(move || config.directory_is_there()).await;
+        ready
+            .unwrap_or_else(|| Err("the look at the directory panicked".to_owned()))
+            .map_err(Failure::permanent)?;
+        if !self.config.fsync {
+            tracing::warn!(
+                otelcol.component.id = %cx.id,
+                otelcol.component.kind = "extension",
+                "fsync is off: a power loss or a crash of the kernel loses what was acknowledged"
+            );
+        }
+        for option in self.config.without_effect() {
+            tracing::info!(
+                otelcol.component.id = %cx.id,
+                otelcol.component.kind = "extension",
+                option,
+                "This option has no effect: space comes back by whole segments, and damage is passed over"
+            );
+        }
+        self.storage = Some(Arc::new(FileStorage::new(&self.config, cx)));
+        Ok(())
+    }
+
+    async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
+        cx.stop.requested().await;
+        Ok(())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        match &self.storage {
+            Some(storage) => Capabilities::default().with_storage(Arc::<FileStorage>::clone(storage)),
+            None => Capabilities::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! A queue as the engine uses it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use tokio::sync::{Mutex, Notify, oneshot};
+use weir_component::{
+    Backlog, Capacity, Clock, DurableQueue, Failure, Host, Receivable, Record, Refused, Sizer, Taken,
+    async_trait,
+};
+use weir_disk_queue::{MAX_RECORD, Queue, Submitted, Take};
+
+use crate::metrics::Metrics;
+
+/// Pause after a failed read.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// An open queue, shared by its owners.
+pub(crate) struct Shared {
+    queue: Queue,
+    metrics: Metrics,
+    path: PathBuf,
+    host: Host,
+    clock: Clock,
+    /// Somebody may find a record, or has to look whether it is closed.
+    readable: Arc<Notify>,
+    /// Somebody may find room.
+    room: Notify,
+    /// Something is done that was not saved.
+    dirty: AtomicBool,
+    /// Held by who saves.
+    saving: Mutex<()>,
+}
+
+/// One owner's end of a queue.
+pub(crate) struct Handle {
+    shared: Arc<Shared>,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(queue: Queue, metrics: Metrics, path: &Path, host: Host, clock: Clock) -> Shared {
+        metrics.show(&queue);
+        Shared {
+            queue,
+            metrics,
+            path: path.to_owned(),
+            host,
+            clock,
+            readable: Arc::default(),
+            room: Notify::new(),
+            dirty: AtomicBool::new(false),
+            saving: Mutex::new(()),
+        }
+    }
+
+    fn full(&self) -> Refused {
+        let text = format!("the queue in {} has reached max_size: try again later", self.path.display());
+        Refused::Failed(Failure::retry(text))
+    }
+
+    fn broken(&self, error: &io::Error) -> Refused {
+        tracing::warn!(queue = %self.path.display(), %error, "Cannot write to a queue on disk");
+        let text = format!("cannot write to the queue in {}: {error}", self.path.display());
+        Refused::Failed(Failure::retry(text))
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Handle {
+        Handle { shared, closed: AtomicBool::new(false) }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Reads ahead; waits a moment when that fails.
+    async fn fill(&self) {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            let filled = shared.queue.fill();
+            shared.metrics.show(&shared.queue);
+            filled
+        };
+        if let Some(Err(error)) = self.shared.host.blocking(work).await {
+            tracing::error!(queue = %self.shared.path.display(), %error, "Cannot read a queue on disk. Will try again.");
+            self.shared.clock.sleep(PAUSE).await;
+        }
+    }
+}
+
+#[async_trait]
+impl DurableQueue for Handle {
+    async fn append(&self, record: Record, capacity: Capacity) -> Result<(), Refused> {
+        if self.is_closed() {
+            return Err(Refused::Failed(Failure::retry("the queue is closed")));
+        }
+        let shared = &self.shared;
+        let (tell, told) = oneshot::channel();
+        let readable = Arc::clone(&shared.readable);
+        let size = size(&record, capacity.sizer);
+        let fits = move |backlog| backlog_of(backlog).size(capacity.sizer) + size <= capacity.size;
+        let submitted = shared.queue.submit(record.parts, record.items, fits, move |outcome| {
+            readable.notify_waiters();
+            // Who has gone away does not want to know.
+            drop(tell.send(outcome));
+        });
+        let outcome = match submitted {
+            Submitted::Queued => told.await,
+            Submitted::Commit => {
+                let own = Arc::clone(shared);
+                let commit = shared.host.blocking(move || {
+                    own.queue.commit();
+                    own.metrics.show(&own.queue);
+                });
+                // The commit serves the others too, and goes on without being waited for.
+                match select(told, Box::pin(commit)).await {
+                    Either::Left((outcome, _)) => outcome,
+                    Either::Right((_, told)) => told.await,
+                }
+            }
+            Submitted::Full => return Err(Refused::Full),
+            Submitted::DiskFull => return Err(shared.full()),
+            Submitted::Busy => {
+                return Err(Refused::Failed(Failure::retry("the disk does not keep up: try again later")));
+            }
+            Submitted::TooLarge => {
+                let text =
+                    format!("a request of more than {MAX_RECORD} bytes does not fit into a queue on disk");
+                return Err(Refused::Failed(Failure::permanent(text)));
+            }
+        };
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(shared.broken(&error)),
+            Err(_) => Err(Refused::Failed(Failure::abandoned("the commit of the queue ended early"))),
+        }
+    }
+
+    async fn room(&self) {
+        self.shared.room.notified().await;
+    }
+
+    async fn take(&self) -> Option<Taken> {
+        loop {
+            // Made before the look: from here on it hears a notification.
+            let readable = self.shared.readable.notified();
+            if self.is_closed() {
+                return None;
+            }
+            match self.shared.queue.try_take() {
+                Take::Record(taken) => return Some(taken_of(taken)),
+                Take::Behind => self.fill().await,
+                Take::Empty => readable.await,
+            }
+        }
+    }
+
+    fn done(&self, receivable: Receivable) {
+        let Receivable { id, items, bytes } = receivable;
+        self.shared.queue.done(weir_disk_queue::Receivable { id, weight: items, length: bytes });
+        self.shared.dirty.store(true, Ordering::SeqCst);
+        self.shared.room.notify_waiters();
+    }
+
+    fn keep(&self, taken: Taken) {
+        let Receivable { id, items, bytes } = taken.receivable;
+        let receivable = weir_disk_queue::Receivable { id, weight: items, length: bytes };
+        self.shared.queue.keep(weir_disk_queue::Taken { receivable, bytes: taken.bytes });
+        self.shared.readable.notify_waiters();
+    }
+
+    async fn save(&self) {
+        let _saving = self.shared.saving.lock().await;
+        if !self.shared.dirty.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            shared.queue.save();
+            shared.metrics.show(&shared.queue);
+        };
+        if self.shared.host.blocking(work).await.is_none() {
+            tracing::error!(queue = %self.shared.path.display(), "Saving a queue on disk panicked");
+        }
+    }
+
+    fn backlog(&self) -> Backlog {
+        backlog_of(self.shared.queue.backlog())
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.shared.readable.notify_waiters();
+        self.shared.room.notify_waiters();
+    }
+}
+
+fn size(record: &Record, sizer: Sizer) -> usize {
+    match sizer {
+        Sizer::Requests => 1,
+        Sizer::Items => usize::try_from(record.items).unwrap_or(usize::MAX),
+        Sizer::Bytes => record.parts.iter().map(|part| part.len()).sum(),
+    }
+}
+
+fn backlog_of(backlog: weir_disk_queue::Backlog) -> Backlog {
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    Backlog { requests: number(backlog.records), items: number(backlog.weight), bytes: number(backlog.bytes) }
+}
+
+fn taken_of(taken: weir_disk_queue::Taken) -> Taken {
+    let weir_disk_queue::Receivable { id, weight, length } = taken.receivable;
+    Taken { receivable: Receivable { id, items: weight, bytes: length }, bytes: taken.bytes }
+}

@@ -1,0 +1,130 @@
+//! Opens queues.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use weir_component::{Clock, DurableQueue, ExtensionContext, Failure, Host, Storage, async_trait};
+use weir_disk_queue::{Directory, OpenError, Options, Queue};
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::queue::{Handle, Shared};
+
+/// How often a directory that somebody else has is tried again, until `timeout` has passed.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A directory with queues.
+pub(crate) struct FileStorage {
+    id: String,
+    directory: PathBuf,
+    timeout: Duration,
+    options: Options,
+    clock: Clock,
+    host: Host,
+}
+
+/// The queues of an agent that are open, by directory: a reload opens one again before its former owner is gone.
+#[derive(Default)]
+struct Opened(Mutex<BTreeMap<PathBuf, Weak<Shared>>>);
+
+impl FileStorage {
+    pub(crate) fn new(config: &Config, cx: &ExtensionContext) -> FileStorage {
+        let seed = cx.clock.random().to_bits() ^ cx.clock.unix_nanos();
+        FileStorage {
+            id: cx.id.clone(),
+            directory: PathBuf::from(&config.directory),
+            timeout: config.timeout.as_std(),
+            options: Options {
+                max_bytes: u64::try_from(config.max_size).unwrap_or(0),
+                fsync: config.fsync,
+                seed,
+                ..Options::default()
+            },
+            clock: cx.clock.clone(),
+            host: cx.host.clone(),
+        }
+    }
+
+    /// Opens the queue, and waits for a former owner as long as `timeout` says.
+    async fn open(&self, name: &str) -> Result<Queue, Failure> {
+        let deadline = self.clock.now() + self.timeout;
+        loop {
+            let (directory, file, options) = (self.directory.clone(), safe(name), self.options.clone());
+            let opened = self.host.blocking(move || open(&directory, &file, options)).await;
+            match opened {
+                Some(Ok(queue)) => return Ok(queue),
+                Some(Err(OpenError::InUse { .. })) if self.clock.now() < deadline => {
+                    self.clock.sleep(AGAIN).await;
+                }
+                Some(Err(error)) => {
+                    return Err(Failure::permanent(format!("{}: queue {name}: {error}", self.id)));
+                }
+                None => {
+                    return Err(Failure::permanent(format!("{}: queue {name}: opening panicked", self.id)));
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for FileStorage {
+    async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
+        let opened = self.host.shared::<Opened>();
+        let path = self.directory.join(safe(name));
+        let present = opened.lock().get(&path).and_then(Weak::upgrade);
+        if let Some(shared) = present {
+            return Ok(Arc::new(Handle::new(shared)));
+        }
+        let queue = self.open(name).await?;
+        let backlog = queue.backlog();
+        tracing::info!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "extension",
+            queue = name,
+            records = backlog.records,
+            lost_records = queue.counters().lost,
+            "Opened a queue on disk"
+        );
+        let metrics = Metrics::new(&self.id, name, &self.host);
+        let shared = Arc::new(Shared::new(queue, metrics, &path, self.host.clone(), self.clock.clone()));
+        let mut map = opened.lock();
+        map.retain(|_, queue| queue.strong_count() > 0);
+        map.insert(path, Arc::downgrade(&shared));
+        Ok(Arc::new(Handle::new(shared)))
+    }
+}
+
+impl Opened {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Weak<Shared>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(directory: &Path, file: &str, options: Options) -> Result<Queue, OpenError> {
+    let folder = Directory::open(directory, file)?;
+    Queue::open(Arc::new(folder), options).map_err(|error| OpenError::Io {
+        what: format!("cannot open {}", directory.join(file).display()),
+        error,
+    })
+}
+
+/// A name as the Collector's extension writes it: what could have a meaning in a path is a tilde and a number.
+fn safe(name: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let spelled = |c: char| if safe(c) { c.to_string() } else { format!("~{:04X}", u32::from(c)) };
+    name.chars().map(spelled).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe;
+
+    #[test]
+    fn nothing_of_a_name_can_lead_out_of_the_directory() {
+        assert_eq!(safe("exporter_otlp_grpc__traces"), "exporter_otlp_grpc__traces");
+        assert_eq!(safe("exporter_otlp_../x~y_logs"), "exporter_otlp_..~002Fx~007Ey_logs");
+    }
+}

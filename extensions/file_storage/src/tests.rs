@@ -1,0 +1,190 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_component::{Capacity, DurableQueue, ExtensionContext, Host, Record, Refused, Sizer, Stop, Storage};
+use weir_testkit::Simulation;
+
+use super::*;
+
+const PLENTY: Capacity = Capacity { size: 1000, sizer: Sizer::Requests };
+
+/// A storage in `directory` of an agent with this host.
+async fn storage(
+    directory: &Path,
+    host: &Host,
+    simulation: &Simulation,
+    more: &str,
+) -> Result<Arc<dyn Storage>, Failure> {
+    let yaml = format!("{{directory: {}, timeout: 0s{more}}}", directory.display());
+    let node = weir_config::parse_body(&yaml).expect("YAML");
+    let build = Build {
+        id: "file_storage",
+        node: &node,
+        path: weir_config::Path::component("extensions", "file_storage"),
+        host,
+        clock: simulation.clock(),
+    };
+    let mut extension = create(&build).expect("built");
+    let (_running, stop) = Stop::new();
+    let cx = ExtensionContext {
+        id: "file_storage".to_owned(),
+        stop,
+        clock: simulation.clock(),
+        host: host.clone(),
+    };
+    extension.start(&cx).await?;
+    Ok(extension.capabilities().storage.expect("a storage"))
+}
+
+/// Runs a test on simulated time, with an agent of its own.
+fn run<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    test: impl FnOnce(Host, Simulation) -> F,
+) -> T {
+    let simulation = Simulation::new(1);
+    let host = weir_testkit::host(&simulation);
+    simulation.run(test(host, simulation.clone())).expect("it ends")
+}
+
+async fn append(
+    queue: &Arc<dyn DurableQueue>,
+    text: &'static str,
+    capacity: Capacity,
+) -> Result<(), Refused> {
+    let parts = vec![Bytes::from_static(text.as_bytes())];
+    queue.append(Record { parts, items: 2 }, capacity).await
+}
+
+#[test]
+fn a_record_is_there_after_a_restart_until_it_is_done() {
+    let directory = tempfile::tempdir().expect("a folder");
+    for (round, expected) in [(0, None), (1, Some("first")), (2, Some("first")), (3, Some("second"))] {
+        let path = directory.path().to_owned();
+        run(|host, simulation| async move {
+            let storage = storage(&path, &host, &simulation, "").await.expect("started");
+            let queue = storage.open_queue("exporter_x__logs").await.expect("opened");
+            if round == 0 {
+                append(&queue, "first", PLENTY).await.expect("durable");
+                append(&queue, "second", PLENTY).await.expect("durable");
+            }
+            if let Some(expected) = expected {
+                let taken = queue.take().await.expect("a record");
+                assert_eq!((&taken.bytes[..], taken.receivable.items), (expected.as_bytes(), 2));
+                if round == 2 {
+                    queue.done(taken.receivable);
+                    queue.save().await;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_bound_counts_what_it_says_and_a_refused_record_leaves_nothing() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        let storage = storage(&path, &host, &simulation, "").await.expect("started");
+        let queue = storage.open_queue("q").await.expect("opened");
+        let bound = |size, sizer| Capacity { size, sizer };
+        append(&queue, "0123456789", bound(10, Sizer::Bytes)).await.expect("fits exactly");
+        for capacity in [bound(19, Sizer::Bytes), bound(3, Sizer::Items), bound(1, Sizer::Requests)] {
+            assert!(
+                matches!(append(&queue, "0123456789", capacity).await, Err(Refused::Full)),
+                "{capacity:?}"
+            );
+        }
+        assert_eq!((queue.backlog().requests, queue.backlog().items, queue.backlog().bytes), (1, 2, 10));
+        append(&queue, "0123456789", bound(4, Sizer::Items)).await.expect("fits exactly");
+    });
+}
+
+#[test]
+fn a_successor_shares_the_queue_and_gets_what_the_former_owner_gives_back() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        let first = storage(&path, &host, &simulation, "").await.expect("started");
+        let old = first.open_queue("q").await.expect("opened");
+        append(&old, "a", PLENTY).await.expect("durable");
+        append(&old, "b", PLENTY).await.expect("durable");
+        let taken = old.take().await.expect("a record");
+        // Another instance of the extension, as after a reload that changed it.
+        let second = storage(&path, &host, &simulation, ", fsync: false").await.expect("started");
+        let new = second.open_queue("q").await.expect("shared");
+        old.close();
+        assert!(old.take().await.is_none());
+        assert!(append(&old, "c", PLENTY).await.is_err(), "closed");
+        old.keep(taken);
+        drop(old);
+        assert_eq!(new.take().await.expect("given back").bytes, "a");
+        assert_eq!(new.take().await.expect("the next").bytes, "b");
+        append(&new, "c", PLENTY).await.expect("durable");
+        assert_eq!(new.take().await.expect("the last").bytes, "c");
+    });
+}
+
+#[test]
+fn another_agent_is_told_the_directory_and_the_process_and_a_missing_directory_the_cure() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    let other = path.clone();
+    let held = run(|host, simulation| async move {
+        storage(&path, &host, &simulation, "").await.expect("started").open_queue("q").await.expect("opened")
+    });
+    let refused = run(|host, simulation| async move {
+        let storage = storage(&other, &host, &simulation, "").await.expect("started");
+        storage.open_queue("q").await.err().expect("refused")
+    });
+    let text = refused.message();
+    assert!(text.contains(&directory.path().join("q").display().to_string()), "{text}");
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    drop(held);
+
+    let missing = directory.path().join("a").join("b");
+    let text = run(|host, simulation| async move {
+        let refused = storage(&missing, &host, &simulation, "").await.err().expect("refused");
+        storage(&missing, &host, &simulation, ", create_directory: true").await.expect("made");
+        refused.message().to_owned()
+    });
+    assert!(text.contains("create_directory"), "{text}");
+}
+
+#[test]
+fn what_happens_in_a_queue_is_measured() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        let storage = storage(&path, &host, &simulation, "").await.expect("started");
+        let queue = storage.open_queue("q").await.expect("opened");
+        append(&queue, "a", PLENTY).await.expect("durable");
+        let value = |name: &str| {
+            let samples = host.stats().samples();
+            let found = samples.iter().find(|s| s.name == format!("otelcol_file_storage_{name}"));
+            let found = found.unwrap_or_else(|| panic!("{name} is not measured"));
+            assert!(found.labels.contains(&("queue".to_owned(), "q".to_owned())));
+            found.value
+        };
+        assert_eq!((value("commits"), value("lost_records"), value("damaged_places")), (1, 0, 0));
+        assert_eq!(value("fsyncs"), 2, "the new segment and the record");
+        assert!(value("disk_size") > 0 && value("quarantined_segments") == 0);
+    });
+}
+
+#[test]
+fn options_are_checked() {
+    let simulation = Simulation::new(1);
+    let host = weir_testkit::host(&simulation);
+    let refused = |body: &str| {
+        let node = weir_config::parse_body(body).expect("YAML");
+        let path = weir_config::Path::component("extensions", "file_storage");
+        let build = Build { id: "file_storage", node: &node, path, host: &host, clock: simulation.clock() };
+        create(&build).err().map(|e| e.to_string()).unwrap_or_default()
+    };
+    assert_eq!(refused("{max_size: 1048576, compaction: {on_start: true}, recreate: true}"), "");
+    assert!(refused("directory: ''").contains("directory"));
+    assert!(refused("max_size: 10").contains("at least 1048576"));
+    assert!(refused("directory_permissions: '0999'").contains("octal"));
+    assert!(refused("directory_permissions: '1777'").contains("octal"));
+    assert!(refused("compactoin: {}").contains("compactoin"));
+}
