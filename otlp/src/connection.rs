@@ -55,6 +55,9 @@ pub(crate) enum Leaving {
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a peer that was told to go and has no request under way may take to go: it may be gone already.
+const GONE: Duration = Duration::from_secs(1);
+
 /// Serves a connection until the peer leaves or, after `stop`, until the requests under way are answered.
 pub(crate) async fn drive<H, F>(
     io: Io,
@@ -90,6 +93,7 @@ pub(crate) async fn drive<H, F>(
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
     let mut stopping = false;
     let mut patience: Option<Timer> = None;
+    let mut idle_end: Option<Timer> = None;
     let served = poll_fn(|cx| {
         let end = match lifetime.as_mut().poll_next(cx) {
             Poll::Ready(End::Now) => return Poll::Ready(Ok(())),
@@ -105,7 +109,15 @@ pub(crate) async fn drive<H, F>(
         if !stopping && (end || (asked || patience.is_some()) && waited) {
             stopping = true;
             patience = None;
+            idle_end = Some(timer(GONE));
             connection.as_mut().graceful_shutdown();
+        }
+        if idle_end.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            if !activity.is_open() {
+                return Poll::Ready(Ok(()));
+            }
+            idle_end = Some(timer(GONE));
+            cx.waker().wake_by_ref();
         }
         loop {
             // Streams first, so that what they answer leaves with this poll of the connection.

@@ -42,7 +42,8 @@ impl Activity {
         self.0.begun.load(Ordering::Relaxed)
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether a request is under way.
+    pub(crate) fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Relaxed) > 0
     }
 }

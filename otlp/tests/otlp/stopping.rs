@@ -2,8 +2,11 @@
 
 use http::Request;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
+use weir_component::Budget;
 use weir_otlp::http_server::ServerLimits;
 use weir_otlp::server::ServerSettings;
 use weir_pdata::Signal;
@@ -75,4 +78,36 @@ async fn connections_over_the_limit_wait_for_a_place() {
     assert_eq!(server.pipeline.payloads().len(), 1);
     drop(first);
     assert!(within(second.join_next()).await.expect("a task").expect("ended").is_success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_never_arrives_does_not_hold_up_the_end() {
+    let server = start(ServerSettings::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.expect("connected");
+    let head = "POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("written");
+    stream.write_all(&[0x0a]).await.expect("written");
+    server.stopper.stop();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.expect("read");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    within(server.task).await.expect("ended");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_the_budget_is_refused_for_now_and_room_comes_back() {
+    let budget = Budget::default();
+    budget.set_limit(1000);
+    let server = start(ServerSettings { budget: budget.clone(), ..ServerSettings::default() }).await;
+    let post = |items| {
+        let request = Request::post(server.url("/v1/logs")).header("content-type", "application/x-protobuf");
+        http(request, sample(Signal::Logs, items).to_bytes())
+    };
+    assert_eq!(within(post(1000)).await.0, http::StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((server.pipeline.payloads().len(), budget.held()), (0, 0));
+    assert!(within(post(1)).await.0.is_success());
+    let held = budget.held();
+    assert_eq!(held, sample(Signal::Logs, 1).encoded_len(), "the pipeline keeps it");
+    within(server.stopped()).await;
+    assert_eq!(budget.held(), 0);
 }
