@@ -1,0 +1,159 @@
+//! 9 to 16: backends that are down, hang, refuse or answer strangely.
+
+use std::time::Duration;
+
+use super::{Bench, Case, Extra, Outcome, PATIENT, seconds};
+use crate::agent::{Kind, now, wait_until};
+use crate::backend::Mode;
+use crate::load::{Load, Shape, all_arrive, until_acknowledged};
+
+pub(crate) const CASES: [Case; 6] = [
+    Case {
+        number: 9,
+        name: "backend down for 10 s, then back",
+        settings: "retry 100 ms to 1 s without end",
+        bar: "0 lost",
+        run: down_and_back,
+    },
+    Case {
+        number: 10,
+        name: "backend hangs, then answers",
+        settings: "timeout 1 s, retry 100 ms to 1 s without end",
+        bar: "0 lost",
+        run: |kind| troubled(kind, Mode::Hang, 10),
+    },
+    Case {
+        number: 11,
+        name: "backend resets in the middle of a request, then takes 50 ms each",
+        settings: "retry 100 ms to 1 s without end",
+        bar: "0 lost, 0 duplicates",
+        run: |kind| troubled(kind, Mode::Reset, 11),
+    },
+    Case {
+        number: 12,
+        name: "backend answers 400",
+        settings: "defaults",
+        bar: "one try each, dropped and counted",
+        run: refused_for_good,
+    },
+    Case {
+        number: 13,
+        name: "backend answers 503 with Retry-After: 2",
+        settings: "retry 100 ms to 1 s without end",
+        bar: "not before the time, 0 lost",
+        run: told_to_wait,
+    },
+    Case {
+        number: 16,
+        name: "backend answers with 200 MB",
+        settings: "defaults",
+        bar: "at most 16 MiB more",
+        run: flooded,
+    },
+];
+
+fn down_and_back(kind: Kind) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut bench = Bench::new(kind, false, Extra { exporter: PATIENT, ..Extra::default() });
+    let begun = now();
+    let load = Load::start(bench.http, &bench.oracle, Shape::default());
+    let enough = until_acknowledged(&bench.oracle, 10_000);
+    load.stop();
+    std::thread::sleep(Duration::from_secs(10).saturating_sub(now() - begun));
+    outcome.fired = enough && bench.oracle.missing() == bench.oracle.acknowledged();
+    bench.backend.come_up();
+    let back = now();
+    all_arrive(&bench.oracle, Duration::from_secs(30));
+    outcome.see(format!("drained in {}", seconds(now() - back)));
+    bench.check_alive(&mut outcome);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn troubled(kind: Kind, trouble: Mode, number: u32) -> Outcome {
+    let mut outcome = Outcome::default();
+    let exporter = format!("{PATIENT}    timeout: 1s\n");
+    let mut bench = Bench::new(kind, true, Extra { exporter: &exporter, ..Extra::default() });
+    bench.backend.set(trouble);
+    let load = Load::start(bench.http, &bench.oracle, Shape::default());
+    let enough = until_acknowledged(&bench.oracle, 10_000);
+    load.stop();
+    let tried =
+        wait_until(Duration::from_secs(10), || (bench.backend.requests() > 10).then_some(())).is_some();
+    outcome.fired = enough && tried && bench.oracle.missing() > 0;
+    bench.backend.set(if number == 11 { Mode::Slow(Duration::from_millis(50)) } else { Mode::Accept });
+    all_arrive(&bench.oracle, Duration::from_secs(40));
+    bench.check_alive(&mut outcome);
+    outcome.require(number != 11 || bench.oracle.sums().duplicates == 0, "duplicates");
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn refused_for_good(kind: Kind) -> Outcome {
+    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
+    bench.backend.set(Mode::Answer(400, String::new()));
+    let (ids, body) = bench.oracle.request(50, 10);
+    let mut client = crate::http::Client::new(bench.http);
+    for _ in 0..5 {
+        outcome.fired = client.post("/v1/logs", crate::load::PROTOBUF, &body) == Some(200);
+    }
+    let said = || {
+        let log = bench.agent.log();
+        (log.matches("\"dropped_items\": 50").count() == 5).then_some(())
+    };
+    let said = wait_until(Duration::from_secs(10), said).is_some();
+    outcome.see(format!(
+        "{} tries for 5 requests, {}",
+        bench.backend.requests(),
+        if said { "each logged" } else { "not each logged" }
+    ));
+    outcome.require(bench.backend.requests() == 5 && said, "not one try each, or not counted");
+    drop(ids);
+    bench.backend.set(Mode::Accept);
+    bench.check_alive(&mut outcome);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn told_to_wait(kind: Kind) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut bench = Bench::new(kind, true, Extra { exporter: PATIENT, ..Extra::default() });
+    bench.backend.set(Mode::Answer(503, "Retry-After: 2\r\n".to_owned()));
+    let (ids, body) = bench.oracle.request(50, 10);
+    let taken =
+        crate::http::Client::new(bench.http).post("/v1/logs", crate::load::PROTOBUF, &body) == Some(200);
+    bench.oracle.acknowledge(&ids);
+    let first = wait_until(Duration::from_secs(10), || (bench.backend.requests() == 1).then(now));
+    bench.backend.set(Mode::Accept);
+    let second = wait_until(Duration::from_secs(10), || (bench.backend.requests() == 2).then(now));
+    outcome.fired = taken && first.is_some();
+    if let (Some(first), Some(second)) = (first, second) {
+        outcome.see(format!("again after {}", seconds(second - first)));
+        outcome
+            .require(second - first > Duration::from_millis(1900), "it did not wait as long as it was told");
+    }
+    all_arrive(&bench.oracle, Duration::from_secs(10));
+    bench.check_alive(&mut outcome);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn flooded(kind: Kind) -> Outcome {
+    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
+    bench.check_alive(&mut outcome);
+    let before = bench.agent.memory_mib().1;
+    bench.backend.set(Mode::Flood(200 << 20));
+    let (_, body) = bench.oracle.request(50, 10);
+    crate::http::Client::new(bench.http).post("/v1/logs", crate::load::PROTOBUF, &body);
+    let requests = bench.backend.requests();
+    wait_until(Duration::from_secs(5), || (bench.backend.requests() > requests).then_some(()));
+    std::thread::sleep(Duration::from_secs(2));
+    outcome.fired = bench.backend.requests() >= 2;
+    let more = bench.agent.memory_mib().1.saturating_sub(before);
+    outcome.see(format!("+{more} MiB"));
+    outcome.require(more <= 16, "it keeps the response");
+    bench.backend.set(Mode::Accept);
+    bench.check_alive(&mut outcome);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}

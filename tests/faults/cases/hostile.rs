@@ -1,0 +1,460 @@
+//! 29 to 44: clients that mean no good, and secrets.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::{Bench, Case, Extra, Outcome, seconds};
+use crate::agent::{Agent, Kind, Limits, now, wait_until};
+use crate::h2raw::{self, frame};
+use crate::http::Client;
+use crate::load::PROTOBUF;
+use crate::ports::closed_port;
+
+pub(crate) const CASES: [Case; 12] = [
+    Case {
+        number: 29,
+        name: "nested values, 100 to 1,000,000 levels, protobuf and JSON",
+        settings: "defaults",
+        bar: "400, at most 16 MiB more",
+        run: nesting,
+    },
+    Case {
+        number: 30,
+        name: "1 GiB bombs, gzip and zstd",
+        settings: "defaults",
+        bar: "413, at most 64 MiB more",
+        run: bombs,
+    },
+    Case {
+        number: 31,
+        name: "50 stalled zstd bodies that expand to 18 MiB",
+        settings: "defaults",
+        bar: "at most 64 MiB more",
+        run: stalled_bombs,
+    },
+    Case {
+        number: 32,
+        name: "zstd windows of 2^24 to 2^31 bytes",
+        settings: "defaults",
+        bar: "refused, at most 16 MiB more",
+        run: windows,
+    },
+    Case {
+        number: 33,
+        name: "200 requests at one byte a second",
+        settings: "defaults",
+        bar: "heads closed within 15 s",
+        run: slow,
+    },
+    Case {
+        number: 34,
+        name: "200 HTTP/2 connections that say nothing after the preface",
+        settings: "defaults",
+        bar: "closed or pinged within 80 s",
+        run: silent_h2,
+    },
+    Case {
+        number: 35,
+        name: "2,000 idle connections",
+        settings: "4,096 files",
+        bar: "at most 10 KiB each, alive",
+        run: idle,
+    },
+    Case {
+        number: 37,
+        name: "rapid reset, 2 connections for 5 s",
+        settings: "defaults",
+        bar: "GOAWAY, alive",
+        run: rapid_reset,
+    },
+    Case {
+        number: 38,
+        name: "floods of PING, SETTINGS, empty DATA and CONTINUATION",
+        settings: "defaults, 3 s each",
+        bar: "GOAWAY or closed, alive, at most 32 MiB more",
+        run: floods,
+    },
+    Case { number: 39, name: "headers of 64 KiB and 1 MiB", settings: "defaults", bar: "431", run: headers },
+    Case {
+        number: 40,
+        name: "random bytes, 300 times for each port; 2,000 mutated requests",
+        settings: "defaults",
+        bar: "alive, nothing but 400 and 200",
+        run: noise,
+    },
+    Case {
+        number: 44,
+        name: "secrets in the exporter's URL and headers",
+        settings: "debug log, backend down",
+        bar: "not to be read in the log",
+        run: secrets,
+    },
+];
+
+fn post(bench: &Bench, headers: &str, body: &[u8]) -> Option<u16> {
+    Client::new(bench.http).post("/v1/logs", headers, body)
+}
+
+/// How much more memory was used at most than before.
+fn growth(bench: &Bench, before: u64) -> u64 {
+    bench.agent.memory_mib().1.saturating_sub(before)
+}
+
+fn begin(kind: Kind) -> (Outcome, Bench, u64) {
+    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
+    bench.check_alive(&mut outcome);
+    let before = bench.agent.memory_mib().1;
+    (outcome, bench, before)
+}
+
+fn end(mut outcome: Outcome, mut bench: Bench, before: u64, most: u64) -> Outcome {
+    let more = growth(&bench, before);
+    outcome.see(format!("+{more} MiB"));
+    outcome.require(more <= most, format!("{more} MiB more"));
+    if !bench.agent.is_running() {
+        outcome.see(bench.agent.end().shown());
+    }
+    bench.check_alive(&mut outcome);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn codes(outcome: &mut Outcome, heard: &[Option<u16>], good: impl Fn(u16) -> bool) {
+    let text: Vec<_> = heard.iter().map(|c| c.map_or("closed".to_owned(), |c| c.to_string())).collect();
+    outcome.see(text.join(" "));
+    outcome.require(heard.iter().all(|c| c.is_some_and(&good)), format!("answers {text:?}"));
+    outcome.fired = !heard.is_empty();
+}
+
+/// Nested array values below the body of a log record: lengths are written from the inside out.
+fn nested(levels: usize) -> Vec<u8> {
+    let mut reversed: Vec<u8> = Vec::new();
+    let mut wrap = |tag: u8| {
+        let mut length = reversed.len();
+        let mut varint = Vec::new();
+        loop {
+            let low = (length & 0x7f) as u8;
+            length >>= 7;
+            varint.push(if length > 0 { low | 0x80 } else { low });
+            if length == 0 {
+                break;
+            }
+        }
+        reversed.extend(varint.iter().rev());
+        reversed.push(tag);
+    };
+    for _ in 0..levels {
+        // ArrayValue.values = 1 around AnyValue.array_value = 5.
+        wrap(0x2a);
+        wrap(0x0a);
+    }
+    // LogRecord.body = 5, ScopeLogs.log_records = 2, ResourceLogs.scope_logs = 2, resource_logs = 1.
+    [0x2a, 0x2a, 0x12, 0x12, 0x0a].into_iter().for_each(&mut wrap);
+    reversed.reverse();
+    reversed
+}
+
+fn nesting(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let mut heard: Vec<_> =
+        [100, 10_000, 1_000_000].iter().map(|levels| post(&bench, PROTOBUF, &nested(*levels))).collect();
+    let json = |levels: usize| {
+        let (open, close) = ("{\"arrayValue\":{\"values\":[".repeat(levels), "]}}".repeat(levels));
+        format!("{{\"resourceLogs\":[{{\"scopeLogs\":[{{\"logRecords\":[{{\"body\":{open}{close}}}]}}]}}]}}")
+    };
+    let json = json(200_000);
+    heard.push(post(&bench, "Content-Type: application/json\r\n", json.as_bytes()));
+    codes(&mut outcome, &heard, |code| code == 400);
+    end(outcome, bench, before, 16)
+}
+
+/// So many zero bytes, compressed.
+fn compressed(encoding: weir_otlp::encoding::Encoding, size: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    encoding.compress(&vec![0; size], None, &mut out).expect("compressed");
+    out
+}
+
+fn bombs(kind: Kind) -> Outcome {
+    use weir_otlp::encoding::Encoding::{Gzip, Zstd};
+    let (mut outcome, bench, before) = begin(kind);
+    let bomb = |encoding: weir_otlp::encoding::Encoding| {
+        // Both formats allow several members: 16 of 64 MiB.
+        let body = compressed(encoding, 64 << 20).repeat(16);
+        post(&bench, &format!("{PROTOBUF}Content-Encoding: {}\r\n", encoding.name()), &body)
+    };
+    let heard = [Gzip, Zstd].map(bomb);
+    codes(&mut outcome, &heard, |code| code == 413);
+    end(outcome, bench, before, 64)
+}
+
+fn stalled_bombs(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let body = compressed(weir_otlp::encoding::Encoding::Zstd, 18 << 20);
+    let open = |_| {
+        let mut stream = TcpStream::connect(("127.0.0.1", bench.http)).ok()?;
+        let head = format!(
+            "POST /v1/logs HTTP/1.1\r\nHost: x\r\n{PROTOBUF}Content-Encoding: zstd\r\nContent-Length: {}\r\n\r\n",
+            body.len() + 1
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(&body).ok()?;
+        Some(stream)
+    };
+    let streams: Vec<_> = (0..50).filter_map(open).collect();
+    std::thread::sleep(Duration::from_secs(3));
+    outcome.fired = streams.len() == 50;
+    outcome.see(format!("{} bodies of {} bytes", streams.len(), body.len()));
+    let outcome = end(outcome, bench, before, 64);
+    drop(streams);
+    outcome
+}
+
+fn windows(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let frame = |log: u32| {
+        // Magic number, no flags, the window, one empty last block (RFC 8878, 3.1.1).
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, ((log - 10) << 3) as u8];
+        frame.extend([1, 0, 0]);
+        frame
+    };
+    let headers = format!("{PROTOBUF}Content-Encoding: zstd\r\n");
+    let heard: Vec<_> = [24, 27, 29, 31].iter().map(|log| post(&bench, &headers, &frame(*log))).collect();
+    codes(&mut outcome, &heard, |code| code == 400);
+    end(outcome, bench, before, 16)
+}
+
+/// Counts the streams that the peer has closed.
+fn closed(streams: &mut [TcpStream]) -> usize {
+    let gone = |stream: &mut TcpStream| {
+        stream.set_nonblocking(true).expect("set");
+        loop {
+            match stream.read(&mut [0; 1024]) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(e) => return e.kind() != std::io::ErrorKind::WouldBlock,
+            }
+        }
+    };
+    streams.iter_mut().filter_map(|s| gone(s).then_some(())).count()
+}
+
+fn slow(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let mut streams: Vec<_> =
+        (0..200).filter_map(|_| TcpStream::connect(("127.0.0.1", bench.http)).ok()).collect();
+    outcome.fired = streams.len() == 200;
+    let begun = now();
+    let head = b"POST /v1/logs HTTP/1.1\r\nHost: x\r\nX-Long: ";
+    let mut at = 0;
+    let all = wait_until(Duration::from_secs(20), || {
+        if (now() - begun).as_secs() as usize >= at {
+            streams.iter_mut().for_each(|s| drop(s.write_all(&head[at % head.len()..][..1])));
+            at += 1;
+        }
+        (closed(&mut streams) == streams.len()).then(|| now() - begun)
+    });
+    outcome.see(match all {
+        Some(time) => format!("all closed after {}", seconds(time)),
+        None => format!("{} of 200 closed after 20 s", closed(&mut streams)),
+    });
+    outcome.require(all.is_some_and(|t| t < Duration::from_secs(15)), "slow heads are not closed");
+    end(outcome, bench, before, 32)
+}
+
+fn silent_h2(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let mut streams: Vec<_> = (0..200).filter_map(|_| h2raw::connect(bench.grpc).ok()).collect();
+    outcome.fired = streams.len() == 200;
+    let begun = now();
+    let all = wait_until(Duration::from_secs(80), || {
+        (closed(&mut streams) == streams.len()).then(|| now() - begun)
+    });
+    outcome.see(match all {
+        Some(time) => format!("all closed after {}", seconds(time)),
+        None => format!("{} of 200 closed after 80 s", closed(&mut streams)),
+    });
+    outcome.require(all.is_some(), "silent connections are kept");
+    end(outcome, bench, before, 32)
+}
+
+fn idle(kind: Kind) -> Outcome {
+    let limits = Limits { files: Some(4096), memory_mib: None };
+    let (mut outcome, mut bench) =
+        (Outcome::default(), Bench::new(kind, true, Extra { limits, ..Extra::default() }));
+    bench.check_alive(&mut outcome);
+    let before = bench.agent.memory_mib().0;
+    let streams: Vec<_> =
+        (0..2000).filter_map(|_| TcpStream::connect(("127.0.0.1", bench.http)).ok()).collect();
+    outcome.fired =
+        wait_until(Duration::from_secs(10), || (bench.agent.files() > 1900).then_some(())).is_some();
+    let each = bench.agent.memory_mib().0.saturating_sub(before) * 1024 / 2000;
+    outcome.see(format!("about {each} KiB each"));
+    outcome.require(each <= 10, "connections cost too much");
+    bench.check_alive(&mut outcome);
+    drop(streams);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+/// Writes until the peer has had enough or the time is over; whether it said GOAWAY or closed.
+fn flood(bench: &Bench, time: Duration, mut next: impl FnMut(u32) -> Vec<u8>) -> bool {
+    let Ok(mut stream) = h2raw::connect(bench.grpc) else { return false };
+    let (begun, mut number) = (now(), 1);
+    let mut reader = stream.try_clone().expect("a second handle");
+    let listener = std::thread::spawn(move || {
+        let begun = now();
+        loop {
+            let (kinds, closed) = h2raw::heard(&mut reader);
+            if closed || kinds.contains(&h2raw::GOAWAY) {
+                return true;
+            }
+            if now() - begun > time {
+                return false;
+            }
+        }
+    });
+    while now() - begun < time && !listener.is_finished() {
+        let mut bytes = Vec::new();
+        for _ in 0..200 {
+            bytes.extend(next(number));
+            number += 2;
+        }
+        if stream.write_all(&bytes).is_err() {
+            break;
+        }
+    }
+    listener.join().expect("ends")
+}
+
+fn rapid_reset(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let block = h2raw::export_headers();
+    let mut ended = 0;
+    for _ in 0..2 {
+        let one = |number: u32| {
+            let mut frames = frame(h2raw::HEADERS, h2raw::END_HEADERS, number, &block);
+            frames.extend(frame(h2raw::RST_STREAM, 0, number, &8_u32.to_be_bytes()));
+            frames
+        };
+        ended += usize::from(flood(&bench, Duration::from_secs(5), one));
+    }
+    outcome.fired = true;
+    outcome.see(format!("{ended} of 2 connections ended"));
+    outcome.require(ended == 2, "the resets are not answered");
+    end(outcome, bench, before, 32)
+}
+
+fn floods(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let time = Duration::from_secs(3);
+    let block = h2raw::export_headers();
+    let ended = [
+        ("PING", flood(&bench, time, |_| frame(h2raw::PING, 0, 0, &[0; 8]))),
+        ("SETTINGS", flood(&bench, time, |_| frame(h2raw::SETTINGS, 0, 0, &[]))),
+        ("empty DATA", {
+            let mut begun = false;
+            flood(&bench, time, |_| {
+                let mut frames = Vec::new();
+                if !std::mem::replace(&mut begun, true) {
+                    frames = frame(h2raw::HEADERS, h2raw::END_HEADERS, 1, &block);
+                }
+                frames.extend(frame(h2raw::DATA, 0, 1, &[]));
+                frames
+            })
+        }),
+        ("CONTINUATION", {
+            let mut begun = false;
+            flood(&bench, time, |_| {
+                if std::mem::replace(&mut begun, true) {
+                    frame(h2raw::CONTINUATION, 0, 1, &[])
+                } else {
+                    frame(h2raw::HEADERS, 0, 1, &block)
+                }
+            })
+        }),
+    ];
+    outcome.fired = true;
+    outcome.require(ended.iter().all(|(_, ended)| *ended), "a flood is not answered");
+    let kept: Vec<_> = ended.iter().filter(|(_, ended)| !ended).map(|(what, _)| *what).collect();
+    outcome.see(if kept.is_empty() {
+        "all ended".to_owned()
+    } else {
+        format!("not ended: {}", kept.join(", "))
+    });
+    end(outcome, bench, before, 32)
+}
+
+fn headers(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let heard: Vec<_> = [64 << 10, 1 << 20]
+        .iter()
+        .map(|size| post(&bench, &format!("{PROTOBUF}X-Long: {}\r\n", "a".repeat(*size)), b""))
+        .collect();
+    codes(&mut outcome, &heard, |code| code == 431);
+    end(outcome, bench, before, 16)
+}
+
+fn noise(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    let mut state = 7_u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    for port in [bench.http, bench.grpc] {
+        for _ in 0..300 {
+            let bytes: Vec<u8> = (0..random() % 400).map(|_| random() as u8).collect();
+            if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+                drop(stream.write_all(&bytes));
+            }
+        }
+    }
+    let (mut strange, mut client) = (0, Client::new(bench.http));
+    for _ in 0..2000 {
+        let mut body = nested(random() % 60);
+        for _ in 0..=random() % 4 {
+            let at = random() % body.len();
+            body[at] = random() as u8;
+        }
+        strange += usize::from(!matches!(client.post("/v1/logs", PROTOBUF, &body), Some(200 | 400)));
+    }
+    outcome.fired = true;
+    outcome.see(format!("{strange} of 2,000 answers are neither 200 nor 400"));
+    outcome.require(strange == 0, "strange answers");
+    let more = growth(&bench, before);
+    outcome.see(format!("+{more} MiB"));
+    let mut bench = bench;
+    bench.check_alive(&mut outcome);
+    outcome.require(bench.oracle.sums().lost == 0, "lost");
+    outcome
+}
+
+/// A word that stands in every secret place.
+const CANARY: &str = "c4n4ry5ecret";
+
+fn secrets(kind: Kind) -> Outcome {
+    let mut outcome = Outcome::default();
+    let exporter = format!(
+        "    endpoint: \"http://user:{CANARY}@127.0.0.1:{}/?token={CANARY}\"\n    headers: {{authorization: \"Bearer {CANARY}\"}}\n",
+        closed_port()
+    );
+    let mut bench = Bench::new(kind, false, Extra::default());
+    let yaml = bench.yaml(Extra::default());
+    let plain = format!("    endpoint: \"http://127.0.0.1:{}\"\n", bench.backend.port);
+    let yaml = yaml.replace(&plain, &exporter).replace("telemetry: {", "telemetry: {logs: {level: debug}, ");
+    // Its ports are wanted again.
+    bench.agent.terminate();
+    bench.agent = Agent::start(kind, &yaml);
+    let (_, body) = bench.oracle.request(5, 5);
+    post(&bench, PROTOBUF, &body);
+    let failed = bench.agent.wait_for_log("Exporting failed", 0);
+    std::thread::sleep(Duration::from_millis(500));
+    let log = bench.agent.log();
+    outcome.fired = failed;
+    let hits = log.lines().filter(|l| l.contains(CANARY)).count();
+    outcome.see(format!("{hits} lines of the log hold a secret"));
+    outcome.require(hits == 0, log.lines().find(|l| l.contains(CANARY)).unwrap_or_default().to_owned());
+    outcome
+}

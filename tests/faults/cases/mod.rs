@@ -1,0 +1,137 @@
+//! The cases, numbered as in docs/reliability.md.
+
+mod backends;
+mod hostile;
+mod memory;
+mod reload;
+mod stop;
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::{Agent, Kind, Limits};
+use crate::backend::Backend;
+use crate::load::passes;
+use crate::oracle::Oracle;
+use crate::ports::free_port;
+
+/// One case.
+pub(crate) struct Case {
+    pub(crate) number: u32,
+    pub(crate) name: &'static str,
+    /// What was set besides the defaults.
+    pub(crate) settings: &'static str,
+    /// What has to hold besides the five invariants.
+    pub(crate) bar: &'static str,
+    pub(crate) run: fn(Kind) -> Outcome,
+}
+
+/// What came of a case.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Whether the fault really happened.
+    pub(crate) fired: bool,
+    /// What was seen, for the table.
+    pub(crate) seen: Vec<String>,
+    /// What does not hold.
+    pub(crate) broken: Vec<String>,
+}
+
+impl Outcome {
+    fn see(&mut self, what: impl Into<String>) {
+        self.seen.push(what.into());
+    }
+
+    fn require(&mut self, holds: bool, what: impl Into<String>) {
+        if !holds {
+            self.broken.push(what.into());
+        }
+    }
+
+    /// The invariants of the oracle; `lost` items are no break when they were said.
+    fn judge(&mut self, oracle: &Oracle, said_lost: usize) {
+        let sums = oracle.sums();
+        let mut text = format!("{} of {} acknowledged lost", sums.lost, sums.acknowledged);
+        for (n, what) in [(sums.duplicates, "dup"), (sums.spurious, "spurious"), (sums.corrupt, "corrupt")] {
+            if n > 0 {
+                write!(text, ", {n} {what}").expect("written");
+            }
+        }
+        self.see(text);
+        self.require(sums.lost <= said_lost, format!("{} lost, {said_lost} of them said", sums.lost));
+        self.require(sums.spurious + sums.corrupt == 0, "what was delivered is not what was sent");
+    }
+}
+
+/// All cases, in order.
+pub(crate) fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    cases.extend(backends::CASES);
+    cases.extend(stop::CASES);
+    cases.extend(reload::CASES);
+    cases.extend(memory::CASES);
+    cases.extend(hostile::CASES);
+    cases.sort_by_key(|c| c.number);
+    cases
+}
+
+/// An agent between clients and one backend.
+struct Bench {
+    oracle: Arc<Oracle>,
+    backend: Backend,
+    agent: Agent,
+    http: u16,
+    grpc: u16,
+}
+
+/// What is written below the exporter and beside it.
+#[derive(Default, Clone, Copy)]
+struct Extra<'a> {
+    /// Lines of the exporter, indented by four spaces.
+    exporter: &'a str,
+    /// The whole section `processors`, and their list in the pipeline.
+    processors: (&'a str, &'a str),
+    limits: Limits,
+    /// Lines below `http:` of the receiver, indented by eight spaces.
+    receiver: &'a str,
+}
+
+impl Bench {
+    fn new(kind: Kind, backend_up: bool, extra: Extra<'_>) -> Bench {
+        let oracle = Arc::new(Oracle::default());
+        let backend = if backend_up { Backend::up(&oracle) } else { Backend::down(&oracle) };
+        let (http, grpc) = (free_port(), free_port());
+        let agent = Agent::start_within(kind, &yaml(http, grpc, backend.port, extra), extra.limits);
+        Bench { oracle, backend, agent, http, grpc }
+    }
+
+    /// The configuration with other extras.
+    fn yaml(&self, extra: Extra<'_>) -> String {
+        yaml(self.http, self.grpc, self.backend.port, extra)
+    }
+
+    /// Whether a fresh record passes.
+    fn check_alive(&mut self, outcome: &mut Outcome) {
+        let alive = self.agent.is_running() && passes(self.http, &self.oracle);
+        outcome.require(alive, "a fresh record does not pass after the fault");
+    }
+}
+
+fn yaml(http: u16, grpc: u16, backend: u16, extra: Extra<'_>) -> String {
+    let Extra { exporter, processors: (section, list), receiver, .. } = extra;
+    format!(
+        "receivers:\n  otlp:\n    protocols:\n      grpc: {{endpoint: \"127.0.0.1:{grpc}\"}}\n      http:\n        \
+         endpoint: \"127.0.0.1:{http}\"\n{receiver}{section}exporters:\n  otlp_http:\n    endpoint: \
+         \"http://127.0.0.1:{backend}\"\n    compression: none\n{exporter}service:\n  telemetry: {{metrics: {{level: \
+         none}}}}\n  pipelines:\n    logs: {{receivers: [otlp], processors: [{list}], exporters: [otlp_http]}}\n"
+    )
+}
+
+/// Retries without end, every second at most.
+const PATIENT: &str =
+    "    retry_on_failure: {initial_interval: 100ms, max_interval: 1s, max_elapsed_time: 0s}\n";
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}

@@ -1,0 +1,160 @@
+//! 21 to 23: SIGHUP.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::{Bench, Case, Extra, Outcome, PATIENT};
+use crate::agent::Kind;
+use crate::load::{Load, Shape, all_arrive, until_acknowledged};
+use crate::ports::free_port;
+
+/// What an agent logs when a configuration has taken over.
+fn taken(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Weir => "Config updated. Everything else goes on as it was.",
+        Kind::Collector => "Everything is ready.",
+    }
+}
+
+pub(crate) const CASES: [Case; 4] = [
+    Case {
+        number: 21,
+        name: "SIGHUP ten times under load",
+        settings: "each time another exporter; every third time another receiver on the same port",
+        bar: "0 client errors, 0 lost",
+        run: ten_times,
+    },
+    Case {
+        number: 22,
+        name: "SIGHUP, memory queue not empty, backend down",
+        settings: "retry 100 ms to 1 s without end; a processor, then the exporter is changed",
+        bar: "0 lost",
+        run: with_a_backlog,
+    },
+    Case {
+        number: 23,
+        name: "SIGHUP with an invalid configuration",
+        settings: "an unknown key; then a port that somebody else has",
+        bar: "the old configuration keeps running, the error names file and line",
+        run: invalid,
+    },
+    Case {
+        number: 43,
+        name: "soak, shortened: 30 reloads and 600 connections",
+        settings: "a reload every 200 ms, clients that reconnect for each request",
+        bar: "memory, files and threads stay level",
+        run: soak,
+    },
+];
+
+fn ten_times(kind: Kind) -> Outcome {
+    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
+    let shape = Shape { clients: 8, pause: Duration::from_millis(1), ..Shape::default() };
+    let load = Load::start(bench.http, &bench.oracle, shape);
+    let mut reloads = 0;
+    for n in 0..10 {
+        until_acknowledged(&bench.oracle, bench.oracle.acknowledged() + 1000);
+        let exporter = format!("    headers: {{x-version: \"{n}\"}}\n");
+        let receiver = format!("        max_request_body_size: {}\n", 20_000_000 + n / 3);
+        let extra = Extra { exporter: &exporter, receiver: &receiver, ..Extra::default() };
+        bench.agent.configure(&bench.yaml(extra));
+        let before = bench.agent.log().matches(taken(kind)).count();
+        bench.agent.signal("HUP");
+        reloads += usize::from(bench.agent.wait_for_log(taken(kind), before));
+    }
+    until_acknowledged(&bench.oracle, bench.oracle.acknowledged().max(10_000) + 1000);
+    let tally = load.stop();
+    outcome.fired = reloads == 10;
+    outcome.see(format!("{} client errors", tally.errors));
+    outcome.require(tally.errors + tally.other + tally.refused == 0, format!("clients heard {tally:?}"));
+    all_arrive(&bench.oracle, Duration::from_secs(20));
+    let new = bench.backend.heads().iter().any(|h| h.to_ascii_lowercase().contains("x-version: 9"));
+    outcome.require(new, "the last configuration is not in use");
+    bench.check_alive(&mut outcome);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn with_a_backlog(kind: Kind) -> Outcome {
+    let mut outcome = Outcome::default();
+    let extra = Extra { exporter: PATIENT, ..Extra::default() };
+    let mut bench = Bench::new(kind, false, extra);
+    let load = Load::start(bench.http, &bench.oracle, Shape::default());
+    let enough = until_acknowledged(&bench.oracle, 10_000);
+    load.stop();
+    let batch = ("processors: {batch: {timeout: 10ms}}\n", "batch");
+    let other = format!("{PATIENT}    headers: {{x-version: \"2\"}}\n");
+    let mut reloads = 0;
+    for changed in [Extra { processors: batch, ..extra }, Extra { exporter: &other, ..extra }] {
+        bench.agent.configure(&bench.yaml(changed));
+        let before = bench.agent.log().matches(taken(kind)).count();
+        bench.agent.signal("HUP");
+        reloads += usize::from(bench.agent.wait_for_log(taken(kind), before));
+    }
+    outcome.fired = enough && reloads == 2 && bench.oracle.missing() > 0;
+    bench.backend.come_up();
+    all_arrive(&bench.oracle, Duration::from_secs(30));
+    bench.check_alive(&mut outcome);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn invalid(kind: Kind) -> Outcome {
+    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
+    let somebody = TcpListener::bind(("127.0.0.1", free_port())).expect("a port");
+    let taken = somebody.local_addr().expect("bound").port();
+    let unknown = bench.yaml(Extra { exporter: "    compresion: gzip\n", ..Extra::default() });
+    let port = bench
+        .yaml(Extra::default())
+        .replace(&format!("127.0.0.1:{}", bench.http), &format!("127.0.0.1:{taken}"));
+    for (wrong, text) in [(unknown, "agent.yaml:"), (port, "address already in use")] {
+        bench.agent.configure(&wrong);
+        let before = bench.agent.log().matches("Received signal from OS").count();
+        bench.agent.signal("HUP");
+        let heard = bench.agent.wait_for_log("Received signal from OS", before);
+        outcome.fired = heard && (kind == Kind::Collector || bench.agent.wait_for_log(text, 0));
+        bench.check_alive(&mut outcome);
+    }
+    outcome.see(if bench.agent.is_running() {
+        "keeps running".to_owned()
+    } else {
+        bench.agent.end().shown()
+    });
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn soak(kind: Kind) -> Outcome {
+    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
+    let load = Load::start(bench.http, &bench.oracle, Shape { clients: 2, ..Shape::default() });
+    let mut figures = Vec::new();
+    for n in 0..30 {
+        for _ in 0..20 {
+            let (ids, body) = bench.oracle.request(1, 10);
+            if crate::http::Client::new(bench.http).post("/v1/logs", crate::load::PROTOBUF, &body)
+                == Some(200)
+            {
+                bench.oracle.acknowledge(&ids);
+            }
+        }
+        let exporter = format!("    headers: {{x-version: \"{n}\"}}\n");
+        bench.agent.configure(&bench.yaml(Extra { exporter: &exporter, ..Extra::default() }));
+        let before = bench.agent.log().matches(taken(kind)).count();
+        bench.agent.signal("HUP");
+        outcome.fired = bench.agent.wait_for_log(taken(kind), before);
+        figures.push((bench.agent.memory_mib().0, bench.agent.files(), bench.agent.threads()));
+    }
+    load.stop();
+    let (first, last) = (figures[9], figures[29]);
+    outcome.see(format!(
+        "RSS {} to {} MiB, files {} to {}, threads {} to {}",
+        first.0, last.0, first.1, last.1, first.2, last.2
+    ));
+    outcome.require(last.0 <= first.0 + 16, "memory grows");
+    outcome.require(last.1 <= first.1 + 12, "open files grow");
+    outcome.require(last.2 <= first.2 + 4, "threads grow");
+    all_arrive(&bench.oracle, Duration::from_secs(20));
+    bench.check_alive(&mut outcome);
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}

@@ -1,0 +1,106 @@
+//! 17 to 20: SIGTERM.
+
+use std::time::Duration;
+
+use super::{Bench, Case, Extra, Outcome, seconds};
+use crate::agent::Kind;
+use crate::h2raw;
+use crate::load::{Load, Shape, until_acknowledged};
+
+const ENOUGH: usize = 10_000;
+
+/// The deadline of a stop, and what a process needs beside it.
+const DEADLINE: Duration = Duration::from_secs(12);
+
+pub(crate) const CASES: [Case; 4] = [
+    Case {
+        number: 17,
+        name: "SIGTERM under load, backend well",
+        settings: "defaults",
+        bar: "0 lost, exit 0",
+        run: under_load,
+    },
+    Case {
+        number: 18,
+        name: "SIGTERM, backend refuses, memory queue",
+        settings: "retry 100 ms to 1 s without end",
+        bar: "says how many, exit not 0, at most 10 s",
+        run: |kind| undelivered(kind, Fate::Refuses),
+    },
+    Case {
+        number: 19,
+        name: "SIGTERM, backend hangs, 200 requests queued",
+        settings: "timeout 2 s",
+        bar: "at most 10 s, says how many",
+        run: |kind| undelivered(kind, Fate::Hangs),
+    },
+    Case {
+        number: 20,
+        name: "SIGTERM with open idle HTTP/2 streams",
+        settings: "defaults; 20 connections with a call whose message never comes",
+        bar: "at most 10 s, exit 0",
+        run: idle_streams,
+    },
+];
+
+fn under_load(kind: Kind) -> Outcome {
+    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
+    let load = Load::start(bench.http, &bench.oracle, Shape::default());
+    let enough = until_acknowledged(&bench.oracle, ENOUGH);
+    let ended = bench.agent.terminate();
+    let tally = load.stop();
+    outcome.fired = enough && tally.errors > 0;
+    outcome.see(format!("{} in {}", ended.shown(), seconds(ended.took)));
+    outcome.require(ended.status.success(), format!("{}:\n{}", ended.shown(), bench.agent.log()));
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+enum Fate {
+    Refuses,
+    Hangs,
+}
+
+fn undelivered(kind: Kind, fate: Fate) -> Outcome {
+    let mut outcome = Outcome::default();
+    let refuses = matches!(fate, Fate::Refuses);
+    let exporter = if refuses { super::PATIENT } else { "    timeout: 2s\n" };
+    let mut bench = Bench::new(kind, !refuses, Extra { exporter, ..Extra::default() });
+    bench.backend.set(crate::backend::Mode::Hang);
+    let load = Load::start(bench.http, &bench.oracle, Shape::default());
+    let enough = until_acknowledged(&bench.oracle, ENOUGH);
+    load.stop();
+    let ended = bench.agent.terminate();
+    outcome.fired = enough && bench.oracle.missing() > 0;
+    outcome.see(format!("{} in {}", ended.shown(), seconds(ended.took)));
+    outcome.require(ended.took < DEADLINE, format!("the stop took {}", seconds(ended.took)));
+    outcome.require(!ended.status.success(), "exit 0 although acknowledged data is lost");
+    let said = said_lost(&bench.agent.log());
+    outcome.see(format!("{said} said to be lost"));
+    outcome.judge(&bench.oracle, said);
+    outcome
+}
+
+/// How many items an agent says that it has lost in its stop.
+fn said_lost(log: &str) -> usize {
+    let lines = log.lines().filter(|l| l.contains("could not be delivered before the end"));
+    let count = |line: &str| {
+        let rest = line.split("\"dropped_items\": ").nth(1)?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
+    };
+    lines.filter_map(count).sum()
+}
+
+fn idle_streams(kind: Kind) -> Outcome {
+    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
+    let mut streams: Vec<_> = (0..20).map(|_| h2raw::connect(bench.grpc).expect("connects")).collect();
+    streams.iter_mut().for_each(|s| h2raw::open_call(s, 1).expect("a call"));
+    bench.check_alive(&mut outcome);
+    outcome.fired = streams.iter_mut().all(|s| !h2raw::heard(s).1);
+    let ended = bench.agent.terminate();
+    outcome.see(format!("{} in {}", ended.shown(), seconds(ended.took)));
+    outcome.require(ended.took < DEADLINE, format!("the stop took {}", seconds(ended.took)));
+    outcome.require(ended.status.success(), format!("{}:\n{}", ended.shown(), bench.agent.log()));
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}

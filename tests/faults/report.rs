@@ -1,0 +1,111 @@
+//! Cases as tests against Weir, and side by side as a page.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use crate::agent::{Kind, can_limit_memory};
+use crate::cases::{Case, Outcome, all};
+
+/// Runs a case against Weir and fails with all that does not hold.
+fn holds(number: u32) {
+    let case = all().into_iter().find(|c| c.number == number).expect("a case of that number");
+    let Outcome { fired, seen, broken } = (case.run)(Kind::Weir);
+    assert!(broken.is_empty(), "case {number}, {}: {broken:#?}\nseen: {seen:#?}", case.name);
+    assert!(fired, "case {number}, {}: the fault never happened; seen: {seen:#?}", case.name);
+}
+
+macro_rules! cases {
+    ($($name:ident = $number:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            holds($number);
+        }
+    )*};
+}
+
+// The fast ones; `make faults` runs all.
+cases! {
+    a_backend_that_was_down_gets_everything_when_it_is_back = 9;
+    a_stop_under_load_loses_nothing = 17;
+    a_stop_with_a_dead_backend_says_what_is_lost = 18;
+    a_stop_with_a_hanging_backend_keeps_its_deadline = 19;
+    open_idle_streams_do_not_hold_up_a_stop = 20;
+    reloads_under_load_are_noticed_by_no_client = 21;
+    a_reload_with_a_backlog_loses_nothing = 22;
+    a_reload_of_a_broken_configuration_changes_nothing = 23;
+    deep_nesting_is_refused = 29;
+    bombs_are_refused = 30;
+    stalled_bombs_hold_little_memory = 31;
+    large_windows_are_refused = 32;
+    slow_requests_are_cut_off = 33;
+    an_agent_without_descriptors_waits_and_recovers = 36;
+    noise_is_answered_and_survived = 40;
+    secrets_are_nowhere_to_be_read = 44;
+}
+
+/// Those that need a memory limit, one after the other: each fills its 256 MiB.
+#[test]
+fn overload_never_ends_in_out_of_memory_and_loses_nothing() {
+    if can_limit_memory() {
+        [25, 26, 27, 28].into_iter().for_each(holds);
+    } else {
+        // Said aloud, so that a machine without cgroups does not look like a pass.
+        eprintln!("skipped: no memory cgroup can be made here");
+    }
+}
+
+#[test]
+#[ignore = "minutes, and needs the Go Collector: make faults"]
+fn side_by_side() {
+    let only = std::env::var("CASE").ok().and_then(|n| n.parse::<u32>().ok());
+    let mut rows = String::new();
+    let mut failed = Vec::new();
+    for case in all().iter().filter(|c| only.is_none_or(|n| n == c.number)) {
+        let weir = cell(case, Kind::Weir);
+        let collector = cell(case, Kind::Collector);
+        let row = format!(
+            "| {} | {} | {} | {} | {} | {} |\n",
+            case.number, case.name, case.settings, case.bar, weir, collector
+        );
+        eprint!("{row}");
+        rows.push_str(&row);
+        if !weir.starts_with("holds") {
+            failed.push(case.number);
+        }
+    }
+    if only.is_none() {
+        write_page(&rows);
+    }
+    assert!(failed.is_empty(), "Weir does not hold: {failed:?}");
+}
+
+/// What came of a case, in a cell of the table.
+fn cell(case: &Case, kind: Kind) -> String {
+    let ran = std::panic::catch_unwind(|| (case.run)(kind));
+    let Ok(Outcome { fired, seen, broken }) = ran else { return "**could not be run**".to_owned() };
+    let mut text = match (fired, broken.is_empty()) {
+        (true, true) => "holds".to_owned(),
+        (false, true) => "invalid: the fault never happened".to_owned(),
+        (_, false) => "**does not hold**".to_owned(),
+    };
+    write!(text, ": {}", seen.join("; ")).expect("written");
+    let first = |what: &String| what.lines().next().unwrap_or_default().to_owned();
+    if !broken.is_empty() {
+        write!(text, "; {}", broken.iter().map(first).collect::<Vec<_>>().join("; ")).expect("written");
+    }
+    text.replace('|', "\\|")
+}
+
+const BEGIN: &str = "<!-- written by make faults: begin -->\n";
+const END: &str = "<!-- written by make faults: end -->";
+
+/// Replaces the table in docs/reliability.md.
+fn write_page(rows: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
+    let page = fs::read_to_string(&path).expect("docs/reliability.md");
+    let (before, rest) = page.split_once(BEGIN).expect("the beginning of the table");
+    let (_, after) = rest.split_once(END).expect("the end of the table");
+    let head = "| # | Case | Settings | Bar | Weir | Go Collector |\n|---|---|---|---|---|---|\n";
+    fs::write(&path, format!("{before}{BEGIN}{head}{rows}{END}{after}")).expect("written");
+}
