@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
         Walk { buf, stack: [(0, Id::AnyValue); MAX_STACK], depth: 0, values: 0, items: 0 }
     }
 
-    fn run(mut self, root: Id) -> Result<usize, Malformed> {
+    fn run(&mut self, root: Id) -> Result<usize, Malformed> {
         let whole = u32::try_from(self.buf.len());
         let mut end = whole.map_err(|_| malformed(Reason::Length, 0, root))?;
         let mut id = root;
@@ -133,12 +133,18 @@ impl<'a> Walk<'a> {
                 rest = &self.buf[begin as usize..end as usize];
                 continue;
             }
-            let next = match accept(rest, id) {
-                Some(next) => next,
-                None => general::field(rest, id)
-                    .map_err(|reason| malformed(reason, end as usize - rest.len(), id))?,
+            let next = match everyday(rest, id) {
+                Some(Everyday::Skip(following)) => {
+                    rest = following;
+                    continue;
+                }
+                Some(Everyday::Enter(content, child)) => match delimited(content) {
+                    Some((body, following)) => Ok(Next::Enter(body, following, child)),
+                    None => general::field(rest, id),
+                },
+                None => general::field(rest, id),
             };
-            match next {
+            match next.map_err(|reason| malformed(reason, end as usize - rest.len(), id))? {
                 Next::Skip(following) => rest = following,
                 Next::Enter(body, following, child) => {
                     if !self.enter(child, (end, id)) {
@@ -170,34 +176,35 @@ fn malformed(reason: Reason, offset: usize, id: Id) -> Malformed {
     Malformed { offset, message: MESSAGES[id as usize].name, reason }
 }
 
+/// A field that the fast half accepts.
+enum Everyday<'a> {
+    /// It is good; this follows.
+    Skip(&'a [u8]),
+    /// A message of that kind; its length comes first.
+    Enter(&'a [u8], Id),
+}
+
 /// The field at the beginning of `rest`, when it is an everyday one and good.
 #[inline(always)]
-fn accept(rest: &[u8], id: Id) -> Option<Next<'_>> {
+fn everyday(rest: &[u8], id: Id) -> Option<Everyday<'_>> {
     let (&tag, mut rest) = rest.split_first()?;
     if tag >= 0x80 {
         rest = rest.strip_prefix(&[1])?;
     }
-    match *STEPS[id as usize].get(usize::from(tag))? {
+    let following = match *STEPS[id as usize].get(usize::from(tag))? {
         Step::General => None,
-        Step::Varint => skip_varint(rest).map(Next::Skip),
-        Step::Fixed32 => rest.get(4..).map(Next::Skip),
-        Step::Fixed64 => rest.get(8..).map(Next::Skip),
-        Step::Text => {
-            let (text, rest) = delimited(rest)?;
-            is_text(text).then_some(Next::Skip(rest))
-        }
-        Step::Bytes => delimited(rest).map(|(_, rest)| Next::Skip(rest)),
+        Step::Varint => skip_varint(rest),
+        Step::Fixed32 => rest.get(4..),
+        Step::Fixed64 => rest.get(8..),
+        Step::Text => delimited(rest).filter(|(text, _)| is_text(text)).map(|(_, rest)| rest),
+        Step::Bytes => delimited(rest).map(|(_, rest)| rest),
         Step::Id(length) => {
-            let (id, rest) = delimited(rest)?;
-            (id.len() == usize::from(length)).then_some(Next::Skip(rest))
+            delimited(rest).filter(|(id, _)| id.len() == usize::from(length)).map(|(_, rest)| rest)
         }
-        Step::Pair => {
-            let (pair, rest) = delimited(rest)?;
-            let plain = is_plain_pair(pair);
-            Some(if plain { Next::Skip(rest) } else { Next::Enter(pair, rest, Id::KeyValue) })
-        }
-        Step::Message(child) => delimited(rest).map(|(body, rest)| Next::Enter(body, rest, child)),
-    }
+        Step::Pair => delimited(rest).filter(|(pair, _)| is_plain_pair(pair)).map(|(_, rest)| rest),
+        Step::Message(child) => return Some(Everyday::Enter(rest, child)),
+    };
+    following.map(Everyday::Skip)
 }
 
 /// Content and what follows it, for lengths of at most two bytes.
@@ -215,6 +222,9 @@ fn delimited(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 /// What follows a varint of at most nine bytes.
 #[inline(always)]
 fn skip_varint(rest: &[u8]) -> Option<&[u8]> {
+    if let [0..0x80, rest @ ..] | [_, 0..0x80, rest @ ..] = rest {
+        return Some(rest);
+    }
     let last = rest.iter().take(9).position(|byte| *byte < 0x80)?;
     rest.get(last + 1..)
 }

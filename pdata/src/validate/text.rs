@@ -9,22 +9,30 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     (bytes.len() <= SHORT && is_ascii(bytes)) || simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
-/// Whether there is no high bit, eight bytes at a time; the last eight may overlap those before.
+/// Whether there is no high bit in at most [`SHORT`] bytes: two or four words that may overlap cover them all.
 #[inline(always)]
 fn is_ascii(bytes: &[u8]) -> bool {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    if let Some(last) = bytes.last_chunk::<8>() {
-        let mut all = u64::from_ne_bytes(*last);
-        for word in bytes.as_chunks::<8>().0 {
-            all |= u64::from_ne_bytes(*word);
+    const HIGH: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
+    let all = match bytes.len() {
+        0..4 => bytes.iter().fold(0, |all, byte| all | u128::from(*byte)),
+        4..8 => ends::<4>(bytes, |word| u128::from(u32::from_ne_bytes(word))),
+        8..16 => ends::<8>(bytes, |word| u128::from(u64::from_ne_bytes(word))),
+        16..=32 => ends::<16>(bytes, u128::from_ne_bytes),
+        _ => {
+            let (head, tail) = bytes.split_at(bytes.len() / 2);
+            ends::<16>(head, u128::from_ne_bytes) | ends::<16>(tail, u128::from_ne_bytes)
         }
-        return all & HIGH == 0;
+    };
+    all & HIGH == 0
+}
+
+/// The first and the last `N` bytes together.
+#[inline(always)]
+fn ends<const N: usize>(bytes: &[u8], word: impl Fn([u8; N]) -> u128) -> u128 {
+    match (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+        (Some(first), Some(last)) => word(*first) | word(*last),
+        _ => u128::MAX,
     }
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let all = u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last);
-        return u64::from(all) & HIGH == 0;
-    }
-    bytes.iter().all(u8::is_ascii)
 }
 
 #[cfg(test)]
