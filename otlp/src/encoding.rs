@@ -9,11 +9,12 @@ mod snappy;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use bytes::Bytes;
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
-use libdeflater::{CompressionLvl, Compressor};
+use libdeflater::{CompressionLvl, Compressor, Decompressor};
+use memchr::memmem;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 /// A content encoding that can be read and written.
@@ -118,7 +119,10 @@ impl Encoding {
         match self {
             Encoding::Identity if input.len() > limit => Err(DecodeError::TooLarge),
             Encoding::Identity => Ok(input),
-            Encoding::Gzip => read_capped(MultiGzDecoder::new(&input[..]), gzip_hint(&input), limit),
+            Encoding::Gzip => match gunzip_at_once(&input, limit) {
+                Some(out) => Ok(out),
+                None => read_capped(MultiGzDecoder::new(&input[..]), gzip_hint(&input), limit),
+            },
             Encoding::Deflate | Encoding::Zlib => {
                 read_capped(ZlibDecoder::new(&input[..]), 4 * input.len(), limit)
             }
@@ -146,12 +150,7 @@ impl Encoding {
             Encoding::Deflate | Encoding::Zlib => {
                 deflate(level, out, |c| c.zlib_compress_bound(input.len()), |c, o| c.zlib_compress(input, o))
             }
-            Encoding::Zstd => {
-                let compressed =
-                    zstd::bulk::compress(input, level.unwrap_or(1)).map_err(|e| e.to_string())?;
-                out.extend_from_slice(&compressed);
-                Ok(())
-            }
+            Encoding::Zstd => zstd_compress(level.unwrap_or(1), input, out).map_err(|e| e.to_string()),
             Encoding::Snappy => snappy::compress_block(input, out),
             Encoding::SnappyFramed => snappy::compress_stream(input, out),
             Encoding::Lz4 => lz4::compress(input, out),
@@ -169,6 +168,28 @@ fn gzip_hint(input: &[u8]) -> usize {
     (u32::from_le_bytes(trailer) as usize).min(input.len().saturating_mul(1032))
 }
 
+/// The largest output that is made in one step, and so reserved on the word of the sender.
+const AT_ONCE: usize = 4 << 20;
+/// What every member begins with: the magic number and the only method.
+const GZIP_MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
+/// A member has at least a header of 10 bytes and a trailer of 8.
+const GZIP_SHORTEST: usize = 18;
+
+/// The output of one member whose trailer, at the end of the input, says its size: the usual case. All else is left to
+/// the reader that goes step by step: several members, outputs that are large or larger than allowed, damage.
+fn gunzip_at_once(input: &[u8], limit: usize) -> Option<Bytes> {
+    let size = gzip_hint(input);
+    if size > limit.min(AT_ONCE) || memmem::find(input.get(GZIP_SHORTEST..)?, &GZIP_MEMBER).is_some() {
+        return None;
+    }
+    let mut out = vec![0; size];
+    let written = INFLATE.with_borrow_mut(|kept| {
+        let decompressor = kept.get_or_insert_with(Decompressor::new);
+        decompressor.gzip_decompress(input, &mut out)
+    });
+    (written == Ok(size)).then(|| Bytes::from(out))
+}
+
 fn read_capped(reader: impl Read, hint: usize, limit: usize) -> Result<Bytes, DecodeError> {
     // One byte more than the content, so that reading to the end does not grow the buffer for nothing.
     let mut out = Vec::with_capacity(hint.min(limit).min(TRUSTED_HINT) + 1);
@@ -180,6 +201,8 @@ fn read_capped(reader: impl Read, hint: usize, limit: usize) -> Result<Bytes, De
 thread_local! {
     // A context takes about 100 KiB; one per thread instead of one per request.
     static UNZSTD: RefCell<Option<Decoder<'static>>> = const { RefCell::new(None) };
+    static INFLATE: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
+    static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
     static DEFLATE: RefCell<Option<(i32, Compressor)>> = const { RefCell::new(None) };
 }
 
@@ -234,6 +257,21 @@ fn unzstd_with(decoder: &mut Decoder<'_>, input: &[u8], limit: usize) -> std::io
 
 fn zstd_hint(input: &[u8]) -> Option<usize> {
     usize::try_from(zstd::zstd_safe::get_frame_content_size(input).ok()??).ok()
+}
+
+fn zstd_compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
+    ZSTD.with_borrow_mut(|slot| {
+        let kept = match slot.take().filter(|(of, _)| *of == level) {
+            Some(kept) => kept,
+            None => (level, zstd::bulk::Compressor::new(level)?),
+        };
+        let (_, compressor) = slot.insert(kept);
+        out.reserve(zstd::zstd_safe::compress_bound(input.len()));
+        let mut end = Cursor::new(out);
+        end.set_position(end.get_ref().len() as u64);
+        compressor.compress_to_buffer(input, &mut end)?;
+        Ok(())
+    })
 }
 
 fn deflate(
@@ -299,6 +337,19 @@ mod tests {
             two.extend(compressed(encoding, b"size"));
             assert_eq!(encoding.decompress(two.into(), 100).expect("read"), &b"samesize"[..]);
         }
+    }
+
+    #[test]
+    fn a_second_member_of_the_same_content_is_not_forgotten() {
+        let one = compressed(Encoding::Gzip, b"same").to_vec();
+        assert_eq!(Encoding::Gzip.decompress(one.repeat(2).into(), 100).expect("read"), &b"samesame"[..]);
+    }
+
+    #[test]
+    fn bytes_behind_a_member_are_damage() {
+        let mut input = compressed(Encoding::Gzip, b"same").to_vec();
+        input.extend_from_slice(b"more");
+        assert!(matches!(Encoding::Gzip.decompress(input.into(), 100), Err(DecodeError::Corrupt(_))));
     }
 
     #[test]
