@@ -161,7 +161,7 @@ impl GrpcClient {
     }
 
     async fn call(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
-        let message = self.message(payload)?;
+        let message = self.message(payload).await?;
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uris[payload.signal().index()].clone();
@@ -187,13 +187,12 @@ impl GrpcClient {
     }
 
     /// The framed message: large chunks as they are when nothing is compressed, else one piece.
-    fn message(&self, payload: &Payload) -> Result<Pieces, Failure> {
-        let Compression { encoding, level } = self.settings.compression;
-        if encoding == Encoding::Identity {
+    async fn message(&self, payload: &Payload) -> Result<Pieces, Failure> {
+        let compression = self.settings.compression;
+        if compression.encoding == Encoding::Identity {
             return Ok(Pieces::of(&frame_header(false, payload.encoded_len())?, payload));
         }
-        let mut out = vec![0; FRAME_HEADER];
-        encoding.compress(&payload.to_bytes(), level, &mut out).map_err(Failure::permanent)?;
+        let mut out = compression.apply(payload.to_bytes(), FRAME_HEADER).await?;
         let header = frame_header(true, out.len() - FRAME_HEADER)?;
         out[..FRAME_HEADER].copy_from_slice(&header);
         Ok(Pieces::one(Bytes::from(out)))

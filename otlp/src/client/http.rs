@@ -179,7 +179,7 @@ impl HttpClient {
         if let Some(auth) = &self.settings.auth {
             auth.sign(&mut headers, context).await?;
         }
-        let body = self.body(payload)?;
+        let body = self.body(payload).await?;
         let mut uri = self.url.uri().clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = Request::new(body.clone());
@@ -222,8 +222,8 @@ impl HttpClient {
         Ok(response)
     }
 
-    fn body(&self, payload: &Payload) -> Result<Pieces, Failure> {
-        let Compression { encoding, level } = self.settings.compression;
+    async fn body(&self, payload: &Payload) -> Result<Pieces, Failure> {
+        let Compression { encoding, .. } = self.settings.compression;
         let plain = match self.settings.format {
             Format::Json => Bytes::from(json::from_protobuf(payload.signal(), payload)),
             Format::Protobuf if encoding == Encoding::Identity => return Ok(Pieces::of(&[], payload)),
@@ -232,8 +232,7 @@ impl HttpClient {
         if encoding == Encoding::Identity {
             return Ok(Pieces::one(plain));
         }
-        let mut out = Vec::new();
-        encoding.compress(&plain, level, &mut out).map_err(Failure::permanent)?;
+        let out = self.settings.compression.apply(plain, 0).await?;
         Ok(Pieces::one(Bytes::from(out)))
     }
 

@@ -14,6 +14,9 @@ pub use connect::Target;
 pub use grpc::{GrpcClient, GrpcSettings, KeepAlive};
 pub use http::{Format, HttpClient, HttpSettings};
 
+use bytes::Bytes;
+use weir_component::Failure;
+
 use crate::encoding::Encoding;
 
 /// How requests are compressed.
@@ -30,7 +33,27 @@ impl Compression {
     pub const NONE: Compression = Compression { encoding: Encoding::Identity, level: None };
     /// gzip at the level that is cheapest per byte.
     pub const GZIP: Compression = Compression { encoding: Encoding::Gzip, level: None };
+
+    /// `plain` in compressed form behind `head` zero bytes, with no room to spare: it may wait long for its answer.
+    /// What takes long is done on a thread for blocking work, so that requests move on meanwhile.
+    async fn apply(self, plain: Bytes, head: usize) -> Result<Vec<u8>, Failure> {
+        let large = plain.len() > AT_ONCE;
+        let compress = move || {
+            let mut out = vec![0; head];
+            self.encoding.compress(&plain, self.level, &mut out).map_err(Failure::permanent)?;
+            out.shrink_to_fit();
+            Ok(out)
+        };
+        if !large {
+            return compress();
+        }
+        let ended = tokio::task::spawn_blocking(compress).await;
+        ended.unwrap_or_else(|e| Err(Failure::retry(format!("compression was broken off: {e}"))))
+    }
 }
+
+/// Inputs up to this size are compressed in the task of the request: at most about 200 µs.
+const AT_ONCE: usize = 64 << 10;
 
 /// The name under which the clients introduce themselves, such as `weir/0.1.0 (linux/x86_64)`.
 pub fn user_agent(name: &str, version: &str) -> String {
