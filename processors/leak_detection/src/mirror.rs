@@ -30,6 +30,8 @@ pub(crate) fn settle(findings: &mut [Finding], changes: &mut Vec<Change>) {
         }
     }
     changes.retain(|c| c.from != c.to);
+    // What explains a growth goes before what it explains.
+    findings.sort_by_key(|f| f.class == HELD_BY_CLIENT);
 }
 
 /// Whether the finding is the other end of one of these clients; it then says so.
@@ -114,14 +116,15 @@ mod tests {
         let change = Change { from: State::Suspect, to: State::Leaking, finding: findings[0].clone() };
         let mut changes = vec![change];
         settle(&mut findings, &mut changes);
-        assert_eq!((findings[0].state, findings[0].class.as_str()), (State::Suspect, HELD_BY_CLIENT));
-        assert!(findings[0].explanation.contains("checkout"));
-        assert_eq!(findings[1].state, State::Leaking);
+        let (client, server) = (&findings[0], &findings[1]);
+        assert_eq!((client.service.as_str(), client.state), ("checkout", State::Leaking));
+        assert_eq!((server.state, server.class.as_str()), (State::Suspect, HELD_BY_CLIENT));
+        assert!(server.explanation.contains("checkout"));
         assert!(changes.is_empty(), "it was a suspect before");
-        findings[0].state = State::Recovering;
-        findings[0].class = "server_half_open".to_owned();
+        findings[1].state = State::Recovering;
+        findings[1].class = "server_half_open".to_owned();
         settle(&mut findings, &mut Vec::new());
-        assert_eq!((findings[0].state, findings[0].class.as_str()), (State::Recovering, HELD_BY_CLIENT));
+        assert_eq!((findings[1].state, findings[1].class.as_str()), (State::Recovering, HELD_BY_CLIENT));
     }
 
     #[test]
