@@ -229,6 +229,16 @@ func TestStreamsThatNobodyEndsShareOneSocket(t *testing.T) {
 	}
 }
 
+func TestDuplicatedDescriptorsHoldSocketsOfClosedClients(t *testing.T) {
+	t.Parallel()
+	p := start(t, "fd_dup")
+	eventually(t, "sockets", func() bool { return p.sockets(t, established) >= many })
+	profile := p.profile(t, "goroutine")
+	if n := countBlocks(profile, serializer) + countBlocks(profile, reader); n > 10 {
+		t.Errorf("%d goroutines of clients, though all are closed", n)
+	}
+}
+
 func TestPeerClosedConnectionsStayInCloseWait(t *testing.T) {
 	t.Parallel()
 	p := start(t, "peer_closed_app_holds")
