@@ -21,8 +21,9 @@ fn call(configs: &[&str], args: &[&str]) -> Call {
 }
 
 /// Options that print-config shows otherwise than the Collector, by the end of their paths.
-const OTHERWISE: [(&str, &str); 9] = [
-    ("debug::verbosity", "left out there when it is basic"),
+const OTHERWISE: [(&str, &str); 10] = [
+    ("::verbosity", "left out there when it is basic"),
+    ("::sizer", "printed as {} there"),
     ("health_check::idle_timeout", "endless there"),
     ("health_check::read_header_timeout", "endless there"),
     ("health_check::write_timeout", "endless there"),
