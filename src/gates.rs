@@ -185,7 +185,7 @@ mod tests {
         let page = include_str!("../docs/compatibility.md");
         for gate in GATES {
             let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", gate.id)));
-            let row = row.unwrap_or_else(|| panic!("{} is not in docs/compatibility.md", gate.id));
+            let row = row.expect(gate.id);
             assert_eq!(row.contains("| works |"), gate.works, "{row}");
             assert_eq!(row.contains("| on"), gate.stage == Stage::Beta, "{row}");
         }
