@@ -41,10 +41,12 @@ impl Source {
             "client.address" => {
                 Some(context.peer.map(|p| p.ip().to_canonical().to_string()).unwrap_or_default())
             }
-            key if key.starts_with("auth.") => None,
             key => {
-                // A name without a prefix is metadata too, as in older releases.
-                let values = context.metadata(key.strip_prefix("metadata.").unwrap_or(key));
+                let values = match key.strip_prefix("auth.") {
+                    Some(name) => context.auth(name),
+                    // A name without a prefix is metadata too, as in older releases.
+                    None => context.metadata(key.strip_prefix("metadata.").unwrap_or(key)),
+                };
                 (!values.is_empty()).then(|| values.join(";"))
             }
         }

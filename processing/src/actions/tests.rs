@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use weir_pdata::Payload;
 use weir_pdata::edit::{Editor, Message, Then};
 use weir_pdata::otlp::common::v1::any_value::Value;
@@ -102,10 +100,11 @@ fn a_default_steps_in_where_the_source_gives_nothing() {
 }
 
 #[test]
-fn the_sender_gives_metadata_and_its_address() {
+fn the_sender_gives_metadata_its_name_and_its_address() {
     let metadata = vec![("x-tenant".to_owned(), vec!["a".to_owned(), "b".to_owned()])];
     let peer = Some("[::ffff:10.1.2.3]:99".parse().expect("an address"));
-    let context = Arc::new(Context { metadata, peer, transport: "grpc", ..Context::default() });
+    let auth = vec![("username".to_owned(), vec!["ann".to_owned()])];
+    let context = Context { metadata, auth, peer, transport: "grpc", ..Context::default() };
     let value = |from: &str| {
         let actions = format!("[{{key: k, from_context: {from}, action: insert}}]");
         after_in(&context, &actions, Vec::new())
@@ -113,7 +112,8 @@ fn the_sender_gives_metadata_and_its_address() {
     assert_eq!(value("metadata.X-Tenant"), [kv("k", "a;b")]);
     assert_eq!(value("x-tenant"), [kv("k", "a;b")]);
     assert_eq!(value("client.address"), [kv("k", "10.1.2.3")]);
-    assert_eq!(value("metadata.other"), []);
+    assert_eq!(value("auth.username"), [kv("k", "ann")]);
+    assert_eq!((value("metadata.other"), value("auth.other")), (vec![], vec![]));
 }
 
 #[test]
