@@ -8,12 +8,11 @@ use bytes::Bytes;
 use weir_otlp::encoding::Encoding;
 use weir_pdata::{Payload, Signal};
 
-use crate::println;
 use crate::sample::Sample;
+use crate::{edit, println};
 
 /// Names of all paths.
-const NAMES: &str =
-    "validate-traces, validate-logs, validate-metrics, validate-1, merge, gzip, gunzip, zstd, unzstd";
+const NAMES: &str = "validate-traces, validate-logs, validate-metrics, validate-1, merge, edit, edit-owned, gzip, gunzip, zstd, unzstd";
 
 /// Repeats a path and prints its time, for those who have no counter.
 pub(crate) fn run(name: &str, times: usize) -> Result<(), String> {
@@ -45,6 +44,8 @@ fn path(name: &str) -> Result<Box<dyn Fn() -> Result<(), String>>, String> {
                 Ok(())
             })
         }
+        "edit" => edited(edit::on_bytes)?,
+        "edit-owned" => edited(edit::on_owned)?,
         "gzip" => compress(Encoding::Gzip, traces()),
         "zstd" => compress(Encoding::Zstd, traces()),
         "gunzip" => decompress(Encoding::Gzip, &traces())?,
@@ -60,6 +61,15 @@ fn validate(signal: Signal, items: usize) -> Box<dyn Fn() -> Result<(), String>>
         black_box(payload);
         Ok(())
     })
+}
+
+fn edited(work: fn(&Payload) -> Payload) -> Result<Box<dyn Fn() -> Result<(), String>>, String> {
+    let request = Bytes::from(Sample::new(Signal::Traces, 100).request);
+    let payload = Payload::from_request(Signal::Traces, request).map_err(|e| e.to_string())?;
+    Ok(Box::new(move || {
+        black_box(work(black_box(&payload)));
+        Ok(())
+    }))
 }
 
 fn compress(encoding: Encoding, input: Bytes) -> Box<dyn Fn() -> Result<(), String>> {

@@ -11,6 +11,7 @@
 
 mod agent;
 mod curves;
+mod edit;
 mod hot;
 mod load;
 mod measure;
