@@ -44,7 +44,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
 fn create(build: &Build<'_>, _: Signal) -> Result<ExporterParts, BuildError> {
     let config: Config = weir_config::load(build.node, &build.path)?;
     let delivery = delivery(&config);
-    Ok(ExporterParts { exporter: Arc::new(Debug::new(config, build.clock.clone())), delivery })
+    Ok(ExporterParts { exporter: Arc::new(Debug::new(build.id, config, build.clock.clone())), delivery })
 }
 
 /// No time limit, no retries, and a queue only where one is asked for.
@@ -54,6 +54,7 @@ fn delivery(config: &Config) -> DeliverySettings {
 }
 
 struct Debug {
+    id: String,
     config: Config,
     clock: Clock,
     sampler: Arc<Sampler>,
@@ -80,7 +81,7 @@ impl Exporter for Debug {
         if !self.config.use_internal_logger {
             text = if shown { summary.line() } else { text };
         } else if shown {
-            summary.log();
+            summary.log(&self.id);
         }
         if !text.is_empty() || self.dumps() {
             self.print(text, payload.clone(), now).await?;
@@ -90,9 +91,9 @@ impl Exporter for Debug {
 }
 
 impl Debug {
-    fn new(config: Config, clock: Clock) -> Debug {
+    fn new(id: &str, config: Config, clock: Clock) -> Debug {
         let sampler = Sampler::new(config.sampling_initial, config.sampling_thereafter);
-        Debug { config, clock, sampler: Arc::new(sampler), started: OnceLock::new() }
+        Debug { id: id.to_owned(), config, clock, sampler: Arc::new(sampler), started: OnceLock::new() }
     }
 
     fn start_with(&self, host: &Host, sinks: Sinks) {

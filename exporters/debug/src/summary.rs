@@ -52,21 +52,27 @@ impl Summary {
         format!("{}\t{{{fields}}}\n", self.message())
     }
 
-    /// Writes it to the agent's log.
-    pub(crate) fn log(&self) {
+    /// Writes it to the agent's log, as the exporter `id`.
+    pub(crate) fn log(&self, id: &str) {
         let Summary { resources, metrics, items, .. } = *self;
+        // The names of fields are part of an event's type: each signal is an event of its own.
+        macro_rules! log {
+            ($($counts:tt)*) => {
+                tracing::info!(
+                    otelcol.component.id = id,
+                    otelcol.component.kind = "exporter",
+                    otelcol.signal = self.signal.name(),
+                    $($counts)*
+                )
+            };
+        }
         match self.signal {
-            Signal::Traces => tracing::info!("resource spans" = resources, "spans" = items, "Traces"),
-            Signal::Metrics => tracing::info!(
-                "resource metrics" = resources,
-                "metrics" = metrics,
-                "data points" = items,
-                "Metrics"
-            ),
-            Signal::Logs => tracing::info!("resource logs" = resources, "log records" = items, "Logs"),
-            Signal::Profiles => {
-                tracing::info!("resource profiles" = resources, "sample records" = items, "Profiles");
+            Signal::Traces => log!("resource spans" = resources, "spans" = items, "Traces"),
+            Signal::Metrics => {
+                log!("resource metrics" = resources, "metrics" = metrics, "data points" = items, "Metrics");
             }
+            Signal::Logs => log!("resource logs" = resources, "log records" = items, "Logs"),
+            Signal::Profiles => log!("resource profiles" = resources, "sample records" = items, "Profiles"),
         }
     }
 }

@@ -198,7 +198,7 @@ fn logged(
     payloads: Vec<Payload>,
 ) -> (Vec<String>, String) {
     let (simulation, file) = (Simulation::new(1), file(name));
-    let exporter = Debug::new(config(options), simulation.clock());
+    let exporter = Debug::new("debug", config(options), simulation.clock());
     let sinks = Sinks::open(&[file.display().to_string()]).expect("opened");
     exporter.start_with(&weir_testkit::host(&simulation), sinks);
     let seen = Arc::default();
@@ -218,12 +218,18 @@ fn the_counts_are_entries_of_the_log_with_the_collectors_fields() {
     let payloads = Signal::ALL.map(|s| payload(s, &testdata(&format!("{s}.json")))).to_vec();
     let (entries, dump) = logged("entries", None, "", payloads);
     let expected = [
-        "INFO message=Traces;resource spans=2;spans=8;",
-        "INFO message=Metrics;resource metrics=1;metrics=8;data points=22;",
-        "INFO message=Logs;resource logs=2;log records=6;",
-        "INFO message=Profiles;resource profiles=1;sample records=2;",
-    ];
-    assert_eq!((entries, dump), (expected.map(str::to_owned).to_vec(), String::new()));
+        ("Traces", "traces", "resource spans=2;spans=8;"),
+        ("Metrics", "metrics", "resource metrics=1;metrics=8;data points=22;"),
+        ("Logs", "logs", "resource logs=2;log records=6;"),
+        ("Profiles", "profiles", "resource profiles=1;sample records=2;"),
+    ]
+    .map(|(message, signal, counts)| {
+        format!(
+            "INFO message={message};otelcol.component.id=\"debug\";otelcol.component.kind=\"exporter\";\
+             otelcol.signal=\"{signal}\";{counts}"
+        )
+    });
+    assert_eq!((entries, dump), (expected.to_vec(), String::new()));
 }
 
 #[test]

@@ -221,6 +221,7 @@ impl Limiter {
         let (held, resident, limit) = (held / MIB, (self.resident)() / MIB, self.limits.soft / MIB);
         if refuse {
             tracing::warn!(
+                otelcol.component.kind = "processor",
                 cur_mem_mib = resident,
                 held_mib = held,
                 limit_mib = limit,
@@ -228,6 +229,7 @@ impl Limiter {
             );
         } else {
             tracing::info!(
+                otelcol.component.kind = "processor",
                 cur_mem_mib = resident,
                 held_mib = held,
                 "Memory usage back within limits. Resuming normal operation."
