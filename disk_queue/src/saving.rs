@@ -99,19 +99,21 @@ impl Queue {
         Ok(file)
     }
 
-    /// Removes the records of a segment, or puts them aside when some were damaged.
+    /// Removes the records of a segment, or puts them aside when some were damaged. On a full disk its acks may not be
+    /// written; that they exist is enough to tell that its records are not lost but gone.
     fn retire(&self, name: &Name) -> io::Result<()> {
-        let Some((end, damaged, saved)) = self.with(name, |s| (s.end, s.damaged, s.unsaved.is_empty()))
-        else {
-            return Ok(());
-        };
-        if !saved {
-            return Err(io::Error::other("its acks are not written yet"));
+        let found = self.with(name, |segment| (segment.end, segment.damaged));
+        let Some((end, damaged)) = found else { return Ok(()) };
+        let oldest = self.state().segments.front().is_some_and(|s| s.name == *name);
+        match self.acks(name) {
+            Ok(acks) => {
+                let noted = fs::write_all(&*acks, &acks::entry(name.salt, &(end..end)), 0);
+                drop(noted.and_then(|()| self.sync(|| acks.sync())));
+            }
+            // Nothing older is there that would need them.
+            Err(_) if oldest => {}
+            Err(error) => return Err(error),
         }
-        // The acks have to outlive the records: without both, what is done would count as lost.
-        let acks = self.acks(name)?;
-        fs::write_all(&*acks, &acks::entry(name.salt, &(end..end)), 0)?;
-        self.sync(|| acks.sync())?;
         let records = name.file(Holds::Records);
         if damaged {
             self.fs.rename(&records, &name.file(Holds::Damaged))?;

@@ -73,3 +73,25 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
     assert_eq!(world.acknowledged(), before + 5, "without a restart");
     world.check(1, false);
 }
+
+#[test]
+fn a_disk_that_stays_full_has_room_again_when_records_are_done() {
+    let mut world = World::new(1);
+    world.disk.limit(6000);
+    let mut sent = 0;
+    while world.acknowledged() == sent {
+        world.send(1);
+        sent += 1;
+    }
+    sent = world.acknowledged();
+    assert!(sent > 10, "{sent} records before it was full");
+    while world.take() {}
+    while !world.held.is_empty() {
+        world.finish(0, false);
+    }
+    world.save();
+    let before = world.acknowledged();
+    world.send(1);
+    assert_eq!(world.acknowledged(), before + 1, "{:?}", world.disk.names());
+    world.check(1, false);
+}

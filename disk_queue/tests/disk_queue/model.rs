@@ -68,6 +68,8 @@ struct State {
     fired: u64,
     /// Reads that failed since one worked: an error of the disk that passes does so before the third try.
     failed_reads: u64,
+    /// Bytes that fit into all files that have a name.
+    space: usize,
     dead: bool,
 }
 
@@ -103,6 +105,7 @@ impl Disk {
             fault: None,
             fired: 0,
             failed_reads: 0,
+            space: usize::MAX,
             dead: false,
         })))
     }
@@ -112,6 +115,11 @@ impl Disk {
         let mut state = self.lock();
         let from = state.calls + from;
         state.fault = Some((from, count, fault));
+    }
+
+    /// From now on no more fits.
+    pub(crate) fn limit(&self, space: usize) {
+        self.lock().space = space;
     }
 
     /// How many calls went wrong since the last time; none go wrong from now on.
@@ -183,6 +191,10 @@ impl State {
             }
             _ => Ok(()),
         }
+    }
+
+    fn used(&self) -> usize {
+        self.names.values().map(|node| self.nodes[*node].bytes.len()).sum()
     }
 
     fn lose_power(&mut self) {
@@ -336,6 +348,9 @@ impl File for Open {
         let failed = state.call().err();
         let whole = failed.is_none() && !state.dice.percent(5);
         let length = if whole { bytes.len() } else { state.dice.below(bytes.len() as u64) as usize };
+        if state.used() + (at + length).saturating_sub(state.nodes[self.node].bytes.len()) > state.space {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if length > 0 {
             let node = &mut state.nodes[self.node];
             put(&mut node.bytes, at, &bytes[..length]);

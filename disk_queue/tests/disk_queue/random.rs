@@ -49,12 +49,12 @@ fn live(seed: u64, steps: u64, crashes: &[Crash], faults: bool) -> (u64, u64) {
 #[test]
 fn whatever_fails_and_whenever_the_machine_crashes_every_acknowledged_record_comes_out_unchanged() {
     let (mut fired, mut crashed) = (0, 0);
-    for seed in 0..3000 {
+    for seed in 0..2000 {
         let (f, c) = live(seed, 120, &[Crash::Kill, Crash::Power], true);
         fired += f;
         crashed += c;
     }
-    assert!(fired > 3000 && crashed > 3000, "{fired} faults and {crashed} crashes are no test");
+    assert!(fired > 2000 && crashed > 2000, "{fired} faults and {crashed} crashes are no test");
 }
 
 #[test]
