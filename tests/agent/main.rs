@@ -7,6 +7,7 @@ mod command_line;
 mod conformance;
 mod dependency_law;
 mod docs;
+mod durable;
 mod oracle;
 mod real_configs;
 mod recorded;

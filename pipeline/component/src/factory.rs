@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_config::{ConfigError, Node, Options, Path};
 use weir_pdata::Signal;
 
-use crate::{Clock, DeliverySettings, Exporter, Extension, Host, Receiver, Stage, Transform};
+use crate::{BatchSettings, Clock, DeliverySettings, Exporter, Extension, Host, Receiver, Stage, Transform};
 
 /// How mature a component is, in the Collector's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +120,9 @@ pub enum Processor {
     Transform(Arc<dyn Transform>),
     /// In a task of its own.
     Stage(Box<dyn Stage>),
+    /// A stage that acknowledges what it holds. Where a durable queue stands behind, the engine leaves it out and batches
+    /// by the same settings behind that queue, so that senders hear success when their data is on disk and not before.
+    Batch(Box<dyn Stage>, BatchSettings),
 }
 
 /// Makes processors.

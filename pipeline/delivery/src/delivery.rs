@@ -1,11 +1,11 @@
 //! The consumer in front of an exporter, and what the engine does with it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use weir_component::{
-    Batch, BatchSettings, Clock, Consumer, DeliverySettings, Exporter, Failure, Host, QueueSettings, Storage,
+    Batch, Clock, Consumer, DeliverySettings, Exporter, Failure, Host, QueueSettings, Storage,
 };
 use weir_pdata::Signal;
 
@@ -40,7 +40,7 @@ struct Inner {
     sender: Arc<Sender>,
     /// Of the queue, where there is to be one.
     counts: Option<Arc<QueueCounts>>,
-    settings: Mutex<Option<QueueSettings>>,
+    settings: Option<QueueSettings>,
     /// Set when it is opened; never for a delivery without a queue.
     queue: OnceLock<Arc<dyn Queue>>,
     wait_for_result: bool,
@@ -65,7 +65,7 @@ pub fn deliver(
         signal,
         sender: Arc::new(sender),
         counts: settings.queue.as_ref().map(queue_counts),
-        settings: Mutex::new(settings.queue.clone()),
+        settings: settings.queue.clone(),
         queue: OnceLock::new(),
         wait_for_result: !durable && settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result),
         host: host.clone(),
@@ -77,8 +77,7 @@ pub fn deliver(
 
 /// Without a queue nothing is left to send once the [`Delivery`] is gone.
 async fn work(Opening(inner): Opening) {
-    let settings = inner.settings().clone();
-    match (inner.queue.get(), settings) {
+    match (inner.queue.get(), inner.settings.clone()) {
         (Some(queue), Some(settings)) => {
             dispatcher::run(Arc::clone(queue), Arc::clone(&inner.sender), settings).await;
         }
@@ -98,7 +97,7 @@ impl Opening {
     pub async fn open(&self) -> Result<(), Failure> {
         let Opening(inner) = self;
         inner.sender.exporter.start(&inner.host).await?;
-        let settings = inner.settings().clone();
+        let settings = inner.settings.clone();
         let Some((settings, counts)) = settings.zip(inner.counts.clone()) else { return Ok(()) };
         match inner.open_queue(&settings, counts).await {
             // A second opening finds the first queue, which is as good.
@@ -122,14 +121,6 @@ impl Opening {
     /// Whether what is acknowledged survives the process.
     pub fn is_durable(&self) -> bool {
         self.0.sender.keeps
-    }
-
-    /// Batches behind the queue as a processor in front of it would, unless the exporter's own settings batch. To be
-    /// called before [`Opening::open`]; has no effect without a queue.
-    pub fn batch(&self, batch: &BatchSettings) {
-        if let Some(queue) = &mut *self.0.settings() {
-            queue.batch.get_or_insert_with(|| batch.clone());
-        }
     }
 
     /// The count of what it could neither deliver nor keep although it was acknowledged. Final once the work has ended.
@@ -163,10 +154,6 @@ impl Inner {
                 "sending_queue::storage: the extension {id:?} is not a storage: use file_storage"
             ))
         })
-    }
-
-    fn settings(&self) -> std::sync::MutexGuard<'_, Option<QueueSettings>> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

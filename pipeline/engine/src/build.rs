@@ -11,6 +11,7 @@ use weir_config::{ConfigError, ErrorKind, Path};
 use weir_delivery::{Delivered, Ending, Opening, deliver};
 use weir_pdata::Signal;
 
+use crate::batch;
 use crate::counted::{Accepting, Flow, Inline, Outgoing, Timing};
 use crate::fan_out::fan_out;
 use crate::fatal::Fatal;
@@ -90,6 +91,7 @@ pub(crate) fn parts(
         connectors: BTreeMap::new(),
         shared: BTreeMap::new(),
         entries: BTreeMap::new(),
+        durable: BTreeSet::new(),
     };
     builder.run(&connections)
 }
@@ -182,9 +184,9 @@ struct Shared {
     new: Option<(Box<dyn Stage>, Letters)>,
 }
 
-struct Builder<'a> {
-    spec: &'a ServiceSpec,
-    components: &'a Components,
+pub(crate) struct Builder<'a> {
+    pub(crate) spec: &'a ServiceSpec,
+    pub(crate) components: &'a Components,
     tools: &'a Tools,
     /// What runs now.
     before: &'a Graph,
@@ -195,11 +197,13 @@ struct Builder<'a> {
     /// Ids of extensions that do not stay what they are.
     changed: Vec<&'a str>,
     problems: Vec<Problem>,
-    parts: Parts,
+    pub(crate) parts: Parts,
     connectors: BTreeMap<(String, Signal), Output>,
     shared: BTreeMap<String, Shared>,
     /// The front of each pipeline, by its place in the specification.
     entries: BTreeMap<usize, Output>,
+    /// Pipelines, by their place, from which something goes into a durable queue.
+    pub(crate) durable: BTreeSet<usize>,
 }
 
 impl<'a> Builder<'a> {
@@ -236,6 +240,9 @@ impl<'a> Builder<'a> {
             };
             ends.extend(end);
         }
+        if batch::leads_to_durable(self, connections, at) {
+            self.durable.insert(at);
+        }
         let mut next = fan_out(ends);
         for id in pipeline.processors.iter().rev() {
             next = self.processor(id, at, next)?;
@@ -246,7 +253,9 @@ impl<'a> Builder<'a> {
     fn exporter(&mut self, id: &str, signal: Signal) -> Option<Output> {
         let spec = find(&self.spec.exporters, id)?;
         let key = Key::Exporter(id.to_owned(), signal);
-        let present = self.parts.graph.get(&key).cloned().or_else(|| self.kept(&key, spec));
+        let in_front = batch::in_front(self, id, signal);
+        let kept = || self.kept(&key, spec).filter(|n| n.durable.as_ref().is_none_or(|b| *b == in_front));
+        let present = self.parts.graph.get(&key).cloned().or_else(kept);
         if let Some(node) = present {
             let WayIn::Exporter(output) = &node.way_in else { return None };
             let output = output.clone();
@@ -263,15 +272,19 @@ impl<'a> Builder<'a> {
             return None;
         }
         let parts = (factory.create)(&self.build("exporters", spec), signal);
-        let parts = self.keep(parts)?;
+        let mut parts = self.keep(parts)?;
         self.check_storage(spec, &parts.delivery);
+        let durable = batch::behind_durable(&mut parts.delivery, in_front.as_ref());
         let Tools { host, clock, ending, .. } = self.tools;
         let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
         let undelivered = opening.undelivered();
         let output = Output::new(Arc::new(consumer));
-        let node =
-            Running { undelivered, ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone())) };
+        let node = Running {
+            undelivered,
+            durable: durable.then_some(in_front),
+            ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone()))
+        };
         self.parts.exporters.push((id.to_owned(), opening));
         self.node(key, node, format!("exporter {id} ({signal})"), work);
         Some(output)
@@ -352,6 +365,15 @@ impl<'a> Builder<'a> {
         if factory.shared {
             return self.shared_port(id, spec, port(next), &flow);
         }
+        if self.durable.contains(&at) && batch::settings(self, id).is_some() {
+            tracing::info!(
+                otelcol.component.id = id,
+                otelcol.component.kind = "processor",
+                pipeline = %pipeline.id,
+                "A durable queue stands behind: batching by these settings happens behind it"
+            );
+            return Some(next);
+        }
         let key = Key::Stage(pipeline.id.clone(), id.to_owned());
         if let Some(node) = self.kept(&key, spec) {
             let maker = self.turn(key, node, vec![port(next)])?;
@@ -366,7 +388,7 @@ impl<'a> Builder<'a> {
                 let (id, fatal) = (id.to_owned(), fatal.clone());
                 return Some(Output::new(Arc::new(Inline { id, fatal, transform, flow, timing, next })));
             }
-            Processor::Stage(stage) => stage,
+            Processor::Stage(stage) | Processor::Batch(stage, _) => stage,
         };
         let (maker, letters) = MailboxMaker::new();
         let entry = Output::new(Arc::new(maker.port(0, flow.incoming)));
@@ -538,7 +560,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(&self, section: &str, spec: &'a ComponentSpec) -> Build<'a> {
+    pub(crate) fn build(&self, section: &str, spec: &'a ComponentSpec) -> Build<'a> {
         Build {
             id: &spec.id,
             node: &spec.node,
@@ -573,6 +595,6 @@ fn jointed(ports: Vec<Port>) -> (Vec<Port>, Vec<Joint>) {
     ports.into_iter().map(one).unzip()
 }
 
-fn find<'a>(list: &'a [ComponentSpec], id: &str) -> Option<&'a ComponentSpec> {
+pub(crate) fn find<'a>(list: &'a [ComponentSpec], id: &str) -> Option<&'a ComponentSpec> {
     list.iter().find(|spec| spec.id == id)
 }

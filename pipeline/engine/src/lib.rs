@@ -11,6 +11,7 @@
 //! ([`Engine::reload`]). Stopping therefore means: stop the receivers, drop the graph, wait. One deadline holds for all; what
 //! has not ended by then is dropped, and every receipt in it is reported as abandoned.
 
+mod batch;
 mod build;
 mod counted;
 mod fan_out;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::AbortHandle;
 use tokio::sync::watch;
-use weir_component::{Heirloom, Joint, Output, Stopper};
+use weir_component::{BatchSettings, Heirloom, Joint, Output, Stopper};
 use weir_config::{Node, NodeKind};
 use weir_delivery::Undelivered;
 use weir_pdata::Signal;
@@ -53,6 +53,8 @@ pub(crate) struct Running {
     /// What it leaves to its successor; stages only.
     pub(crate) legacy: Legacy,
     pub(crate) undelivered: Undelivered,
+    /// What an exporter with a durable queue batches by for a processor in front of it; `None`: the queue is not durable.
+    pub(crate) durable: Option<Option<BatchSettings>>,
     /// Its task, once it has one.
     pub(crate) task: Option<TaskHandle>,
 }
@@ -75,6 +77,7 @@ impl Running {
             stopper: None,
             legacy: Legacy::default(),
             undelivered: Undelivered::default(),
+            durable: None,
             task: None,
         }
     }

@@ -1,7 +1,8 @@
 //! Puts requests together until there are enough or time is up.
 //!
 //! As in the Collector it acknowledges what it takes: what becomes of a batch downstream is logged, not told to the
-//! senders. Use the exporters' `sending_queue::batch` where senders must know.
+//! senders. In front of a durable queue the engine leaves it out and batches by its settings behind the queue. Use the
+//! exporters' `sending_queue::batch` where senders must know.
 
 mod metrics;
 
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, Build, BuildError, Context, Failure, Host, Instant, Processor, ProcessorFactory, Receipt,
-    Stability, Stage, StageContext, async_trait,
+    Batch, BatchSettings, Build, BuildError, Context, Failure, Host, Instant, Processor, ProcessorFactory,
+    Receipt, Sizer, Stability, Stage, StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
 use weir_pdata::{Payload, Signal};
@@ -43,6 +44,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The same batching behind a queue that is durable.
+    fn behind_a_queue(&self) -> BatchSettings {
+        BatchSettings {
+            flush_timeout: self.timeout.as_std(),
+            min_size: self.send_batch_size as usize,
+            max_size: self.send_batch_max_size as usize,
+            sizer: Sizer::Items,
+            metadata_keys: self.metadata_keys.clone(),
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.send_batch_max_size > 0 && self.send_batch_max_size < self.send_batch_size {
             return Err("send_batch_max_size must be greater or equal to send_batch_size".to_owned());
@@ -76,7 +88,8 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
 fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let config: Config = build.config()?;
     config.check().map_err(|message| build.invalid(message))?;
-    Ok(Processor::Stage(Box::new(Batcher::new(config, build.id, build.host))))
+    let behind = config.behind_a_queue();
+    Ok(Processor::Batch(Box::new(Batcher::new(config, build.id, build.host)), behind))
 }
 
 /// Requests of one combination of metadata values.

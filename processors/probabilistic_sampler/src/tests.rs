@@ -19,7 +19,7 @@ fn build(body: &str) -> Result<Arc<dyn Transform>, BuildError> {
         clock: simulation.clock(),
     })? {
         Processor::Transform(transform) => Ok(transform),
-        Processor::Stage(_) => panic!("it keeps nothing"),
+        _ => panic!("it keeps nothing"),
     }
 }
 

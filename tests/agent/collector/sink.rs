@@ -31,7 +31,12 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn start() -> Sink {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Sink::at(0)
+    }
+
+    /// On a port that was free, so that it can come up late.
+    pub(crate) fn at(port: u16) -> Sink {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&received);

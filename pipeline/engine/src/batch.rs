@@ -1,0 +1,50 @@
+//! Batch processors in front of durable queues.
+//!
+//! A batch processor acknowledges what it holds. In front of a durable queue that would be a promise which a crash breaks,
+//! and holding the receipts instead would stall every sender for the timeout. So the engine leaves such a processor out of
+//! every pipeline from which something goes into a durable queue, and batches by its settings behind that queue.
+
+use weir_component::{BatchSettings, DeliverySettings, Processor};
+use weir_pdata::Signal;
+
+use crate::build::{Builder, find};
+use crate::graph::Connections;
+use crate::running::Key;
+
+/// The settings of the processor `id`, when it is one that batches. What is wrong with it is said when it is built.
+pub(crate) fn settings(builder: &Builder<'_>, id: &str) -> Option<BatchSettings> {
+    let spec = find(&builder.spec.processors, id)?;
+    let factory = builder.components.processor(spec.kind())?;
+    match (factory.create)(&builder.build("processors", spec)) {
+        Ok(Processor::Batch(_, settings)) => Some(settings),
+        _ => None,
+    }
+}
+
+/// The settings of the first batch processor in front of an exporter, in the order of the configuration.
+pub(crate) fn in_front(builder: &Builder<'_>, exporter: &str, signal: Signal) -> Option<BatchSettings> {
+    let pipelines = builder.spec.pipelines.iter();
+    let before = pipelines.filter(|p| p.signal == signal && p.exporters.iter().any(|e| e == exporter));
+    before.flat_map(|pipeline| &pipeline.processors).find_map(|id| settings(builder, id))
+}
+
+/// Batches behind a durable queue by the settings of a processor in front of it, unless the queue has its own; false when
+/// the queue is not durable.
+pub(crate) fn behind_durable(delivery: &mut DeliverySettings, in_front: Option<&BatchSettings>) -> bool {
+    let Some(queue) = delivery.queue.as_mut().filter(|queue| queue.storage.is_some()) else { return false };
+    if queue.batch.is_none() {
+        queue.batch = in_front.cloned();
+    }
+    true
+}
+
+/// Whether something of a pipeline goes into a durable queue, through connectors too; those behind are built already.
+pub(crate) fn leads_to_durable(builder: &Builder<'_>, connections: &Connections<'_>, at: usize) -> bool {
+    let pipeline = &builder.spec.pipelines[at];
+    pipeline.exporters.iter().any(|id| {
+        let behind = connections.behind(id, pipeline.signal);
+        let key = Key::Exporter(id.clone(), pipeline.signal);
+        let durable = builder.parts.graph.get(&key).is_some_and(|node| node.durable.is_some());
+        durable || behind.iter().any(|next| builder.durable.contains(next))
+    })
+}

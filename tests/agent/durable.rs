@@ -1,0 +1,272 @@
+//! Queues on disk: what was acknowledged survives whatever happens to the agent, its disk and its files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::collector::sink::{Received, Sink};
+use crate::support::{Agent, LONG, free_port, get, post, wait_until};
+
+/// Log records in one request.
+const ITEMS: u64 = 5;
+
+/// Requests that an exporter has under way at most.
+const CONSUMERS: u64 = 10;
+
+/// An agent between this test and a backend, with a queue in a directory that outlives it.
+struct Way {
+    queue: TempDir,
+    entry: u16,
+    metrics: u16,
+    backend: u16,
+    processors: &'static str,
+}
+
+impl Way {
+    fn to(backend: u16) -> Way {
+        let queue = TempDir::new().expect("a folder");
+        Way { queue, entry: free_port(), metrics: free_port(), backend, processors: "" }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.queue.path().join("exporter_otlp_http__logs")
+    }
+
+    fn yaml(&self) -> String {
+        let Way { queue, entry, metrics, backend, processors } = self;
+        let in_use = if processors.is_empty() { "" } else { "processors: [batch], " };
+        format!(
+            "extensions: {{file_storage: {{directory: {}}}}}\n\
+             receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{entry}'}}}}}}}}\n\
+             processors: {{{processors}}}\n\
+             exporters:\n  otlp_http:\n    endpoint: http://127.0.0.1:{backend}/q\n    compression: none\n\
+             \x20   sending_queue: {{storage: file_storage, queue_size: 100000}}\n\
+             \x20   retry_on_failure: {{initial_interval: 50ms, max_interval: 200ms, max_elapsed_time: 0}}\n\
+             service:\n  extensions: [file_storage]\n\
+             \x20 pipelines: {{logs: {{receivers: [otlp], {in_use}exporters: [otlp_http]}}}}\n\
+             \x20 telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: \
+             {{host: 127.0.0.1, port: {metrics}}}}}}}}}]}}}}\n",
+            queue.path().display()
+        )
+    }
+
+    fn start(&self) -> Agent {
+        Agent::start(&self.yaml(), 0)
+    }
+
+    /// Sends one request with the ids from `first` up; the status of the answer.
+    fn send(&self, first: u64) -> Option<u16> {
+        let record = |id: u64| format!(r#"{{"body":{{"stringValue":"{id}"}}}}"#);
+        let records: Vec<String> = (first..first + ITEMS).map(record).collect();
+        let json =
+            format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{}]}}]}}]}}"#, records.join(","));
+        post(self.entry, "/v1/logs", &json).map(|answer| answer.status)
+    }
+
+    /// Sends so many requests, all of which have to be acknowledged; their ids.
+    fn fill(&self, requests: u64) -> BTreeSet<u64> {
+        for request in 0..requests {
+            assert_eq!(self.send(request * ITEMS), Some(200));
+        }
+        (0..requests * ITEMS).collect()
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let page = get(self.metrics, "/metrics").expect("the metrics answer").body;
+        let line = page.lines().find(|line| line.starts_with(&format!("{name}{{")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in:\n{page}"));
+        line.rsplit(' ').next().and_then(|v| v.parse::<f64>().ok()).expect("a number") as u64
+    }
+}
+
+/// How often each id came.
+fn delivered(sink: &Sink) -> BTreeMap<u64, u64> {
+    let ids = |received: &Received| -> Vec<u64> {
+        let request = received.payload.decode_logs();
+        let scopes = request.resource_logs.into_iter().flat_map(|r| r.scope_logs);
+        let bodies = scopes.flat_map(|s| s.log_records).filter_map(|r| r.body?.value);
+        bodies
+            .map(|value| format!("{value:?}").chars().filter(char::is_ascii_digit).collect::<String>())
+            .map(|n| n.parse().expect("an id"))
+            .collect()
+    };
+    let mut counts = BTreeMap::new();
+    for id in sink.of("q", ids).into_iter().flatten() {
+        *counts.entry(id).or_default() += 1;
+    }
+    counts
+}
+
+/// Waits until all of `expected` came, and gives how often each id did.
+fn wait_for(sink: &Sink, expected: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+    let all = || {
+        let came = delivered(sink);
+        expected.iter().all(|id| came.contains_key(id)).then_some(came)
+    };
+    wait_until(LONG, all).unwrap_or_else(|| {
+        let came = delivered(sink);
+        let missing: Vec<_> = expected.iter().filter(|id| !came.contains_key(id)).collect();
+        panic!("{} of {} were acknowledged and lost: {missing:?}", missing.len(), expected.len());
+    })
+}
+
+#[test]
+fn five_kills_under_load_lose_nothing_that_was_acknowledged() {
+    const KILLS: u64 = 5;
+    let sink = Sink::start();
+    let way = Arc::new(Way::to(sink.port));
+    let (next, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
+    let mut agent = way.start();
+    let senders: Vec<_> = (0..8)
+        .map(|_| {
+            let (way, next, stop) = (Arc::clone(&way), Arc::clone(&next), Arc::clone(&stop));
+            let acknowledged = Arc::clone(&acknowledged);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let first = next.fetch_add(ITEMS, Ordering::Relaxed);
+                    if way.send(first) == Some(200) {
+                        acknowledged.lock().expect("not poisoned").extend(first..first + ITEMS);
+                    }
+                }
+            })
+        })
+        .collect();
+    let count = || acknowledged.lock().expect("not poisoned").len();
+    for _ in 0..KILLS {
+        let before = count();
+        wait_until(LONG, || (count() > before + 500).then_some(())).expect("requests are acknowledged");
+        agent.signal("KILL");
+        agent.wait_for_exit();
+        agent = way.start();
+    }
+    stop.store(true, Ordering::Relaxed);
+    senders.into_iter().for_each(|sender| sender.join().expect("ends"));
+    let acknowledged = acknowledged.lock().expect("not poisoned").clone();
+    let came = wait_for(&sink, &acknowledged);
+    assert!(came.keys().all(|id| *id < next.load(Ordering::Relaxed)), "everything that came was sent");
+    let again: u64 = came.values().map(|n| n - 1).sum();
+    assert!(again <= KILLS * CONSUMERS * ITEMS, "{again} came again: more than was under way");
+    assert_eq!(way.metric("otelcol_file_storage_lost_records"), 0);
+}
+
+#[test]
+fn a_batch_processor_in_front_of_a_queue_on_disk_holds_nothing_that_was_acknowledged() {
+    let backend = free_port();
+    let mut way = Way::to(backend);
+    way.processors = "batch: {timeout: 1h, send_batch_size: 100000}";
+    let mut agent = way.start();
+    agent.wait_for_log("batching by these settings happens behind it");
+    let mut sent = way.fill(20);
+    agent.signal("KILL");
+    agent.wait_for_exit();
+
+    // An agent that is asked to end keeps what it cannot deliver too, and has nothing to complain about.
+    let mut agent = way.start();
+    assert_eq!(way.send(100_000), Some(200));
+    sent.extend(100_000..100_000 + ITEMS);
+    agent.signal("TERM");
+    assert!(agent.wait_for_exit().success(), "{}", agent.log());
+
+    way.processors = "";
+    let sink = Sink::at(backend);
+    let _agent = way.start();
+    let came = wait_for(&sink, &sent);
+    assert!(came.values().all(|n| *n == 1), "nothing was under way: {came:?}");
+}
+
+/// The largest file of records.
+fn segment(directory: &Path) -> PathBuf {
+    let files = fs::read_dir(directory).expect("the queue's directory").map(|e| e.expect("an entry").path());
+    let segments = files.filter(|path| path.extension().is_some_and(|e| e == "segment"));
+    segments.max_by_key(|path| fs::metadata(path).expect("there").len()).expect("a segment")
+}
+
+#[test]
+fn damaged_files_never_keep_an_agent_from_starting_and_what_they_cost_is_counted_exactly() {
+    let damages: [fn(&mut Vec<u8>); 3] = [
+        |bytes| bytes.truncate(bytes.len() / 2),
+        |bytes| bytes[1000..5096].fill(0),
+        |bytes| (0..64).for_each(|n| bytes[n * 97] ^= 1 << (n % 8)),
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let backend = free_port();
+        let way = Way::to(backend);
+        let mut agent = way.start();
+        let sent = way.fill(60);
+        agent.signal("KILL");
+        agent.wait_for_exit();
+        let path = segment(&way.directory());
+        let mut bytes = fs::read(&path).expect("the segment");
+        damage(&mut bytes);
+        fs::write(&path, bytes).expect("written");
+
+        let sink = Sink::at(backend);
+        let _agent = way.start();
+        let lost = way.metric("otelcol_file_storage_lost_records") * ITEMS;
+        let left = sent.len() as u64 - lost;
+        assert!((1..sent.len() as u64).contains(&lost), "damage {number} cost {lost}");
+        let came = wait_until(LONG, || Some(delivered(&sink)).filter(|came| came.len() as u64 >= left));
+        let came = came
+            .unwrap_or_else(|| panic!("damage {number}: {lost} counted, {} came", delivered(&sink).len()));
+        assert_eq!(came.len() as u64, left, "damage {number}: counted exactly");
+        assert!(came.keys().all(|id| sent.contains(id)));
+        assert_eq!(way.send(1_000_000), Some(200), "fresh data passes");
+        wait_for(&sink, &BTreeSet::from([1_000_000]));
+    }
+}
+
+#[test]
+fn a_second_agent_on_the_same_directory_is_told_which_and_whose_it_is() {
+    let way = Way::to(free_port());
+    let first = way.start();
+    let yaml = way.yaml().replace(&way.entry.to_string(), &free_port().to_string());
+    let mut second = Agent::spawn(&yaml.replace(&way.metrics.to_string(), &free_port().to_string()), 0);
+    assert!(!second.wait_for_exit().success());
+    let log = second.log();
+    assert!(log.contains(&way.directory().display().to_string()), "{log}");
+    assert!(log.contains(&format!("process {}", first.pid())), "{log}");
+    assert_eq!(way.send(0), Some(200), "the first goes on");
+}
+
+#[test]
+fn a_full_disk_is_a_retryable_answer_and_passes_without_a_restart() {
+    let backend = free_port();
+    let way = Way::to(backend);
+    let small =
+        format!("mount -t tmpfs -o size=256k tmpfs {} && exec \"$0\" \"$@\"", way.queue.path().display());
+    let agent = Agent::spawn_with(&way.yaml(), 0, |own| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--map-root-user", "sh", "-c", &small])
+            .arg(own.get_program())
+            .args(own.get_args());
+        if let Some(dir) = own.get_current_dir() {
+            command.current_dir(dir);
+        }
+        command
+    });
+    agent.wait_for_log("Everything is ready.");
+    let mut acknowledged = BTreeSet::new();
+    let mut answer = None;
+    for request in 0..5000 {
+        answer = way.send(request * ITEMS);
+        if answer != Some(200) {
+            break;
+        }
+        acknowledged.extend(request * ITEMS..(request + 1) * ITEMS);
+    }
+    assert_eq!(answer, Some(503), "a full disk is told to the sender");
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+    let sink = Sink::at(backend);
+    wait_for(&sink, &acknowledged);
+    let again = wait_until(LONG, || (way.send(1_000_000) == Some(200)).then_some(()));
+    again.expect("there is room again");
+    wait_for(&sink, &BTreeSet::from([1_000_000]));
+}
