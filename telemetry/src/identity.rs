@@ -27,7 +27,7 @@ pub struct Identity {
 
 impl Identity {
     /// An agent of that name and version, described further by `service::telemetry::resource`. The instance has a random
-    /// id unless one is given; one made for the next configuration of the same process keeps what [`Identity::next`] says.
+    /// id unless one is given.
     ///
     /// # Errors
     /// What is wrong with an attribute.

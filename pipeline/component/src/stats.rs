@@ -23,6 +23,11 @@ impl Count {
         self.0.fetch_add(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
+    /// Takes `n` away again, of what is counted as long as it is there.
+    pub fn sub(&self, n: usize) {
+        self.0.fetch_sub(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
     /// Sets a gauge.
     pub fn set(&self, n: usize) {
         self.0.store(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);

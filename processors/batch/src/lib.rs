@@ -92,6 +92,13 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     Ok(Processor::Batch(Box::new(Batcher::new(config, build.id, build.host)), behind))
 }
 
+impl Drop for Batcher {
+    fn drop(&mut self) {
+        // After a reload another one may count on.
+        self.metrics.combinations.sub(if self.keys.is_empty() { 1 } else { self.shards.len() });
+    }
+}
+
 /// Requests of one combination of metadata values.
 struct Shard {
     payload: Payload,

@@ -122,3 +122,24 @@ fn contradictory_sizes_are_refused() {
     let config = Config { send_batch_size: 10, send_batch_max_size: 5, ..Config::default() };
     assert!(config.check().is_err_and(|e| e.contains("send_batch_max_size")));
 }
+
+#[test]
+fn combinations_of_metadata_are_counted_as_long_as_the_processor_lives() {
+    let cardinality = |host: &Host| {
+        let samples = host.stats().samples();
+        let of = samples.iter().find(|s| s.name == "otelcol_processor_batch_metadata_cardinality");
+        of.expect("counted").value
+    };
+    let tenant =
+        |name: &str| Context { metadata: vec![("x-tenant".into(), vec![name.into()])], ..Context::default() };
+    let config = Config { metadata_keys: vec!["x-tenant".into()], ..Config::default() };
+    let b = bench(config).put_with(0, 1, tenant("a")).put_with(1, 1, tenant("b")).put_with(2, 1, tenant("a"));
+    let host = b.cx.host.clone();
+    assert_eq!(cardinality(&host), 2);
+    let next = Batcher::new(Config::default(), "batch", &host);
+    assert_eq!(cardinality(&host), 3);
+    drop(b);
+    assert_eq!(cardinality(&host), 1, "the one of the processor without keys");
+    drop(next);
+    assert_eq!(cardinality(&host), 0);
+}
