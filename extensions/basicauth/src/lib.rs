@@ -53,13 +53,19 @@ struct ClientConfig {
     password_file: String,
 }
 
+/// What one has to write.
+const SOURCES: &str =
+    "write `htpasswd` with `file` or `inline` to check callers, or `client_auth` to sign requests";
+
 impl Validate for Config {
     fn validate(&self, issues: &mut Issues) {
         match (self.htpasswd.as_ref(), self.client_auth.as_ref()) {
-            (Some(_), Some(_)) => issues.error("only one of `htpasswd` or `client_auth` can be specified"),
-            (None, None) => issues.error("no credential source provided"),
+            (Some(_), Some(_)) => {
+                issues.at("client_auth", "only one of `htpasswd` or `client_auth` can be specified")
+            }
+            (None, None) => issues.at_with_help("htpasswd", "no credential source provided", SOURCES),
             (Some(server), None) if server.file.is_empty() && server.inline.is_empty() => {
-                issues.error("no credential source provided");
+                issues.at_with_help("htpasswd", "no credential source provided", SOURCES);
             }
             (None, Some(client)) if client.username.contains(':') => {
                 issues

@@ -48,7 +48,7 @@ impl Default for Config {
 impl Validate for Config {
     fn validate(&self, issues: &mut Issues) {
         if self.token.is_empty() && self.tokens.is_empty() && self.filename.is_empty() {
-            issues.error("no bearer token provided");
+            issues.at("token", "no bearer token provided");
         }
         if !self.token.is_empty() && !self.tokens.is_empty() {
             issues.at("tokens", "either tokens or token should be provided, not both");
