@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod backends;
+mod clients;
 mod collector;
 mod command_line;
 mod conformance;
