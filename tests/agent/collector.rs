@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "functions that tests share")]
 
 mod beside;
+mod protocol;
 pub(crate) mod sink;
 pub(crate) mod telemetry;
 
