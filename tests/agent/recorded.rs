@@ -70,7 +70,8 @@ impl Receiver for Replay {
             stretch::stretch(&mut request, first, epoch, SLOWER);
             output.send(Batch::unattended(Payload::from(request))).await;
         }
-        Ok(cx.stop.requested().await)
+        cx.stop.requested().await;
+        Ok(())
     }
 }
 
