@@ -77,7 +77,8 @@ fn overload(kind: Kind, processors: (&str, &str), shape: Shape) -> Outcome {
     outcome.see(format!("RSS at most {peak} MiB, {refused} requests refused"));
     if alive {
         bench.backend.come_up();
-        all_arrive(&bench.oracle, Duration::from_secs(60));
+        let drained = all_arrive(&bench.oracle, Duration::from_secs(120));
+        outcome.require(drained, format!("not drained; {} lines of dropped data", dropped(&bench)));
         bench.check_alive(&mut outcome);
     } else {
         outcome.see(bench.agent.end().shown());
@@ -85,6 +86,11 @@ fn overload(kind: Kind, processors: (&str, &str), shape: Shape) -> Outcome {
     }
     outcome.judge(&bench.oracle, 0);
     outcome
+}
+
+/// Lines in which the agent says that it drops data.
+fn dropped(bench: &Bench) -> usize {
+    bench.agent.log().matches("Dropping data").count()
 }
 
 fn out_of_files(kind: Kind) -> Outcome {

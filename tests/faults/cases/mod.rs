@@ -1,6 +1,7 @@
 //! The cases, numbered as in docs/reliability.md.
 
 mod backends;
+mod connections;
 mod hostile;
 mod memory;
 mod reload;
@@ -71,6 +72,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(stop::CASES);
     cases.extend(reload::CASES);
     cases.extend(memory::CASES);
+    cases.extend(connections::CASES);
     cases.extend(hostile::CASES);
     cases.sort_by_key(|c| c.number);
     cases
