@@ -377,6 +377,25 @@ mod tests {
         assert!(why.contains("memory") || why.contains("window"), "{why}");
     }
 
+    #[test]
+    fn the_corpus_comes_back_and_no_part_of_it_makes_a_decompressor_panic() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/decompress");
+        for file in std::fs::read_dir(folder).expect("a corpus") {
+            let text = std::fs::read(file.expect("a file").path()).expect("read");
+            for encoding in ALL {
+                drop(encoding.decompress(Bytes::from(text.clone()), 1 << 16));
+                let whole = compressed(encoding, &text);
+                assert_eq!(encoding.decompress(whole.clone(), 1 << 16).expect("read"), text);
+                for at in 0..whole.len() {
+                    let mut damaged = whole.to_vec();
+                    damaged[at] ^= 0x55;
+                    let output = encoding.decompress(Bytes::from(damaged), 1 << 16);
+                    assert!(output.is_err() || output.is_ok_and(|output| output.len() <= 1 << 16));
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn what_was_compressed_comes_back_at_every_level(input in proptest::collection::vec(any::<u8>(), 0..5000), level in 1..12) {

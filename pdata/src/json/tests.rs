@@ -219,6 +219,22 @@ fn merged_payloads_are_written_as_one_request() {
     assert_eq!(LogsRequest::decode(round_trip(&payload)).expect("decodes"), payload.decode_logs());
 }
 
+#[test]
+fn what_is_accepted_of_the_corpus_is_well_formed() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/otlp_json");
+    let files = std::fs::read_dir(folder).expect("a corpus").map(|file| file.expect("a file").path());
+    let texts: Vec<Vec<u8>> = files.map(|file| std::fs::read(file).expect("read")).collect();
+    let mut accepted = 0;
+    for (text, signal) in texts.iter().flat_map(|text| Signal::ALL.map(|signal| (text, signal))) {
+        if let Ok(bytes) = to_protobuf(signal, text) {
+            accepted += 1;
+            round_trip(&Payload::from_request(signal, bytes).expect("well formed"));
+        }
+    }
+    // Fields of other signals are unknown ones, which are passed over.
+    assert!(texts.len() > 30 && accepted > 3 * texts.len(), "{accepted} of {}", texts.len());
+}
+
 proptest! {
     #[test]
     fn samples_of_all_signals_survive_the_way_to_json_and_back(n in 0usize..6) {
