@@ -14,10 +14,13 @@ mod grpc;
 mod http;
 mod intake;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
+use futures_util::poll;
 use hyper::body::Incoming;
 use weir_component::{AuthData, Budget, Failure, Outputs, Stop, Telemetry};
 use weir_pdata::Signal;
@@ -107,8 +110,9 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let tls = settings.tls.clone();
     let observed = Requests::new(&settings.telemetry);
     let server = Arc::new(Server { intake: Intake::new(outputs), observed, stop: stop.clone(), settings });
+    // Boxed here: what wraps the handler would move it from hand to hand, and it is large.
     let handler = move |request: Request<Incoming>, peer: &Arc<Peer>| {
-        Arc::clone(&server).answer(request, Arc::clone(peer))
+        Box::pin(Arc::clone(&server).answer(request, Arc::clone(peer)))
     };
     http_server::serve(listener, tls, limits, stop, handler).await;
 }
@@ -143,6 +147,11 @@ impl Server {
     /// Reads a request within the time that it may take.
     #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
     async fn arrival<T>(&self, reading: impl Future<Output = T>) -> Result<T, Late> {
+        let mut reading = pin!(reading);
+        // Most requests are there at the first look, and for those no timer is set up.
+        if let Poll::Ready(read) = poll!(reading.as_mut()) {
+            return Ok(read);
+        }
         let stopping = async {
             self.stop.requested().await;
             tokio::time::sleep(LAST_BYTES).await;
