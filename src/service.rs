@@ -23,7 +23,18 @@ use crate::program::program;
 /// # Errors
 /// The system refuses threads.
 pub(crate) fn tokio_runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weir").build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers(cpus()))
+        .enable_all()
+        .thread_name("weir")
+        .build()
+}
+
+/// Threads that move requests: half of the processors. One of them moves more than half a million spans a second, and
+/// each further one costs wake-ups across processors, which small requests mostly consist of (docs/performance.md).
+/// Compression has threads of its own.
+fn workers(cpus: u64) -> usize {
+    usize::try_from(cpus / 2).unwrap_or(1).max(1)
 }
 
 /// Processors that this process may use.
