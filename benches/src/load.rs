@@ -38,6 +38,8 @@ pub(crate) struct Load {
     /// Items per second of all connections together; none: as fast as possible.
     pub(crate) rate: Option<f64>,
     pub(crate) time: Duration,
+    /// At most that many requests on each connection.
+    pub(crate) requests: Option<u32>,
     /// Write the time of sending into the first span.
     pub(crate) stamped: bool,
 }
@@ -68,7 +70,7 @@ impl Load {
         let items = self.sample.items as f64;
         let pace = self.rate.map(|rate| Duration::from_secs_f64(items / rate));
         let (mut acknowledged, mut sent) = (0, 0u32);
-        while begin.elapsed() < self.time {
+        while begin.elapsed() < self.time && self.requests.is_none_or(|most| sent < most) {
             if let Some(pace) = pace {
                 let turn = sent * self.connections as u32 + index as u32;
                 sleep_until(begin + pace * turn).await;

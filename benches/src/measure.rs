@@ -51,6 +51,7 @@ pub(crate) async fn round(
         connections: scenario.connections,
         rate: scenario.rate,
         time: time / 8,
+        requests: None,
         stamped: scenario.latency,
     };
     // What is set up once is not the matter here: connections, pools, caches, just-in-time growth of heaps.
@@ -87,6 +88,7 @@ pub(crate) async fn direct(scenario: &Scenario, time: Duration) -> Result<(f64, 
         connections: scenario.connections,
         rate: scenario.rate,
         time,
+        requests: None,
         stamped: true,
     };
     load.run().await?;
