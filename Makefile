@@ -7,8 +7,9 @@ run:
 test:
 	@scripts/test.sh
 
+# CHECK=1 fails under the bars, ONLY=gzip,http runs some, CURVES=1 and COUNT=1 are Weir alone: scripts/bench.sh.
 bench:
-	@scripts/bench.sh
+	@CHECK=$(CHECK) ONLY=$(ONLY) CURVES=$(CURVES) COUNT=$(COUNT) scripts/bench.sh
 
 # CASE=21 drives one case only.
 faults:

@@ -20,7 +20,7 @@ mod sample;
 mod scenario;
 mod sink;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,6 +32,7 @@ use weir_pdata::Signal;
 use load::{Load, Protocol};
 use report::Row;
 use sample::Sample;
+use scenario::Scenario;
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -177,43 +178,55 @@ async fn compare(run: &Run) -> Result<(), String> {
         let names: Vec<_> = scenario::all().iter().map(|s| s.name).collect();
         return Err(format!("no scenario of that name; there are {}", names.join(", ")));
     }
-    let time = Duration::from_secs(run.seconds);
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for scenario in scenarios {
-        // At a fixed rate an agent needs so little CPU time that its clock of 10 ms is coarse.
-        let time = if scenario.rate.is_some() { 2 * time } else { time };
-        let direct = if scenario.latency { measure::direct(&scenario, time).await?.0 } else { 0.0 };
-        let mut rounds = Vec::new();
-        for i in 0..run.rounds {
-            // Who comes first changes, so that what the machine does meanwhile falls on both.
-            let (weir, other) = if i % 2 == 0 {
-                let weir = measure::round(&run.weir, &scenario, time, dir.path()).await?;
-                (weir, measure::round(&run.otelcol, &scenario, time, dir.path()).await?)
-            } else {
-                let other = measure::round(&run.otelcol, &scenario, time, dir.path()).await?;
-                (measure::round(&run.weir, &scenario, time, dir.path()).await?, other)
-            };
-            show(scenario.name, &weir, &other);
-            rounds.push((weir, other));
+        let name = scenario.name;
+        match rounds(run, scenario, dir.path()).await {
+            Ok(row) => rows.push(row),
+            Err(message) => {
+                println(&format!("{name}: {message}"));
+                failed.push(format!("{name}: did not run to its end"));
+            }
         }
-        rows.push(Row { scenario, rounds, direct });
     }
     let settings = format!(
         "{}; {} rounds of {} s for each agent and scenario, agents in turn.",
         run.about, run.rounds, run.seconds
     );
-    let tables = report::markdown(&rows, &settings);
+    let tables = report::markdown(&rows, &failed, &settings);
     println(&tables);
     if let Some(path) = &run.write {
         let document = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
         std::fs::write(path, report::replace(&document, &tables)?).map_err(|e| e.to_string())?;
     }
-    let below = report::below(&rows);
+    let below: Vec<_> = report::below(&rows).into_iter().chain(failed).collect();
     if run.check && !below.is_empty() {
         return Err(format!("below the bars:\n  {}", below.join("\n  ")));
     }
     Ok(())
+}
+
+/// All rounds of one scenario.
+async fn rounds(run: &Run, scenario: Scenario, dir: &Path) -> Result<Row, String> {
+    let time = Duration::from_secs(run.seconds);
+    // At a fixed rate an agent needs so little CPU time that its clock of 10 ms is coarse.
+    let time = if scenario.rate.is_some() { 2 * time } else { time };
+    let direct = if scenario.latency { measure::direct(&scenario, time).await?.0 } else { 0.0 };
+    let mut rounds = Vec::new();
+    for i in 0..run.rounds {
+        // Who comes first changes, so that what the machine does meanwhile falls on both.
+        let (weir, other) = if i % 2 == 0 {
+            let weir = measure::round(&run.weir, &scenario, time, dir).await?;
+            (weir, measure::round(&run.otelcol, &scenario, time, dir).await?)
+        } else {
+            let other = measure::round(&run.otelcol, &scenario, time, dir).await?;
+            (measure::round(&run.weir, &scenario, time, dir).await?, other)
+        };
+        show(scenario.name, &weir, &other);
+        rounds.push((weir, other));
+    }
+    Ok(Row { scenario, rounds, direct })
 }
 
 /// One round on the way.

@@ -64,6 +64,9 @@ pub(crate) async fn round(
     let cpu = (agent.cpu()? - cpu).as_secs_f64();
     let arrived = sink.items() - before;
     let latencies = sink.latencies();
+    if scenario.latency && latencies.is_empty() {
+        return Err("nothing arrived".to_owned());
+    }
     let at = |part: f64| latencies.get((latencies.len() as f64 * part) as usize).map(|ns| *ns as f64 / 1e3);
     Ok(Round {
         per_cpu: arrived as f64 / cpu.max(0.01),

@@ -62,13 +62,6 @@ impl Row {
         );
         let lost =
             |pick: fn(&(Round, Round)) -> &Round| -> i64 { self.rounds.iter().map(|r| pick(r).lost).sum() };
-        if self.scenario.latency {
-            let (weir, collector) = (self.weir(|r| self.added(r)), self.collector(|r| self.added(r)));
-            return format!(
-                "| {} | {:.0} µs | {:.0} µs | {tail} |",
-                self.scenario.name, weir.median, collector.median
-            );
-        }
         let (weir, collector) = (self.weir(|r| r.per_cpu), self.collector(|r| r.per_cpu));
         format!(
             "| {} | {} ({} to {}) | {} ({} to {}) | {tail} | {} / {} |",
@@ -152,11 +145,14 @@ fn bars(rows: &[Row]) -> Vec<Bar> {
 }
 
 /// The tables in Markdown.
-pub(crate) fn markdown(rows: &[Row], settings: &str) -> String {
+pub(crate) fn markdown(rows: &[Row], failed: &[String], settings: &str) -> String {
     let mut out = format!("{settings}\n\n");
     out += "| scenario | Weir, items per CPU second | Go Collector | ratio | must | holds | lost |\n|---|---|---|---|---|---|---|\n";
     for row in rows.iter().filter(|row| !row.scenario.latency) {
         let _infallible = writeln!(out, "{}", row.line());
+    }
+    for failed in failed {
+        let _infallible = writeln!(out, "| {failed} | | | | | **no** | |");
     }
     out += "\n| | Weir | Go Collector | must | holds |\n|---|---|---|---|---|\n";
     for bar in bars(rows) {
