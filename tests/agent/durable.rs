@@ -11,7 +11,7 @@ use std::thread;
 use tempfile::TempDir;
 
 use crate::collector::sink::{Received, Sink};
-use crate::support::{Agent, LONG, free_port, get, post, wait_until};
+use crate::support::{Agent, LONG, free_port, get, post, validate, wait_until};
 
 /// Log records in one request.
 const ITEMS: u64 = 5;
@@ -269,4 +269,13 @@ fn a_full_disk_is_a_retryable_answer_and_passes_without_a_restart() {
     let again = wait_until(LONG, || (way.send(1_000_000) == Some(200)).then_some(()));
     again.expect("there is room again");
     wait_for(&sink, &BTreeSet::from([1_000_000]));
+}
+
+#[test]
+fn a_storage_that_is_not_configured_is_an_error_with_its_place() {
+    let yaml = Way::to(free_port()).yaml().replace("extensions: [file_storage]", "extensions: []");
+    let (code, text) = validate(&yaml);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("no storage extension \"file_storage\" runs"), "{text}");
+    assert!(text.contains("weir.yaml:8:30"), "{text}");
 }

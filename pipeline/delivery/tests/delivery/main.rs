@@ -4,6 +4,7 @@
 
 mod batching;
 mod drain;
+mod durable;
 mod queue;
 mod retry;
 mod support;

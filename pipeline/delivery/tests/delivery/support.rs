@@ -1,19 +1,23 @@
 //! One delivery in front of one scripted exporter.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use weir_component::{
-    Batch, Clock, Consumer, Context, DeliverySettings, Host, Instant, Kind, Outcome, QueueSettings, Receipt,
-    RetrySettings, Runtime,
+    Batch, Build, Clock, Consumer, Context, DeliverySettings, ExtensionContext, Host, Instant, Kind, Outcome,
+    QueueSettings, Receipt, RetrySettings, Runtime, Stop,
 };
 use weir_delivery::{Delivered, Delivery, Ending, Opening, deliver};
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{Event, Lab, Reply, Scripted, Simulation, ids, payload};
 
 const ID: &str = "test/e";
+
+/// Id of the storage.
+pub(crate) const STORAGE: &str = "file_storage";
 
 /// What a sender heard, and when.
 #[derive(Clone, Default)]
@@ -68,7 +72,40 @@ impl Bench {
         script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
     ) -> Bench {
         let simulation = Simulation::new(seed);
-        let (host, clock) = (weir_testkit::host(&simulation), simulation.clock());
+        let host = weir_testkit::host(&simulation);
+        Bench::of(simulation, host, settings, script)
+    }
+
+    /// With a storage in `directory` that runs as the extension `file_storage`.
+    pub(crate) fn on_disk(
+        directory: &Path,
+        settings: DeliverySettings,
+        script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
+    ) -> Bench {
+        let simulation = Simulation::new(1);
+        let host = weir_testkit::host(&simulation);
+        let node = weir_config::parse_body(&format!("directory: {}", directory.display())).expect("YAML");
+        let path = weir_config::Path::component("extensions", STORAGE);
+        let build = Build { id: STORAGE, node: &node, path, host: &host, clock: simulation.clock() };
+        let mut extension = (weir_extension_file_storage::FACTORY.create)(&build).expect("built");
+        let (_running, stop) = Stop::new();
+        let cx =
+            ExtensionContext { id: STORAGE.to_owned(), stop, clock: simulation.clock(), host: host.clone() };
+        let capabilities = simulation.run(async move {
+            extension.start(&cx).await.expect("started");
+            extension.capabilities()
+        });
+        host.offer(STORAGE, capabilities.expect("it starts"));
+        Bench::of(simulation, host, settings, script)
+    }
+
+    fn of(
+        simulation: Simulation,
+        host: Host,
+        settings: DeliverySettings,
+        script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
+    ) -> Bench {
+        let clock = simulation.clock();
         let lab: Arc<Lab> = host.shared();
         let exporter = Scripted::new(ID, Arc::clone(&lab), clock.clone(), script);
         let ending = Ending::default();

@@ -1,0 +1,158 @@
+//! A queue on disk: when its senders hear success, and what the next owner finds in it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use weir_component::{BatchSettings, DeliverySettings, Failure, Kind, QueueSettings, RetrySettings};
+use weir_pdata::Signal;
+use weir_testkit::{Reply, payload};
+
+use crate::support::{Bench, SECOND, STORAGE, exact_retries, slow, with_queue};
+
+fn stored() -> QueueSettings {
+    QueueSettings { storage: Some(STORAGE.to_owned()), num_consumers: 1, ..QueueSettings::default() }
+}
+
+fn settings(queue: QueueSettings) -> DeliverySettings {
+    DeliverySettings { retry: Some(exact_retries()), ..with_queue(queue) }
+}
+
+fn unavailable() -> Reply {
+    Reply::Fail(Failure::retry("unavailable"))
+}
+
+/// What an agent that starts later delivers from the queue.
+fn left(directory: &Path) -> Vec<i64> {
+    let mut bench = Bench::on_disk(directory, settings(stored()), |_, _| Reply::Accept);
+    bench.settle();
+    bench.close();
+    bench.run_to_end();
+    let mut ids = bench.delivered();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn a_sender_hears_success_when_its_batch_is_on_disk_and_the_room_comes_back_when_it_is_delivered() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::on_disk(directory.path(), settings(stored()), |_, _| slow(10 * SECOND));
+    let heard = [bench.send(0, 3), bench.send(10, 2)];
+    bench.settle();
+    assert!(heard.iter().all(|h| h.outcome().is_ok() && h.after() == Some(0.0)));
+    assert_eq!(bench.queue_size(), 2);
+    bench.run_to_end();
+    assert_eq!((bench.queue_size(), bench.counts()), (0, [5, 0, 0, 0]));
+    bench.close();
+    bench.run_to_end();
+    drop(bench);
+    assert_eq!(left(directory.path()), [0; 0]);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_one_that_blocks_has_its_senders_wait() {
+    for block_on_overflow in [false, true] {
+        let directory = tempfile::tempdir().expect("a folder");
+        let queue = QueueSettings { queue_size: 2, block_on_overflow, ..stored() };
+        let bench = Bench::on_disk(directory.path(), settings(queue), |_, _| slow(SECOND));
+        let heard: Vec<_> = (0..3).map(|i| bench.send(10 * i, 1)).collect();
+        bench.run_to_end();
+        let refused: Vec<_> = heard.iter().filter_map(|h| h.outcome().err()).collect();
+        assert_eq!(refused.len(), usize::from(!block_on_overflow));
+        assert!(
+            refused.iter().all(|f| f.kind() == Kind::Retry(None) && f.message() == "sending queue is full")
+        );
+        let waited = heard.iter().filter(|h| h.after() == Some(1.0)).count();
+        assert_eq!(waited, usize::from(block_on_overflow));
+    }
+}
+
+#[test]
+fn an_end_keeps_what_is_not_delivered_without_a_wait_and_counts_nothing_as_lost() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::on_disk(directory.path(), settings(stored()), |_, _| unavailable());
+    for first in [0, 10, 20] {
+        bench.send(first, 1);
+    }
+    bench.pass(10 * SECOND);
+    let tried = bench.attempts().len();
+    bench.close();
+    bench.settle();
+    assert!(bench.is_stopped());
+    assert_eq!((bench.attempts().len(), bench.undelivered(), bench.counts()), (tried, 0, [0; 4]));
+    drop(bench);
+    assert_eq!(left(directory.path()), [0, 10, 20]);
+    assert_eq!(left(directory.path()), [0; 0]);
+}
+
+#[test]
+fn what_was_under_way_when_the_dispatcher_is_dropped_comes_again() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::on_disk(directory.path(), settings(stored()), |_, _| Reply::Hang);
+    bench.send(0, 2);
+    bench.pass(SECOND);
+    bench.close();
+    bench.abort();
+    bench.run_to_end();
+    assert_eq!(bench.undelivered(), 0);
+    drop(bench);
+    assert_eq!(left(directory.path()), [0, 1]);
+}
+
+#[test]
+fn what_is_given_up_does_not_come_again() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let retry = Some(RetrySettings { max_elapsed_time: 5 * SECOND, ..exact_retries() });
+    let mut bench = Bench::on_disk(directory.path(), DeliverySettings { retry, ..settings(stored()) }, |n, _| {
+        if n == 0 { Reply::Fail(Failure::permanent("no")) } else { unavailable() }
+    });
+    bench.send(0, 1);
+    bench.settle();
+    bench.send(10, 1);
+    bench.run_to_end();
+    assert_eq!(bench.counts(), [0, 2, 0, 0]);
+    bench.close();
+    bench.run_to_end();
+    drop(bench);
+    assert_eq!(left(directory.path()), [0; 0]);
+}
+
+#[test]
+fn a_record_that_was_split_is_done_when_its_last_part_is() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let batch = BatchSettings { min_size: 0, max_size: 2, ..BatchSettings::default() };
+    let queue = QueueSettings { batch: Some(batch), ..stored() };
+    let mut bench =
+        Bench::on_disk(
+            directory.path(),
+            settings(queue),
+            |n, _| {
+                if n == 0 { Reply::Accept } else { Reply::Hang }
+            },
+        );
+    bench.send_payload(payload(Signal::Logs, 0, 5));
+    bench.pass(SECOND);
+    bench.close();
+    bench.abort();
+    bench.run_to_end();
+    assert_eq!(bench.delivered(), [0, 1]);
+    drop(bench);
+    assert_eq!(left(directory.path()), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn records_that_were_put_together_are_all_done_when_the_batch_is() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let batch =
+        BatchSettings { min_size: 3, flush_timeout: Duration::from_secs(60), ..BatchSettings::default() };
+    let queue = QueueSettings { batch: Some(batch), ..stored() };
+    let mut bench = Bench::on_disk(directory.path(), settings(queue), |_, _| Reply::Accept);
+    for first in 0..4 {
+        bench.send(first, 1);
+        bench.settle();
+    }
+    assert_eq!((bench.delivered(), bench.queue_size()), (vec![0, 1, 2], 1));
+    bench.close();
+    bench.run_to_end();
+    drop(bench);
+    assert_eq!(left(directory.path()), [3], "what was forming is kept");
+}
