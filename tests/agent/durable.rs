@@ -276,6 +276,6 @@ fn a_storage_that_is_not_configured_is_an_error_with_its_place() {
     let yaml = Way::to(free_port()).yaml().replace("extensions: [file_storage]", "extensions: []");
     let (code, text) = validate(&yaml);
     assert_eq!(code, 1, "{text}");
-    assert!(text.contains("no storage extension \"file_storage\" runs"), "{text}");
+    assert!(text.contains("the extension \"file_storage\" does not run"), "{text}");
     assert!(text.contains("weir.yaml:8:30"), "{text}");
 }

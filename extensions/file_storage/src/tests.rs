@@ -161,7 +161,7 @@ fn what_happens_in_a_queue_is_measured() {
         let value = |name: &str| {
             let samples = host.stats().samples();
             let found = samples.iter().find(|s| s.name == format!("otelcol_file_storage_{name}"));
-            let found = found.unwrap_or_else(|| panic!("{name} is not measured"));
+            let found = found.expect("it is measured");
             assert!(found.labels.contains(&("queue".to_owned(), "q".to_owned())));
             found.value
         };

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weir_component::{
-    Build, BuildError, Clock, Count, DeliverySettings, Extension, Host, Joint, Output, Outputs, PipelineInfo,
-    Port, Processor, Receiver, Runtime, Stage, StageContext, Topology,
+    Build, BuildError, Clock, Count, Extension, Host, Joint, Output, Outputs, PipelineInfo, Port, Processor,
+    Receiver, Runtime, Stage, StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
 use weir_delivery::{Delivered, Ending, Opening, deliver};
@@ -273,7 +273,6 @@ impl<'a> Builder<'a> {
         }
         let parts = (factory.create)(&self.build("exporters", spec), signal);
         let mut parts = self.keep(parts)?;
-        self.check_storage(spec, &parts.delivery);
         let durable = batch::behind_durable(&mut parts.delivery, in_front.as_ref());
         let Tools { host, clock, ending, .. } = self.tools;
         let Delivered { consumer, work, opening } =
@@ -288,19 +287,6 @@ impl<'a> Builder<'a> {
         self.parts.exporters.push((id.to_owned(), opening));
         self.node(key, node, format!("exporter {id} ({signal})"), work);
         Some(output)
-    }
-
-    /// The storage of a queue has to be an extension that runs.
-    fn check_storage(&mut self, spec: &ComponentSpec, settings: &DeliverySettings) {
-        let storage = settings.queue.as_ref().and_then(|queue| queue.storage.as_ref());
-        let Some(storage) = storage.filter(|id| find(&self.spec.extensions, id).is_none()) else { return };
-        let path = Path::component("exporters", &spec.id).field("sending_queue").field("storage");
-        let message = format!("no storage extension {storage:?} runs");
-        let mut error = ConfigError::new(ErrorKind::Invalid, message)
-            .on(&path)
-            .help(format!("configure it under extensions and add it to service::extensions: [{storage}]"));
-        error.span = Some(spec.node.get(&["sending_queue", "storage"]).unwrap_or(&spec.node).span);
-        self.problems.push(Problem(error));
     }
 
     fn connector(&mut self, id: &str, from: Signal, behind: &[usize]) -> Option<Output> {

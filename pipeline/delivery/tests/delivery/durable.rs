@@ -102,9 +102,10 @@ fn what_was_under_way_when_the_dispatcher_is_dropped_comes_again() {
 fn what_is_given_up_does_not_come_again() {
     let directory = tempfile::tempdir().expect("a folder");
     let retry = Some(RetrySettings { max_elapsed_time: 5 * SECOND, ..exact_retries() });
-    let mut bench = Bench::on_disk(directory.path(), DeliverySettings { retry, ..settings(stored()) }, |n, _| {
-        if n == 0 { Reply::Fail(Failure::permanent("no")) } else { unavailable() }
-    });
+    let mut bench =
+        Bench::on_disk(directory.path(), DeliverySettings { retry, ..settings(stored()) }, |n, _| {
+            if n == 0 { Reply::Fail(Failure::permanent("no")) } else { unavailable() }
+        });
     bench.send(0, 1);
     bench.settle();
     bench.send(10, 1);
