@@ -60,7 +60,7 @@ impl Validate for Config {
             issues.at("headers", "missing headers configuration");
         }
         for (i, header) in self.headers.iter().enumerate() {
-            issues.within(&format!("headers::{i}"), |issues| header.validate(issues));
+            issues.within(format!("headers::{i}"), |issues| header.validate(issues));
         }
     }
 }
