@@ -81,6 +81,10 @@ impl Listener {
         endpoint: &str,
         bind: impl Future<Output = Result<Listener, Failure>>,
     ) -> Result<Listener, Failure> {
+        if network == "tcp" && endpoint.ends_with(":0") {
+            // Any free port: never one that somebody has.
+            return bind.await;
+        }
         let key = format!("{network} {endpoint}");
         match host.handover().claim(id, &key) {
             Claim::Yours(kind) => Ok(Listener(kind)),

@@ -26,7 +26,7 @@ async fn requests_under_way_are_answered_before_the_server_ends() {
     within(server.pipeline.holds(2)).await;
     server.stopper.stop();
     // Wait until the port is closed: from then on nobody new is served.
-    while tokio::net::TcpStream::connect(server.address).await.is_ok() {
+    while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
     assert!(!server.task.is_finished(), "two requests wait");
@@ -41,7 +41,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
     let channel = Channel::from_shared(server.url("")).expect("endpoint").connect().await.expect("connected");
     let mut client = LogsServiceClient::new(channel);
     client.export(sample(Signal::Logs, 1).decode_logs()).await.expect("accepted");
-    let silent = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let silent = TcpStream::connect(server.address).await.expect("connected");
     within(server.stopped()).await;
     drop((client, silent));
 }

@@ -203,7 +203,7 @@ mod tests {
     fn a_percentage_keeps_its_share_of_all_hashes() {
         for percentage in [0.1f32, 1.0, 33.3, 50.0, 100.0, 120.0] {
             let config = Config { sampling_percentage: percentage, ..Config::default() };
-            let Sampler::Hash { threshold, .. } = Sampler::new(&config) else { panic!("by hash") };
+            let Sampler::Hash { threshold, .. } = Sampler::new(&config) else { unreachable!("by hash") };
             let share = f64::from(percentage.min(100.0)) / 100.0;
             assert!((threshold.probability() - share).abs() < 1.0 / f64::from(BUCKETS), "{percentage}");
         }

@@ -19,7 +19,7 @@ fn build(body: &str) -> Result<Arc<dyn Transform>, BuildError> {
         clock: simulation.clock(),
     })? {
         Processor::Transform(transform) => Ok(transform),
-        _ => panic!("it keeps nothing"),
+        _ => unreachable!("it keeps nothing"),
     }
 }
 

@@ -12,7 +12,7 @@ fn build(body: &str) -> Result<Arc<dyn Transform>, BuildError> {
         (weir_testkit::host(&simulation), weir_config::Path::component("processors", "resource"));
     match create(&Build { id: "resource", node: &node, path, host: &host, clock: simulation.clock() })? {
         Processor::Transform(transform) => Ok(transform),
-        _ => panic!("it keeps nothing"),
+        _ => unreachable!("it keeps nothing"),
     }
 }
 

@@ -37,7 +37,7 @@ impl Rename {
 
     /// Puts parts of the name into attributes and returns the new name, if it changes.
     pub(crate) fn apply(&self, name: &str, attributes: &mut AttributeList<'_>) -> Option<String> {
-        let mut new = match self.from_attributes(attributes) {
+        let mut new = match self.of_attributes(attributes) {
             Some(joined) => Cow::Owned(joined),
             None => Cow::Borrowed(name),
         };
@@ -61,7 +61,7 @@ impl Rename {
     }
 
     /// The values of all those attributes, joined; nothing when one is missing.
-    fn from_attributes(&self, attributes: &AttributeList<'_>) -> Option<String> {
+    fn of_attributes(&self, attributes: &AttributeList<'_>) -> Option<String> {
         if self.from_attributes.is_empty() {
             return None;
         }

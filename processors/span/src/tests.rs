@@ -11,7 +11,7 @@ fn build(body: &str) -> Result<Arc<dyn Transform>, BuildError> {
     let (host, path) = (weir_testkit::host(&simulation), weir_config::Path::component("processors", "span"));
     match create(&Build { id: "span", node: &node, path, host: &host, clock: simulation.clock() })? {
         Processor::Transform(transform) => Ok(transform),
-        _ => panic!("it keeps nothing"),
+        _ => unreachable!("it keeps nothing"),
     }
 }
 
