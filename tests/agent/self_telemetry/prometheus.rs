@@ -6,8 +6,11 @@ use super::{SIGNALS, send};
 use crate::backends::Backend;
 use crate::backends::servers::{Fleet, flag, free_ports, get, install, weir};
 
+/// An expression, how many series it gives, and what each of their values must be.
+type Question = (&'static str, usize, fn(f64) -> bool);
+
 /// What panels and alerts for a Collector ask, and what the answer has to be: the series and a check of each value.
-const QUESTIONS: [(&str, usize, fn(f64) -> bool); 21] = [
+const QUESTIONS: [Question; 21] = [
     ("sum by (receiver, transport) (rate(otelcol_receiver_accepted_spans[1m])) > 0", 1, positive),
     ("sum by (receiver) (rate(otelcol_receiver_accepted_metric_points[1m])) > 0", 1, positive),
     ("sum by (receiver) (rate(otelcol_receiver_accepted_log_records[1m])) > 0", 1, positive),
