@@ -13,7 +13,7 @@ say "go: $("$GO" version)"
 
 step "formatting"
 cargo fmt --all --check
-unformatted=$("$(dirname "$GO")/gofmt" -l go examples tests/scenarios)
+unformatted=$("$(dirname "$GO")/gofmt" -l go examples tests/scenarios tests/clients)
 [ -z "$unformatted" ] || die "gofmt -w $unformatted"
 
 step "test servers (built once, then cached)"

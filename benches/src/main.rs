@@ -1,7 +1,7 @@
 //! Compares agents: load generator and sink in one process, the agent under test in another.
 //!
 //! - [`sample`]: the requests;
-//! - [`load`], [`sink`]: the two ends;
+//! - [`load`], [`mod@sink`]: the two ends;
 //! - [`agent`]: a process and what /proc says about it;
 //! - [`scenario`]: what is measured, and the bars;
 //! - [`measure`], [`report`]: one round, all rounds;
