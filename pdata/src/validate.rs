@@ -7,9 +7,9 @@
 //!
 //! # Design
 //! The walk costs more than all else that is done with a request in memory, so it has two halves. The fast one
-//! ([`table`], [`Walk::run`]) knows one step for each message and tag, and only accepts: lengths of
-//! one or two bytes, ASCII by words of eight bytes, attributes with a scalar value at one glance ([`is_plain_pair`]).
-//! Whatever it does not accept goes, field by field, to the general half ([`general`]), which knows all of the rules
+//! (`table`, `Walk::run`) knows one step for each message and tag, and only accepts: lengths of
+//! one or two bytes, ASCII by words of eight bytes, attributes with a scalar value at one glance (`is_plain_pair`).
+//! Whatever it does not accept goes, field by field, to the general half (`general`), which knows all of the rules
 //! and the errors. The walk is iterative, allocates nothing, and counts the items on its way.
 
 mod general;

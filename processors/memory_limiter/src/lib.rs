@@ -1,7 +1,7 @@
 //! Refuses data while the process holds too much of it.
 //!
 //! The Collector looks at its heap and forces garbage collections, after a request has been read and decoded. Here the
-//! limiter is a [`Gate`] of the agent's [`Budget`](weir_component::Budget): it is asked for every piece of a request
+//! limiter is a [`Gate`] of the agent's [`Budget`]: it is asked for every piece of a request
 //! before the piece is kept, so that large requests cannot pass it, and it knows the bytes that are really held. The
 //! resident set, which is what a cgroup kills for, is measured too: every `check_interval`, and whenever an eighth of
 //! the spike limit has come in since.
