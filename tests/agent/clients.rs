@@ -1,7 +1,7 @@
 //! Real clients: the OpenTelemetry SDKs of four languages send all their signals over all their protocols to Weir, and
 //! everything is found at its end.
 
-#![expect(clippy::unwrap_used, reason = "functions that tests share")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "functions that tests share")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
