@@ -24,6 +24,16 @@ pub(crate) struct Writer {
     buffer: BytesMut,
 }
 
+/// A group as it is on disk.
+struct Written {
+    /// Number of the segment.
+    segment: u64,
+    /// Of the segment, with the group.
+    size: u64,
+    /// The records' bytes.
+    records: Vec<Bytes>,
+}
+
 /// The segment that is written.
 struct Active {
     name: Name,
@@ -63,8 +73,8 @@ impl Queue {
         }
     }
 
-    /// Writes a group behind what is committed; returns the records' bytes.
-    fn write(&self, writer: &mut Writer, group: &[Pending], first: u64) -> io::Result<Vec<Bytes>> {
+    /// Writes a group behind what is committed. No reader sees it before it is settled.
+    fn write(&self, writer: &mut Writer, group: &[Pending], first: u64) -> io::Result<Written> {
         let size: u64 = group.iter().map(|pending| record::total(pending.length)).sum();
         let full = |active: &Active| active.size > 0 && active.size + size > self.options.segment_bytes;
         if writer.active.as_ref().is_some_and(full) {
@@ -91,24 +101,22 @@ impl Queue {
         let end = first + group.len() as u64;
         // Only for exact counts after damage: when it fails, a torn tail counts as never committed.
         drop(fs::write_all(&*active.acks, &acks::entry(active.name.salt, &(end..end)), 0));
-        let (number, size) = (active.name.number, active.size);
-        let mut state = self.state();
-        if let Some(segment) = state.segment(number) {
-            (segment.end, segment.size) = (end, size);
-            group.iter().for_each(|pending| segment.live.add(pending.size()));
-        }
-        drop(state);
-        Ok(cut(&bytes, group))
+        Ok(Written { segment: active.name.number, size: active.size, records: cut(&bytes, group) })
     }
 
-    /// Tells the submitters of a group, and hands its records to the reader while that one keeps up.
-    fn settle(&self, group: Vec<Pending>, first: u64, written: io::Result<Vec<Bytes>>) {
+    /// Tells the submitters of a group, and hands its records to the reader while that one keeps up. The segment grows in
+    /// the same moment as what is committed, so that a reader never finds more in it than that.
+    fn settle(&self, group: Vec<Pending>, first: u64, written: io::Result<Written>) {
         let mut state = self.state();
         let total: u64 = group.iter().map(|pending| record::total(pending.length)).sum();
         state.pending_bytes -= total;
         match &written {
-            Ok(records) => {
+            Ok(Written { segment, size, records }) => {
                 self.counts.commits.fetch_add(1, Ordering::Relaxed);
+                if let Some(segment) = state.segment(*segment) {
+                    (segment.end, segment.size) = (first + group.len() as u64, *size);
+                    group.iter().for_each(|pending| segment.live.add(pending.size()));
+                }
                 for ((pending, bytes), id) in group.iter().zip(records).zip(first..) {
                     if !state.is_behind() && state.ready_bytes + bytes.len() <= self.options.read_ahead {
                         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

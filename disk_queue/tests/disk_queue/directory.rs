@@ -62,6 +62,45 @@ fn records_of_many_threads_are_there_after_a_restart_and_share_their_syncs() {
 }
 
 #[test]
+fn a_reader_that_lags_behind_the_commits_gets_each_record_once_and_loses_none() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let directory = Directory::open(parent.path(), "q").expect("a directory");
+    let options = Options { fsync: false, read_ahead: 15_000, ..Options::default() };
+    let queue = Arc::new(Queue::open(Arc::new(directory), options).expect("a queue"));
+    // A group is more than what goes to the reader through memory: it reads the rest while the next one is written.
+    let (groups, size) = (600, 400);
+    let sender = {
+        let queue = Arc::clone(&queue);
+        thread::spawn(move || {
+            for _ in 0..groups {
+                while queue.backlog().records > size {
+                    thread::yield_now();
+                }
+                for _ in 0..size {
+                    queue.submit(vec![Bytes::from_static(&[7; 50])], 1, |_| true, |_| {});
+                }
+                queue.commit();
+            }
+        })
+    };
+    let mut next = 1;
+    while next <= groups * size {
+        match queue.try_take() {
+            Take::Record(taken) => {
+                assert_eq!(taken.receivable.id, next, "each one once, in order");
+                next += 1;
+                queue.done(taken.receivable);
+            }
+            Take::Behind => queue.fill().expect("read"),
+            Take::Empty => thread::yield_now(),
+        }
+        assert_eq!(queue.counters().lost, 0, "after {next} records");
+    }
+    sender.join().expect("ends");
+    assert_eq!(queue.backlog().records, 0);
+}
+
+#[test]
 fn a_second_owner_is_told_which_directory_and_which_process() {
     let parent = tempfile::tempdir().expect("a folder");
     let first = Directory::open(parent.path(), "q").expect("free");
