@@ -180,6 +180,11 @@ impl Queue {
         self.state().kept.push_back(taken);
     }
 
+    /// How it works: as it was opened, the segments possibly smaller.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// What is in it.
     pub fn backlog(&self) -> Backlog {
         self.state().backlog

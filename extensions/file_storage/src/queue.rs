@@ -12,7 +12,7 @@ use weir_component::{
     Backlog, Capacity, Clock, DurableQueue, Failure, Host, Receivable, Record, Refused, Sizer, Taken,
     async_trait,
 };
-use weir_disk_queue::{MAX_RECORD, Queue, Submitted, Take};
+use weir_disk_queue::{MAX_RECORD, Options, Queue, Submitted, Take};
 
 use crate::metrics::Metrics;
 
@@ -56,6 +56,12 @@ impl Shared {
             dirty: AtomicBool::new(false),
             saving: Mutex::new(()),
         }
+    }
+
+    /// Whether a storage with these options would have opened it just so.
+    pub(crate) fn is_opened_with(&self, options: &Options) -> bool {
+        let own = self.queue.options();
+        (own.fsync, own.max_bytes) == (options.fsync, options.max_bytes)
     }
 
     fn full(&self) -> Refused {

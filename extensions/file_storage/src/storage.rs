@@ -76,6 +76,13 @@ impl Storage for FileStorage {
         let path = self.directory.join(safe(name));
         let present = opened.lock().get(&path).and_then(Weak::upgrade);
         if let Some(shared) = present {
+            if !shared.is_opened_with(&self.options) {
+                return Err(Failure::permanent(format!(
+                    "{}: the queue in {} is open with another fsync or max_size: these change with the next start",
+                    self.id,
+                    path.display()
+                )));
+            }
             return Ok(Arc::new(Handle::new(shared)));
         }
         let queue = self.open(name).await?;

@@ -109,8 +109,15 @@ fn a_successor_shares_the_queue_and_gets_what_the_former_owner_gives_back() {
         append(&old, "a", PLENTY).await.expect("durable");
         append(&old, "b", PLENTY).await.expect("durable");
         let taken = old.take().await.expect("a record");
+        for other in [", fsync: false", ", max_size: 1048576"] {
+            let changed = storage(&path, &host, &simulation, other).await.expect("started");
+            let refused = changed.open_queue("q").await.err().expect("refused");
+            let text = refused.message();
+            assert!(text.contains("fsync or max_size") && text.contains("next start"), "{text}");
+            assert!(!refused.is_retryable(), "{text}");
+        }
         // Another instance of the extension, as after a reload that changed it.
-        let second = storage(&path, &host, &simulation, ", fsync: false").await.expect("started");
+        let second = storage(&path, &host, &simulation, ", create_directory: true").await.expect("started");
         let new = second.open_queue("q").await.expect("shared");
         old.close();
         assert!(old.take().await.is_none());
