@@ -95,7 +95,7 @@ impl Queue for DiskQueue {
         loop {
             // Listens before it looks, so that room which appears in between is not missed.
             let mut room = self.queue.room();
-            let _listening = poll!(&mut room);
+            let came = poll!(&mut room).is_ready();
             match self.queue.append(record::encode(&batch), self.capacity).await {
                 Ok(()) => break,
                 Err(Refused::Failed(failure)) => return Err((batch, failure)),
@@ -104,7 +104,9 @@ impl Queue for DiskQueue {
                     if !self.block_on_overflow {
                         return Err((batch, queue::full()));
                     }
-                    room.await;
+                    if !came {
+                        room.await;
+                    }
                 }
             }
         }
