@@ -1,6 +1,7 @@
 //! Group commit.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -58,19 +59,36 @@ impl Writer {
 impl Queue {
     /// Commits everything that was submitted, group by group, until nothing is left, and tells the submitters. Blocks.
     pub fn commit(&self) {
+        if self.commit_all() {
+            // A segment that was left for it may hold nothing any more: on a full disk its space is needed.
+            self.save();
+        }
+    }
+
+    /// Commits until nothing is left; true when a group was refused.
+    fn commit_all(&self) -> bool {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = false;
         loop {
             let (group, first) = {
                 let mut state = self.state();
                 if state.pending.is_empty() {
                     state.committing = false;
-                    return;
+                    return refused;
                 }
                 (next_group(&mut state.pending), state.committed)
             };
-            let written = self.write(&mut writer, &group, first);
+            let written = self.write_or_undo(&mut writer, &group, first);
+            refused |= written.is_err();
             self.settle(group, first, written);
         }
+    }
+
+    /// Writes a group; what fails, be it by a panic, leaves nothing behind.
+    fn write_or_undo(&self, writer: &mut Writer, group: &[Pending], first: u64) -> io::Result<Written> {
+        let written = catch_unwind(AssertUnwindSafe(|| self.write(writer, group, first)));
+        let written = written.unwrap_or_else(|_| Err(io::Error::other("writing panicked")));
+        written.inspect_err(|_| self.undo(writer))
     }
 
     /// Writes a group behind what is committed. No reader sees it before it is settled.
@@ -92,11 +110,7 @@ impl Queue {
         }
         let bytes = buffer.split().freeze();
         let written = fs::write_all(&*active.file, &bytes, active.size);
-        let synced = written.and_then(|()| self.sync(|| active.file.sync()));
-        if let Err(error) = synced {
-            self.undo(writer);
-            return Err(error);
-        }
+        written.and_then(|()| self.sync(|| active.file.sync()))?;
         active.size += bytes.len() as u64;
         let end = first + group.len() as u64;
         // Only for exact counts after damage: when it fails, a torn tail counts as never committed.
@@ -131,7 +145,8 @@ impl Queue {
         drop(state);
         for pending in group {
             let outcome = written.as_ref().map(|_| ()).map_err(|e| io::Error::new(e.kind(), e.to_string()));
-            (pending.committed)(outcome);
+            // A submitter that panics keeps neither the others from being told nor the next from being committed.
+            drop(catch_unwind(AssertUnwindSafe(|| (pending.committed)(outcome))));
         }
     }
 

@@ -11,6 +11,7 @@ use crate::fs::Fs;
 use crate::reading::Reader;
 use crate::record;
 use crate::recover;
+use crate::saving::WORTH_LEAVING;
 use crate::state::{Backlog, Pending, Receivable, State, Taken};
 
 /// Bytes that may wait for a commit, so that a disk which hangs cannot fill the memory.
@@ -86,7 +87,7 @@ pub enum Submitted {
     DiskFull,
     /// The disk does not keep up.
     Busy,
-    /// It is larger than [`record::MAX_RECORD`].
+    /// It is larger than [`Queue::largest_record`].
     TooLarge,
 }
 
@@ -136,7 +137,7 @@ impl Queue {
         committed: impl FnOnce(io::Result<()>) + Send + 'static,
     ) -> Submitted {
         let length: usize = parts.iter().map(Bytes::len).sum();
-        if length > record::MAX_RECORD {
+        if length > self.largest_record() {
             return Submitted::TooLarge;
         }
         let (total, bound) = (record::total(length), self.options.max_bytes);
@@ -155,6 +156,17 @@ impl Queue {
         state.pending_bytes += total;
         state.pending.push(pending);
         if std::mem::replace(&mut state.committing, true) { Submitted::Queued } else { Submitted::Commit }
+    }
+
+    /// Most bytes of a record: [`record::MAX_RECORD`], or what [`Options::max_bytes`] have room for in an empty queue,
+    /// where a segment that is hardly used may still be.
+    pub fn largest_record(&self) -> usize {
+        let Options { max_bytes, segment_bytes, .. } = self.options;
+        if max_bytes == 0 {
+            return record::MAX_RECORD;
+        }
+        let room = max_bytes.saturating_sub(segment_bytes / WORTH_LEAVING + record::total(0) + record::ALIGN);
+        usize::try_from(room).unwrap_or(usize::MAX).min(record::MAX_RECORD)
     }
 
     /// The next record that is in memory. Does not block.

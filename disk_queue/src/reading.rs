@@ -31,6 +31,16 @@ impl Queue {
     /// # Errors
     /// A segment cannot be opened, which may pass; nothing is lost by it.
     pub fn fill(&self) -> io::Result<()> {
+        let lost = self.counts.lost.load(Ordering::Relaxed);
+        let filled = self.read_ahead();
+        if self.counts.lost.load(Ordering::Relaxed) > lost {
+            // So that they are counted once, and what held only them is put aside.
+            self.save();
+        }
+        filled
+    }
+
+    fn read_ahead(&self) -> io::Result<()> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(part) = self.next_part() {
             let scanner = self.scanner(&mut reader, &part.name)?;

@@ -16,7 +16,7 @@ const SYNC_EVERY: u64 = 1024;
 
 /// An active segment of that size is left when all its records are done, so that its space comes back. A share of
 /// `segment_bytes`.
-const WORTH_LEAVING: u64 = 16;
+pub(crate) const WORTH_LEAVING: u64 = 16;
 
 /// Damaged segments that are kept for people.
 const KEEP_DAMAGED: usize = 4;

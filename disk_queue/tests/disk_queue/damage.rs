@@ -131,3 +131,21 @@ fn damaged_acks_cost_nothing() {
         world.check(seed, false);
     }
 }
+
+#[test]
+fn what_is_lost_while_a_queue_is_open_is_counted_once_and_no_longer_in_the_backlog() {
+    let mut world = World::new(1);
+    for _ in 0..4 {
+        world.send(2);
+    }
+    while world.take() {}
+    let held = world.held.len() as u64;
+    world.crash(Crash::Kill);
+    world.wipe();
+    while world.take() {}
+    let queue = world.queue.as_ref().expect("open");
+    let (lost, left) = (queue.counters().lost, queue.backlog().records);
+    assert!(lost > 0 && lost + left == held, "{lost} of {held} lost, {left} left");
+    world.crash(Crash::Kill);
+    assert_eq!(world.lost, 0, "counted before");
+}

@@ -164,5 +164,7 @@ fn a_bound_on_the_disk_refuses_and_gives_room_when_records_are_done() {
     }
     queue.save();
     assert!(send(), "room again");
+    let too_large = vec![Bytes::from(vec![7; queue.largest_record() + 1])];
+    assert_eq!(queue.submit(too_large, 1, |_| true, |_| {}), Submitted::TooLarge, "never");
     assert_eq!(queue.submit(vec![], 0, |backlog| backlog.records == 0, |_| {}), Submitted::Full);
 }

@@ -1,8 +1,12 @@
 //! The n-th call fails, for all n.
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 
-use crate::model::{Crash, Fault};
+use bytes::Bytes;
+use weir_disk_queue::{Options, Queue, Submitted, Take};
+
+use crate::model::{Crash, Disk, Fault};
 use crate::world::World;
 
 /// A life that uses every part: groups, several segments, reading from disk, done out of order, a restart.
@@ -94,4 +98,55 @@ fn a_disk_that_stays_full_has_room_again_when_records_are_done() {
     world.send(1);
     assert_eq!(world.acknowledged(), before + 1, "{:?}", world.disk.names());
     world.check(1, false);
+}
+
+/// Sends a record of so many bytes; whether it was committed.
+fn sent(queue: &Queue, bytes: usize) -> bool {
+    let before = queue.backlog().records;
+    let submitted = queue.submit(vec![Bytes::from(vec![7; bytes])], 1, |_| true, |_| {});
+    if submitted == Submitted::Commit {
+        queue.commit();
+    }
+    queue.backlog().records > before
+}
+
+#[test]
+fn a_full_disk_has_room_again_when_what_fills_it_is_a_segment_that_is_done_and_still_written() {
+    let disk = Disk::new(1);
+    disk.limit(3000);
+    let options = Options { segment_bytes: 1 << 20, ..Options::default() };
+    let queue = Queue::open(Arc::new(disk.clone()), options).expect("opens");
+    for _ in 0..2 {
+        assert!(sent(&queue, 1000));
+        let Take::Record(taken) = queue.try_take() else { panic!("a record") };
+        queue.done(taken.receivable);
+        queue.save();
+    }
+    assert!(!sent(&queue, 1000), "it is full");
+    assert!(sent(&queue, 1000), "it has room again: {:?}", disk.names());
+}
+
+#[test]
+fn a_submitter_that_panics_keeps_nobody_from_being_committed() {
+    let queue = Arc::new(Queue::open(Arc::new(Disk::new(1)), Options::default()).expect("opens"));
+    let submitted = queue.submit(vec![], 1, |_| true, |_| panic!("a submitter that panics"));
+    assert_eq!(submitted, Submitted::Commit);
+    let committer = Arc::clone(&queue);
+    drop(std::thread::spawn(move || committer.commit()).join());
+    assert!(sent(&queue, 10));
+    assert_eq!(queue.submit(vec![], 1, |_| true, |_| {}), Submitted::Commit, "somebody has to commit again");
+}
+
+#[test]
+fn when_writing_panics_its_records_are_refused_and_the_next_are_committed() {
+    let disk = Disk::new(1);
+    let queue = Queue::open(Arc::new(disk.clone()), Options::default()).expect("opens");
+    assert!(sent(&queue, 10));
+    disk.arm(0, 1, Fault::Panics);
+    assert!(!sent(&queue, 10));
+    assert_eq!(disk.disarm(), 1);
+    assert!(sent(&queue, 10));
+    drop(queue);
+    let queue = Queue::open(Arc::new(disk), Options::default()).expect("opens");
+    assert_eq!((queue.backlog().records, queue.counters().lost), (2, 0));
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_disk_queue::{File, Fs};
 
@@ -37,6 +37,8 @@ impl Dice {
 pub(crate) enum Fault {
     /// It fails; a write may have been done in part.
     Fails(io::ErrorKind),
+    /// The call panics.
+    Panics,
     /// Nothing works any more until the process is started again.
     Dies,
 }
@@ -161,7 +163,7 @@ impl Disk {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("not poisoned")
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn call(&self) -> io::Result<MutexGuard<'_, State>> {
@@ -183,6 +185,7 @@ impl State {
                 self.fired += 1;
                 match fault {
                     Fault::Fails(kind) => Err(kind.into()),
+                    Fault::Panics => panic!("a call that panics"),
                     Fault::Dies => {
                         self.dead = true;
                         Err(io::Error::other("dies"))

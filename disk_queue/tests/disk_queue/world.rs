@@ -142,6 +142,12 @@ impl World {
         self.open();
     }
 
+    /// Damages the segments that are open, under the queue.
+    pub(crate) fn wipe(&self) {
+        let segment = |names: &[String]| names.iter().find(|name| name.ends_with(".segment")).cloned();
+        self.disk.damage(segment, |bytes| bytes.fill(0));
+    }
+
     /// Takes everything that is left, and checks what a queue promises. `forgiven`: records that damage may have cost.
     pub(crate) fn check(&mut self, seed: u64, forgiven: bool) {
         self.disk.disarm();

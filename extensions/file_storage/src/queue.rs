@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     /// Somebody may find a record, or has to look whether it is closed.
     readable: Arc<Notify>,
     /// Somebody may find room.
-    room: Notify,
+    room: Arc<Notify>,
     /// Something is done that was not saved.
     dirty: AtomicBool,
     /// Held by who saves.
@@ -52,7 +52,7 @@ impl Shared {
             host,
             clock,
             readable: Arc::default(),
-            room: Notify::new(),
+            room: Arc::default(),
             dirty: AtomicBool::new(false),
             saving: Mutex::new(()),
         }
@@ -67,6 +67,19 @@ impl Shared {
     fn full(&self) -> Refused {
         let text = format!("the queue in {} has reached max_size: try again later", self.path.display());
         Refused::Failed(Failure::retry(text))
+    }
+
+    fn too_large(&self, length: usize) -> Refused {
+        let max_size = self.queue.options().max_bytes;
+        let bound =
+            if max_size == 0 { String::new() } else { format!(" with a max_size of {max_size} bytes") };
+        let text = format!(
+            "a request of {length} bytes does not fit into the queue in {}, which takes requests of up to {} bytes{bound} \
+             and never more than {MAX_RECORD}: send smaller requests",
+            self.path.display(),
+            self.queue.largest_record()
+        );
+        Refused::Failed(Failure::permanent(text))
     }
 
     fn broken(&self, error: &io::Error) -> Refused {
@@ -89,7 +102,11 @@ impl Handle {
     async fn fill(&self) {
         let shared = Arc::clone(&self.shared);
         let work = move || {
+            let lost = shared.queue.counters().lost;
             let filled = shared.queue.fill();
+            if shared.queue.counters().lost > lost {
+                shared.room.notify_waiters();
+            }
             shared.metrics.show(&shared.queue);
             filled
         };
@@ -108,11 +125,15 @@ impl DurableQueue for Handle {
         }
         let shared = &self.shared;
         let (tell, told) = oneshot::channel();
-        let readable = Arc::clone(&shared.readable);
-        let size = size(&record, capacity.sizer);
+        let (readable, room) = (Arc::clone(&shared.readable), Arc::clone(&shared.room));
+        let (size, length) = (size(&record, capacity.sizer), size(&record, Sizer::Bytes));
         let fits = move |backlog| backlog_of(backlog).size(capacity.sizer) + size <= capacity.size;
         let submitted = shared.queue.submit(record.parts, record.items, fits, move |outcome| {
-            readable.notify_waiters();
+            if outcome.is_ok() {
+                readable.notify_waiters()
+            } else {
+                room.notify_waiters()
+            }
             // Who has gone away does not want to know.
             drop(tell.send(outcome));
         });
@@ -136,9 +157,7 @@ impl DurableQueue for Handle {
                 return Err(Refused::Failed(Failure::retry("the disk does not keep up: try again later")));
             }
             Submitted::TooLarge => {
-                let text =
-                    format!("a request of more than {MAX_RECORD} bytes does not fit into a queue on disk");
-                return Err(Refused::Failed(Failure::permanent(text)));
+                return Err(shared.too_large(length));
             }
         };
         match outcome {

@@ -100,6 +100,41 @@ fn a_bound_counts_what_it_says_and_a_refused_record_leaves_nothing() {
 }
 
 #[test]
+fn a_record_that_never_fits_is_refused_for_good_with_both_bounds() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        let storage = storage(&path, &host, &simulation, ", max_size: 1048576").await.expect("started");
+        let queue = storage.open_queue("q").await.expect("opened");
+        let record = Record { parts: vec![Bytes::from(vec![0; 1 << 20])], items: 1 };
+        let Err(Refused::Failed(refused)) = queue.append(record, PLENTY).await else { panic!("refused") };
+        assert!(!refused.is_retryable(), "{refused}");
+        let text = refused.message();
+        assert!(text.contains("max_size of 1048576 bytes") && text.contains("never more than"), "{text}");
+        let largest = (1 << 20) - 8192 - 32;
+        assert!(text.contains(&format!("up to {largest} bytes")), "{text}");
+        let record = Record { parts: vec![Bytes::from(vec![0; largest])], items: 1 };
+        queue.append(record, PLENTY).await.expect("fits");
+    });
+}
+
+#[test]
+fn who_waits_for_room_hears_of_it_when_a_commit_fails() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        let storage = storage(&path, &host, &simulation, "").await.expect("started");
+        let queue = storage.open_queue("q").await.expect("opened");
+        let files = path.join("q");
+        std::fs::remove_dir_all(&files).expect("removed");
+        let mut room = queue.room();
+        assert!(futures_util::poll!(&mut room).is_pending());
+        append(&queue, "a", PLENTY).await.expect_err("there is no directory to write in");
+        room.await;
+    });
+}
+
+#[test]
 fn a_successor_shares_the_queue_and_gets_what_the_former_owner_gives_back() {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().to_owned();
