@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
 
-use crate::acks;
+use crate::acks::{self, ENTRY};
 use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
@@ -80,8 +80,16 @@ impl Queue {
             segment.unsynced += ranges.iter().map(|r| r.end - r.start).sum::<u64>();
             segment.unsynced >= SYNC_EVERY
         });
-        if due == Some(true) && self.acks(name).and_then(|file| self.sync(|| file.sync())).is_ok() {
-            self.with(name, |segment| segment.unsynced = 0);
+        if due == Some(true) {
+            let synced = self.acks(name).and_then(|file| self.sync(|| file.sync()));
+            self.with(name, |segment| match synced {
+                Ok(()) => segment.unsynced = 0,
+                // The kernel may have dropped what it could not write: the next save writes all of it anew.
+                Err(_) => {
+                    segment.acks_size = ENTRY as u64;
+                    segment.unsaved = segment.done.clone();
+                }
+            });
         }
     }
 
