@@ -74,10 +74,11 @@ impl Directory {
         let above = rustix::fs::open(parent, folder, Mode::empty())
             .map_err(failed(at("cannot open the directory", parent)))?;
         match rustix::fs::mkdirat(&above, name, Mode::RWXU) {
-            Ok(()) => drop(rustix::fs::fsync(&above)),
-            Err(rustix::io::Errno::EXIST) => {}
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(failed(at("cannot make the directory", &path))(error)),
         }
+        // Also one that was there: who made it may have failed here.
+        rustix::fs::fsync(&above).map_err(failed(at("cannot sync the directory", parent)))?;
         let fd =
             rustix::fs::openat(&above, name, folder | OFlags::NOFOLLOW, Mode::empty()).map_err(failed(
                 at("it must be a directory and no link or file, such as another program's database:", &path),
