@@ -14,7 +14,7 @@ use crate::state::{Backlog, Segment, State};
 
 /// The state of a directory, and the last number of a segment in it.
 pub(crate) fn recover(fs: &dyn Fs, counts: &Counts) -> io::Result<(State, u64)> {
-    let found = segments(fs)?;
+    let (found, number) = segments(fs)?;
     let mut state = State::default();
     let firsts: Vec<u64> = found.keys().map(|name| name.first).collect();
     for (at, (name, has_records)) in found.iter().enumerate() {
@@ -25,17 +25,24 @@ pub(crate) fn recover(fs: &dyn Fs, counts: &Counts) -> io::Result<(State, u64)> 
     }
     state.committed = state.segments.back().map_or(1, |last| last.end);
     state.read_to = state.segments.front().map_or(state.committed, |first| first.name.first);
-    Ok((state, found.keys().last().map_or(0, |name| name.number)))
+    Ok((state, number))
 }
 
-/// The segments in a directory in their order, and whether their records are there.
-fn segments(fs: &dyn Fs) -> io::Result<BTreeMap<Name, bool>> {
-    let mut found = BTreeMap::new();
+/// The segments in a directory in their order, and whether their records are there; and the last number of all, those that
+/// were put aside included, so that numbers tell which of them is the newest.
+fn segments(fs: &dyn Fs) -> io::Result<(BTreeMap<Name, bool>, u64)> {
+    let (mut found, mut number) = (BTreeMap::new(), 0);
     for file in fs::thrice(|| fs.list())? {
         match Name::parse(&file) {
-            Some(Ok((name, Holds::Records))) => drop(found.insert(name, true)),
-            Some(Ok((name, Holds::Acks))) => drop(found.entry(name).or_insert(false)),
-            Some(Ok((_, Holds::Damaged))) | None => {}
+            None => {}
+            Some(Ok((name, holds))) => {
+                number = number.max(name.number);
+                match holds {
+                    Holds::Records => drop(found.insert(name, true)),
+                    Holds::Acks => drop(found.entry(name).or_insert(false)),
+                    Holds::Damaged => {}
+                }
+            }
             Some(Err(version)) => {
                 return Err(io::Error::other(format!(
                     "{file} has the format {version}, this program reads v1: use the program that wrote it"
@@ -43,7 +50,7 @@ fn segments(fs: &dyn Fs) -> io::Result<BTreeMap<Name, bool>> {
             }
         }
     }
-    Ok(found)
+    Ok((found, number))
 }
 
 /// Reads a segment. `limit`: the first id of the next one.
@@ -145,8 +152,10 @@ fn scan(
             Step::End => break,
         }
     }
+    // A tail that may hold what was committed stays, for people: unread, or fewer records than the acks know of.
+    let whole = !scanner.unreadable && acks.committed.is_none_or(|committed| committed <= seen.next);
     let torn = scanner.valid < size;
-    if torn && limit.is_none() {
+    if torn && limit.is_none() && whole {
         tracing::info!(
             segment = name.number,
             bytes = size - scanner.valid,

@@ -31,13 +31,15 @@ pub(crate) struct Scanner {
     pub(crate) offset: u64,
     /// End of the last record.
     pub(crate) valid: u64,
+    /// Some of it could not be read, and passes for zeros.
+    pub(crate) unreadable: bool,
     piece: Bytes,
     piece_at: u64,
 }
 
 impl Scanner {
     pub(crate) fn new(file: Arc<dyn File>, salt: u64) -> Scanner {
-        Scanner { file, salt, offset: 0, valid: 0, piece: Bytes::new(), piece_at: 0 }
+        Scanner { file, salt, offset: 0, valid: 0, unreadable: false, piece: Bytes::new(), piece_at: 0 }
     }
 
     /// The next record in the first `size` bytes of the segment.
@@ -94,7 +96,7 @@ impl Scanner {
         }
         let rest = usize::try_from(size - at).unwrap_or(usize::MAX);
         let mut piece = BytesMut::zeroed(length.max(PIECE).min(rest));
-        read(&*self.file, &mut piece, at);
+        self.unreadable |= !read(&*self.file, &mut piece, at);
         self.piece = piece.freeze();
         self.piece_at = at;
         self.piece.slice(..length)
@@ -102,14 +104,18 @@ impl Scanner {
 }
 
 /// Reads what can be read. An error is tried again, then page by page; what stays unreadable is zero, which is no record.
-fn read(file: &dyn File, buffer: &mut [u8], at: u64) {
+/// True when all could be read.
+fn read(file: &dyn File, buffer: &mut [u8], at: u64) -> bool {
     if fs::thrice(|| fs::read_full(file, buffer, at)).is_ok() {
-        return;
+        return true;
     }
+    let mut whole = true;
     for (number, page) in buffer.chunks_mut(PAGE).enumerate() {
         let offset = at + (number * PAGE) as u64;
         if fs::thrice(|| fs::read_full(file, page, offset)).is_err() {
             page.fill(0);
+            whole = false;
         }
     }
+    whole
 }

@@ -149,3 +149,39 @@ fn what_is_lost_while_a_queue_is_open_is_counted_once_and_no_longer_in_the_backl
     world.crash(Crash::Kill);
     assert_eq!(world.lost, 0, "counted before");
 }
+
+#[test]
+fn a_tail_that_cannot_be_read_is_not_cut_off() {
+    let mut world = filled(1);
+    world.queue = None;
+    let last = world.disk.hide(|names| segments(names).last().cloned(), 0);
+    let size = world.disk.size_of(&last).expect("there");
+    world.crash(Crash::Kill);
+    assert!(world.lost > 0, "what it holds is counted");
+    let aside = last.replace(".segment", ".damaged");
+    let left = world.disk.size_of(&last).or_else(|| world.disk.size_of(&aside));
+    assert_eq!(left, Some(size), "{:?}", world.disk.names());
+}
+
+#[test]
+fn of_the_segments_that_were_put_aside_the_newest_are_kept() {
+    let mut world = World::new(1);
+    let aside = |world: &World| {
+        let names = world.disk.names();
+        names.into_iter().filter(|name| name.ends_with(".damaged")).collect::<Vec<_>>()
+    };
+    let mut before = Vec::new();
+    for round in 0..7 {
+        world.send(2);
+        world.queue = None;
+        world.wipe();
+        world.crash(Crash::Kill);
+        world.check(round, true);
+        world.crash(Crash::Kill);
+        let now = aside(&world);
+        let fresh: Vec<_> = now.iter().filter(|name| !before.contains(*name)).collect();
+        assert!(fresh == [now.last().expect("one")], "round {round}: {now:?} after {before:?}");
+        assert!(now.len() <= 4, "{now:?}");
+        before = now;
+    }
+}

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_disk_queue::{Options, Queue, Submitted, Take};
+use weir_disk_queue::{Options, Queue, Receivable, Submitted, Take};
 
 use crate::model::{Crash, Disk, Fault};
 use crate::world::World;
@@ -149,4 +149,42 @@ fn when_writing_panics_its_records_are_refused_and_the_next_are_committed() {
     drop(queue);
     let queue = Queue::open(Arc::new(disk), Options::default()).expect("opens");
     assert_eq!((queue.backlog().records, queue.counters().lost), (2, 0));
+}
+
+/// Takes what is there.
+fn taken(queue: &Queue) -> Vec<Receivable> {
+    let mut taken = Vec::new();
+    loop {
+        match queue.try_take() {
+            Take::Record(record) => taken.push(record.receivable),
+            Take::Behind => queue.fill().expect("read"),
+            Take::Empty => return taken,
+        }
+    }
+}
+
+#[test]
+fn when_the_sync_of_what_is_done_fails_it_is_written_again_and_no_more_than_1024_come_again() {
+    let mut failed = 0;
+    for call in 0..8 {
+        let disk = Disk::new(call);
+        let open = || Queue::open(Arc::new(disk.clone()), Options::default()).expect("opens");
+        let queue = open();
+        for _ in 0..1500 {
+            assert_ne!(queue.submit(vec![], 1, |_| true, |_| {}), Submitted::Full);
+        }
+        queue.commit();
+        let records = taken(&queue);
+        records[..1400].iter().for_each(|record| queue.done(*record));
+        disk.arm(call, 1, Fault::Fails(ErrorKind::Other));
+        queue.save();
+        failed += disk.disarm();
+        queue.done(records[1400]);
+        queue.save();
+        drop(queue);
+        disk.restart(Crash::Power);
+        let again = open().backlog().records;
+        assert!((99..=99 + 1024).contains(&again), "{again} records when call {call} fails");
+    }
+    assert!(failed > 1, "{failed} calls failed");
 }

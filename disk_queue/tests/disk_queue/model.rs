@@ -80,6 +80,8 @@ struct Node {
     bytes: Vec<u8>,
     synced: Vec<u8>,
     writes: Vec<Write>,
+    /// From there on the disk does not give it back.
+    unreadable: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -156,6 +158,21 @@ impl Disk {
         change(&mut state.nodes[node].bytes);
         state.nodes[node].synced = state.nodes[node].bytes.clone();
         state.nodes[node].writes.clear();
+    }
+
+    /// The rest of the file whose name is picked cannot be read from `at` on; its name.
+    pub(crate) fn hide(&self, pick: impl Fn(&[String]) -> Option<String>, at: usize) -> String {
+        let name = pick(&self.names()).expect("a file");
+        let mut state = self.lock();
+        let node = state.names[&name];
+        state.nodes[node].unreadable = Some(at);
+        name
+    }
+
+    /// The size of a file.
+    pub(crate) fn size_of(&self, name: &str) -> Option<usize> {
+        let state = self.lock();
+        state.names.get(name).map(|node| state.nodes[*node].bytes.len())
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -334,6 +351,9 @@ impl File for Open {
         }
         let bytes = &state.nodes[self.node].bytes;
         let at = usize::try_from(offset).expect("small").min(bytes.len());
+        if state.nodes[self.node].unreadable.is_some_and(|from| at + buffer.len() > from) {
+            return Err(io::Error::other("a bad sector"));
+        }
         let mut length = buffer.len().min(bytes.len() - at);
         buffer[..length].copy_from_slice(&bytes[at..at + length]);
         if length > 1 && state.dice.percent(10) {
@@ -384,8 +404,12 @@ impl File for Open {
         let node = &mut state.nodes[self.node];
         match called {
             Ok(()) => {
-                node.synced = node.bytes.clone();
-                node.writes.clear();
+                for write in std::mem::take(&mut node.writes) {
+                    match write {
+                        Write::Bytes(at, new) => put(&mut node.synced, at, &new),
+                        Write::Size(size) => node.synced.resize(size, 0),
+                    }
+                }
                 Ok(())
             }
             Err(error) => {
