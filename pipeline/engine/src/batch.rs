@@ -11,7 +11,8 @@ use crate::build::{Builder, find};
 use crate::graph::Connections;
 use crate::running::Key;
 
-/// The settings of the processor `id`, when it is one that batches. What is wrong with it is said when it is built.
+/// The settings of the processor `id`, when it is one that batches. What is wrong with it is said when it is built. Only a
+/// processor says whether it batches, so one is made for this and dropped: ask in front of durable queues only.
 pub(crate) fn settings(builder: &Builder<'_>, id: &str) -> Option<BatchSettings> {
     let spec = find(&builder.spec.processors, id)?;
     let factory = builder.components.processor(spec.kind())?;
@@ -28,14 +29,20 @@ pub(crate) fn in_front(builder: &Builder<'_>, exporter: &str, signal: Signal) ->
     before.flat_map(|pipeline| &pipeline.processors).find_map(|id| settings(builder, id))
 }
 
-/// Batches behind a durable queue by the settings of a processor in front of it, unless the queue has its own; false when
-/// the queue is not durable.
-pub(crate) fn behind_durable(delivery: &mut DeliverySettings, in_front: Option<&BatchSettings>) -> bool {
-    let Some(queue) = delivery.queue.as_mut().filter(|queue| queue.storage.is_some()) else { return false };
+/// Batches behind a durable queue by the settings of a processor in front of it, unless the queue has its own. Returns those
+/// settings, and `None` when the queue is not durable.
+pub(crate) fn behind_durable(
+    builder: &Builder<'_>,
+    exporter: &str,
+    signal: Signal,
+    delivery: &mut DeliverySettings,
+) -> Option<Option<BatchSettings>> {
+    let queue = delivery.queue.as_mut().filter(|queue| queue.storage.is_some())?;
+    let in_front = in_front(builder, exporter, signal);
     if queue.batch.is_none() {
-        queue.batch = in_front.cloned();
+        queue.batch.clone_from(&in_front);
     }
-    true
+    Some(in_front)
 }
 
 /// Whether something of a pipeline goes into a durable queue, through connectors too; those behind are built already.

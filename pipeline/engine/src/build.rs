@@ -253,8 +253,10 @@ impl<'a> Builder<'a> {
     fn exporter(&mut self, id: &str, signal: Signal) -> Option<Output> {
         let spec = find(&self.spec.exporters, id)?;
         let key = Key::Exporter(id.to_owned(), signal);
-        let in_front = batch::in_front(self, id, signal);
-        let kept = || self.kept(&key, spec).filter(|n| n.durable.as_ref().is_none_or(|b| *b == in_front));
+        let as_before = |node: &Running| {
+            node.durable.as_ref().is_none_or(|batching| *batching == batch::in_front(self, id, signal))
+        };
+        let kept = || self.kept(&key, spec).filter(as_before);
         let present = self.parts.graph.get(&key).cloned().or_else(kept);
         if let Some(node) = present {
             let WayIn::Exporter(output) = &node.way_in else { return None };
@@ -273,7 +275,7 @@ impl<'a> Builder<'a> {
         }
         let parts = (factory.create)(&self.build("exporters", spec), signal);
         let mut parts = self.keep(parts)?;
-        let durable = batch::behind_durable(&mut parts.delivery, in_front.as_ref());
+        let durable = batch::behind_durable(self, id, signal, &mut parts.delivery);
         let Tools { host, clock, ending, .. } = self.tools;
         let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
@@ -281,7 +283,7 @@ impl<'a> Builder<'a> {
         let output = Output::new(Arc::new(consumer));
         let node = Running {
             undelivered,
-            durable: durable.then_some(in_front),
+            durable,
             ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone()))
         };
         self.parts.exporters.push((id.to_owned(), opening));
