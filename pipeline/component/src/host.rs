@@ -43,6 +43,10 @@ struct Inner {
     started: u64,
 }
 
+/// What all extensions offered at some time.
+#[derive(Debug)]
+pub struct Offers(BTreeMap<String, Capabilities>);
+
 /// Whether the agent is ready for work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Health {
@@ -175,6 +179,16 @@ impl Host {
     /// Says what an extension that has started offers; the engine calls it.
     pub fn offer(&self, id: &str, capabilities: Capabilities) {
         lock(&self.inner.extensions).insert(id.to_owned(), capabilities);
+    }
+
+    /// All that is offered now, for [`Host::restore_offers`]; the engine calls it before a reload.
+    pub fn offers(&self) -> Offers {
+        Offers(lock(&self.inner.extensions).clone())
+    }
+
+    /// Forgets what was offered and withdrawn since; the engine calls it when a reload was refused.
+    pub fn restore_offers(&self, Offers(before): Offers) {
+        *lock(&self.inner.extensions) = before;
     }
 
     /// What the extension of that id offers. Extensions start before everything else, so that it is known when a

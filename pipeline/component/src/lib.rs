@@ -43,7 +43,7 @@ pub use factory::{
 };
 pub use failure::{Failure, Kind, Status};
 pub use handover::{Claim, Handover};
-pub use host::{Blocking, Health, Host, PipelineInfo, SourceStatus, Stop, Stopper, Topology};
+pub use host::{Blocking, Health, Host, Offers, PipelineInfo, SourceStatus, Stop, Stopper, Topology};
 pub use processor::{Heirloom, Stage, StageContext, Transform, Verdict};
 pub use receipt::{Outcome, Receipt, Settled};
 pub use receiver::{Receiver, ReceiverContext};

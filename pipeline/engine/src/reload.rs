@@ -2,10 +2,12 @@
 //!
 //! # Design
 //! A reload builds everything that the new configuration needs and does not have yet ([`Engine::prepare`]); nothing
-//! that runs notices. Then the new parts start: extensions, exporters, processors, receivers, which bind their ports or
-//! get those of their predecessors ([`Handover`](weir_component::Handover)). If one cannot start, the new parts end and
-//! the old graph has not noticed either. Only then the joints of what stays are turned, which is the point of no return
-//! and cannot fail: from here on batches go the new way.
+//! that runs notices. Then the new parts start: extensions, exporters, and receivers, which bind their ports or get those
+//! of their predecessors ([`Handover`](weir_component::Handover)). None of them works yet, so that nothing is delivered by
+//! settings that may be refused: a queue on disk is the old exporter's too. If one cannot start, the new parts end, what
+//! the extensions offered is forgotten, and the old graph has not noticed either. Only then the new tasks are spawned and
+//! the joints of what stays are turned, which is the point of no return and cannot fail: from here on batches go the new
+//! way.
 //!
 //! What is left of the old graph ends as it does at a stop, by ownership: its receivers finish their requests, its
 //! stages drain when their last way in is gone, its exporters work off their queues by their own settings, however long
@@ -21,12 +23,12 @@ use weir_delivery::{Opening, Undelivered};
 use weir_pdata::Signal;
 
 use crate::build::{Parts, Problem, Tools, parts};
-use crate::run::{Engine, StartError, all_ended, finish, losses};
+use crate::run::{Engine, StartError, all_ended, finish, losses, split_off_pipelines};
 use crate::running::{Graph, Key, Running, TaskHandle};
 use crate::spec::{Components, ServiceSpec};
 
 /// How long a receiver of an old graph may take to finish the requests that it has begun.
-const RECEIVERS: Duration = Duration::from_secs(10);
+pub(crate) const RECEIVERS: Duration = Duration::from_secs(10);
 
 /// How long parts that are not needed may take to end.
 const UNDO: Duration = Duration::from_secs(5);
@@ -61,6 +63,13 @@ pub(crate) struct Retired {
     receivers: Vec<TaskHandle>,
     others: Vec<(Option<Loss>, TaskHandle)>,
     extensions: Vec<TaskHandle>,
+}
+
+/// What has started of a graph and does not work yet.
+#[derive(Default)]
+struct Begun {
+    exporters: Vec<(String, Opening)>,
+    receivers: Vec<(String, Box<dyn Receiver>, ReceiverContext)>,
 }
 
 type Loss = (String, Signal, Undelivered);
@@ -127,20 +136,28 @@ impl Engine {
 
     pub(crate) async fn take_over(&mut self, mut new: Parts) -> Result<(), StartError> {
         let host = self.tools.host.clone();
+        let offers = host.offers();
         host.handover().begin(ending(&self.graph, &new.graph));
-        let mut receivers = Vec::new();
-        let started = self.start_parts(&mut new, &mut receivers).await;
+        let mut begun = Begun::default();
+        let started = self.start_parts(&mut new, &mut begun).await;
         host.handover().end(started.is_ok());
         if let Err(error) = started {
-            self.undo(new, receivers).await;
+            host.restore_offers(offers);
+            self.undo(new, begun).await;
             return Err(error);
         }
-        let Parts { graph, turns, topology, .. } = new;
+        let Parts { mut graph, tasks, turns, topology, .. } = new;
+        for task in tasks {
+            let handle = self.spawn(task.key.id(), task.name, task.work);
+            if let Some(node) = graph.get_mut(&task.key) {
+                node.task = Some(handle);
+            }
+        }
         for (joint, target) in turns {
             joint.turn(target);
         }
         let old = std::mem::replace(&mut self.graph, graph);
-        for (id, receiver, cx) in receivers {
+        for (id, receiver, cx) in begun.receivers {
             self.run_receiver(id, receiver, cx);
         }
         self.tools.host.set_topology(topology);
@@ -148,32 +165,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts all new parts; receivers are ready to run then.
-    async fn start_parts(
-        &mut self,
-        new: &mut Parts,
-        receivers: &mut Vec<(String, Box<dyn Receiver>, ReceiverContext)>,
-    ) -> Result<(), StartError> {
+    /// Starts all new parts; of those only extensions run then.
+    async fn start_parts(&mut self, new: &mut Parts, begun: &mut Begun) -> Result<(), StartError> {
         if self.graph.is_empty() || !new.extensions.is_empty() {
             tracing::info!("Starting extensions...");
         }
         for (id, extension) in in_order(std::mem::take(&mut new.extensions)) {
             self.start_extension(id, extension, &mut new.graph).await?;
         }
-        open_exporters(&std::mem::take(&mut new.exporters)).await?;
-        for task in std::mem::take(&mut new.tasks) {
-            let handle = self.spawn(task.key.id(), task.name, task.work);
-            if let Some(node) = new.graph.get_mut(&task.key) {
-                node.task = Some(handle);
-            }
-        }
+        let exporters = std::mem::take(&mut new.exporters);
+        open_exporters(&exporters).await?;
+        begun.exporters = exporters;
         for (id, mut receiver, outputs) in std::mem::take(&mut new.receivers) {
             let cx = self.receiver_context(&id, outputs, &mut new.graph);
             let started = receiver.start(&cx).await;
             if let Err(failure) = started {
                 return Err(StartError { kind: "receiver", id, failure });
             }
-            receivers.push((id, receiver, cx));
+            begun.receivers.push((id, receiver, cx));
         }
         Ok(())
     }
@@ -224,21 +233,22 @@ impl Engine {
     }
 
     /// Ends what had started of a graph that cannot take over.
-    async fn undo(&mut self, new: Parts, receivers: Vec<(String, Box<dyn Receiver>, ReceiverContext)>) {
-        let Parts { graph, tasks, turns, .. } = new;
-        let mut started: Vec<TaskHandle> = Vec::new();
-        for (key, node) in &graph {
-            let is_old = self.graph.get(key).is_some_and(|old| old.is(node));
-            started.extend(node.task.clone().filter(|_| !is_old));
-        }
-        // Their requests to stop, and the ways into new stages.
-        drop((graph, tasks, turns));
-        for (id, receiver, cx) in receivers {
+    async fn undo(&mut self, new: Parts, begun: Begun) {
+        let Parts { mut graph, tasks, turns, .. } = new;
+        graph.retain(|key, node| !self.graph.get(key).is_some_and(|old| old.is(node)));
+        // The receivers' requests to stop, and the ways into stages and queues that nobody works in.
+        drop((split_off_pipelines(&mut graph), tasks, turns));
+        let mut receivers = Vec::new();
+        for (id, receiver, cx) in begun.receivers {
             let work = self.watched(id.clone(), cx.stop.clone(), receiver.run(cx));
-            started.push(self.spawn(&id, format!("receiver {id}"), work));
+            receivers.push(self.spawn(&id, format!("receiver {id}"), work));
         }
         let clock = self.tools.clock.clone();
-        drop(finish(started, clock.sleep(UNDO), &clock).await);
+        drop(finish(receivers, clock.sleep(UNDO), &clock).await);
+        abandon(&begun.exporters).await;
+        let extensions = graph.values().filter_map(|node| node.task.clone()).collect();
+        drop(graph);
+        drop(finish(extensions, clock.sleep(UNDO), &clock).await);
     }
 
     /// Lets what is not in the graph any more end by itself.
@@ -307,11 +317,15 @@ fn in_order(mut waiting: Vec<(String, Box<dyn Extension>)>) -> Vec<(String, Box<
 async fn open_exporters(exporters: &[(String, Opening)]) -> Result<(), StartError> {
     for (at, (id, exporter)) in exporters.iter().enumerate() {
         if let Err(failure) = exporter.open().await {
-            for (_, started) in exporters[..at].iter().rev() {
-                started.abandon().await;
-            }
+            abandon(&exporters[..at]).await;
             return Err(StartError { kind: "exporter", id: id.clone(), failure });
         }
     }
     Ok(())
+}
+
+async fn abandon(exporters: &[(String, Opening)]) {
+    for (_, started) in exporters.iter().rev() {
+        started.abandon().await;
+    }
 }

@@ -17,7 +17,7 @@ use crate::reload::Retired;
 use crate::running::{Graph, Key, TaskHandle};
 
 /// How long an aborted task may take to let go of what it holds.
-const ABORT: Duration = Duration::from_secs(1);
+pub(crate) const ABORT: Duration = Duration::from_secs(1);
 
 /// How long extensions may take to end after everything else.
 const EXTENSIONS: Duration = Duration::from_secs(1);
@@ -176,7 +176,7 @@ impl Drop for Engine {
 }
 
 /// Everything but the extensions.
-fn split_off_pipelines(graph: &mut Graph) -> Graph {
+pub(crate) fn split_off_pipelines(graph: &mut Graph) -> Graph {
     let all = std::mem::take(graph);
     let (extensions, pipelines) = all.into_iter().partition(|(key, _)| matches!(key, Key::Extension(_)));
     *graph = extensions;

@@ -7,6 +7,8 @@ use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 use weir_component::{Batch, Consumer, Count, Instant, Stage, StageContext};
 
+use crate::reload::RECEIVERS;
+use crate::run::ABORT;
 use crate::running::{Legacy, TaskHandle};
 
 /// Batches that may wait in front of a stage; beyond that, senders wait.
@@ -50,9 +52,9 @@ impl Consumer for Mailbox {
     }
 }
 
-/// How long a stage waits for what its predecessor leaves. The predecessor only has to drain; one that cannot, because
-/// what follows it is stuck, must not stop the new graph too.
-const INHERIT: Duration = Duration::from_secs(5);
+/// How long a stage waits for what its predecessor leaves: until the receivers in front of that one have certainly let go
+/// of it, and some time to drain. One that cannot, because what follows it is stuck, must not stop the new graph too.
+const INHERIT: Duration = Duration::from_secs(RECEIVERS.as_secs() + ABORT.as_secs() + 4);
 
 /// A stage of the graph before that had the same id and settings.
 pub(crate) struct Predecessor {

@@ -7,6 +7,7 @@ mod ends;
 mod lifecycle;
 mod properties;
 mod random;
+mod refused;
 mod reload;
 mod reload_properties;
 mod support;

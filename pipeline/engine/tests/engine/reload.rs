@@ -249,6 +249,29 @@ fn a_shared_processor_stays_itself_and_one_that_stands_elsewhere_leaves_its_stat
 }
 
 #[test]
+fn a_state_is_taken_over_even_from_behind_a_receiver_that_has_to_be_cut_off() {
+    let (world, mut spec) = (World::new(1), spec());
+    spec.pipelines = vec![pipeline("logs", &["test/r"], &["shared/x"], &["test/e"])];
+    spec.processors = vec![component("shared/x")];
+    world.script(&spec);
+    let parcel = Parcel { after: Duration::ZERO, signal: Logs, first: 0, items: 1 };
+    let stubborn =
+        ReceiverScript { clients: vec![vec![parcel]], ignores_stop: true, ..ReceiverScript::default() };
+    world.lab.receiver("test/r", stubborn);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    world.lab.receiver("test/r", ReceiverScript::default());
+    change(&mut spec.receivers, "test/r", 2);
+    spec.pipelines.push(pipeline("traces", &["test/r"], &["shared/x"], &["test/e"]));
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, times(&world, "shared/x created")), (Ok(()), 2));
+    world.pass(30 * SECOND);
+    let took_over = |e: &weir_testkit::Entry| matches!(e.event, Event::TookOver { came: 1 });
+    assert!(world.lab.journal().iter().any(took_over));
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
 fn who_uses_an_extension_is_restarted_with_it_and_the_old_extension_ends_last() {
     let (world, mut spec) = (World::new(1), spec());
     spec.extensions = vec![component("test/x"), component("test/y")];

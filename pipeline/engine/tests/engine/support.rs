@@ -18,7 +18,8 @@ use weir_testkit::{
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// `test` does what its script says for every signal; `traces` knows traces only; one `shared` processor is one
-/// instance for all its pipelines; `same` connects pipelines of one signal and `count` traces with metrics.
+/// instance for all its pipelines; `same` connects pipelines of one signal and `count` traces with metrics. `file_storage`
+/// is the real one.
 pub(crate) const COMPONENTS: Components = Components {
     receivers: &[RECEIVER, ReceiverFactory { kind: "traces", signals: &[Signal::Traces], ..RECEIVER }],
     processors: &[
@@ -40,7 +41,7 @@ pub(crate) const COMPONENTS: Components = Components {
         },
         ConnectorFactory { kind: "count", pairs: &[(Signal::Traces, Signal::Metrics)], ..CONNECTOR },
     ],
-    extensions: &[EXTENSION],
+    extensions: &[EXTENSION, weir_extension_file_storage::FACTORY],
 };
 
 /// A pipeline; its signal is what stands before the slash.
