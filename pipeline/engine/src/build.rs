@@ -12,6 +12,7 @@ use weir_delivery::{Delivered, Ending, Opening, deliver};
 use weir_pdata::Signal;
 
 use crate::batch;
+use crate::caught::Caught;
 use crate::counted::{Accepting, Flow, Inline, Outgoing, Timing};
 use crate::fan_out::fan_out;
 use crate::fatal::Fatal;
@@ -276,11 +277,15 @@ impl<'a> Builder<'a> {
         let parts = (factory.create)(&self.build("exporters", spec), signal);
         let mut parts = self.keep(parts)?;
         let durable = batch::behind_durable(self, id, signal, &mut parts.delivery);
-        let Tools { host, clock, ending, .. } = self.tools;
+        let Tools { host, clock, ending, fatal } = self.tools;
         let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
         let undelivered = opening.undelivered();
-        let output = Output::new(Arc::new(consumer));
+        let output = if parts.delivery.queue.is_some() {
+            Output::new(Arc::new(consumer))
+        } else {
+            Output::new(Arc::new(Caught { id: id.to_owned(), fatal: fatal.clone(), delivery: consumer }))
+        };
         let node = Running {
             undelivered,
             durable,

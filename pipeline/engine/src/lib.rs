@@ -13,6 +13,7 @@
 
 mod batch;
 mod build;
+mod caught;
 mod counted;
 mod fan_out;
 mod fatal;

@@ -164,6 +164,22 @@ fn when_an_exporter_panics_its_batches_are_reported_and_others_go_on() {
 }
 
 #[test]
+fn when_an_exporter_panics_in_the_task_of_its_sender_it_is_the_exporter_that_is_reported() {
+    let (world, mut spec) = (World::new(1), beside());
+    spec.pipelines.push(pipeline("logs/2", &["test/r2"], &[], &["test/e"]));
+    spec.receivers.push(component("test/r2"));
+    world.script(&spec);
+    world.exporter("test/e", direct(), |_, _| Reply::Panic);
+    world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 2)]);
+    world.sends("test/r2", &[(Logs, 20, 2), (Logs, 30, 2)]);
+    world.sends("test/other", &[(Traces, 100, 2)]);
+    run_with_a_panic(&world, &spec, "test/e");
+    for first in [0, 10, 20, 30] {
+        assert_eq!(world.heard(first).expect_err("lost").0, Kind::Abandoned, "stage and receiver go on");
+    }
+}
+
+#[test]
 fn when_a_receiver_panics_what_it_had_sent_is_delivered_and_others_go_on() {
     let (world, spec) = (World::new(1), beside());
     world.script(&spec);
