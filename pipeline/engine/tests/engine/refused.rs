@@ -34,12 +34,13 @@ fn durable() -> DeliverySettings {
     DeliverySettings { retry: Some(retry), queue: Some(queue), ..DeliverySettings::default() }
 }
 
-/// Adds a receiver whose port is taken.
+/// Adds a receiver whose port is taken, which takes it a second to find out.
 fn refuse(world: &World, spec: &mut ServiceSpec) {
     spec.receivers.push(component("test/taken"));
     spec.pipelines[0].receivers.push("test/taken".to_owned());
     let fails_to_start = Some("listen tcp 127.0.0.1:4317: bind: address already in use".to_owned());
-    world.lab.receiver("test/taken", ReceiverScript { fails_to_start, ..ReceiverScript::default() });
+    let taken = ReceiverScript { starts_for: SECOND, fails_to_start, ..ReceiverScript::default() };
+    world.lab.receiver("test/taken", taken);
 }
 
 fn offered(world: &World, id: &str) -> Option<Arc<dyn Storage>> {

@@ -28,6 +28,8 @@ pub const RECEIVER: ReceiverFactory = ReceiverFactory {
 pub struct ReceiverScript {
     /// Clients, all at the same time; each sends its parcels one after the other.
     pub clients: Vec<Vec<Parcel>>,
+    /// How long its start takes.
+    pub starts_for: Duration,
     /// It cannot start, with this text.
     pub fails_to_start: Option<String>,
     /// It fails after its clients are done, with this text.
@@ -68,6 +70,7 @@ struct TestReceiver {
 impl Receiver for TestReceiver {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
         self.lab.record(cx.clock.now(), &cx.id, Event::Started);
+        cx.clock.sleep(self.script.starts_for).await;
         self.script.fails_to_start.clone().map_or(Ok(()), |text| Err(Failure::permanent(text)))
     }
 
