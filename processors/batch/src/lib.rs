@@ -159,6 +159,9 @@ impl Batcher {
             let max = if self.max_size > 0 { self.max_size } else { usize::MAX };
             parts.push(shard.payload.split_off_front(max));
         }
+        if parts.is_empty() {
+            return;
+        }
         shard.deadline = cx.clock.now() + self.timeout;
         self.metrics.by_size.add(by_size);
         self.metrics.by_timeout.add(parts.len() - by_size);

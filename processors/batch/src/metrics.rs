@@ -15,6 +15,8 @@ pub(crate) struct Metrics {
     pub(crate) by_timeout: Count,
     /// Combinations of metadata values that have a batch of their own.
     pub(crate) combinations: Count,
+    /// Items whose senders heard success and that did not arrive.
+    pub(crate) lost: Count,
     items: Option<Histogram<u64>>,
     bytes: Option<Histogram<u64>>,
     labels: [KeyValue; 1],
@@ -51,6 +53,12 @@ impl Metrics {
                 "Number of distinct metadata value combinations being processed [Development]",
                 "{combination}",
                 MetricKind::UpDownCounter,
+            ),
+            lost: count(
+                "otelcol_processor_batch_lost_items",
+                "Number of items that were acknowledged and then failed downstream or were dropped with the processor",
+                "{item}",
+                MetricKind::Counter,
             ),
             items: (host.telemetry().level() >= MetricsLevel::Normal).then(|| {
                 histogram(

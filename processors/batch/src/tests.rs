@@ -143,3 +143,13 @@ fn combinations_of_metadata_are_counted_as_long_as_the_processor_lives() {
     drop(next);
     assert_eq!(cardinality(&host), 0);
 }
+
+#[test]
+fn a_trickle_does_not_put_off_the_time_of_a_batch() {
+    let mut b = bench(Config::default()).put(0, 1);
+    let due = b.batcher.wake_at();
+    for first in 1..4 {
+        b = b.step(|_, cx| cx.clock.sleep(Duration::from_millis(50))).put(first, 1);
+        assert_eq!(b.batcher.wake_at(), due, "the time of the first");
+    }
+}
