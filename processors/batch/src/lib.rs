@@ -1,7 +1,7 @@
 //! Puts requests together until there are enough or time is up.
 //!
-//! As in the Collector it acknowledges what it takes: what becomes of a batch downstream is logged, not told to the
-//! senders. In front of a durable queue the engine leaves it out and batches by its settings behind the queue. Use the
+//! As in the Collector it acknowledges what it takes: what becomes of a batch downstream is logged and counted, not told to
+//! the senders. In front of a durable queue the engine leaves it out and batches by its settings behind the queue. Use the
 //! exporters' `sending_queue::batch` where senders must know.
 
 mod metrics;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, BatchSettings, Build, BuildError, Context, Failure, Host, Instant, Processor, ProcessorFactory,
-    Receipt, Sizer, Stability, Stage, StageContext, async_trait,
+    Batch, BatchSettings, Build, BuildError, Context, Count, Failure, Host, Instant, Processor,
+    ProcessorFactory, Receipt, Sizer, Stability, Stage, StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
 use weir_pdata::{Payload, Signal};
@@ -94,6 +94,11 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
 
 impl Drop for Batcher {
     fn drop(&mut self) {
+        // At a deadline, or after a panic.
+        for shard in self.shards.values().filter(|shard| !shard.payload.is_empty()) {
+            let failure = Failure::abandoned("the processor was dropped before it had sent everything");
+            lost(&self.id, &self.metrics.lost, shard.payload.items(), &failure);
+        }
         // After a reload another one may count on.
         self.metrics.combinations.sub(if self.keys.is_empty() { 1 } else { self.shards.len() });
     }
@@ -106,6 +111,7 @@ struct Shard {
 }
 
 struct Batcher {
+    id: String,
     timeout: Duration,
     size: usize,
     max_size: usize,
@@ -121,6 +127,7 @@ impl Batcher {
         // Without keys there is the one combination of no values.
         metrics.combinations.add(usize::from(config.metadata_keys.is_empty()));
         Batcher {
+            id: id.to_owned(),
             timeout: config.timeout.as_std(),
             size: config.send_batch_size as usize,
             max_size: config.send_batch_max_size as usize,
@@ -165,20 +172,29 @@ impl Batcher {
         shard.deadline = cx.clock.now() + self.timeout;
         self.metrics.by_size.add(by_size);
         self.metrics.by_timeout.add(parts.len() - by_size);
-        for payload in parts {
-            self.metrics.sent(&payload);
-            let (id, items) = (cx.id.clone(), payload.items());
-            let receipt = Receipt::observed(move |outcome| {
-                if let Err(error) = outcome {
-                    warn_lost(&id, items, error);
-                }
-            });
-            cx.outputs.send(0, Batch { payload, receipt, context: self.context(key) }).await;
+        let context = self.context(key);
+        // All of them before the first is sent: a stage may be dropped while it waits for room downstream.
+        let batches: Vec<Batch> = parts.into_iter().map(|part| self.observed(part, &context)).collect();
+        for batch in batches {
+            self.metrics.sent(&batch.payload);
+            cx.outputs.send(0, batch).await;
         }
+    }
+
+    /// A batch that nobody waits for; if it does not arrive, that is logged and counted.
+    fn observed(&self, payload: Payload, context: &Arc<Context>) -> Batch {
+        let (id, count, items) = (self.id.clone(), self.metrics.lost.clone(), payload.items());
+        let receipt = Receipt::observed(move |outcome| {
+            if let Err(error) = outcome {
+                lost(&id, &count, items, error);
+            }
+        });
+        Batch { payload, receipt, context: Arc::clone(context) }
     }
 }
 
-fn warn_lost(id: &str, items: usize, error: &Failure) {
+fn lost(id: &str, count: &Count, items: usize, error: &Failure) {
+    count.add(items);
     tracing::warn!(
         otelcol.component.id = id,
         otelcol.component.kind = "processor",

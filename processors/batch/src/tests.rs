@@ -1,3 +1,4 @@
+use futures_util::FutureExt;
 use weir_component::{Outputs, Port};
 use weir_testkit::{Recorder, Simulation};
 
@@ -152,4 +153,38 @@ fn a_trickle_does_not_put_off_the_time_of_a_batch() {
         b = b.step(|_, cx| cx.clock.sleep(Duration::from_millis(50))).put(first, 1);
         assert_eq!(b.batcher.wake_at(), due, "the time of the first");
     }
+}
+
+/// Never takes anything.
+struct Full;
+
+#[async_trait]
+impl weir_component::Consumer for Full {
+    async fn consume(&self, _held: Batch) {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn what_was_acknowledged_and_is_dropped_with_the_processor_is_counted() {
+    let config = Config { send_batch_size: 10, send_batch_max_size: 10, ..Config::default() };
+    let Bench { simulation, mut batcher, mut cx, .. } = bench(config);
+    let port = Port {
+        signal: Signal::Logs,
+        pipeline: "logs".into(),
+        output: weir_component::Output::new(Arc::new(Full)),
+    };
+    cx.outputs = Outputs::new(vec![port]);
+    let (receipt, settled) = Receipt::new();
+    let payload = weir_testkit::payload(Signal::Logs, 0, 25);
+    let batch = Batch { payload, receipt, context: Arc::default() };
+    assert!(
+        batcher.on_batch(0, batch, &cx).now_or_never().is_none(),
+        "dropped while the first waits for room"
+    );
+    assert!(simulation.run(settled).expect("settled").is_ok());
+    drop(batcher);
+    let samples = cx.host.stats().samples();
+    let lost = samples.iter().find(|s| s.name == "otelcol_processor_batch_lost_items").expect("counted");
+    assert_eq!(lost.value, 25, "one that was being sent, one that was to be sent, and the rest");
 }

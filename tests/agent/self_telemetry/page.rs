@@ -174,6 +174,7 @@ fn additional(series: &str, value: f64) -> Option<Reason> {
     let of_batch = series.contains("processor=\"batch");
     if series.starts_with("otelcol_exporter_rejected_")
         || series.starts_with("otelcol_processor_memory_limiter_refused_requests")
+        || series.starts_with("otelcol_processor_batch_lost_items")
         || series.contains("exporter=\"nop\"")
         || (of_batch && (series.contains("_incoming_items") || series.contains("_outgoing_items")))
     {
