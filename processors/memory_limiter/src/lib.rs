@@ -8,14 +8,14 @@
 
 mod counts;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Budget, Build, BuildError, Clock, Context, Count, Failure, Gate, Processor, ProcessorFactory, Stability,
-    Transform, Verdict,
+    Budget, Build, BuildError, Clock, Context, Count, Failure, Gate, Host, Processor, ProcessorFactory,
+    Stability, Transform, Verdict,
 };
 use weir_config::{GoDuration, Options};
 use weir_kernel::memory;
@@ -103,12 +103,23 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let limits = config.limits(memory::total()).map_err(|m| build.invalid(m))?;
     let budget = build.host.budget().clone();
     let interval = config.check_interval.as_std();
-    let limiter = Arc::new(Limiter::new(limits, interval, build.clock.clone(), memory::resident, &budget));
+    let idle = idle(build.host, memory::resident);
+    let limiter = Arc::new(Limiter::new(limits, interval, build.clock.clone(), memory::resident, idle));
     let counts = Counts::new(build.id, build.host);
     let door: Arc<dyn Gate> = Arc::new(Door { limiter: Arc::clone(&limiter), refused: counts.at_the_door() });
     // It is asked for as long as the processor lives.
     budget.add_gate(Arc::downgrade(&door));
     Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, _door: door, budget, counts })))
+}
+
+/// Bytes that the process needed without telemetry when its first limiter was made. Later the allocator may hold on to
+/// what a burst took, which is used again and must not lower the limit after a reload.
+#[derive(Default)]
+struct Idle(OnceLock<u64>);
+
+fn idle(host: &Host, resident: fn() -> u64) -> u64 {
+    let measure = || resident().saturating_sub(host.budget().held() as u64);
+    *host.shared::<Idle>().0.get_or_init(measure)
 }
 
 /// The limiter where requests come in. Nobody has counted their items there.
@@ -169,14 +180,7 @@ struct Limiter {
 }
 
 impl Limiter {
-    fn new(
-        limits: Limits,
-        interval: Duration,
-        clock: Clock,
-        resident: fn() -> u64,
-        budget: &Budget,
-    ) -> Limiter {
-        let idle = resident().saturating_sub(budget.held() as u64);
+    fn new(limits: Limits, interval: Duration, clock: Clock, resident: fn() -> u64, idle: u64) -> Limiter {
         Limiter {
             limits,
             base: idle.min(limits.soft / 2),
@@ -257,7 +261,7 @@ mod tests {
 
     fn limiter(simulation: &Simulation, resident: fn() -> u64) -> Limiter {
         let limits = Limits { soft: 800, hard: 1000 };
-        Limiter::new(limits, SECOND, simulation.clock(), resident, &Budget::default())
+        Limiter::new(limits, SECOND, simulation.clock(), resident, resident())
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -288,6 +292,15 @@ mod tests {
         assert!(limiter.admit(100, 1).is_ok(), "memory that was not given back");
         simulation.run(async move { clock.sleep(SECOND).await });
         assert!(limiter.admit(200, 1).is_err(), "a quarter of the soft limit is telemetry");
+    }
+
+    #[test]
+    fn what_the_process_needs_is_measured_once_and_not_after_a_burst() {
+        let host = weir_testkit::host(&Simulation::new(1));
+        assert_eq!(idle(&host, || 100), 100);
+        assert_eq!(idle(&host, || 700), 100, "at a reload");
+        let telemetry = weir_component::Telemetry::default();
+        assert_eq!(idle(&host.with_telemetry(telemetry), || 700), 100, "with another telemetry of the agent");
     }
 
     #[test]
