@@ -1,7 +1,7 @@
 //! Everything that is open: one table for each agent, shared by the sources that join in it.
 //!
 //! Here is what is kept and how events change it; `snapshot` puts it right, `measure` counts it, `exemplars` shows single
-//! connections, `ended` those that are gone but for their sockets.
+//! connections, `ended` those that are gone but for their sockets, `targets` what they lead to.
 //!
 //! # Design
 //! Per process two maps, ClientConns and connections, keyed by the ids that the process gave them. An entry is small
@@ -9,8 +9,8 @@
 //! per series as events come in; ages and idle times are counted when somebody asks.
 //!
 //! A snapshot is the truth: what the table believes open and a complete snapshot does not name has ended, and its end
-//! was lost on the way; what it names and the table does not know has begun. Both are counted as lost events, except
-//! for what was open when the process was first seen.
+//! was lost on the way; what it names and the table does not know has begun. Both are counted as lost events, as are
+//! ends of what nobody saw begin, except for what was open when the process was first seen.
 //!
 //! Idle time is measured at the last snapshot, because only snapshots carry activity: until the next one an entry counts
 //! as active since then. Times of a process are moved by the offset of its clock, which each batch shows.
@@ -22,6 +22,7 @@ mod exemplars;
 mod interned;
 mod measure;
 mod snapshot;
+mod targets;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -88,6 +89,7 @@ struct Process {
     totals: events::Totals,
     sockets: HashMap<(SocketAddr, SocketAddr), SocketFact>,
     ended: EndedConnections,
+    recent: targets::Recent,
     stacks: Vec<Stack>,
 }
 
@@ -218,6 +220,11 @@ impl ConnectionTable {
         inner.processes.values().filter(|p| !p.is_socket_only()).map(|p| p.measure(now)).collect()
     }
 
+    /// Events of a process that are known to be lost.
+    pub fn lost(&self, key: &ProcessKey) -> u64 {
+        self.lock().processes.get(key).map_or(0, |p| p.lost)
+    }
+
     /// How many processes events have told of.
     pub fn processes(&self) -> usize {
         self.lock().processes.values().filter(|p| !p.is_socket_only()).count()
@@ -330,6 +337,7 @@ impl Process {
             totals: events::Totals::default(),
             sockets: HashMap::new(),
             ended: EndedConnections::default(),
+            recent: targets::Recent::default(),
             stacks: Vec::new(),
         }
     }
@@ -435,8 +443,10 @@ impl Process {
 
     fn remove_client(&mut self, id: u64, time: u64, collected: bool) {
         let Some(entry) = self.clients.remove(&id) else {
+            self.lost += u64::from(self.snapshot_time > 0 && !self.recent.has_client(id));
             return;
         };
+        self.remember_client(id, entry.target);
         let series = SeriesId { resource: GRPC_CLIENT, side: Side::Client, target: entry.target };
         let totals = self.series.entry(series).or_default();
         totals.closed += 1;
@@ -471,12 +481,16 @@ impl Process {
     }
 
     fn remove_connection(&mut self, id: u64, time: u64) -> Option<Connection> {
-        let entry = self.connections.remove(&id)?;
+        let Some(entry) = self.connections.remove(&id) else {
+            self.lost += u64::from(self.snapshot_time > 0 && !self.recent.has_connection(id));
+            return None;
+        };
         let series = SeriesId { resource: GRPC_CONNECTION, side: entry.side, target: entry.target };
         let totals = self.series.entry(series).or_default();
         totals.closed += 1;
         totals.lifetimes.record(time.saturating_sub(entry.begin) as f64 / NANOS);
         self.remember_ended(&entry, time);
+        self.remember_connection(id, &entry);
         Some(entry.connection(id))
     }
 }

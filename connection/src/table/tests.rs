@@ -205,3 +205,18 @@ fn what_ended_is_remembered_for_the_kernel_once_somebody_looks_at_the_sockets() 
     (5..2000).for_each(|id| live(id, 7 * SECOND));
     assert_eq!(table.ended().len(), MAX_ENDED);
 }
+
+#[test]
+fn an_end_whose_begin_never_came_is_a_lost_event_and_one_that_comes_twice_is_not() {
+    let table = ConnectionTable::default();
+    let end = |id| Event::End { id, time: 3 * SECOND, reason: String::new(), rpcs: 1 };
+    let closed = |id| Event::ClientClosed { id, time: 3 * SECOND, collected: false };
+    let lost = |events| {
+        table.apply(&info(), 0, 3 * SECOND, events);
+        table.lost(&info().key)
+    };
+    assert_eq!(lost(vec![end(8), closed(8)]), 0, "it may have begun before anybody listened");
+    assert_eq!(lost(vec![snapshot(1, SECOND, vec![client(1, 0)], vec![connection(1, 0)])]), 0);
+    assert_eq!(lost(vec![closed(1), end(1), closed(1), end(1)]), 0);
+    assert_eq!(lost(vec![closed(9), end(9)]), 2);
+}
