@@ -130,7 +130,7 @@ impl Stage for LeakDetection {
         if batch.payload.signal() == Signal::Metrics {
             self.observe(&batch.payload);
         } else {
-            enrich(&mut batch.payload, &self.findings);
+            enrich(&mut batch.payload, &self.findings, &self.table);
         }
         cx.outputs.send(port, batch).await;
     }

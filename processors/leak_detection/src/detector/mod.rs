@@ -53,6 +53,7 @@ mod words;
 #[cfg(test)]
 mod sim;
 
+pub(crate) use address::Address;
 pub use input::{
     BOUNDS, Facts, MAX_SITES, Observation, ProcessKey, ProcessObservation, Resource, Sample, SeriesKey, Side,
     SiteKey, SiteSource, Source, outlived,
