@@ -58,8 +58,9 @@ type Config struct {
 	IgnoreFunctions []string
 
 	// OnError, if not nil, is called by the reporter's goroutine when a request
-	// failed. It must not block, nor call Start or Stop. Default: failures are silent, because an
-	// absent agent is no trouble of the service.
+	// failed. It must not block, nor call Start or Stop; when it panics, that is
+	// logged and nothing more is reported. Default: failures are silent, because
+	// an absent agent is no trouble of the service.
 	OnError func(error)
 }
 

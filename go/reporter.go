@@ -2,7 +2,10 @@ package weir
 
 import (
 	"context"
+	"fmt"
+	"log"
 	"math/rand/v2"
+	"runtime/debug"
 	"runtime/pprof"
 	"sync/atomic"
 	"time"
@@ -95,6 +98,7 @@ func (r *reporter) abandon() {
 func (r *reporter) run() {
 	defer close(r.done)
 	defer r.sender.close()
+	defer r.survive()
 	// Not the labels of whoever happened to use the module first.
 	pprof.SetGoroutineLabels(context.Background())
 	now := time.Now()
@@ -135,6 +139,21 @@ func (r *reporter) run() {
 			nextSnapshot = lastFlush.Add(r.settings.snapshotInterval)
 		}
 	}
+}
+
+// survive keeps a panic, of an OnError callback or of a mistake in here, from
+// ending the host. It is logged, [Stop] returns it, and what waits is counted as
+// dropped; nothing is reported any more until another [Start].
+func (r *reporter) survive() {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	r.lastErr = fmt.Errorf("weir: the reporter panicked: %v", reason)
+	log.Printf("%v; connections are no longer reported\n%s", r.lastErr, debug.Stack())
+	r.registry.settle(len(r.batch), true)
+	r.batch = nil
+	r.registry.stopRecording()
 }
 
 // round sends what waits, and tells whether all of it was accepted. After a time

@@ -1,10 +1,13 @@
 package weir_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -216,4 +219,36 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+func TestPanicOfOnErrorEndsReportingAndNotTheHost(t *testing.T) {
+	var logged bytes.Buffer
+	log.SetOutput(&logged)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	var calls atomic.Int64
+	start(t, "http://"+freeAddress(t), func(c *weir.Config) {
+		c.OnError = func(error) {
+			calls.Add(1)
+			panic("a mistake of the host")
+		}
+	})
+	target := serve(t)
+	check(t, dial(t, target))
+	eventually(t, "the callback", func() bool { return calls.Load() == 1 })
+	check(t, dial(t, target))
+
+	err := weir.Stop(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "a mistake of the host") {
+		t.Fatalf("Stop returned %v", err)
+	}
+	if n := strings.Count(logged.String(), "connections are no longer reported"); n != 1 || calls.Load() != 1 {
+		t.Fatalf("told %d times after %d calls: %s", n, calls.Load(), logged.String())
+	}
+
+	// Another Start reports again, and says what was lost.
+	a := newAgent(t)
+	a.start(t)
+	if dropped := a.freshSnapshot(t).attr["events.dropped"].(int64); dropped == 0 {
+		t.Fatal("nothing was counted as dropped")
+	}
 }

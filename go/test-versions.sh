@@ -1,6 +1,7 @@
 #!/bin/sh
 # Tests this module against the oldest grpc-go it supports and the newest one,
-# on the installed Go and on the other of the two newest Go releases.
+# on the installed Go and on the other of the two newest Go releases, with the
+# race detector (which needs cgo and a C compiler).
 #
 #   ./test-versions.sh                 both grpc releases, both Go releases
 #   GRPC_VERSIONS="v1.63.0" GO_VERSIONS="local" ./test-versions.sh
@@ -27,6 +28,6 @@ for grpc in $GRPC_VERSIONS; do
     for release in $GO_VERSIONS; do
         echo "== $(GOTOOLCHAIN=$release go version | cut -d' ' -f3), $(go list -m google.golang.org/grpc)"
         # shellcheck disable=SC2086 # the flags are words
-        GOTOOLCHAIN=$release go test $TEST_FLAGS ./...
+        CGO_ENABLED=1 GOTOOLCHAIN=$release go test -race $TEST_FLAGS ./...
     done
 done
