@@ -17,7 +17,7 @@ fn leaking() -> Finding {
         per_item,
         ..Forecast::default()
     };
-    let note = "grpc closes idle ones after 30 min";
+    let note = "grpc closes idle ones after 30 min by default";
     Finding {
         id: "checkout-1".into(),
         state: State::Leaking,

@@ -296,7 +296,7 @@ fn level(resource: &str, limit: f64, used: f64, unit: &str, plateau: f64) -> For
         unit: unit.into(),
         per_item: 1.0,
         plateau: Some(plateau),
-        note: "grpc closes idle ones after 30 min".into(),
+        note: "grpc closes idle ones after 30 min by default".into(),
         ..Forecast::default()
     }
 }

@@ -1,13 +1,16 @@
 //! When which limit is reached, with the band of the slope, or where the growth levels off before.
+//!
+//! That gRPC closes idle sockets is its default; no source tells what `grpc.WithIdleTimeout` says, so the note does.
 
 use super::classify::Class;
 use super::input::{Resource, Source};
+use super::series::Series;
 use super::stats;
 use super::view::{Judgement, View};
 use super::words::span;
 use weir_connection::report::{Forecast, State};
 
-/// Seconds after which grpc-go closes the socket of an idle client, since version 1.59, unless told otherwise.
+/// Seconds after which grpc-go closes the socket of an idle client, since version 1.59, unless `grpc.WithIdleTimeout` says otherwise.
 pub(crate) const GRPC_IDLE_TIMEOUT: f64 = 1800.0;
 /// Memory per leaked gRPC client connection, bytes, where it cannot be measured: 56 KB with grpc-go 1.85, 87 KB with 1.60.
 const GRPC_BYTES: f64 = 56_000.0;
@@ -97,9 +100,12 @@ fn sockets(
     }
     if !matches!(view.primary.subject.resource, Resource::Goroutine | Resource::GrpcStream) {
         let hit = reached(resource, unit, limit, used, 1.0, rate, "");
-        let Some(timeout) = idle_timeout(view) else { return Some(hit) };
+        if !closes_idle(view) {
+            return Some(hit);
+        }
+        let timeout = GRPC_IDLE_TIMEOUT;
         let more = |rate: f64| (rate * timeout - open_sockets(view)).max(0.0);
-        let note = format!("grpc closes idle ones after {}", span(timeout));
+        let note = format!("grpc closes idle ones after {} by default", span(timeout));
         if used + more(rate.median) < limit {
             let plateau = Some(used + more(rate.median));
             return Some(Forecast { plateau, per_item: 1.0, ..never(resource, unit, limit, used, &note) });
@@ -111,16 +117,10 @@ fn sockets(
     None
 }
 
-/// Seconds after which the library closes the sockets of idle ones; nothing when it is not known to.
-fn idle_timeout(view: &View<'_>) -> Option<f64> {
-    let own = view.primary.latest.idle_timeout;
-    let grpc = view.client()
-        && view
-            .members
-            .iter()
-            .any(|m| matches!(m.subject.resource, Resource::GrpcClient | Resource::GrpcConnection));
-    own.or_else(|| grpc.then(|| view.process.facts.grpc_idle_timeout.unwrap_or(GRPC_IDLE_TIMEOUT)))
-        .filter(|t| *t > 0.0)
+/// Whether the library closes the sockets of idle ones unless it is told otherwise (`grpc.WithIdleTimeout`).
+fn closes_idle(view: &View<'_>) -> bool {
+    let grpc = |m: &&Series| matches!(m.subject.resource, Resource::GrpcClient | Resource::GrpcConnection);
+    view.client() && view.members.iter().any(grpc)
 }
 
 /// Sockets of the finding now.

@@ -288,8 +288,6 @@ pub struct Sample {
     pub collected: Option<f64>,
     /// (bound in s, sockets still ESTABLISHED although their connection ended at least that long ago).
     pub alive_after_end: Vec<(u32, f64)>,
-    /// Seconds after which the library closes an idle one, where it is known; sockets only.
-    pub idle_timeout: Option<f64>,
 }
 
 impl Sample {
@@ -303,7 +301,6 @@ impl Sample {
             (&mut self.load, other.load),
             (&mut self.lost, other.lost),
             (&mut self.collected, other.collected),
-            (&mut self.idle_timeout, other.idle_timeout),
         ];
         let mut filled = false;
         for (mine, theirs) in numbers {
@@ -342,7 +339,6 @@ impl Sample {
             &mut self.load,
             &mut self.lost,
             &mut self.collected,
-            &mut self.idle_timeout,
         ] {
             *number = number.filter(sane);
         }
@@ -424,8 +420,6 @@ pub struct Facts {
     pub memory_limit: Option<f64>,
     /// Size of the range of ephemeral ports.
     pub ephemeral_ports: Option<f64>,
-    /// Seconds after which gRPC closes the socket of an idle client; default 1,800 (grpc-go 1.59 and later).
-    pub grpc_idle_timeout: Option<f64>,
     /// Contentions of mutexes since the process started; only for the optional thresholds.
     pub mutex_contentions: Option<f64>,
     /// Seconds that were waited in them; only for the optional thresholds.
@@ -442,7 +436,6 @@ impl Facts {
             (&mut self.memory, other.memory),
             (&mut self.memory_limit, other.memory_limit),
             (&mut self.ephemeral_ports, other.ephemeral_ports),
-            (&mut self.grpc_idle_timeout, other.grpc_idle_timeout),
             (&mut self.mutex_contentions, other.mutex_contentions),
             (&mut self.mutex_delay, other.mutex_delay),
         ] {

@@ -89,7 +89,7 @@ impl Detector {
         }
     }
 
-    /// Sockets whose library closes idle ones are old only beyond that; known by the setting, or by being gRPC's.
+    /// Sockets whose library closes idle ones, as gRPC does by default, are old only beyond that.
     pub(super) fn adapt_socket_ages(&mut self) {
         let scale = self.scale;
         let mut grpc: HashMap<ProcessId, Vec<Address>> = HashMap::new();
@@ -109,13 +109,8 @@ impl Detector {
                     .as_ref()
                     .is_some_and(|address| targets.iter().any(|target| target.matches(address)))
             });
-            let facts = self.processes.get(*process).and_then(|process| process.facts.grpc_idle_timeout);
-            let timeout = series
-                .latest
-                .idle_timeout
-                .or_else(|| is_grpc.then(|| facts.unwrap_or(forecast::GRPC_IDLE_TIMEOUT)));
-            if let Some(timeout) = timeout {
-                series.set_age(scale.socket_age(timeout));
+            if is_grpc {
+                series.set_age(scale.socket_age(forecast::GRPC_IDLE_TIMEOUT));
             }
         }
     }

@@ -50,13 +50,13 @@ fn process() -> impl Strategy<Value = ProcessKey> {
 
 prop_compose! {
     fn sample()(
-        numbers in vec(number(), 8), older in list(), idle in list(), outlived in list(), alive_after_end in list(),
+        numbers in vec(number(), 7), older in list(), idle in list(), outlived in list(), alive_after_end in list(),
         sites in vec((0i64..40, number()), 0..30),
     ) -> Sample {
         let site = |line| SiteKey { source: SiteSource::Heap, file: "f.go".into(), line, function: "f".into() };
         Sample {
             open: numbers[0], opened: numbers[1], closed: numbers[2], unused: numbers[3], load: numbers[4],
-            lost: numbers[5], collected: numbers[6], idle_timeout: numbers[7],
+            lost: numbers[5], collected: numbers[6],
             older, idle, outlived, alive_after_end,
             by_site: sites.into_iter().filter_map(|(line, n)| n.map(|n| (site(line), n))).collect(),
         }
@@ -89,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
     let key = (process(), source, resource(), side, target()).prop_map(
         |(process, source, resource, side, target)| SeriesKey { process, source, resource, side, target },
     );
-    let facts = vec(number(), 9).prop_map(|n| Facts {
+    let facts = vec(number(), 8).prop_map(|n| Facts {
         executable: Some("x".into()),
         started: n[0],
         descriptors: n[1],
@@ -97,9 +97,8 @@ fn step() -> impl Strategy<Value = Step> {
         memory: n[3],
         memory_limit: n[4],
         ephemeral_ports: n[5],
-        grpc_idle_timeout: n[6],
-        mutex_contentions: n[7],
-        mutex_delay: n[8],
+        mutex_contentions: n[6],
+        mutex_delay: n[7],
     });
     let kind = || prop_oneof![Just("grpc_serializer"), Just("http_reader_on_network"), Just("x")];
     let census = || vec((kind(), number()), 0..4);
