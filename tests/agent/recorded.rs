@@ -8,6 +8,7 @@
 
 mod stretch;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -20,12 +21,20 @@ use weir_component::{
     Stability, async_trait,
 };
 use weir_connection::board::Board;
+use weir_connection::events::{Client, Connection, Event as ConnectionEvent, Side};
+use weir_connection::names;
+use weir_connection::process::ProcessInfo;
 use weir_connection::report::{Finding, State};
+use weir_connection::spans::{Which, span_id, trace_id};
+use weir_connection::table::ConnectionTable;
 use weir_engine::{ComponentSpec, Components, PipelineSpec, ServiceSpec, build};
 use weir_otlp::encoding::Encoding;
 use weir_pdata::otlp::MetricsRequest;
+use weir_pdata::otlp::common::v1::{KeyValue, any_value::Value};
+use weir_pdata::otlp::logs::v1::{LogRecord, SeverityNumber};
 use weir_pdata::otlp::metrics::v1::metric::Data;
-use weir_pdata::{Payload, Signal};
+use weir_pdata::otlp::metrics::v1::{Metric, NumberDataPoint};
+use weir_pdata::{Payload, Signal, view};
 use weir_testkit::{EXPORTER, Event, Lab, Reply, Simulation};
 
 use crate::backends::servers;
@@ -48,7 +57,7 @@ struct Replay(Vec<MetricsRequest>);
 const REPLAY: ReceiverFactory = ReceiverFactory {
     kind: "replay",
     aliases: &[],
-    signals: &[Signal::Metrics, Signal::Logs],
+    signals: &[Signal::Metrics, Signal::Logs, Signal::Traces],
     stability: Stability::Development,
     metadata: "",
     options: weir_config::Options::none(),
@@ -145,50 +154,90 @@ fn client(findings: Vec<Finding>) -> Option<Finding> {
         .find(|f| f.service == "checkout" && f.side == "client" && f.resource == "grpc_client")
 }
 
-fn service() -> ServiceSpec {
+/// The recording through one `leak_detection`, in as many pipelines of metrics as `metrics` says, in one of logs and one
+/// of traces.
+fn service(metrics: usize) -> ServiceSpec {
     let part = |id: &str, yaml: &str| {
         let node = weir_config::parse_body(yaml).expect("YAML");
         ComponentSpec { id: id.to_owned(), node }
     };
-    let pipeline = |signal: Signal, id: &str| PipelineSpec {
+    let pipeline = |signal: Signal, id: String| PipelineSpec {
         signal,
-        id: id.to_owned(),
+        id,
         receivers: vec!["replay".to_owned()],
         processors: vec!["leak_detection".to_owned()],
         exporters: vec!["test".to_owned()],
     };
+    let mut pipelines: Vec<_> =
+        (0..metrics).map(|n| pipeline(Signal::Metrics, format!("metrics/{n}"))).collect();
+    pipelines.push(pipeline(Signal::Logs, "logs".to_owned()));
+    pipelines.push(pipeline(Signal::Traces, "traces".to_owned()));
     ServiceSpec {
         receivers: vec![part("replay", "{}")],
         processors: vec![part("leak_detection", &format!("{{window: 10m, source_roots: [{ROOT}]}}"))],
         exporters: vec![part("test", "{}")],
         connectors: Vec::new(),
         extensions: Vec::new(),
-        pipelines: vec![pipeline(Signal::Metrics, "metrics"), pipeline(Signal::Logs, "logs")],
+        pipelines,
     }
 }
 
-/// Values of a gauge of that name in everything that was exported, with the target of each.
-fn exported(lab: &Lab, name: &str) -> Vec<f64> {
-    let mut values = Vec::new();
-    for entry in lab.journal() {
-        let Event::Delivered { payload, .. } = entry.event else { continue };
-        if payload.signal() != Signal::Metrics {
-            continue;
-        }
-        for metric in stretch::metrics(&payload.decode_metrics()).filter(|m| m.name == name) {
-            if let Some(Data::Gauge(gauge)) = &metric.data {
-                values.extend(gauge.data_points.iter().filter_map(stretch::value));
+/// What came of the recording: the client's finding, minute by minute, whenever its state changed, and all that left.
+struct Judged {
+    seen: Vec<(u64, Finding)>,
+    lab: Arc<Lab>,
+    client: ProcessInfo,
+}
+
+/// The oldest connection of the recorded client, which its events would have told of.
+const OLDEST: u64 = 1;
+
+/// The process of the recorded client, and where it dials.
+fn dialled(requests: &[MetricsRequest]) -> (ProcessInfo, String) {
+    for request in requests {
+        let payload = Payload::from(request.clone());
+        for (resource, owned) in view::resources(&payload).zip(&request.resource_metrics) {
+            let info = ProcessInfo::read(resource.attributes());
+            let points =
+                owned.scope_metrics.iter().flat_map(|s| &s.metrics).filter(|m| m.name == names::OPEN);
+            let target = points.flat_map(gauge_points).find_map(|p| {
+                let of = |key| text(&p.attributes, key);
+                let client = of(names::ATTR_SOURCE) == "events" && of(names::ATTR_RESOURCE) == "grpc_client";
+                client.then(|| of(names::ATTR_TARGET))
+            });
+            if let Some(target) = target.filter(|_| info.service == "checkout" && info.key.pid > 0) {
+                return (info, target);
             }
         }
     }
-    values
+    panic!("no client in the recording");
 }
 
-#[test]
-fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window() {
-    if std::env::var_os("WEIR_RECORD").is_some() {
-        record();
-    }
+/// The table's part, which metrics do not carry: single connections.
+fn connect(table: &ConnectionTable, requests: &[MetricsRequest], now: u64) -> ProcessInfo {
+    let (info, target) = dialled(requests);
+    let peer = target.parse().ok();
+    let client = Client { id: OLDEST, begin: now, active: now, target, ..Client::default() };
+    let connection = Connection {
+        id: OLDEST,
+        side: Side::Client,
+        begin: now,
+        active: now,
+        rpcs: 1,
+        open_rpcs: 0,
+        client: OLDEST,
+        local: "127.0.0.1:40001".parse().ok(),
+        peer,
+        cookie: 0,
+        setup: 0,
+    };
+    let begun = vec![ConnectionEvent::ClientCreated(client), ConnectionEvent::Begin(connection)];
+    table.apply(&info, now, now, begun);
+    info
+}
+
+/// Lets the recording pass at the default window, on simulated time.
+fn judge(metrics: usize) -> Judged {
     let simulation = Simulation::new(1);
     let host = weir_testkit::host(&simulation);
     let (lab, board): (Arc<Lab>, Arc<Board>) = (host.shared(), host.shared());
@@ -196,6 +245,7 @@ fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window()
     lab.exporter("test", direct, |_, _| Reply::Accept);
     let requests = load();
     let length = stretch::time(requests.last().expect("a recording")) - stretch::time(&requests[0]);
+    let process = connect(&host.shared::<ConnectionTable>(), &requests, simulation.clock().unix_nanos());
     *host.shared::<Recording>().0.lock().expect("the recording") = requests;
 
     let components = Components {
@@ -205,13 +255,12 @@ fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window()
         connectors: &[],
         extensions: &[],
     };
-    let built = build(&service(), &components, Arc::new(simulation.clone()), &host);
+    let built = build(&service(metrics), &components, Arc::new(simulation.clone()), &host);
     let mut engine =
         built.map_err(|p| p.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("builds");
     let started = simulation.run(async move { engine.start().await.map(|()| engine) });
     let mut engine = started.expect("the start ends").expect("starts");
 
-    // What the client's finding was, minute by minute, whenever its state changed.
     let mut seen: Vec<(u64, Finding)> = Vec::new();
     for minute in 0..length * SLOWER / 60_000_000_000 {
         simulation.run(simulation.clock().sleep(Duration::from_secs(60))).expect("time passes");
@@ -222,7 +271,68 @@ fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window()
         }
     }
     simulation.run(async move { engine.stop(Duration::from_secs(60)).await }).expect("the stop ends");
+    Judged { seen, lab, client: process }
+}
 
+impl Judged {
+    /// Everything of a signal that was exported, in order.
+    fn payloads(&self, signal: Signal) -> Vec<Payload> {
+        let delivered = self.lab.journal().into_iter().filter_map(|entry| match entry.event {
+            Event::Delivered { payload, .. } if payload.signal() == signal => Some(payload),
+            _ => None,
+        });
+        delivered.collect()
+    }
+
+    /// Points of a gauge of the detector, with the process that each is of.
+    fn points(&self, name: &str) -> Vec<(i64, NumberDataPoint)> {
+        let mut points = Vec::new();
+        for payload in self.payloads(Signal::Metrics) {
+            let request = payload.decode_metrics();
+            for (resource, of) in view::resources(&payload).zip(&request.resource_metrics) {
+                let pid = ProcessInfo::read(resource.attributes()).key.pid;
+                let metrics = of.scope_metrics.iter().flat_map(|s| &s.metrics).filter(|m| m.name == name);
+                points.extend(metrics.flat_map(gauge_points).map(|p| (pid, p.clone())));
+            }
+        }
+        points
+    }
+
+    /// Log records of changes of the client's finding.
+    fn changes(&self) -> Vec<LogRecord> {
+        let all = self.payloads(Signal::Logs);
+        let resources = all.iter().flat_map(|p| p.decode_logs().resource_logs);
+        let records = resources.flat_map(|r| r.scope_logs).flat_map(|s| s.log_records);
+        let of_client = |r: &LogRecord| {
+            let of = |key| text(&r.attributes, key);
+            of(names::ATTR_SIDE) == "client" && of(names::ATTR_RESOURCE) == "grpc_client"
+        };
+        records.filter(|r| r.event_name == "leak.state.changed" && of_client(r)).collect()
+    }
+}
+
+fn gauge_points(metric: &Metric) -> &[NumberDataPoint] {
+    match &metric.data {
+        Some(Data::Gauge(gauge)) => &gauge.data_points,
+        _ => &[],
+    }
+}
+
+fn text(attributes: &[KeyValue], key: &str) -> String {
+    let found = attributes.iter().find(|a| a.key == key).and_then(|a| a.value.as_ref()?.value.as_ref());
+    match found {
+        Some(Value::StringValue(text)) => text.clone(),
+        _ => String::new(),
+    }
+}
+
+#[test]
+fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window() {
+    if std::env::var_os("WEIR_RECORD").is_some() {
+        record();
+    }
+    let judged = judge(1);
+    let seen = &judged.seen;
     let states: Vec<(u64, State)> = seen.iter().map(|(minute, f)| (*minute, f.state)).collect();
     let order: Vec<State> =
         states.iter().map(|(_, state)| *state).filter(|state| *state != State::Suspect).collect();
@@ -240,8 +350,73 @@ fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window()
     assert!((leaking.growth.rate * 60.0 - 1.0).abs() < 0.1, "one a minute: {:?}", leaking.growth);
     let sources: Vec<&str> = leaking.evidence.iter().map(|e| e.source.as_str()).collect();
     assert_eq!(sources, ["events", "sockets", "goroutines"], "{:#?}", leaking.evidence);
-    let told = exported(&lab, "leak.state");
-    assert!(told.contains(&2.0) && told.contains(&3.0), "the states were exported as well");
+    said_in_log_records(&judged);
+    said_in_metrics_with_exemplars(&judged);
+}
+
+/// A log record for each change, with what each source says.
+fn said_in_log_records(judged: &Judged) {
+    let changes = judged.changes();
+    let states: Vec<String> = changes.iter().map(|r| text(&r.attributes, "leak.state")).collect();
+    let order: Vec<&str> = states.iter().map(String::as_str).filter(|s| *s != "suspect").collect();
+    assert_eq!(order, ["leaking", "recovering", "ok"], "{states:?}");
+    let leaking = changes.iter().find(|r| text(&r.attributes, "leak.state") == "leaking").expect("a leak");
+    let of = |key| text(&leaking.attributes, key);
+    assert_eq!(leaking.severity_number, SeverityNumber::Error as i32);
+    assert_eq!((of("leak.class").as_str(), of("leak.confidence").as_str()), ("client_per_call", "high"));
+    assert_eq!(of("leak.site"), "examples/leaky/client/orders.go:41");
+    assert!(of("leak.evidence.events").contains("begun"), "{leaking:#?}");
+    assert!(of("leak.evidence.sockets").contains("ESTABLISHED"), "{leaking:#?}");
+    assert!(of("leak.evidence.goroutines").contains("per connection"), "{leaking:#?}");
+}
+
+/// The states as values, and on the points of the leak an exemplar that leads to a span that was exported.
+fn said_in_metrics_with_exemplars(judged: &Judged) {
+    let key = &judged.client.key;
+    let span = (trace_id(key, OLDEST).to_vec(), span_id(key, OLDEST, Which::Open).to_vec());
+    let of_client = |name| {
+        let points = judged.points(name).into_iter().filter(|(pid, _)| *pid == key.pid);
+        points.map(|(_, p)| p).filter(|p| text(&p.attributes, names::ATTR_RESOURCE) == "grpc_client")
+    };
+    let states: Vec<_> = of_client("leak.state").collect();
+    for state in [0.0, 2.0, 3.0] {
+        assert!(states.iter().any(|p| stretch::value(p) == Some(state)), "state {state} was not exported");
+    }
+    for point in &states {
+        let leads: Vec<_> = point.exemplars.iter().map(|e| (e.trace_id.clone(), e.span_id.clone())).collect();
+        let leaking = stretch::value(point) == Some(2.0);
+        assert_eq!(leads, if leaking { vec![span.clone()] } else { Vec::new() }, "{point:#?}");
+    }
+    assert!(of_client("leak.open_connections").any(|p| p.exemplars.iter().any(|e| e.span_id == span.1)));
+    let requests: Vec<_> = judged.payloads(Signal::Traces).iter().map(Payload::decode_traces).collect();
+    let mut spans = requests.iter().flat_map(|r| &r.resource_spans).flat_map(|r| &r.scope_spans);
+    let found = spans.find_map(|s| s.spans.iter().find(|s| (&s.trace_id, &s.span_id) == (&span.0, &span.1)));
+    let found = found.expect("the span that the exemplars lead to");
+    assert_eq!(text(&found.attributes, "leak.state"), "leaking", "{found:#?}");
+}
+
+#[test]
+fn in_two_pipelines_the_same_evidence_counts_once_and_each_output_leaves_once() {
+    let (one, two) = (judge(1), judge(2));
+    let verdicts = |judged: &Judged| -> Vec<(u64, State, String, Option<i64>, f64)> {
+        let of = |(minute, f): &(u64, Finding)| {
+            (*minute, f.state, f.class.clone(), f.site.as_ref().map(|s| s.line), f.growth.open)
+        };
+        judged.seen.iter().map(of).collect()
+    };
+    assert_eq!(verdicts(&one), verdicts(&two));
+    assert_eq!(one.changes().len(), two.changes().len());
+    let evidence = |judged: &Judged| judged.points(names::OPEN).len();
+    assert_eq!(evidence(&one) * 2, evidence(&two), "what passes leaves by both");
+    for name in ["leak.state", "leak.open_connections", "leak.rate", "leak.seconds_to_exhaustion"] {
+        let mut left = BTreeSet::new();
+        let points = two.points(name);
+        for (pid, point) in &points {
+            let id = (point.time_unix_nano, *pid, format!("{:?}", point.attributes));
+            assert!(left.insert(id), "{name} left twice: {point:#?}");
+        }
+        assert!(!left.is_empty() && one.points(name).len() == left.len(), "{name}");
+    }
 }
 
 #[test]
