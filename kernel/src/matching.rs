@@ -237,9 +237,11 @@ impl Watchlist {
     fn similar(&self, proc: &ProcFs, wanted: &str) -> Option<String> {
         let mut pids: Vec<u32> = self.seen.keys().copied().collect();
         pids.sort_unstable();
-        let names = pids.into_iter().filter_map(|pid| proc.names(pid).ok());
+        let runs = |pid: &u32| proc.stat(*pid).is_ok_and(|stat| !stat.ended);
+        let names = pids.into_iter().filter(runs).filter_map(|pid| proc.names(pid).ok());
         names
             .map(|names| names.executable.or(names.argument).unwrap_or(names.command))
+            .filter(|name| name != wanted)
             .filter_map(|name| Some((difference(wanted, &name)?, name)))
             .min_by_key(|(difference, _)| *difference)
             .map(|(_, name)| name)
@@ -413,5 +415,21 @@ mod tests {
         let mut list = Watchlist::new(by_name("worker"), 0);
         list.refresh(&fake.proc()).unwrap();
         assert!(list.watched().is_empty());
+    }
+
+    #[test]
+    fn a_process_that_is_ending_is_not_the_one_that_was_meant() {
+        let fake = FakeProc::new();
+        for (pid, name) in [(10, "route-client"), (11, "route_client")] {
+            fake.process(pid, name, 100);
+        }
+        let mut list = Watchlist::new(by_name("route-client"), 0);
+        list.refresh(&fake.proc()).unwrap();
+        assert_eq!(pids(&list), [10]);
+        for (pid, name) in [(10, "route-client"), (11, "route_client")] {
+            fake.file(&format!("{pid}/stat"), &FakeProc::stat(pid, name, 'Z', 100));
+        }
+        list.refresh(&fake.proc()).unwrap();
+        assert_eq!((list.reports()[0].matched, list.reports()[0].similar.as_deref()), (0, None));
     }
 }
