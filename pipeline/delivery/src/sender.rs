@@ -106,9 +106,31 @@ impl Sender {
             otelcol.signal = payload.signal().name(),
             error = %failure,
             dropped_items = payload.items(),
+            cure = %self.cure(&failure),
             "Exporting failed. Dropping data."
         );
         Ended::Dropped(failure)
+    }
+
+    /// Which setting would have kept what was given up.
+    fn cure(&self, failure: &Failure) -> String {
+        let settings = match &self.retry {
+            _ if !failure.is_retryable() => {
+                return "the destination refuses this for good, so no setting sends it again: see what it says".to_owned();
+            }
+            _ if self.draining.has_begun() => {
+                "sending_queue::storage keeps what a stop cannot deliver".to_owned()
+            }
+            Some(retry) => format!(
+                "retry_on_failure::max_elapsed_time is {:?}: a longer one tries longer, 0 never gives up",
+                retry.max_elapsed_time
+            ),
+            None => "retry_on_failure::enabled is false: true tries again".to_owned(),
+        };
+        if failure.status() == Some(Status::DeadlineExceeded) && !self.timeout.is_zero() {
+            return format!("timeout is {:?}: a longer one waits longer; {settings}", self.timeout);
+        }
+        settings
     }
 
     /// Counts items whose senders may have heard success and that nobody will send any more.
