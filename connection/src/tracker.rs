@@ -1,5 +1,6 @@
 //! Events in, spans and metrics out: what `grpc_connections` and the connector `connections` share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_pdata::otlp::MetricsRequest;
@@ -19,11 +20,25 @@ pub struct Tracker {
     limiter: Limiter,
     spans_per_second: f64,
     counts: Counts,
-    told_versions: Vec<ProcessKey>,
+    told: BTreeMap<ProcessKey, Told>,
 }
 
-/// Processes of which it is remembered that their version was spoken of.
+/// Processes of which it is remembered what was said of them; of further ones nothing is said.
 const MAX_TOLD: usize = 1000;
+/// A clock that is off by more is spoken of, in s: batches take time on their way.
+const CLOCK_SAID: i128 = 60;
+
+/// What was said of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Version = 1,
+    Clock = 2,
+    Loss = 4,
+}
+
+/// Reasons as bits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told(u8);
 
 /// What becomes of events of some version.
 #[derive(Debug, Default)]
@@ -60,7 +75,7 @@ impl Tracker {
             limiter: Limiter::default(),
             spans_per_second,
             counts: Counts::default(),
-            told_versions: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -126,6 +141,8 @@ impl Tracker {
             return;
         }
         let changes = self.table.apply(info, observed, now, events);
+        tracked.complaints.extend(self.check_clock(info, observed, now));
+        tracked.complaints.extend(self.check_loss(info));
         let spans: Vec<_> = (changes.iter())
             .filter(|c| self.limiter.allow(&info.key, &c.target, now, self.spans_per_second))
             .map(|c: &Change| spans::of_change(&info.key, c))
@@ -147,11 +164,8 @@ impl Tracker {
             return Version::default();
         }
         let refused = version < events::VERSION;
-        if self.told_versions.contains(&info.key) {
+        if !self.first(info, Reason::Version) {
             return Version { refused, complaint: None };
-        }
-        if self.told_versions.len() < MAX_TOLD {
-            self.told_versions.push(info.key.clone());
         }
         self.counts.refused += u64::from(refused);
         let cure = if refused {
@@ -168,10 +182,52 @@ impl Tracker {
         Version { refused, complaint: Some(complaint) }
     }
 
+    /// Whether this is to be said of the process: once for each reason.
+    fn first(&mut self, info: &ProcessInfo, reason: Reason) -> bool {
+        if !self.told.contains_key(&info.key) && self.told.len() >= MAX_TOLD {
+            return false;
+        }
+        let told = self.told.entry(info.key.clone()).or_default();
+        let first = told.0 & reason as u8 == 0;
+        told.0 |= reason as u8;
+        first
+    }
+
+    fn check_clock(&mut self, info: &ProcessInfo, observed: u64, now: u64) -> Option<String> {
+        let behind = (i128::from(now) - i128::from(observed)) / 1_000_000_000;
+        if observed == 0 || behind.abs() <= CLOCK_SAID || !self.first(info, Reason::Clock) {
+            return None;
+        }
+        let side = if behind > 0 { "behind" } else { "ahead of" };
+        Some(format!(
+            "the clock of service {:?} (pid {} on {:?}) is {} s {side} this agent's, or its events were so long on their \
+             way: ages are put right, times of its spans and log records stay as they came; let both hosts follow one \
+             time server",
+            info.service,
+            info.key.pid,
+            info.key.host,
+            behind.abs()
+        ))
+    }
+
+    fn check_loss(&mut self, info: &ProcessInfo) -> Option<String> {
+        let lost = self.table.lost(&info.key);
+        if lost == 0 || !self.first(info, Reason::Loss) {
+            return None;
+        }
+        Some(format!(
+            "{lost} connection events of service {:?} (pid {} on {:?}) were lost on their way, so that ends lack their \
+             begins or begins their ends: snapshots put the numbers right; connection.lost counts further ones. Send the \
+             events straight to this agent, and see events.dropped in its snapshots for what the module itself dropped",
+            info.service, info.key.pid, info.key.host
+        ))
+    }
+
     /// Everything that is open now as metrics; `None` when no process is known. Also forgets processes that are gone.
     pub fn collect(&mut self, now: u64) -> Option<Payload> {
         for gone in self.table.expire(now) {
             self.limiter.forget(&gone.key);
+            self.told.remove(&gone.key);
         }
         let resource_metrics: Vec<_> = (self.table.measure(now).into_iter())
             .map(|mut m| {

@@ -51,7 +51,7 @@ fn create(build: &Build<'_>, _: Signal) -> Result<Box<dyn Stage>, BuildError> {
     Ok(Box::new(Connections {
         tracker: Tracker::new(table, config.spans_per_second.max(0.0)),
         interval: config.collection_interval.as_std(),
-        due: None,
+        due: Instant::default(),
         last: 0,
     }))
 }
@@ -59,7 +59,8 @@ fn create(build: &Build<'_>, _: Signal) -> Result<Box<dyn Stage>, BuildError> {
 struct Connections {
     tracker: Tracker,
     interval: std::time::Duration,
-    due: Option<Instant>,
+    /// At once after the start, so that it is seen that it waits.
+    due: Instant,
     last: u64,
 }
 
@@ -80,17 +81,14 @@ impl Stage for Connections {
         if let (Some(spans), Some(output)) = (tracked.spans, cx.outputs.first(Signal::Traces)) {
             output.send(Batch::unattended(spans)).await;
         }
-        if self.due.is_none() {
-            self.due = Some(cx.clock.now() + self.interval);
-        }
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.due
+        Some(self.due)
     }
 
     async fn on_wake(&mut self, cx: &StageContext) {
-        self.due = Some(cx.clock.now() + self.interval);
+        self.due = cx.clock.now() + self.interval;
         let metrics = self.tracker.collect(cx.clock.unix_nanos());
         cx.host.report_source(&cx.id, status(self.tracker.table().processes(), self.last));
         if let (Some(metrics), Some(output)) = (metrics, cx.outputs.first(Signal::Metrics)) {

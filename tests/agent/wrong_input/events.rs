@@ -35,6 +35,27 @@ impl Taker {
         Taker { agent: Agent::start(&yaml, pages), events }
     }
 
+    /// That gets events by `otlp`, as from a Collector or a queue.
+    fn through_otlp() -> Taker {
+        let (events, pages) = (free_port(), free_port());
+        let yaml = format!(
+            "receivers:\n  otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{events}\"}}}}}}\nconnectors:\n  \
+             connections: {{collection_interval: 500ms}}\nprocessors:\n  leak_detection: {{window: 5s}}\nexporters:\n  nop:\n\
+             extensions: {{zpages: {{endpoint: \"127.0.0.1:{pages}\"}}}}\nservice:\n  extensions: [zpages]\n  telemetry: \
+             {{metrics: {{level: none}}}}\n  pipelines:\n    logs: {{receivers: [otlp], exporters: [connections]}}\n    \
+             metrics: {{receivers: [connections], processors: [leak_detection], exporters: [nop]}}\n"
+        );
+        Taker { agent: Agent::start(&yaml, pages), events }
+    }
+
+    /// Waits until the source `connections` is in that state; returns its message.
+    fn source(&self, state: &str) -> String {
+        let of =
+            || self.agent.report()?.sources.into_iter().find(|s| s.id == "connections" && s.state == state);
+        let found = wait_until(LONG, of);
+        found.unwrap_or_else(|| panic!("never {state}: {:#?}", self.agent.report())).message
+    }
+
     /// Sends records of a service whose clock shows `now`.
     fn send(&self, service: &str, version: Option<i64>, now: u64, records: &[Value]) {
         let scope = match version {
@@ -147,6 +168,19 @@ fn that_events_are_of_a_newer_version_is_said_once() {
 }
 
 #[test]
+fn events_that_came_through_otlp_are_tracked_by_the_connector() {
+    let taker = Taker::through_otlp();
+    let message = taker.source("waiting");
+    assert!(message.contains("no connection event has come yet"), "{message}");
+    let begins: Vec<_> = (1..=3).map(|id| created(id, clock())).collect();
+    taker.send("shop", Some(1), clock(), &begins);
+    taker.finding("shop", |f| f.growth.open == 3.0 && f.target == TARGET);
+    taker.send("shop", Some(1), clock(), &[closed(2, clock())]);
+    taker.finding("shop", |f| f.growth.open == 2.0);
+    taker.source("ok");
+}
+
+#[test]
 fn ends_without_begins_and_begins_without_ends_are_put_right_by_the_next_snapshot() {
     let taker = Taker::new();
     let now = clock();
@@ -159,6 +193,13 @@ fn ends_without_begins_and_begins_without_ends_are_put_right_by_the_next_snapsho
     taker.send("shop", Some(1), clock(), &[snapshot(1, clock(), 6, &[(5, begin)])]);
     let right = taker.finding("shop", |f| f.growth.open == 1.0);
     assert!(right.growth.opened >= right.growth.closed, "{:?}", right.growth);
+    let lost = "connection events of service \"shop\" (pid 42 on \"elsewhere\") were lost on their way";
+    let log = taker.agent.wait_for_log(lost);
+    assert!(log.contains("Send the events straight to this agent"), "{log}");
+    // Further ones are counted and not told of again.
+    taker.send("shop", Some(1), clock(), &[closed(78, clock()), created(6, clock())]);
+    taker.finding("shop", |f| f.growth.open == 2.0);
+    assert_eq!(taker.agent.log().matches("were lost on their way").count(), 1, "{}", taker.agent.log());
 }
 
 #[test]
@@ -180,6 +221,12 @@ fn ages_are_right_when_the_clock_of_the_service_is_an_hour_off() {
         let at = |bound| older.iter().find(|(b, _)| *b == bound).map(|(_, count)| *count);
         // It was 20 s old when it was sent; that this takes less than the last bound is as slow as a machine may be.
         assert_eq!((at(10), at(1200)), (Some(1.0), Some(0.0)), "{service}: {older:?}");
+        taker.send(service, Some(1), theirs(), &[created(2, theirs())]);
+        let side = if off < 0 { "behind" } else { "ahead of" };
+        let log = taker.agent.wait_for_log("let both hosts follow one time server");
+        let said = log.lines().filter(|l| l.contains("the clock of service")).collect::<Vec<_>>();
+        let about = format!("the clock of service \"{service}\" (pid 42 on \"elsewhere\") is 3");
+        assert!(said.len() == 1 && said[0].contains(&about) && said[0].contains(side), "{log}");
     }
 }
 
