@@ -9,6 +9,7 @@ use weir_component::{
 };
 use weir_pdata::Signal;
 
+use crate::claims;
 use crate::counts::{Counts, QueueCounts};
 use crate::dispatcher;
 use crate::durable::DiskQueue;
@@ -118,11 +119,6 @@ impl Opening {
         self.0.sender.exporter.stop().await;
     }
 
-    /// Whether what is acknowledged survives the process.
-    pub fn is_durable(&self) -> bool {
-        self.0.sender.keeps
-    }
-
     /// The count of what it could neither deliver nor keep although it was acknowledged. Final once the work has ended.
     pub fn undelivered(&self) -> Undelivered {
         self.0.sender.undelivered.clone()
@@ -139,8 +135,10 @@ impl Inner {
             return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts)));
         };
         let name = queue_name(&self.sender.id, self.signal);
-        let queue = self.storage(storage)?.open_queue(&name).await?;
-        Ok(Arc::new(DiskQueue::new(self.signal, queue, settings, counts, Arc::clone(&self.sender))))
+        let opener = self.storage(storage)?;
+        let claim = claims::claim(&self.host, storage, &name, &self.sender.id)?;
+        let queue = opener.open_queue(&name).await?;
+        Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, counts, Arc::clone(&self.sender))))
     }
 
     fn storage(&self, id: &str) -> Result<Arc<dyn Storage>, Failure> {

@@ -15,6 +15,7 @@ use weir_component::{
 };
 use weir_pdata::Signal;
 
+use crate::claims::Claim;
 use crate::counts::QueueCounts;
 use crate::queue::{self, Load, Queue, Room};
 use crate::record;
@@ -23,6 +24,8 @@ use crate::sender::Sender;
 /// A [`Queue`] on disk.
 pub(crate) struct DiskQueue {
     queue: Arc<dyn DurableQueue>,
+    /// Keeps other exporters from it.
+    _claim: Claim,
     signal: Signal,
     capacity: Capacity,
     block_on_overflow: bool,
@@ -37,6 +40,7 @@ impl DiskQueue {
     pub(crate) fn new(
         signal: Signal,
         queue: Arc<dyn DurableQueue>,
+        claim: Claim,
         settings: &QueueSettings,
         counts: Arc<QueueCounts>,
         sender: Arc<Sender>,
@@ -45,6 +49,7 @@ impl DiskQueue {
         counts.size.set(queue.backlog().size(settings.sizer));
         DiskQueue {
             queue,
+            _claim: claim,
             signal,
             capacity,
             block_on_overflow: settings.block_on_overflow,

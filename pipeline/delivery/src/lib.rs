@@ -20,6 +20,7 @@
 //! had accepted counts as failed: nothing that was acknowledged is lost without a count ([`Opening::undelivered`]).
 
 mod batching;
+mod claims;
 mod counts;
 mod delivery;
 mod dispatcher;

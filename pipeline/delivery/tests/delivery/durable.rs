@@ -1,9 +1,15 @@
 //! A queue on disk: when its senders hear success, and what the next owner finds in it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use weir_component::{BatchSettings, DeliverySettings, Failure, Kind, QueueSettings, RetrySettings};
+use async_trait::async_trait;
+use weir_component::{
+    Backlog, BatchSettings, Capacity, DeliverySettings, DurableQueue, Failure, Kind, QueueSettings,
+    Receivable, Record, Refused, RetrySettings, Storage, Taken,
+};
 use weir_pdata::Signal;
 use weir_testkit::{Reply, payload};
 
@@ -156,4 +162,87 @@ fn records_that_were_put_together_are_all_done_when_the_batch_is() {
     bench.run_to_end();
     drop(bench);
     assert_eq!(left(directory.path()), [3], "what was forming is kept");
+}
+
+#[test]
+fn two_exporters_whose_ids_make_one_name_do_not_share_a_queue() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let settings = settings(stored());
+    let bench = Bench::on_disk(directory.path(), settings.clone(), |_, _| Reply::Accept);
+    let first = bench.open_beside("otlp/http_eu", &settings).expect("opens");
+    let refused = bench.open_beside("otlp_http/eu", &settings).err().expect("refused");
+    let text = refused.to_string();
+    assert!(!refused.is_retryable() && text.contains("\"otlp/http_eu\" has the queue"), "{text}");
+    let successor = bench.open_beside("otlp/http_eu", &settings).expect("a successor shares it");
+    drop(first);
+    bench.open_beside("otlp_http/eu", &settings).err().expect("the successor has it still");
+    drop(successor);
+    bench.open_beside("otlp_http/eu", &settings).expect("it is free");
+}
+
+/// A storage whose queues have room in the moment when somebody begins to wait for it, once.
+struct Eager(Arc<dyn Storage>);
+
+struct EagerQueue(Arc<dyn DurableQueue>, AtomicBool);
+
+#[async_trait]
+impl Storage for Eager {
+    async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
+        Ok(Arc::new(EagerQueue(self.0.open_queue(name).await?, AtomicBool::new(true))))
+    }
+}
+
+#[async_trait]
+impl DurableQueue for EagerQueue {
+    async fn append(&self, record: Record, capacity: Capacity) -> Result<(), Refused> {
+        let outcome = self.0.append(record, capacity).await;
+        if outcome.is_ok() {
+            self.1.store(true, Ordering::SeqCst);
+        }
+        outcome
+    }
+
+    async fn room(&self) {
+        if !self.1.swap(false, Ordering::SeqCst) {
+            self.0.room().await;
+        }
+    }
+
+    async fn take(&self) -> Option<Taken> {
+        self.0.take().await
+    }
+
+    fn done(&self, receivable: Receivable) {
+        self.0.done(receivable);
+    }
+
+    fn keep(&self, taken: Taken) {
+        self.0.keep(taken);
+    }
+
+    async fn save(&self) {
+        self.0.save().await;
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.0.backlog()
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+#[test]
+fn room_that_is_there_when_a_sender_begins_to_wait_is_taken_and_waited_for_again() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let queue = QueueSettings { queue_size: 1, block_on_overflow: true, ..stored() };
+    let eager = |storage| -> Arc<dyn Storage> { Arc::new(Eager(storage)) };
+    let bench = Bench::on_storage(directory.path(), eager, settings(queue), |_, _| slow(SECOND));
+    let heard = [bench.send(0, 1), bench.send(10, 1)];
+    bench.run_to_end();
+    assert!(heard.iter().all(|h| h.outcome().is_ok()));
+    let mut delivered = bench.delivered();
+    delivered.sort_unstable();
+    assert_eq!(delivered, [0, 10]);
 }

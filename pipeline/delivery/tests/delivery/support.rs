@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use weir_component::{
-    Batch, Build, Clock, Consumer, Context, DeliverySettings, ExtensionContext, Host, Instant, Kind, Outcome,
-    QueueSettings, Receipt, RetrySettings, Runtime, Stop,
+    Batch, Build, Capabilities, Clock, Consumer, Context, DeliverySettings, ExtensionContext, Failure, Host,
+    Instant, Kind, Outcome, QueueSettings, Receipt, RetrySettings, Runtime, Stop, Storage,
 };
 use weir_delivery::{Delivered, Delivery, Ending, Opening, deliver};
 use weir_pdata::{Payload, Signal};
@@ -82,6 +82,16 @@ impl Bench {
         settings: DeliverySettings,
         script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
     ) -> Bench {
+        Bench::on_storage(directory, |storage| storage, settings, script)
+    }
+
+    /// The same, with something in front of the storage.
+    pub(crate) fn on_storage(
+        directory: &Path,
+        before: impl FnOnce(Arc<dyn Storage>) -> Arc<dyn Storage>,
+        settings: DeliverySettings,
+        script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
+    ) -> Bench {
         let simulation = Simulation::new(1);
         let host = weir_testkit::host(&simulation);
         let node = weir_config::parse_body(&format!("directory: {}", directory.display())).expect("YAML");
@@ -95,7 +105,8 @@ impl Bench {
             extension.start(&cx).await.expect("started");
             extension.capabilities()
         });
-        host.offer(STORAGE, capabilities.expect("it starts"));
+        let storage = capabilities.and_then(|offered| offered.storage).expect("it starts");
+        host.offer(STORAGE, Capabilities::default().with_storage(before(storage)));
         Bench::of(simulation, host, settings, script)
     }
 
@@ -129,6 +140,22 @@ impl Bench {
             delivery: Some(Arc::new(consumer)),
             dispatcher,
         }
+    }
+
+    /// Opens a delivery for another exporter of the same agent.
+    pub(crate) fn open_beside(&self, id: &str, settings: &DeliverySettings) -> Result<Delivered, Failure> {
+        let exporter = Scripted::new(id, Arc::clone(&self.lab), self.clock.clone(), |_, _| Reply::Accept);
+        let delivered = deliver(
+            id,
+            Signal::Logs,
+            Arc::new(exporter),
+            settings,
+            self.clock.clone(),
+            &self.host,
+            &self.ending,
+        );
+        let opening = delivered.opening.clone();
+        self.simulation.run(async move { opening.open().await }).expect("ends").map(|()| delivered)
     }
 
     /// Sends items with the ids from `first` up, in a task of its own.
