@@ -89,6 +89,20 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let records = self.queue.backlog().records;
+        if records > 0 {
+            tracing::warn!(
+                queue = %self.path.display(),
+                records,
+                "Records stay in a queue on disk that no exporter has open any more. They are sent when an exporter of that \
+                 name uses it again"
+            );
+        }
+    }
+}
+
 impl Handle {
     pub(crate) fn new(shared: Arc<Shared>) -> Handle {
         Handle { shared, closed: AtomicBool::new(false) }
