@@ -5,7 +5,7 @@
 //! power loss (with [`Options::fsync`]), and whatever system call fails. What cannot come out any more, because the disk
 //! damaged it, is counted exactly and logged with its ids; opening never fails for it. After a crash come again at most
 //! those records that were not done, and those whose being done was not yet [saved](Queue::save); after a power loss also
-//! up to 1024 that were done last.
+//! up to 1024 of each segment that were done last.
 //!
 //! # Layout
 //! A queue is one directory with mode 0700, locked by its owner (file `owner`, with its process id). Records get ids that
@@ -46,8 +46,10 @@
 //! nothing that it needs, so that it works on a full disk; new records go to a new segment.
 //!
 //! # Limits
-//! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Memory: read-ahead, one group, one
-//! piece, and some 200 bytes per segment. Two files per segment are open only while it is written or worked off.
+//! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Memory: read-ahead and one record, what
+//! waits for a commit (64 MiB or one record), the group that is written, one piece or record that is read; what was taken
+//! and is not done is the owner's; and of each segment some 300 bytes, and 16 bytes for every gap in what is done. The file
+//! of records of a segment is open while it is written or read, that of acks until the records are removed.
 
 mod acks;
 mod commit;
