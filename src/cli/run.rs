@@ -1,12 +1,13 @@
 //! `weir --config ...`: runs the agent.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use weir_component::Host;
+use weir_component::{Failure, Host};
 use weir_config::{Diagnostics, Loaded};
 use weir_engine::{Engine, Next, TokioRuntime};
 use weir_telemetry::{Identity, Metrics, Traces, init_logs, init_metrics, init_traces};
@@ -16,7 +17,7 @@ use super::{ConfigArgs, Step, failed};
 use crate::gates::Gates;
 use crate::service;
 
-/// How long pipelines may take to drain.
+/// How long pipelines may take to drain, and before that a reload to end that is under way.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Runs until a signal or a component that fails for good.
@@ -62,13 +63,45 @@ async fn start_and_work(
     loaded: Loaded,
     signals: &mut Signals,
 ) -> ExitCode {
-    let mut agent = match Agent::start(args, identity, loaded).await {
+    let mut agent = match Agent::new(args, identity, loaded) {
         Ok(agent) => agent,
         Err(code) => return code,
     };
-    let as_asked = agent.work(signals).await;
+    let failed_for_good = agent.engine.failed();
+    let started = tokio::select! {
+        started = agent.start() => started.map(|()| None),
+        // Nothing has come in yet that could be lost.
+        end = end(signals, failed_for_good) => Ok(Some(end)),
+    };
+    let as_asked = match started {
+        Ok(None) => agent.work(signals).await,
+        Ok(Some(as_asked)) => as_asked,
+        Err(error) => return failed(&error),
+    };
     let clean = agent.stop().await;
     if as_asked && clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Completes when the agent is to end: whether somebody asked for it.
+async fn end(signals: &mut Signals, failed_for_good: impl Future<Output = (String, Failure)>) -> bool {
+    tokio::select! {
+        asked = signals.end() => {
+            received(asked);
+            true
+        }
+        (id, failure) = failed_for_good => {
+            terminating(&id, &failure);
+            false
+        }
+    }
+}
+
+fn received(asked: Asked) {
+    tracing::info!(signal = asked.name(), "Received signal from OS");
+}
+
+fn terminating(id: &str, failure: &Failure) {
+    tracing::error!(otelcol.component.id = %id, error = %failure, "Asynchronous error received, terminating process");
 }
 
 /// The running agent.
@@ -112,23 +145,27 @@ impl Own {
 }
 
 impl<'a> Agent<'a> {
-    async fn start(args: &'a ConfigArgs, identity: Identity, loaded: Loaded) -> Result<Agent<'a>, ExitCode> {
-        let mut own = Own::new(&loaded, &identity).map_err(|e| failed(&e))?;
+    fn new(args: &'a ConfigArgs, identity: Identity, loaded: Loaded) -> Result<Agent<'a>, ExitCode> {
+        let own = Own::new(&loaded, &identity).map_err(|e| failed(&e))?;
         let tokio = Arc::new(TokioRuntime::current());
         let host = service::host(&tokio, service::telemetry(&own.metrics, &own.traces));
-        let mut engine = service::build(&loaded, tokio, &host)
+        let engine = service::build(&loaded, tokio, &host)
             .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
-        service::log_notes(&loaded);
+        Ok(Agent { args, identity, loaded, host, engine, own })
+    }
+
+    async fn start(&mut self) -> Result<(), String> {
+        service::log_notes(&self.loaded);
         tracing::info!(
             Version = env!("CARGO_PKG_VERSION"),
             NumCPU = service::cpus(),
             "Starting {}...",
-            identity.name
+            self.identity.name
         );
-        own.serve(&host).await.map_err(|e| failed(&e))?;
-        engine.start().await.map_err(|e| failed(&e.to_string()))?;
+        self.own.serve(&self.host).await?;
+        self.engine.start().await.map_err(|e| e.to_string())?;
         tracing::info!("Everything is ready. Begin running and processing data.");
-        Ok(Agent { args, identity, loaded, host, engine, own })
+        Ok(())
     }
 
     /// Works until it is to end: whether somebody asked for it. A request to reload is answered on the way.
@@ -137,15 +174,25 @@ impl<'a> Agent<'a> {
             let asked = tokio::select! {
                 asked = signals.next() => asked,
                 (id, failure) = self.engine.failed() => {
-                    tracing::error!(otelcol.component.id = %id, error = %failure, "Asynchronous error received, terminating process");
+                    terminating(&id, &failure);
                     return false;
                 }
             };
-            tracing::info!(signal = asked.name(), "Received signal from OS");
+            received(asked);
             if asked != Asked::Reload {
                 return true;
             }
-            if let Err(why) = self.reload().await {
+            let failed_for_good = self.engine.failed();
+            let mut reload = pin!(self.reload());
+            let outcome = tokio::select! {
+                outcome = &mut reload => outcome,
+                as_asked = end(signals, failed_for_good) => {
+                    // Either graph can be stopped in order; one that hangs between them cannot hold that up.
+                    drop(tokio::time::timeout(GRACE, reload).await);
+                    return as_asked;
+                }
+            };
+            if let Err(why) = outcome {
                 let why = why.unwrap_or_else(|| "the configuration has errors, see above".to_owned());
                 tracing::error!(error = %why, "Config update failed, keeping the running configuration");
             }
@@ -214,7 +261,7 @@ impl<'a> Agent<'a> {
             tracing::error!(
                 task = %name,
                 grace = ?GRACE,
-                "Did not end in time; what it held was dropped and reported to its senders"
+                "Did not end in time; what it held was dropped, which senders were told that had not heard success yet"
             );
         }
         for (id, signal, items) in &stopped.undelivered {

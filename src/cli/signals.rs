@@ -17,12 +17,22 @@ impl Signals {
         })
     }
 
-    /// The next request.
+    /// The next request; one to end comes first.
     pub(super) async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => Asked::Interrupt,
+            biased;
             _ = self.terminate.recv() => Asked::Terminate,
+            _ = self.interrupt.recv() => Asked::Interrupt,
             _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// The next request to end; one to reload stays for [`Signals::next`].
+    pub(super) async fn end(&mut self) -> Asked {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Asked::Terminate,
+            _ = self.interrupt.recv() => Asked::Interrupt,
         }
     }
 }

@@ -1,21 +1,34 @@
 //! Components that have failed for good.
 
 use std::any::Any;
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use weir_component::{Failure, Status};
 
 /// Where components are reported that have failed for good. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Fatal(mpsc::Sender<(String, Failure)>);
 
-/// The other end.
-pub(crate) type Failed = mpsc::Receiver<(String, Failure)>;
+/// The other end. Cheap to clone; each report is given to one of the clones.
+#[derive(Clone)]
+pub(crate) struct Failed(Arc<Mutex<mpsc::Receiver<(String, Failure)>>>);
+
+impl Failed {
+    /// The next report; pending for ever when nobody is left to report.
+    pub(crate) async fn next(&self) -> (String, Failure) {
+        let report = self.0.lock().await.recv().await;
+        match report {
+            Some(report) => report,
+            None => std::future::pending().await,
+        }
+    }
+}
 
 impl Fatal {
     pub(crate) fn new() -> (Fatal, Failed) {
         let (sender, receiver) = mpsc::channel(16);
-        (Fatal(sender), receiver)
+        (Fatal(sender), Failed(Arc::new(Mutex::new(receiver))))
     }
 
     /// Reports the component `id`.

@@ -125,6 +125,9 @@ impl Engine {
     ///
     /// # Errors
     /// The first component that could not start; then everything goes on as before.
+    ///
+    /// # Cancellation
+    /// When it is dropped the running graph goes on, but what extensions of the other one offered stays: stop the engine.
     pub async fn reload(&mut self, next: Next) -> Result<(), StartError> {
         let before = std::mem::replace(&mut self.tools, next.tools);
         let outcome = self.take_over(next.parts).await;

@@ -65,7 +65,8 @@ impl std::error::Error for StartError {}
 /// How a service ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stopped {
-    /// Tasks that had not ended at the deadline; what they held was dropped and reported to its senders.
+    /// Tasks that had not ended at the deadline; what they held was dropped, which is reported to senders that have not
+    /// heard success yet.
     pub unfinished: Vec<String>,
     /// What senders had heard success for and what was not delivered: exporter, signal, items.
     pub undelivered: Vec<(String, Signal, usize)>,
@@ -88,6 +89,9 @@ impl Engine {
     ///
     /// # Errors
     /// The first component that could not start; what had started is stopped again.
+    ///
+    /// # Cancellation
+    /// When it is dropped, extensions that run are told to stop, and nothing else has begun to work.
     pub async fn start(&mut self) -> Result<(), StartError> {
         let Some(parts) = self.parts.take() else {
             return Ok(());
@@ -128,12 +132,11 @@ impl Engine {
         TaskHandle { name, done, abort }
     }
 
-    /// Completes when a component has failed for good or panicked: its id and why.
-    pub async fn failed(&mut self) -> (String, Failure) {
-        match self.failed.recv().await {
-            Some(failed) => failed,
-            None => std::future::pending().await,
-        }
+    /// Completes when a component has failed for good or panicked: its id and why. It can be awaited beside a start or a
+    /// reload.
+    pub fn failed(&self) -> impl Future<Output = (String, Failure)> + Send + use<> {
+        let failed = self.failed.clone();
+        async move { failed.next().await }
     }
 
     /// Stops the receivers, lets everything in the pipelines drain, then stops the extensions. One deadline for all:

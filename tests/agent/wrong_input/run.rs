@@ -83,6 +83,47 @@ fn sigterm_sends_what_waits_and_ends_with_code_0() {
     assert_eq!(received, 3, "{}", agent.log());
 }
 
+/// A pipe that nobody reads: an exporter that opens it waits.
+fn pipe(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    let path = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    path
+}
+
+/// An agent that writes to that file.
+fn to_file(path: &std::path::Path) -> String {
+    format!(
+        "receivers: {{nop: }}\nexporters: {{file: {{path: {}}}}}\nservice:\n  {NO_METRICS}\n  \
+         pipelines: {{logs: {{receivers: [nop], exporters: [file]}}}}\n",
+        path.display()
+    )
+}
+
+#[test]
+fn sigterm_ends_an_agent_whose_start_hangs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut agent = Agent::spawn(&to_file(&pipe(&folder)), 0);
+    agent.wait_for_log("Starting extensions...");
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(0), "{}", agent.log());
+    let log = agent.log();
+    assert!(log.contains("Shutdown complete.") && !log.contains("Everything is ready."), "{log}");
+}
+
+#[test]
+fn sigterm_ends_an_agent_whose_reload_hangs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut agent = Agent::start(&to_file(&folder.path().join("out")), 0);
+    fs::write(agent.config(), to_file(&pipe(&folder))).expect("the file is written");
+    agent.signal("HUP");
+    agent.wait_for_log("hangup");
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(0), "{}", agent.log());
+    let log = agent.log();
+    assert!(log.contains("Shutdown complete.") && !log.contains("Config updated."), "{log}");
+}
+
 #[test]
 fn sighup_with_a_broken_file_keeps_the_old_configuration_and_with_a_mended_one_takes_it() {
     let (old, new) = (free_port(), free_port());
