@@ -107,7 +107,11 @@ fn a_record_that_never_fits_is_refused_for_good_with_both_bounds() {
         let storage = storage(&path, &host, &simulation, ", max_size: 1048576").await.expect("started");
         let queue = storage.open_queue("q").await.expect("opened");
         let record = Record { parts: vec![Bytes::from(vec![0; 1 << 20])], items: 1 };
-        let Err(Refused::Failed(refused)) = queue.append(record, PLENTY).await else { panic!("refused") };
+        let refused = match queue.append(record, PLENTY).await {
+            Err(Refused::Failed(failure)) => Some(failure),
+            _ => None,
+        };
+        let refused = refused.expect("refused");
         assert!(!refused.is_retryable(), "{refused}");
         let text = refused.message();
         assert!(text.contains("max_size of 1048576 bytes") && text.contains("never more than"), "{text}");
