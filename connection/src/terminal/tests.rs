@@ -70,7 +70,7 @@ fn leaking() -> Finding {
                 ..forecast("ephemeral_ports", 28_232.0, 58.0, "{port}", 1.0)
             },
         ],
-        cure: "make the connection once and share it, or close it: defer conn.Close() after line 41".into(),
+        cure: "make the connection once and share it, or close it where its last call ends (not in the function that returns it)".into(),
         ..Finding::default()
     }
 }

@@ -65,7 +65,7 @@ fn a_leak_is_named_with_its_line_rate_time_left_and_cure() {
         "client_<wbr>per_<wbr>call",
         "+2.0/s<small>7,200/h</small>",
         "5 h 12 m<small>memory</small>",
-        "defer conn.Close() after line 41",
+        "close it where its last call ends",
         "282 ESTABLISHED, 281 without payload",
         "levels off near 3,612",
         "memory limit 2.0 GiB = 37,806 open",

@@ -255,7 +255,7 @@ fn client_per_call() -> Finding {
             level("descriptors", 1_048_576.0, 294.0, "{file_descriptor}", 3_612.0),
             level("ephemeral_ports", 28_232.0, 282.0, "{port}", 3_600.0),
         ],
-        cure: "make the connection once and share it, or close it: defer conn.Close() after line 41".into(),
+        cure: "make the connection once and share it, or close it where its last call ends (not in the function that returns it)".into(),
         history: History { time, open, idle_old },
         exemplars: (0..12_i32).map(exemplar).collect(),
         stacks: vec![

@@ -5,7 +5,7 @@ use super::gates::Gate;
 use super::input::{Resource, Side};
 use super::view::{Judgement, View};
 use super::words::{count, plural, span};
-use weir_connection::report::{Site, State};
+use weir_connection::report::State;
 
 /// One line that explains the class, or why the state is ok.
 pub(crate) fn explanation(view: &View<'_>, judgement: &Judgement) -> String {
@@ -166,11 +166,10 @@ fn telemetry_loss(view: &View<'_>) -> String {
 }
 
 /// What to do; empty for state ok without a class.
-pub(crate) fn cure(judgement: &Judgement, site: Option<&Site>) -> String {
-    let after = |what: &str| match site {
-        Some(site) if site.line > 0 => format!("{what} after line {}", site.line),
-        _ => format!("{what} where it is made"),
-    };
+///
+/// No line to close at: the line that makes a connection is often in a function that returns it, where a `defer` would
+/// close it before its first call.
+pub(crate) fn cure(judgement: &Judgement) -> String {
     match (judgement.state, judgement.class) {
         (State::Ok, Some(Class::Churn)) => "make the connection once and share it: it carries any number of calls at a time".into(),
         (State::Ok, Some(Class::TelemetryLoss)) => {
@@ -179,19 +178,20 @@ pub(crate) fn cure(judgement: &Judgement, site: Option<&Site>) -> String {
         (State::Ok, _) => String::new(),
         (State::Recovering, _) => "nothing: it is mended; what is still open ends with the process".into(),
         (_, Some(Class::ClientPerCall | Class::ClientUnclosedIdle)) => {
-            format!("make the connection once and share it, or close it: {}", after("defer conn.Close()"))
+            "make the connection once and share it, or close it where its last call ends (not in the function that returns it)"
+                .into()
         }
         (_, Some(Class::StreamNotCancelled)) => {
-            format!("cancel the stream's context when done: {}, or read until io.EOF", after("defer cancel()"))
+            "read each stream until io.EOF, or cancel its context in the function that reads it: defer cancel()".into()
         }
         (_, Some(Class::PeerClosed)) => {
-            format!("close the connection when a read returns io.EOF or an error: {}", after("defer conn.Close()"))
+            "close the connection when a read returns io.EOF or an error".into()
         }
         (_, Some(Class::TransportPerRequest)) => {
             "make one http.Client with one Transport and share it, or call transport.CloseIdleConnections() when done".into()
         }
         (_, Some(Class::HttpBody)) => {
-            format!("read the body to its end and close it: {}", after("defer resp.Body.Close()"))
+            "read the body to its end and close it in the function that reads it: defer resp.Body.Close()".into()
         }
         (_, Some(Class::ServerHalfOpen)) => {
             "let the server ask whether clients live: keepalive.ServerParameters{Time, Timeout, MaxConnectionIdle}".into()

@@ -209,7 +209,7 @@ pub(crate) fn finding(
         onset: judged.primary.onset.filter(|_| judgement.state != State::Ok).map(agent),
         missing: missing::missing(&view, &judgement, site.is_some()),
         forecast: forecast::forecasts(&view, &judgement, rate),
-        cure: explain::cure(&judgement, site.as_ref()),
+        cure: explain::cure(&judgement),
         history: history(judged.primary, agent),
         evidence: evidence_or_none(evidence),
         site,

@@ -162,7 +162,7 @@ fn the_verdict_carries_numbers_site_evidence_and_cure() {
     assert_eq!(finding.site.as_ref().map(|site| (site.line, site.share)), Some((41, 1.0)));
     assert_eq!(
         finding.cure,
-        "make the connection once and share it, or close it: defer conn.Close() after line 41"
+        "make the connection once and share it, or close it where its last call ends (not in the function that returns it)"
     );
     assert_eq!(finding.confidence, "high");
     let texts: Vec<String> = finding.evidence.iter().map(|e| format!("{} {}", e.source, e.text)).collect();
