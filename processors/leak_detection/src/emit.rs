@@ -40,6 +40,18 @@ impl Emitter<'_> {
         finding.stacks = self.table.stacks(&key);
     }
 
+    /// Where connections of a finding lead, as `address:port`; empty when none is known.
+    pub(crate) fn peers(&self, finding: &Finding) -> Vec<String> {
+        let Some(key) = self.process(finding) else { return Vec::new() };
+        let now = self.clock.unix_nanos();
+        let known = self.table.exemplars(&key, &finding.resource, &finding.target, now);
+        let mut peers: Vec<String> =
+            known.into_iter().filter(|e| !e.local.is_empty()).map(|e| e.peer).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        peers
+    }
+
     fn process(&self, finding: &Finding) -> Option<ProcessKey> {
         self.table.find(&finding.process.host, finding.process.pid, &finding.instance)
     }

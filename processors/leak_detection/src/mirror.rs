@@ -6,7 +6,7 @@
 
 use weir_connection::report::{Finding, HELD_BY_CLIENT, State};
 
-use crate::detector::{Change, GOROUTINE};
+use crate::detector::{Address, Change, GOROUTINE};
 
 /// Rates of both ends that differ by no more than this share are the same growth.
 const TOLERANCE: f64 = 0.5;
@@ -15,17 +15,23 @@ const TOLERANCE: f64 = 0.5;
 const GOROUTINES: std::ops::RangeInclusive<f64> = 0.8..=8.0;
 
 /// Points the server's findings to those of their clients, and goroutines to the connections that hold them.
-pub(crate) fn settle(findings: &mut [Finding], changes: &mut Vec<Change>) {
+///
+/// `peers` tells where the connections of a client's finding lead (`address:port`), empty when nothing is known of them.
+pub(crate) fn settle(
+    findings: &mut [Finding],
+    changes: &mut Vec<Change>,
+    peers: impl Fn(&Finding) -> Vec<String>,
+) {
     let clients: Vec<Finding> = findings.iter().filter(|f| f.side == "client").cloned().collect();
     let growing: Vec<Finding> =
         findings.iter().filter(|f| f.state != State::Ok && f.resource != GOROUTINE).cloned().collect();
     for finding in findings.iter_mut() {
-        if !point(finding, &clients) {
+        if !point(finding, &clients, &peers) {
             explain(finding, &growing);
         }
     }
     for change in changes.iter_mut() {
-        if point(&mut change.finding, &clients) || explain(&mut change.finding, &growing) {
+        if point(&mut change.finding, &clients, &peers) || explain(&mut change.finding, &growing) {
             change.to = change.finding.state;
         }
     }
@@ -35,11 +41,13 @@ pub(crate) fn settle(findings: &mut [Finding], changes: &mut Vec<Change>) {
 }
 
 /// Whether the finding is the other end of one of these clients; it then says so.
-fn point(finding: &mut Finding, clients: &[Finding]) -> bool {
+fn point(finding: &mut Finding, clients: &[Finding], peers: impl Fn(&Finding) -> Vec<String>) -> bool {
     if finding.side != "server" || finding.state == State::Ok {
         return false;
     }
-    let Some(client) = clients.iter().find(|c| holds(c, finding)) else { return false };
+    let Some(client) = clients.iter().find(|c| holds(c, finding) && leads(c, finding, &peers)) else {
+        return false;
+    };
     let site = client.site.as_ref().map(|s| format!(" at {}:{}", s.file, s.line)).unwrap_or_default();
     finding.class = HELD_BY_CLIENT.to_owned();
     finding.missing.clear();
@@ -89,7 +97,23 @@ fn holds(client: &Finding, server: &Finding) -> bool {
     let larger = client.growth.rate.max(server.growth.rate);
     let same_growth =
         client.growth.rate > 0.0 && (client.growth.rate - server.growth.rate).abs() <= TOLERANCE * larger;
-    client.target == server.target && (same_growth || client.growth.open >= TOLERANCE * server.growth.open)
+    same_growth || client.growth.open >= TOLERANCE * server.growth.open
+}
+
+/// Whether the client's connections lead to the server: by where they lead, else by the target that it dials.
+///
+/// A target may be a name, which tells no more than the port.
+fn leads(client: &Finding, server: &Finding, peers: impl Fn(&Finding) -> Vec<String>) -> bool {
+    let address = Address::parse(&server.target);
+    let (here, there) = (&client.process.host, &server.process.host);
+    if address.is_loopback() && here != there && !here.is_empty() && !there.is_empty() {
+        return false;
+    }
+    let known = peers(client);
+    if known.is_empty() {
+        return !client.target.is_empty() && Address::parse(&client.target).matches(&address);
+    }
+    known.iter().any(|peer| Address::parse(peer).matches(&address))
 }
 
 #[cfg(test)]
@@ -109,13 +133,17 @@ mod tests {
         }
     }
 
+    fn unknown(_: &Finding) -> Vec<String> {
+        Vec::new()
+    }
+
     #[test]
     fn a_leak_whose_both_ends_are_known_is_the_clients() {
         let mut findings =
             vec![finding("orders", "server", "h:1", 2.1), finding("checkout", "client", "h:1", 2.0)];
         let change = Change { from: State::Suspect, to: State::Leaking, finding: findings[0].clone() };
         let mut changes = vec![change];
-        settle(&mut findings, &mut changes);
+        settle(&mut findings, &mut changes, unknown);
         let (client, server) = (&findings[0], &findings[1]);
         assert_eq!((client.service.as_str(), client.state), ("checkout", State::Leaking));
         assert_eq!((server.state, server.class.as_str()), (State::Suspect, HELD_BY_CLIENT));
@@ -123,7 +151,7 @@ mod tests {
         assert!(changes.is_empty(), "it was a suspect before");
         findings[1].state = State::Recovering;
         findings[1].class = "server_half_open".to_owned();
-        settle(&mut findings, &mut Vec::new());
+        settle(&mut findings, &mut Vec::new(), unknown);
         assert_eq!((findings[1].state, findings[1].class.as_str()), (State::Recovering, HELD_BY_CLIENT));
     }
 
@@ -135,7 +163,7 @@ mod tests {
             ..finding("checkout", "", "", 10.0)
         };
         let mut findings = vec![finding("checkout", "client", "h:1", 2.0), goroutines.clone()];
-        settle(&mut findings, &mut Vec::new());
+        settle(&mut findings, &mut Vec::new(), unknown);
         assert_eq!(findings[1].state, State::Ok);
         let mended = Finding {
             state: State::Recovering,
@@ -143,10 +171,10 @@ mod tests {
             ..finding("checkout", "client", "h:1", 0.0)
         };
         let mut recovering = vec![mended, goroutines.clone()];
-        settle(&mut recovering, &mut Vec::new());
+        settle(&mut recovering, &mut Vec::new(), unknown);
         assert_eq!(recovering[1].state, State::Ok, "they were its goroutines");
         let mut alone = vec![finding("other", "client", "h:1", 2.0), goroutines];
-        settle(&mut alone, &mut Vec::new());
+        settle(&mut alone, &mut Vec::new(), unknown);
         assert_eq!(alone[1].state, State::Suspect, "another service explains nothing");
     }
 
@@ -154,8 +182,40 @@ mod tests {
     fn a_server_that_grows_by_itself_stays_what_it_is() {
         for other in [finding("checkout", "client", "h:2", 2.0), finding("checkout", "client", "h:1", 0.1)] {
             let mut findings = vec![finding("orders", "server", "h:1", 2.0), other];
-            settle(&mut findings, &mut Vec::new());
+            settle(&mut findings, &mut Vec::new(), unknown);
             assert_eq!(findings[0].state, State::Leaking);
+        }
+    }
+
+    #[test]
+    fn a_client_that_dials_a_name_is_known_by_where_its_connections_lead() {
+        let server = finding("orders", "server", "10.0.0.7:50051", 2.0);
+        for (target, peers, held) in [
+            ("dns:///orders:50051", vec!["10.0.0.7:50051"], true),
+            ("dns:///orders:50051", vec!["[::ffff:10.0.0.7]:50051"], true),
+            ("dns:///orders:50051", vec!["10.0.0.8:50051"], false),
+            ("dns:///orders:50051", vec![], true),
+            ("dns:///orders:50052", vec![], false),
+            ("xds:///orders", vec!["10.0.0.7:50051"], true),
+        ] {
+            let mut findings = vec![server.clone(), finding("checkout", "client", target, 2.0)];
+            let peers: Vec<String> = peers.into_iter().map(str::to_owned).collect();
+            settle(&mut findings, &mut Vec::new(), |_| peers.clone());
+            let found = findings.iter().any(|f| f.class == HELD_BY_CLIENT);
+            assert_eq!(found, held, "{target} {peers:?}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_the_loopback_address_of_the_same_host_only() {
+        for (host, held) in [("a", true), ("b", false)] {
+            let mut server = finding("orders", "server", "127.0.0.1:50051", 2.0);
+            server.process.host = "a".into();
+            let mut client = finding("checkout", "client", "localhost:50051", 2.0);
+            client.process.host = host.into();
+            let mut findings = vec![server, client];
+            settle(&mut findings, &mut Vec::new(), unknown);
+            assert_eq!(findings.iter().any(|f| f.class == HELD_BY_CLIENT), held, "{host}");
         }
     }
 }

@@ -66,7 +66,12 @@ impl LeakDetection {
         let mut changes = self.detector.tick(now);
         let emitter = Emitter { table: &self.table, clock: &cx.clock, roots: &self.roots };
         self.findings = self.detector.report(now);
-        mirror::settle(&mut self.findings, &mut changes);
+        for (source, sentence) in self.detector.rare_sources() {
+            if self.rare.insert(source) {
+                tracing::warn!(otelcol.component.id = %cx.id, "{sentence}");
+            }
+        }
+        mirror::settle(&mut self.findings, &mut changes, |f| emitter.peers(f));
         self.findings.iter_mut().for_each(|f| emitter.detail(f));
         changes.iter_mut().for_each(|c| emitter.detail(&mut c.finding));
         self.board.put(&cx.id, self.findings.clone());

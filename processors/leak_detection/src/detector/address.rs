@@ -33,6 +33,11 @@ impl Address {
         }
     }
 
+    /// Whether it is an address of the host itself.
+    pub(crate) fn is_loopback(&self) -> bool {
+        matches!(self, Address::Ip(host, _) if host == "loopback")
+    }
+
     /// Whether both may mean the same place. A name matches every address with its port.
     pub(crate) fn matches(&self, other: &Address) -> bool {
         match (self, other) {

@@ -37,7 +37,7 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
             "goroutines: serve net/http/pprof in the service and add the receiver pprof with its address",
         );
     }
-    if !sited && view.primary.grows() {
+    if !sited && view.client() && view.primary.grows() {
         list.push(line(&view.primary.subject.resource, grpc, has(Source::Events), profiled));
     }
     list.into_iter().map(str::to_owned).collect()
