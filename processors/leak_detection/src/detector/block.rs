@@ -14,8 +14,12 @@ pub(crate) struct Block {
     pub(crate) time: i64,
     /// Smallest population of old and idle ones.
     pub(crate) floor: f32,
+    /// When the last point was taken, ns on the series' time line; `open` and `last_floor` are of then.
+    pub(crate) last: i64,
     /// Last number of open ones.
     pub(crate) open: f32,
+    /// Last population of old and idle ones.
+    pub(crate) last_floor: f32,
     /// How many crossed the age T; where deaths are not known, the sum of what the population rose by.
     pub(crate) crossed: f32,
     /// How many died older than T; else the sum of what the population fell by.
@@ -74,7 +78,9 @@ impl Ring {
                 index: point.time.div_euclid(self.length),
                 time: point.time,
                 floor: point.floor as f32,
+                last: point.time,
                 open: point.open as f32,
+                last_floor: point.floor as f32,
                 crossed: point.crossed as f32,
                 died: point.died as f32,
                 load: number(point.load),
@@ -87,7 +93,9 @@ impl Ring {
             block.floor = point.floor as f32;
             block.time = point.time;
         }
+        block.last = point.time;
         block.open = point.open as f32;
+        block.last_floor = point.floor as f32;
         block.crossed += point.crossed as f32;
         block.died += point.died as f32;
         if let Some(load) = point.load {
@@ -134,7 +142,8 @@ mod tests {
         }
         assert!(ring.advance(10));
         let block = ring.blocks()[0];
-        assert_eq!((block.floor, block.time, block.open, block.crossed), (3.0, 4, 7.0, 3.0));
+        assert_eq!((block.floor, block.time, block.crossed), (3.0, 4, 3.0));
+        assert_eq!((block.open, block.last_floor, block.last), (7.0, 7.0, 8), "of its last point");
     }
 
     #[test]

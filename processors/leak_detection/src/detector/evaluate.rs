@@ -298,6 +298,8 @@ mod tests {
             .map(|(i, (floor, crossed, died))| Block {
                 index: i as i64,
                 time: i as i64 * 10_000_000_000,
+                last: i as i64 * 10_000_000_000,
+                last_floor: *floor as f32,
                 floor: *floor as f32,
                 open: *floor as f32,
                 crossed: *crossed as f32,

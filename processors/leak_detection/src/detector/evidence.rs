@@ -12,6 +12,8 @@ const MAX_DETAILS: usize = 12;
 /// Growth relative to the primary's from which another source agrees, and below which it contradicts.
 const AGREES: f64 = 0.5;
 const CONTRADICTS: f64 = 0.3;
+/// How far goroutines per connection may be from a whole number to be called so.
+const WHOLE: f64 = 0.25;
 
 /// The word of the source of a series.
 pub(crate) fn word_of(series: &Series) -> &'static str {
@@ -120,9 +122,11 @@ fn goroutines(view: &View<'_>, judgement: &Judgement) -> Option<Evidence> {
         });
     }
     let (number, each) = relevant(view, judgement);
-    let believed = view.believed_at_census();
+    let seen_then = view.seen_at_census();
+    let believed = seen_then.unwrap_or_else(|| view.primary.open_now());
     let per = if believed >= 1.0 { number / believed } else { 0.0 };
-    let near = per >= 0.75 && (per - per.round()).abs() <= 0.1 * per;
+    // A ratio of numbers of different times would be a wrong one.
+    let near = seen_then.is_some() && per >= 0.75 && (per - per.round()).abs() <= WHOLE;
     let text = match judgement.state {
         _ if view.primary.subject.resource == Resource::Goroutine => count(census.total()),
         _ if near => format!("{} = {per:.0} per {each}", count(number)),

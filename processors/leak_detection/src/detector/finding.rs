@@ -250,11 +250,11 @@ fn rate(view: &View<'_>, judgement: &Judgement) -> Rate {
     Rate { median, low: slopes.low.clamp(0.0, median), high: slopes.high.max(median) }
 }
 
-/// The population over time: the coarse blocks, then the fine ones, then now.
+/// The population over time: at the end of the coarse blocks, then of the fine ones, then now.
 fn history(series: &Series, agent: impl Fn(i64) -> f64) -> History {
     let fine = series.fine.blocks();
-    let start = fine.front().map_or(i64::MAX, |block| block.time);
-    let older = series.coarse.blocks().iter().filter(|block| block.time < start);
+    let start = fine.front().map_or(i64::MAX, |block| block.last);
+    let older = series.coarse.blocks().iter().filter(|block| block.last < start);
     let mut history = History::default();
     let mut push = |time: i64, open: f64, floor: f64| {
         history.time.push(agent(time));
@@ -262,9 +262,10 @@ fn history(series: &Series, agent: impl Fn(i64) -> f64) -> History {
         history.idle_old.push(floor);
     };
     for block in older.chain(fine) {
-        push(block.time, f64::from(block.open), f64::from(block.floor));
+        push(block.last, f64::from(block.open), f64::from(block.last_floor));
     }
-    if let Some(floor) = series.floor_now() {
+    let past = fine.back().map_or(i64::MIN, |block| block.last);
+    if let Some(floor) = series.floor_now().filter(|_| series.latest_time > past) {
         push(series.latest_time, series.open_now(), floor);
     }
     history

@@ -9,6 +9,7 @@ use super::lately::Lately;
 use super::machine::{Machine, Signal};
 use super::scale::Scale;
 use super::sites::SiteBook;
+use std::collections::VecDeque;
 use weir_connection::report::State;
 
 /// Observations without the floor's kind of number after which another kind is used.
@@ -17,6 +18,9 @@ const DOWNGRADE: u32 = 3;
 const LATELY: i64 = 12;
 /// Certain signs that make a leak; fewer may be an accident.
 const CERTAIN: f64 = 3.0;
+
+/// Observations before the last one whose number of open ones is remembered.
+const RECENT: usize = 16;
 
 /// What one series is about, apart from its process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +62,8 @@ pub(crate) struct Series {
     /// The last observation.
     pub(crate) latest: Sample,
     pub(crate) latest_time: i64,
+    /// Times and open ones of the observations before the last one, oldest first.
+    recent: VecDeque<(i64, f32)>,
     pub(crate) first_time: i64,
     /// Opened in total when it was first seen, which may be long after the process started.
     pub(crate) first_opened: f64,
@@ -114,6 +120,7 @@ impl Series {
             clock: SeriesClock::default(),
             latest: Sample::default(),
             latest_time: 0,
+            recent: VecDeque::new(),
             first_time: 0,
             first_opened: 0.0,
             pending: None,
@@ -161,6 +168,9 @@ impl Series {
                 if self.first_time == 0 || restarted {
                     self.first_time = placed;
                     self.first_opened = if restarted { 0.0 } else { sample.opened.unwrap_or(0.0) };
+                }
+                if self.first_time != placed {
+                    self.remember();
                 }
                 self.latest = sample;
                 self.latest_time = placed;
@@ -217,12 +227,37 @@ impl Series {
 
     /// Open at `time` on the series' time line, as far as the blocks know; now for times after the last block.
     pub(crate) fn open_at(&self, time: i64) -> f64 {
-        let before = self.fine.blocks().iter().rev().find(|block| block.time <= time);
+        if let Some(open) = self.open_near(time) {
+            return open;
+        }
+        let before = self.fine.blocks().iter().rev().find(|block| block.last <= time);
         match before {
-            _ if time >= self.latest_time => self.open_now(),
             Some(block) => f64::from(block.open),
             None => self.fine.blocks().front().map_or_else(|| self.open_now(), |block| f64::from(block.open)),
         }
+    }
+
+    /// Open at `time` by the observations around it; nothing when they are forgotten.
+    pub(crate) fn open_near(&self, time: i64) -> Option<f64> {
+        if time >= self.latest_time {
+            return Some(self.open_now());
+        }
+        let mut after = (self.latest_time, self.open_now());
+        for (at, open) in self.recent.iter().rev().map(|(at, open)| (*at, f64::from(*open))) {
+            if at <= time {
+                let share = (time - at) as f64 / (after.0 - at).max(1) as f64;
+                return Some(open + share * (after.1 - open));
+            }
+            after = (at, open);
+        }
+        None
+    }
+
+    fn remember(&mut self) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((self.latest_time, self.open_now() as f32));
     }
 
     /// Growth of the open ones over the blocks since `time` on the series' own time line.
@@ -256,6 +291,7 @@ impl Series {
     fn reset(&mut self) {
         self.fine.clear();
         self.coarse.clear();
+        self.recent.clear();
         self.pending = None;
         self.committed = Committed::default();
         self.evaluation = Evaluation::default();

@@ -103,6 +103,16 @@ impl<'a> View<'a> {
 
     /// What the primary believed open when the census was taken.
     pub(crate) fn believed_at_census(&self) -> f64 {
+        self.primary.open_at(self.census_time())
+    }
+
+    /// The same by the observations around the census; nothing when they are no longer known.
+    pub(crate) fn seen_at_census(&self) -> Option<f64> {
+        self.primary.open_near(self.census_time())
+    }
+
+    /// When the census was taken, on the primary's time line.
+    fn census_time(&self) -> i64 {
         let ago = self.now.saturating_sub(self.process.census_seen).max(0);
         self.primary.open_at(self.primary.clock.at(self.now).saturating_sub(ago))
     }
