@@ -20,6 +20,8 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
                 "events from inside the process: add the companion Go module to the service and the receiver grpc_connections",
             ),
             (true, _, State::Ok) => {}
+            // Its clients are told of; that none is told of here says nothing of how these are made.
+            (true, true, _) if view.process.reports_clients => {}
             (true, true, _) => list.push(
                 "events of these: the service has the companion Go module, but makes them without weir.NewClient",
             ),

@@ -170,6 +170,7 @@ impl Detector {
         let now = if self.now == 0 { time_ns } else { self.now };
         let process = self.process(&key.process, now);
         let (source, (resource, side)) = (key.source, key.resource.canonical(key.side));
+        let by_module = source == Source::Events && resource == Resource::GrpcClient;
         let subject = Subject { source, resource, side, target: key.target };
         let id = self.series_id(process, subject);
         let company = self.company(process);
@@ -185,6 +186,7 @@ impl Detector {
         if let Some(process) = self.processes.get_mut(process) {
             process.load = load.or(process.load);
             process.hear(source);
+            process.reports_clients |= by_module;
         }
     }
 

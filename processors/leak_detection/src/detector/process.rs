@@ -27,6 +27,8 @@ pub(crate) struct Process {
     leaked_base: Option<Census>,
     mutexes: Mutexes,
     pub(crate) seen: i64,
+    /// Whether it tells of its clients by the module, which weir.NewClient makes it do.
+    pub(crate) reports_clients: bool,
     /// Sources that have told of it.
     sources: Vec<Source>,
 }
@@ -208,6 +210,7 @@ impl Processes {
         }
         process.leaked_base = process.leaked_base.take().or(gone.leaked_base);
         process.seen = process.seen.max(gone.seen);
+        process.reports_clients |= gone.reports_clients;
         gone.sources.into_iter().for_each(|source| process.hear(source));
     }
 
