@@ -1,5 +1,6 @@
 //! The processor: reads what passes, judges, and speaks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use weir_pdata::{Payload, Signal};
 
 use crate::config::Config;
 use crate::decode::decode;
-use crate::detector::{Change, Detector, Settings};
+use crate::detector::{Change, Detector, Settings, Source};
 use crate::emit::Emitter;
 use crate::enrich::enrich;
 use crate::mirror;
@@ -30,6 +31,8 @@ pub(crate) struct LeakDetection {
     next_tick: Instant,
     next_report: Instant,
     findings: Vec<Finding>,
+    /// Sources of which the log has said that they publish too rarely.
+    rare: BTreeSet<Source>,
 }
 
 impl LeakDetection {
@@ -46,6 +49,7 @@ impl LeakDetection {
             next_tick: Instant::default(),
             next_report: Instant::default(),
             findings: Vec::new(),
+            rare: BTreeSet::new(),
         }
     }
 

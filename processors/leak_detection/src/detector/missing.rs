@@ -5,6 +5,7 @@
 
 use super::classify::Class;
 use super::input::{Resource, Source};
+use super::pace;
 use super::view::{Judgement, View};
 use weir_connection::report::State;
 
@@ -42,7 +43,8 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
     if !sited && view.client() && view.primary.grows() {
         list.push(line(&view.primary.subject.resource, grpc, has(Source::Events), profiled));
     }
-    list.into_iter().map(str::to_owned).collect()
+    let rare = pace::rare(view.members.iter().copied(), view.scale);
+    list.into_iter().map(str::to_owned).chain(rare.into_values()).collect()
 }
 
 /// How to get the line.

@@ -38,6 +38,7 @@ mod lately;
 mod machine;
 mod missing;
 mod mutexes;
+mod pace;
 mod process;
 mod restart;
 mod round;
@@ -223,6 +224,11 @@ impl Detector {
         self.counters.series = self.series.len() as u64;
         self.counters.processes = self.processes.len() as u64;
         changes
+    }
+
+    /// Sources that publish too rarely for the window, each with a sentence for the log.
+    pub fn rare_sources(&self) -> BTreeMap<Source, String> {
+        pace::rare(self.series.values().map(|(_, series)| series), &self.scale)
     }
 
     /// All findings, most urgent first. `now_ns` is the agent's clock.

@@ -84,3 +84,39 @@ fn clients_made_beside_the_module_are_said_to_be() {
     let text = missing(&watch(&rows, &[("grpc_serializer", 6.0)]), "grpc_client");
     assert!(text.contains("without weir.NewClient"), "{text}");
 }
+
+#[test]
+fn a_service_that_reports_its_clients_is_not_said_to_make_them_without_the_module() {
+    let rows = [
+        (Source::Sockets, Resource::Socket, "10.0.0.9:50051", 2.0),
+        (Source::Events, Resource::GrpcClient, "10.0.0.1:50051", 0.0),
+    ];
+    let text = missing(&watch(&rows, &[("grpc_serializer", 6.0)]), "socket");
+    assert!(!text.contains("without weir.NewClient"), "{text}");
+}
+
+#[test]
+fn a_source_that_publishes_more_rarely_than_twice_a_window_is_named() {
+    for (interval, said) in [(2, false), (10, true)] {
+        let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+        let process = ProcessKey { host: "h".into(), pid: 7, ..ProcessKey::default() };
+        let key = SeriesKey {
+            process,
+            source: Source::Events,
+            resource: Resource::GrpcClient,
+            side: Side::Client,
+            target: "a:1".into(),
+        };
+        for step in 0..10 {
+            let time_ns = (1_000_000 + i64::from(step) * interval) * 1_000_000_000;
+            detector.tick(time_ns);
+            let sample = Sample { open: Some(1.0), ..Sample::default() };
+            detector.observe(Observation { key: key.clone(), time_ns, sample });
+        }
+        let text = "grpc_connections publishes every 10 s; the window of 5 s needs 2.5 s or less";
+        let sources = detector.rare_sources();
+        assert_eq!(sources.get(&Source::Events).is_some_and(|s| s.starts_with(text)), said, "{sources:?}");
+        let findings = detector.report((1_000_000 + 9 * interval) * 1_000_000_000);
+        assert_eq!(findings[0].missing.iter().any(|m| m.starts_with(text)), said, "{findings:#?}");
+    }
+}
