@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::report::{Finding, Report, SCHEMA, Source, State};
+use crate::terminal::units;
 
 /// The board. The engine owns the one instance, so it is made by `Default`.
 #[derive(Debug, Default)]
@@ -66,11 +67,16 @@ fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String 
             n => parts.push(format!("{n} {many}")),
         }
     }
-    match count(State::Ok) {
+    let young = series.iter().filter(|f| f.verdict_in.is_some()).count();
+    match count(State::Ok) - young {
+        0 if parts.is_empty() && young > 0 => parts.push(no_verdict(series)),
         0 if parts.is_empty() => parts.push("Nothing measured yet".to_owned()),
         0 => {}
         1 => parts.push("1 series fine".to_owned()),
         n => parts.push(format!("{n} series fine")),
+    }
+    if young > 0 && young < series.len() {
+        parts.push(format!("{young} without a verdict yet"));
     }
     let troubled = sources.iter().filter(|s| matches!(s.state.as_str(), "degraded" | "failed")).count();
     let sources = match sources.len() {
@@ -83,6 +89,18 @@ fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String 
         text += &format!(", {troubled} with trouble");
     }
     text + "."
+}
+
+/// `No verdict yet: 4 series watched for 7 m, first verdict in about 38 m`.
+fn no_verdict(series: &[Finding]) -> String {
+    let watched = series.iter().map(|f| f.watched).fold(0.0, f64::max);
+    let left = series.iter().filter_map(|f| f.verdict_in).fold(f64::INFINITY, f64::min);
+    format!(
+        "No verdict yet: {} series watched for {}, first verdict in about {}",
+        series.len(),
+        units::duration(watched),
+        units::duration(left)
+    )
 }
 
 #[cfg(test)]
@@ -106,6 +124,22 @@ mod tests {
         assert_eq!(
             board.report(1.0, 0.0, "1", vec![]).summary,
             "Nothing measured yet; no source of its own."
+        );
+    }
+
+    #[test]
+    fn series_that_are_too_young_for_a_verdict_are_not_called_fine() {
+        let board = Board::default();
+        let young = |watched, left| Finding { watched, verdict_in: Some(left), ..Finding::default() };
+        board.put("leak_detection", vec![young(420.0, 2280.0), young(60.0, 2640.0)]);
+        assert_eq!(
+            board.report(1.0, 0.0, "1", vec![Source::default()]).summary,
+            "No verdict yet: 2 series watched for 7 m, first verdict in about 38 m; 1 source."
+        );
+        board.put("leak_detection", vec![Finding::default(), young(60.0, 2640.0)]);
+        assert_eq!(
+            board.report(1.0, 0.0, "1", vec![Source::default()]).summary,
+            "1 series fine, 1 without a verdict yet; 1 source."
         );
     }
 }

@@ -95,6 +95,11 @@ pub struct Finding {
     pub state: State,
     /// When this state began.
     pub since: f64,
+    /// Seconds since it was first seen.
+    pub watched: f64,
+    /// About how many seconds pass until there is a first verdict; absent when there is one. Until then the state is ok and
+    /// says nothing.
+    pub verdict_in: Option<f64>,
     /// `service.name` of the process.
     pub service: String,
     /// `service.instance.id`, empty when unknown.

@@ -263,3 +263,17 @@ proptest! {
         prop_assert!(!html.contains("NaN%") && !html.contains("inf%"));
     }
 }
+
+#[test]
+fn series_that_are_too_young_for_a_verdict_are_not_called_fine() {
+    let mut report = samples::all_fine();
+    assert!(leaks_html(&report, NOW).contains("Everything is fine"));
+    for finding in &mut report.series {
+        (finding.watched, finding.verdict_in) = (420.0, Some(2280.0));
+    }
+    let html = leaks_html(&report, report.time);
+    assert!(!html.contains("Everything is fine") && !html.contains("does not grow"));
+    for said in ["No verdict yet", "for 7 m at most", "in about 38 m", "not known yet"] {
+        assert!(html.contains(said), "the page does not say {said}");
+    }
+}

@@ -74,6 +74,7 @@ fn tiles(report: &Report, finding: &Finding, now: f64) -> Element {
     }
     let growth = &finding.growth;
     let rate = match growth.rate {
+        _ if finding.verdict_in.is_some() => tile("Growth").child(value().text("not known yet")),
         0.0 => tile("Growth").child(value().text("none")),
         rate => {
             let bounds =

@@ -26,7 +26,9 @@ pub(super) fn panel(report: &Report, now: f64) -> Option<Element> {
     if report.series.is_empty() {
         return Some(if report.sources.is_empty() { no_sources() } else { waiting(report, now) });
     }
-    report.series.iter().all(|finding| finding.state == State::Ok).then(|| all_fine(report, now))
+    let fine = report.series.iter().all(|finding| finding.state == State::Ok);
+    let young = report.series.iter().any(|finding| finding.verdict_in.is_some());
+    fine.then(|| if young { no_verdict(report, now) } else { all_fine(report, now) })
 }
 
 /// The sources with their state, age and complaint.
@@ -104,6 +106,27 @@ fn waiting(report: &Report, now: f64) -> Element {
         .class("panel")
         .attr("aria-label", title)
         .child(el("h2").text(title))
+        .child(el("p").text(text))
+}
+
+/// Why nothing is said yet of some or all series, and when something will be.
+fn no_verdict(report: &Report, now: f64) -> Element {
+    let young = report.series.iter().filter(|finding| finding.verdict_in.is_some());
+    let watched = young.clone().map(|finding| finding.watched).fold(0.0, f64::max);
+    let left = young.clone().filter_map(|finding| finding.verdict_in).fold(f64::INFINITY, f64::min);
+    let passed = (now - report.time).max(0.0);
+    let text = format!(
+        "{} of {} series watched, for {} at most: too short to tell a leak from a warm-up, so their state OK says \
+         nothing yet. First verdict in about {}.",
+        young.count(),
+        report.series.len(),
+        units::duration(watched + passed),
+        units::duration((left - passed).max(0.0))
+    );
+    el("section")
+        .class("panel")
+        .attr("aria-label", "No verdict yet")
+        .child(el("h2").text("No verdict yet"))
         .child(el("p").text(text))
 }
 

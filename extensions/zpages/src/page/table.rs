@@ -92,6 +92,7 @@ fn breakable(element: Element, word: &str, after: &[char]) -> Element {
 
 fn rate(finding: &Finding, cell: Element) -> Element {
     match finding.growth.rate {
+        _ if finding.verdict_in.is_some() => cell.child(nothing("rate not known yet")),
         0.0 => cell.child(nothing("does not grow")),
         rate => cell.text(units::per_second(rate)).child(minor(units::per_hour(rate))),
     }

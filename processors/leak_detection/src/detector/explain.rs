@@ -101,16 +101,13 @@ fn fine(view: &View<'_>, judgement: &Judgement) -> String {
         }
         _ => {}
     }
-    let evaluation = &view.primary.evaluation;
     let open = view.primary.open_now();
-    let watched = view.now_on(view.primary).saturating_sub(view.primary.first_time) as f64 / 1e9;
-    if evaluation.blocks < super::evaluate::MIN_BLOCKS {
-        let needed = view.primary.age * 0.5 * (super::evaluate::MIN_BLOCKS + 1) as f64 + view.primary.age;
+    if view.verdict_in().is_some() {
         return format!(
             "watched for {}; {} open; a verdict takes about {}",
-            span(watched.max(0.0)),
+            span(view.watched()),
             count(open),
-            span(needed)
+            span(view.verdict_takes())
         );
     }
     if open < 1.0 {

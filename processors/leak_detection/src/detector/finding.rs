@@ -181,6 +181,10 @@ pub(crate) fn finding(
         id: standing.id.clone(),
         state: judgement.state,
         since: evidence::seconds(standing.since),
+        watched: view.watched(),
+        verdict_in: (judgement.state == State::Ok && judgement.class.is_none())
+            .then(|| view.verdict_in())
+            .flatten(),
         service: key.service.clone(),
         instance: key.instance.clone(),
         process: ReportProcess {

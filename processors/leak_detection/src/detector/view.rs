@@ -1,9 +1,10 @@
 //! Everything that belongs to one finding, side by side.
 
+use super::evaluate::MIN_BLOCKS;
 use super::input::{Resource, Side, Source};
 use super::process::Process;
 use super::restart::Masked;
-use super::scale::Scale;
+use super::scale::{SECOND, Scale};
 use super::series::Series;
 use weir_connection::report::State;
 
@@ -114,12 +115,29 @@ impl<'a> View<'a> {
     /// When the census was taken, on the primary's time line.
     fn census_time(&self) -> i64 {
         let ago = self.now.saturating_sub(self.process.census_seen).max(0);
-        self.primary.open_at(self.primary.clock.at(self.now).saturating_sub(ago))
+        self.primary.clock.at(self.now).saturating_sub(ago)
     }
 
     /// The agent's time on the time line of a series.
     pub(crate) fn now_on(&self, series: &Series) -> i64 {
         series.clock.at(self.now)
+    }
+
+    /// Seconds since the primary was first seen.
+    pub(crate) fn watched(&self) -> f64 {
+        (self.now_on(self.primary).saturating_sub(self.primary.first_time) as f64 / SECOND).max(0.0)
+    }
+
+    /// Seconds of watching that a verdict on the primary takes.
+    pub(crate) fn verdict_takes(&self) -> f64 {
+        self.primary.age * (0.5 * (MIN_BLOCKS + 1) as f64 + 1.0)
+    }
+
+    /// About how many seconds pass until there is a verdict, at least a block; nothing when there are enough blocks.
+    pub(crate) fn verdict_in(&self) -> Option<f64> {
+        let block = self.scale.block as f64 / SECOND;
+        (self.primary.evaluation.blocks < MIN_BLOCKS)
+            .then(|| (self.verdict_takes() - self.watched()).max(block))
     }
 
     /// Clocks that differ by less than this are taken as they are.
