@@ -149,7 +149,10 @@ fn headline(painter: &mut Painter<'_>, finding: &Finding, now: f64, site: Option
     let clock = painter.options.clock;
     let began = sentence::began(finding);
     let since = match began > 0.0 {
-        true => glued(format!("since {} {}", clock.moment(began, now), clock.zone())),
+        true => {
+            let words = sentence::since(finding);
+            glued(format!("{words} {} {}", clock.moment(began, now), clock.zone()))
+        }
         false => String::new(),
     };
     let confidence = match finding.confidence.as_str() {

@@ -2,7 +2,7 @@
 
 use super::text::visible;
 use super::units::{self, Clock};
-use crate::report::{Finding, Forecast, Source};
+use crate::report::{Finding, Forecast, Source, State};
 
 /// Joins the words of a value, so that wrapping does not tear it; shown as an ordinary space.
 pub(super) const GLUE: char = '\u{a0}';
@@ -31,9 +31,18 @@ pub fn label(finding: &Finding) -> String {
     visible(label).into_owned()
 }
 
-/// When it began: the growth where its onset is known, else the state.
+/// When it began: the growth of what grows where its onset is known, else the state.
 pub fn began(finding: &Finding) -> f64 {
-    finding.onset.unwrap_or(finding.since)
+    finding.onset.filter(|_| grows(finding)).unwrap_or(finding.since)
+}
+
+/// What began then: `growing since` for a growth, else `since`, which is the state's.
+pub fn since(finding: &Finding) -> &'static str {
+    if finding.onset.is_some() && grows(finding) { "growing since" } else { "since" }
+}
+
+fn grows(finding: &Finding) -> bool {
+    matches!(finding.state, State::Suspect | State::Leaking)
 }
 
 /// `58 open of 58 begun, 57 idle since their first call`.

@@ -1,7 +1,7 @@
 //! All that is known of one finding.
 
 use weir_connection::report::{Finding, Report, State};
-use weir_connection::terminal::sentence::{began, label, limit_name, population, soonest};
+use weir_connection::terminal::sentence::{began, label, limit_name, population, since, soonest};
 use weir_connection::terminal::units;
 
 use super::chart::charts;
@@ -98,7 +98,7 @@ fn tiles(report: &Report, finding: &Finding, now: f64) -> Element {
         row = row.child(time_left(finding, report.time, now, tile("Runs out"), value()));
     }
     let began = began(finding);
-    let name = if finding.onset.is_some() { "Growing since" } else { "Since" };
+    let name = if since(finding) == "since" { "Since" } else { "Growing since" };
     let certainty = if finding.confidence.is_empty() {
         String::new()
     } else {

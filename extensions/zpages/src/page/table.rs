@@ -1,7 +1,7 @@
 //! The table of all findings.
 
 use weir_connection::report::{Finding, HELD_BY_CLIENT, Report, State};
-use weir_connection::terminal::sentence::{began, label, limit_name, soonest};
+use weir_connection::terminal::sentence::{self, began, label, limit_name, soonest};
 use weir_connection::terminal::units;
 
 use super::html::{Element, el, fragment};
@@ -112,7 +112,10 @@ fn left(finding: &Finding, cell: Element, passed: f64) -> Element {
 
 fn since(finding: &Finding, cell: Element, now: f64) -> Element {
     match began(finding) {
-        time if time > 0.0 => cell.child(moment(time, now)).child(minor(ago(time, now))),
+        time if time > 0.0 => {
+            let what = if sentence::since(finding) == "since" { "" } else { "growing, " };
+            cell.child(moment(time, now)).child(minor(format!("{what}{}", ago(time, now))))
+        }
         _ => cell.child(nothing("not known")),
     }
 }
