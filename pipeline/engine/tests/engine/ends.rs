@@ -112,7 +112,7 @@ fn beside() -> ServiceSpec {
 
 /// `culprit` is reported as fatal; until the agent ends, others go on.
 fn run_with_a_panic(world: &World, spec: &ServiceSpec, culprit: &str) {
-    let mut engine = world.start(spec).expect("starts");
+    let engine = world.start(spec).expect("starts");
     world.pass(SECOND);
     let (id, failure, engine) = world
         .simulation

@@ -170,7 +170,7 @@ fn a_receiver_that_fails_while_it_runs_is_told_to_the_agent_and_one_that_fails_i
     world.script(&spec);
     let fails = Some("accept: too many open files".to_owned());
     world.lab.receiver("test/r1", ReceiverScript { fails, ..ReceiverScript::default() });
-    let mut engine = world.start(&spec).expect("starts");
+    let engine = world.start(&spec).expect("starts");
     let (id, failure, mut engine) = world
         .simulation
         .run(async move {
