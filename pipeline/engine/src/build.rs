@@ -1,19 +1,26 @@
 //! From a specification to a graph that is ready to start.
 
+mod changed;
+mod edges;
+mod parts;
+mod problem;
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use weir_component::{
-    Build, BuildError, Clock, Count, Extension, Host, Joint, Output, Outputs, PipelineInfo, Port, Processor,
-    Receiver, Runtime, Stage, StageContext, Topology,
+    Build, BuildError, Clock, Count, Host, Joint, Output, Outputs, PipelineInfo, Port, Processor, Runtime,
+    Stage, StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
-use weir_delivery::{Delivered, Ending, Opening, deliver};
+use weir_delivery::{Delivered, Ending, deliver};
 use weir_pdata::Signal;
 
 use crate::batch;
 use crate::caught::Caught;
-use crate::counted::{Accepting, Flow, Inline, Outgoing, Timing};
+use crate::counted::{Flow, Inline, Outgoing, Timing};
 use crate::fan_out::fan_out;
 use crate::fatal::Fatal;
 use crate::graph::Connections;
@@ -22,33 +29,11 @@ use crate::running::{Graph, Key, Running, WayIn, mentions};
 use crate::spec::{ComponentSpec, Components, ServiceSpec};
 use crate::stage::{self, Letters, MailboxMaker, Predecessor};
 
-/// One thing that keeps a configuration from being built.
-#[derive(Debug)]
-pub struct Problem(pub ConfigError);
-
-impl Problem {
-    /// One of the graph, shown at a connector.
-    pub(crate) fn with_connector(spec: &ServiceSpec, id: &str, message: String) -> Problem {
-        Problem::with(&spec.connectors, id, message)
-    }
-
-    /// One of the graph, shown at a processor.
-    pub(crate) fn with_processor(spec: &ServiceSpec, id: &str, message: String) -> Problem {
-        Problem::with(&spec.processors, id, message)
-    }
-
-    fn with(list: &[ComponentSpec], id: &str, message: String) -> Problem {
-        let mut error = ConfigError::new(ErrorKind::Invalid, message);
-        error.span = list.iter().find(|own| own.id == id).map(|own| own.node.span);
-        Problem(error)
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use changed::changed_extensions;
+use parts::RuntimeTime;
+pub(crate) use parts::{Parts, Tools};
+pub use problem::Problem;
+use shared::Shared;
 
 /// Builds everything; nothing is opened or started.
 ///
@@ -97,39 +82,6 @@ pub(crate) fn parts(
     builder.run(&connections)
 }
 
-/// What every graph of an engine is built with.
-#[derive(Clone)]
-pub(crate) struct Tools {
-    pub(crate) host: Host,
-    pub(crate) clock: Clock,
-    pub(crate) ending: Ending,
-    pub(crate) fatal: Fatal,
-}
-
-/// Extensions that come, go, or get other settings; what uses one of them is not what it was either.
-fn changed_extensions<'a>(spec: &'a ServiceSpec, before: &'a Graph) -> Vec<&'a str> {
-    let all: BTreeSet<&str> = spec.extensions.iter().map(|e| e.id.as_str()).collect();
-    let stays = |id: &str, changed: &[&str]| {
-        let running = before.get(&Key::Extension(id.to_owned()));
-        let now = find(&spec.extensions, id);
-        running
-            .zip(now)
-            .is_some_and(|(running, now)| running.still_fits(&now.node) && !mentions(&now.node, changed))
-    };
-    let known =
-        before.keys().filter_map(|key| if let Key::Extension(id) = key { Some(id.as_str()) } else { None });
-    let ids: BTreeSet<&str> = all.into_iter().chain(known).collect();
-    let mut changed: Vec<&str> = Vec::new();
-    loop {
-        let more: Vec<&str> =
-            ids.iter().copied().filter(|id| !changed.contains(id) && !stays(id, &changed)).collect();
-        if more.is_empty() {
-            return changed;
-        }
-        changed.extend(more);
-    }
-}
-
 fn topology(spec: &ServiceSpec) -> Topology {
     let pipelines = spec.pipelines.iter().map(|p| PipelineInfo {
         id: p.id.clone(),
@@ -142,47 +94,6 @@ fn topology(spec: &ServiceSpec) -> Topology {
         pipelines: pipelines.collect(),
         extensions: spec.extensions.iter().map(|e| e.id.clone()).collect(),
     }
-}
-
-/// The time of a runtime.
-struct RuntimeTime(Arc<dyn Runtime>);
-
-impl weir_component::TimeSource for RuntimeTime {
-    fn now(&self) -> weir_component::Instant {
-        self.0.now()
-    }
-    fn unix_nanos(&self) -> u64 {
-        self.0.unix_nanos()
-    }
-    fn sleep_until(&self, deadline: weir_component::Instant) -> futures_util::future::BoxFuture<'static, ()> {
-        self.0.sleep_until(deadline)
-    }
-    fn random(&self) -> u64 {
-        self.0.random()
-    }
-}
-
-/// What is new in a graph, and how it is connected to what runs already.
-#[derive(Default)]
-pub(crate) struct Parts {
-    pub(crate) extensions: Vec<(String, Box<dyn Extension>)>,
-    pub(crate) exporters: Vec<(String, Opening)>,
-    pub(crate) tasks: Vec<Task>,
-    pub(crate) receivers: Vec<(String, Box<dyn Receiver>, Outputs)>,
-    /// All nodes, new and old.
-    pub(crate) graph: Graph,
-    /// Ways out of old nodes, and where they are to lead.
-    pub(crate) turns: Vec<(Joint, Output)>,
-    pub(crate) topology: Topology,
-}
-
-/// A processor that is one instance for several pipelines.
-struct Shared {
-    maker: MailboxMaker,
-    ports: Vec<Port>,
-    joints: Vec<Joint>,
-    /// The stage and its mailbox; none when it runs already.
-    new: Option<(Box<dyn Stage>, Letters)>,
 }
 
 pub(crate) struct Builder<'a> {
@@ -394,65 +305,6 @@ impl<'a> Builder<'a> {
         Some(entry)
     }
 
-    /// One more pipeline of a processor that is one instance for all of them.
-    fn shared_port(&mut self, id: &str, spec: &'a ComponentSpec, port: Port, flow: &Flow) -> Option<Output> {
-        if !self.shared.contains_key(id) {
-            let kept = self.kept(&Key::Shared(id.to_owned()), spec);
-            let kept = kept.filter(|node| node.ports == self.stands(id));
-            let shared = match kept.map(|node| node.way_in) {
-                Some(WayIn::Stage(maker)) => {
-                    Shared { maker, ports: Vec::new(), joints: Vec::new(), new: None }
-                }
-                _ => {
-                    let create = self.components.processor(spec.kind())?.create;
-                    let processor = create(&self.build("processors", spec));
-                    let Processor::Stage(stage) = self.keep(processor)? else { return None };
-                    let (maker, letters) = MailboxMaker::new();
-                    Shared { maker, ports: Vec::new(), joints: Vec::new(), new: Some((stage, letters)) }
-                }
-            };
-            self.shared.insert(id.to_owned(), shared);
-        }
-        let shared = self.shared.get_mut(id)?;
-        let entry = Output::new(Arc::new(shared.maker.port(shared.ports.len(), flow.incoming.clone())));
-        if shared.new.is_none() {
-            shared.ports.push(port);
-            return Some(entry);
-        }
-        let (next, joint) = Output::jointed(port.output);
-        let output = Output::new(Arc::new(Outgoing { count: flow.outgoing.clone(), next }));
-        shared.ports.push(Port { output, ..port });
-        shared.joints.push(joint);
-        Some(entry)
-    }
-
-    /// Where a processor stands, in the order of its ports.
-    fn stands(&self, id: &str) -> Vec<(Signal, String)> {
-        let pipelines = self.order.iter().map(|at| &self.spec.pipelines[*at]);
-        let times = |p: &&crate::PipelineSpec| p.processors.iter().filter(|p| *p == id).count();
-        pipelines.flat_map(|p| std::iter::repeat_n((p.signal, p.id.clone()), times(&p))).collect()
-    }
-
-    fn shared_stage(&mut self, id: String, shared: Shared) {
-        let Some(spec) = find(&self.spec.processors, &id) else { return };
-        let key = Key::Shared(id);
-        let Shared { maker, ports, joints, new } = shared;
-        let before = self.before.get(&key);
-        let Some((stage, letters)) = new else {
-            if let Some(node) = before.cloned() {
-                self.turn(key, node, ports);
-            }
-            return;
-        };
-        let predecessor = before
-            .filter(|node| node.still_fits(&spec.node))
-            .and_then(|node| Some(Predecessor { task: node.task.clone()?, legacy: node.legacy.clone() }));
-        let settings = spec.node.clone();
-        let node =
-            Running { joints, ports: signature(&ports), ..Running::new(settings, WayIn::Stage(maker)) };
-        self.stage(key, node, stage, letters, ports, predecessor);
-    }
-
     /// Keeps a node that runs; its ways out will lead to the outputs of `ports`.
     fn turn(&mut self, key: Key, node: Running, ports: Vec<Port>) -> Option<MailboxMaker> {
         let maker = if let WayIn::Stage(maker) = &node.way_in { Some(maker.clone()) } else { None };
@@ -481,76 +333,9 @@ impl<'a> Builder<'a> {
         self.node(key, node, name, Box::pin(stage::run(stage, letters, cx, predecessor, legacy)));
     }
 
-    fn node(
-        &mut self,
-        key: Key,
-        node: Running,
-        name: String,
-        work: futures_util::future::BoxFuture<'static, ()>,
-    ) {
+    fn node(&mut self, key: Key, node: Running, name: String, work: BoxFuture<'static, ()>) {
         self.parts.graph.insert(key.clone(), node);
         self.parts.tasks.push(Task { key, name, work });
-    }
-
-    fn receivers(&mut self) {
-        for spec in &self.spec.receivers {
-            let taken_by = |i: &usize| self.spec.pipelines[*i].receivers.contains(&spec.id);
-            let pipelines: Vec<usize> = (0..self.spec.pipelines.len()).filter(taken_by).collect();
-            if pipelines.is_empty() {
-                continue;
-            }
-            self.receiver(spec, &pipelines);
-        }
-    }
-
-    fn receiver(&mut self, spec: &'a ComponentSpec, pipelines: &[usize]) -> Option<()> {
-        let factory = self.components.receiver(spec.kind())?;
-        for at in pipelines {
-            let signal = self.spec.pipelines[*at].signal;
-            if !factory.signals.contains(&signal) {
-                let message = format!("failed to create \"{}\" receiver for data type \"{signal}\"", spec.id);
-                self.unsupported("receivers", spec, message);
-            }
-        }
-        let key = Key::Receiver(spec.id.clone());
-        let ports = self.ports(pipelines.iter().copied());
-        // Which pipelines take a signal is nothing to a receiver, only whether one does.
-        let signals: Vec<_> = ports.iter().map(|port| (port.signal, String::new())).collect();
-        if let Some(node) = self.kept(&key, spec).filter(|node| node.ports == signals) {
-            self.turn(key, node, ports);
-            return Some(());
-        }
-        let receiver = (factory.create)(&self.build("receivers", spec));
-        let receiver = self.keep(receiver)?;
-        let (mut ports, joints) = jointed(ports);
-        for port in &mut ports {
-            let transports = receiver.transports();
-            let next = port.output.clone();
-            let counted = Accepting::new(&spec.id, port.signal, transports, &self.tools.host, next);
-            port.output = Output::new(Arc::new(counted));
-        }
-        let node = Running { joints, ports: signals, ..Running::new(spec.node.clone(), WayIn::None) };
-        self.parts.graph.insert(key, node);
-        self.parts.receivers.push((spec.id.clone(), receiver, Outputs::new(ports)));
-        Some(())
-    }
-
-    fn extensions(&mut self) {
-        for spec in &self.spec.extensions {
-            let key = Key::Extension(spec.id.clone());
-            if let Some(node) = self.kept(&key, spec) {
-                self.parts.graph.insert(key, node);
-                continue;
-            }
-            let Some(factory) = self.components.extension(spec.kind()) else {
-                continue;
-            };
-            let extension = (factory.create)(&self.build("extensions", spec));
-            if let Some(extension) = self.keep(extension) {
-                self.parts.graph.insert(key, Running::new(spec.node.clone(), WayIn::None));
-                self.parts.extensions.push((spec.id.clone(), extension));
-            }
-        }
     }
 
     pub(crate) fn build(&self, section: &str, spec: &'a ComponentSpec) -> Build<'a> {
