@@ -203,6 +203,8 @@ impl Queue {
             && let Some(segment) = self.state().segment(number)
         {
             segment.sealed = true;
+            // Opened again when one of its records is done: a long backlog must not hold a file for each segment.
+            segment.acks = None;
         }
     }
 }

@@ -42,14 +42,15 @@
 //! Opening reads every segment once. A record is valid when its checksums are right, its id is the next or a later one,
 //! and below the first id of the next segment (what lies beyond was never acknowledged: it is of a failed commit). Ids
 //! that are missing between valid records, up to the next segment or to what the acks say was committed, are lost and
-//! counted, once. What follows the last valid record of the last segment is a torn tail and is cut off. Recovery writes
-//! nothing that it needs, so that it works on a full disk; new records go to a new segment.
+//! counted, once. What follows the last valid record of the last segment is a torn tail and is cut off, unless some of it
+//! cannot be read or the acks say that more was committed. Recovery writes nothing that it needs, so that it works on a
+//! full disk; new records go to a new segment.
 //!
 //! # Limits
 //! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Memory: read-ahead and one record, what
 //! waits for a commit (64 MiB or one record), the group that is written, one piece or record that is read; what was taken
-//! and is not done is the owner's; and of each segment some 300 bytes, and 16 bytes for every gap in what is done. The file
-//! of records of a segment is open while it is written or read, that of acks until the records are removed.
+//! and is not done is the owner's; and of each segment some 400 bytes, and some 20 for every gap in what is done. Two files
+//! per segment are open only while it is written or worked off.
 
 mod acks;
 mod commit;

@@ -17,7 +17,8 @@ pub trait Storage: Send + Sync {
     /// take over without a gap: each record is given to one of them.
     ///
     /// # Errors
-    /// Somebody else has it, or the place cannot be used. Damaged content is no error: what can be read is there.
+    /// Somebody else has it, it is open with other settings, or the place cannot be used. Damaged content is no error:
+    /// what can be read is there.
     async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure>;
 }
 
