@@ -67,7 +67,7 @@ fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String 
             n => parts.push(format!("{n} {many}")),
         }
     }
-    let young = series.iter().filter(|f| f.verdict_in.is_some()).count();
+    let young = series.iter().filter(|f| f.state == State::Ok && f.verdict_in.is_some()).count();
     match count(State::Ok) - young {
         0 if parts.is_empty() && young > 0 => parts.push(no_verdict(series)),
         0 if parts.is_empty() => parts.push("Nothing measured yet".to_owned()),

@@ -91,6 +91,8 @@ pub(crate) fn hostile_with(text: &str) -> Report {
         id: t(),
         state: State::Leaking,
         since: f64::INFINITY,
+        watched: f64::NEG_INFINITY,
+        verdict_in: None,
         service: t(),
         instance: t(),
         process: Process { pid: i64::MAX, executable: t(), host: t(), started: f64::NEG_INFINITY },
