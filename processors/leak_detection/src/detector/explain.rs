@@ -3,13 +3,20 @@
 use super::classify::Class;
 use super::gates::Gate;
 use super::input::{Resource, Side};
+use super::scale::SECOND;
 use super::view::{Judgement, View};
 use super::words::{count, plural, span};
 use weir_connection::report::State;
+use weir_connection::terminal::units::Clock;
 
 /// One line that explains the class, or why the state is ok.
 pub(crate) fn explanation(view: &View<'_>, judgement: &Judgement) -> String {
     let text = match judgement.state {
+        State::Ok | State::Recovering
+            if judgement.class != Some(Class::TelemetryLoss) && !view.fresh(view.primary) =>
+        {
+            unheard(view)
+        }
         State::Ok => fine(view, judgement),
         State::Recovering => recovering(view),
         State::Suspect if judgement.gate == Some(Gate::InUse) => in_use(view).to_owned(),
@@ -22,6 +29,15 @@ pub(crate) fn explanation(view: &View<'_>, judgement: &Judgement) -> String {
             masked.positive, masked.instances, masked.rate
         ),
     }
+}
+
+/// Since when nothing is heard; that its growth has stopped would be a guess.
+fn unheard(view: &View<'_>) -> String {
+    let last = view.now.saturating_sub(view.primary.clock.silence(view.now)) as f64 / SECOND;
+    format!(
+        "nothing is heard of it since {}: the process ended, or its source stopped",
+        Clock::UTC.full(last)
+    )
 }
 
 fn growing(view: &View<'_>, class: Option<Class>) -> String {

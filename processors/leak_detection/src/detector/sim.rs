@@ -15,6 +15,7 @@ mod joined;
 mod leaks;
 mod random;
 mod scaled;
+mod times;
 mod world;
 
 use super::*;

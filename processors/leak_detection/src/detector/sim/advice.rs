@@ -120,3 +120,23 @@ fn a_source_that_publishes_more_rarely_than_twice_a_window_is_named() {
         assert_eq!(findings[0].missing.iter().any(|m| m.starts_with(text)), said, "{findings:#?}");
     }
 }
+
+#[test]
+fn a_server_is_not_advised_to_name_the_line_that_makes_its_connections() {
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    for step in 0..30 {
+        let time_ns = (1_000_000 + 2 * step) * 1_000_000_000;
+        detector.tick(time_ns);
+        let key = SeriesKey {
+            process: ProcessKey { host: "h".into(), pid: 7, ..ProcessKey::default() },
+            source: Source::Events,
+            resource: Resource::GrpcConnection,
+            side: Side::Server,
+            target: "10.0.0.1:50051".into(),
+        };
+        let sample = Sample { open: Some(4.0 * step as f64), ..Sample::default() };
+        detector.observe(Observation { key, time_ns, sample });
+    }
+    let text = missing(&detector.report(1_000_058 * 1_000_000_000), "grpc_connection");
+    assert!(!text.contains("the line"), "{text}");
+}

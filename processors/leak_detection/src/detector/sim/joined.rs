@@ -250,19 +250,19 @@ fn a_leak_that_is_mended_recovers_and_a_process_that_ends_is_told_of() {
     assert!(gone && detector.report(now).is_empty());
 }
 
-fn feed(detector: &mut Detector, key: &SeriesKey, seconds: f64, sample: Sample) -> Vec<Change> {
+pub(super) fn feed(detector: &mut Detector, key: &SeriesKey, seconds: f64, sample: Sample) -> Vec<Change> {
     let time_ns = ((1_700_000_000.0 + seconds) * 1e9) as i64;
     let changes = detector.tick(time_ns);
     detector.observe(Observation { key: key.clone(), time_ns, sample });
     changes
 }
 
-fn key(source: Source, resource: Resource, target: &str) -> SeriesKey {
+pub(super) fn key(source: Source, resource: Resource, target: &str) -> SeriesKey {
     let process = ProcessKey { host: "h".into(), pid: 7, start_ticks: 9, ..ProcessKey::default() };
     SeriesKey { process, source, resource, side: Side::Client, target: target.into() }
 }
 
-fn flat(open: f64) -> Sample {
+pub(super) fn flat(open: f64) -> Sample {
     Sample {
         open: Some(open),
         idle: BOUNDS.iter().map(|bound| (*bound, open)).collect(),
@@ -270,7 +270,7 @@ fn flat(open: f64) -> Sample {
     }
 }
 
-fn grown(rate: f64, seconds: f64) -> Sample {
+pub(super) fn grown(rate: f64, seconds: f64) -> Sample {
     let at = |bound: u32| (rate * (seconds - f64::from(bound))).max(0.0).floor();
     Sample {
         open: Some((rate * seconds).floor()),
@@ -429,72 +429,4 @@ fn goroutines_that_the_runtime_proves_leaked_make_a_suspicion_a_leak() {
         found = found.or(changes.iter().any(|change| change.to == State::Leaking).then_some(seconds));
     }
     assert!(found.is_some_and(|seconds| seconds <= 24.0), "{found:?}");
-}
-
-/// Clients of which eleven are made at first and, from the fifth minute on, two per second; six goroutines each.
-fn ramp(profile_until: f64) -> (Detector, i64) {
-    let mut detector = Detector::new(Settings::default());
-    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
-    let open = |seconds: f64| 11.0 + 2.0 * (seconds - 290.0).max(0.0);
-    let mut seconds = 0.0;
-    while seconds <= 460.0 {
-        feed(&mut detector, &clients, seconds, flat(open(seconds)));
-        if seconds % 15.0 == 0.0 && seconds <= profile_until {
-            detector.observe_process(ProcessObservation {
-                process: clients.process.clone(),
-                time_ns: ((1_700_000_000.0 + seconds) * 1e9) as i64,
-                goroutines: vec![
-                    ("grpc_serializer".into(), 3.0 * open(seconds)),
-                    ("grpc_reader".into(), 3.0 * open(seconds)),
-                ],
-                ..ProcessObservation::default()
-            });
-        }
-        seconds += 5.0;
-    }
-    (detector, 1_700_000_460_000_000_000)
-}
-
-#[test]
-fn goroutines_are_divided_by_what_was_open_when_they_were_counted() {
-    let text = |profile_until: f64| {
-        let (detector, now) = ramp(profile_until);
-        let findings = detector.report(now);
-        findings[0].evidence.iter().find(|e| e.source == "goroutines").unwrap().text.clone()
-    };
-    assert_eq!(text(460.0), "1,986 = 6 per connection");
-    assert_eq!(text(300.0), "186 for 351 connections", "what was open then is forgotten");
-}
-
-#[test]
-fn the_history_says_what_was_open_at_each_time() {
-    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
-    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
-    for i in 0..100 {
-        let seconds = f64::from(i);
-        feed(&mut detector, &clients, seconds, grown(2.0, seconds));
-    }
-    let history = &detector.report(1_700_000_099_000_000_000)[0].history;
-    assert!(history.time.len() > 20, "{history:?}");
-    for ((time, open), idle) in history.time.iter().zip(&history.open).zip(&history.idle_old) {
-        let seconds = time - 1_700_000_000.0;
-        assert_eq!(*open, 2.0 * seconds, "{history:?}");
-        assert_eq!(*idle, (2.0 * (seconds - 5.0)).max(0.0), "{history:?}");
-    }
-    assert!(history.time.is_sorted_by(|a, b| a < b), "{history:?}");
-}
-
-#[test]
-fn a_series_says_when_a_first_verdict_is_due() {
-    let mut detector = Detector::new(Settings::default());
-    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
-    let mut due = Vec::new();
-    for i in 0..=300 {
-        let seconds = f64::from(i) * 10.0;
-        feed(&mut detector, &clients, seconds, flat(3.0));
-        let report = detector.report(((1_700_000_000.0 + seconds) * 1e9) as i64);
-        due.push((report[0].watched, report[0].verdict_in));
-    }
-    assert_eq!(due[42], (420.0, Some(2280.0)));
-    assert_eq!(due[300], (3000.0, None));
 }

@@ -1,0 +1,92 @@
+//! What is told of times: numbers of the same time, when a verdict is due, since when nothing is heard.
+
+use super::super::*;
+use super::joined::{feed, flat, grown, key};
+use weir_connection::report::State;
+
+/// Clients of which eleven are made at first and, from the fifth minute on, two per second; six goroutines each.
+fn ramp(profile_until: f64) -> (Detector, i64) {
+    let mut detector = Detector::new(Settings::default());
+    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
+    let open = |seconds: f64| 11.0 + 2.0 * (seconds - 290.0).max(0.0);
+    let mut seconds = 0.0;
+    while seconds <= 460.0 {
+        feed(&mut detector, &clients, seconds, flat(open(seconds)));
+        if seconds % 15.0 == 0.0 && seconds <= profile_until {
+            detector.observe_process(ProcessObservation {
+                process: clients.process.clone(),
+                time_ns: ((1_700_000_000.0 + seconds) * 1e9) as i64,
+                goroutines: vec![
+                    ("grpc_serializer".into(), 3.0 * open(seconds)),
+                    ("grpc_reader".into(), 3.0 * open(seconds)),
+                ],
+                ..ProcessObservation::default()
+            });
+        }
+        seconds += 5.0;
+    }
+    (detector, 1_700_000_460_000_000_000)
+}
+
+#[test]
+fn goroutines_are_divided_by_what_was_open_when_they_were_counted() {
+    let text = |profile_until: f64| {
+        let (detector, now) = ramp(profile_until);
+        let findings = detector.report(now);
+        findings[0].evidence.iter().find(|e| e.source == "goroutines").unwrap().text.clone()
+    };
+    assert_eq!(text(460.0), "1,986 = 6 per connection");
+    assert_eq!(text(300.0), "186 for 351 connections", "what was open then is forgotten");
+}
+
+#[test]
+fn the_history_says_what_was_open_at_each_time() {
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
+    for i in 0..100 {
+        let seconds = f64::from(i);
+        feed(&mut detector, &clients, seconds, grown(2.0, seconds));
+    }
+    let history = &detector.report(1_700_000_099_000_000_000)[0].history;
+    assert!(history.time.len() > 20, "{history:?}");
+    for ((time, open), idle) in history.time.iter().zip(&history.open).zip(&history.idle_old) {
+        let seconds = time - 1_700_000_000.0;
+        assert_eq!(*open, 2.0 * seconds, "{history:?}");
+        assert_eq!(*idle, (2.0 * (seconds - 5.0)).max(0.0), "{history:?}");
+    }
+    assert!(history.time.is_sorted_by(|a, b| a < b), "{history:?}");
+}
+
+#[test]
+fn a_series_says_when_a_first_verdict_is_due() {
+    let mut detector = Detector::new(Settings::default());
+    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
+    let mut due = Vec::new();
+    for i in 0..=300 {
+        let seconds = f64::from(i) * 10.0;
+        feed(&mut detector, &clients, seconds, flat(3.0));
+        let report = detector.report(((1_700_000_000.0 + seconds) * 1e9) as i64);
+        due.push((report[0].watched, report[0].verdict_in));
+    }
+    assert_eq!(due[42], (420.0, Some(2280.0)));
+    assert_eq!(due[300], (3000.0, None));
+}
+
+#[test]
+fn of_a_process_that_is_gone_it_is_said_since_when_nothing_is_heard() {
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
+    for i in 0..40 {
+        let seconds = f64::from(i) * 2.0;
+        feed(&mut detector, &clients, seconds, grown(2.0, seconds));
+    }
+    let at = |seconds: i64| (1_700_000_000 + seconds) * 1_000_000_000;
+    assert_eq!(detector.report(at(78))[0].state, State::Leaking);
+    for seconds in 79..99 {
+        detector.tick(at(seconds));
+    }
+    let finding = &detector.report(at(99))[0];
+    assert_eq!(finding.state, State::Recovering);
+    let text = "nothing is heard of it since 2023-11-14 22:14:38 UTC";
+    assert!(finding.explanation.starts_with(text), "{}", finding.explanation);
+}
