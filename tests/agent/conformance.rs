@@ -287,11 +287,13 @@ fn a_pipeline_with_each_component_starts_and_ends_on_request() {
     for c in components() {
         let mut part: Value = serde_yaml_ng::from_str(&c.example()).expect("the example is YAML");
         let has_pipelines = part.get("service").is_some_and(|s| s.get("pipelines").is_some());
-        let own = part.get_mut(c.section).and_then(Value::as_mapping_mut).expect("a section");
+        let own = part.get(c.section).and_then(Value::as_mapping).expect("a section");
         let (id, body) = own.iter().next().map(|(k, v)| (k.clone(), v.clone())).expect("a component");
-        // One id of the component is enough, its first: others show options that need files of their own.
+        // One id of the component is enough, its first: others show options that need files of their own, and other
+        // sections show who uses it.
         if !has_pipelines {
-            *own = Mapping::from_iter([(id.clone(), body)]);
+            let own = Mapping::from_iter([(id.clone(), body)]);
+            part = Value::Mapping(Mapping::from_iter([(Value::from(c.section), Value::Mapping(own))]));
         }
         if ["receivers", "extensions"].contains(&c.section) {
             on_free_ports(&mut part);
