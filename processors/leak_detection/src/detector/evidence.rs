@@ -13,7 +13,7 @@ const MAX_DETAILS: usize = 12;
 const AGREES: f64 = 0.5;
 const CONTRADICTS: f64 = 0.3;
 /// How far goroutines per connection may be from a whole number to be called so.
-const WHOLE: f64 = 0.25;
+const WHOLE: f64 = 0.4;
 
 /// The word of the source of a series.
 pub(crate) fn word_of(series: &Series) -> &'static str {

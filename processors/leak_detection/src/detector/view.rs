@@ -11,6 +11,9 @@ use weir_connection::report::State;
 /// Age at which a series' number is too old to contradict another one, in its own intervals.
 const FRESH_INTERVALS: i64 = 3;
 
+/// A profile is on its way for no longer than this, ns; what looks longer is a clock that is off.
+const MAX_WAY: i64 = 10_000_000_000;
+
 /// One finding's material: its process, its primary series and all series that speak of the same.
 pub(crate) struct View<'a> {
     pub(crate) process: &'a Process,
@@ -114,8 +117,12 @@ impl<'a> View<'a> {
 
     /// When the census was taken, on the primary's time line.
     fn census_time(&self) -> i64 {
-        let ago = self.now.saturating_sub(self.process.census_seen).max(0);
-        self.primary.clock.at(self.now).saturating_sub(ago)
+        let process = self.process;
+        let ago = self.now.saturating_sub(process.census_seen).max(0);
+        // On its way since it was taken, as far as the clocks can be compared.
+        let way = process.census_seen.saturating_sub(process.census_time);
+        let way = if (0..=MAX_WAY).contains(&way) { way } else { 0 };
+        self.primary.clock.at(self.now).saturating_sub(ago).saturating_sub(way)
     }
 
     /// The agent's time on the time line of a series.
