@@ -28,6 +28,8 @@ struct Foreign {
     dump: u32,
     /// It is a watched process's, and there was no room.
     over_limit: bool,
+    /// Its owner was looked for in vain a second time.
+    settled: bool,
 }
 
 /// What a dump is seen against.
@@ -82,7 +84,10 @@ impl Book {
     /// Takes a socket whose owner was looked for after it was listed: followed, or foreign.
     pub(crate) fn settle(&mut self, socket: &Socket, context: &Context<'_>) {
         match context.owners.get(&socket.inode) {
-            Some(owner) => self.follow(socket, *owner, context),
+            Some(owner) => {
+                self.foreign.remove(&socket.cookie);
+                self.follow(socket, *owner, context);
+            }
             None => self.remember(socket, false),
         }
     }
@@ -120,7 +125,8 @@ impl Book {
     fn see_unknown(&mut self, socket: &Socket, context: &Context<'_>) -> bool {
         if let Some(foreign) = self.foreign.get_mut(&socket.cookie) {
             foreign.dump = self.dump;
-            return false;
+            // Its descriptor may have been taken for that of a socket which the kernel was about to close.
+            return !foreign.over_limit && !std::mem::replace(&mut foreign.settled, true);
         }
         match context.owners.get(&socket.inode) {
             Some(owner) => self.follow(socket, *owner, context),
@@ -148,7 +154,8 @@ impl Book {
 
     fn remember(&mut self, socket: &Socket, over_limit: bool) {
         if self.foreign.len() < FOREIGN_LIMIT {
-            self.foreign.insert(socket.cookie, Foreign { dump: self.dump, over_limit });
+            let new = Foreign { dump: self.dump, over_limit, settled: false };
+            self.foreign.entry(socket.cookie).or_insert(new);
         }
     }
 }

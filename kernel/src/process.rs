@@ -194,21 +194,23 @@ impl ProcFs {
                 each(number, inode);
                 continue;
             }
-            let path = entry.path();
-            match fs::read_link(&path) {
-                Ok(link) => {
-                    if let Some(inode) = link.to_str().and_then(|link| bracketed(link, "socket:[")) {
-                        each(number, inode);
-                    }
-                }
-                Err(error) => match ProcError::of_process(pid, path, error) {
-                    // The descriptor was closed meanwhile; the process goes on.
-                    ProcError::Gone { .. } => {}
-                    other => return Err(other),
-                },
+            if let Some(inode) = self.socket_inode(pid, number)? {
+                each(number, inode);
             }
         }
         Ok(())
+    }
+
+    /// Inode of the socket that a descriptor stands for; `None` when it is another file or was closed meanwhile.
+    pub(crate) fn socket_inode(&self, pid: u32, number: u32) -> Result<Option<u32>, ProcError> {
+        let path = self.path(pid, &format!("fd/{number}"));
+        match fs::read_link(&path) {
+            Ok(link) => Ok(link.to_str().and_then(|link| bracketed(link, "socket:["))),
+            Err(error) => match ProcError::of_process(pid, path, error) {
+                ProcError::Gone { .. } => Ok(None),
+                other => Err(other),
+            },
+        }
     }
 
     /// User that owns the process, as the owner of its directory.

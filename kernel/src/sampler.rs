@@ -230,16 +230,13 @@ impl<S: SocketSource> Sampler<S> {
         {
             let age_ns = proc.age_ns(process.identity.start_ticks);
             let owner = Owner { process: process.number, fresh: process.fresh, age_ns };
-            let before = std::mem::take(&mut process.descriptors);
-            let known = |number: u32| before.get(&number).copied().filter(|inode| alive.contains(inode));
-            let walked = proc.socket_descriptors(process.identity.pid, known, |number, inode| {
-                process.descriptors.insert(number, inode);
-                owners.entry(inode).or_insert(owner);
-            });
-            process.refused = match walked {
+            process.refused = match process.walk(proc, alive) {
                 Ok(()) | Err(ProcError::Gone { .. }) => None,
                 Err(error) => Some(error.to_string()),
             };
+            for inode in process.descriptors.values() {
+                owners.entry(*inode).or_insert(owner);
+            }
         }
         owners
     }
@@ -281,6 +278,30 @@ impl<S: SocketSource> Sampler<S> {
 }
 
 impl Process {
+    /// Lists the sockets behind its descriptors anew; what was found before an error is kept.
+    fn walk(&mut self, proc: &ProcFs, alive: &HashSet<u32>) -> Result<(), ProcError> {
+        let before = std::mem::take(&mut self.descriptors);
+        let known = |number: u32| before.get(&number).copied().filter(|inode| alive.contains(inode));
+        let mut inodes = HashSet::new();
+        let mut duplicated = HashSet::new();
+        proc.socket_descriptors(self.identity.pid, known, |number, inode| {
+            if !inodes.insert(inode) {
+                duplicated.insert(inode);
+            }
+            self.descriptors.insert(number, inode);
+        })?;
+        // A socket lives on in a duplicate after its first descriptor was closed and its number given to another one.
+        let doubtful = |(number, inode): (&u32, &u32)| duplicated.contains(inode).then_some(*number);
+        let doubtful: Vec<u32> = self.descriptors.iter().filter_map(doubtful).collect();
+        for number in doubtful {
+            match proc.socket_inode(self.identity.pid, number)? {
+                Some(inode) => self.descriptors.insert(number, inode),
+                None => self.descriptors.remove(&number),
+            };
+        }
+        Ok(())
+    }
+
     /// Whether its sockets are among those that the agent's kernel socket lists.
     fn is_listed(&self, own_namespace: Option<u64>) -> bool {
         match (self.identity.network_namespace, own_namespace) {

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use weir_kernel::{
     Dumper, Notice, ProcFs, Resource, Sample, Sampler, Selector, SeriesSample, Settings, Side, Target,
@@ -11,6 +12,12 @@ use weir_kernel::{
 };
 
 const SECOND: u64 = 1_000_000_000;
+
+/// All watch this one process: what one test closes must not be in the sample of another.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn sampler() -> Sampler<Dumper> {
     let selectors = vec![Selector { pid: Some(std::process::id()), ..Selector::default() }];
@@ -33,6 +40,7 @@ fn connect(listener: &TcpListener, count: usize) -> (Vec<TcpStream>, Vec<TcpStre
 
 #[test]
 fn connections_of_both_sides_are_counted_opened_used_and_closed() {
+    let _alone = alone();
     for listen in ["127.0.0.1:0", "[::1]:0"] {
         let listener = TcpListener::bind(listen).unwrap();
         let mut sampler = sampler();
@@ -65,6 +73,7 @@ fn connections_of_both_sides_are_counted_opened_used_and_closed() {
 
 #[test]
 fn a_socket_that_a_duplicate_holds_is_found_by_its_addresses() {
+    let _alone = alone();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut sampler = sampler();
     sampler.sample(100 * SECOND).unwrap();
@@ -82,6 +91,7 @@ fn a_socket_that_a_duplicate_holds_is_found_by_its_addresses() {
 
 #[test]
 fn connections_whose_peer_closed_pass_to_close_wait() {
+    let _alone = alone();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut sampler = sampler();
     sampler.sample(100 * SECOND).unwrap();
@@ -106,6 +116,7 @@ fn connections_whose_peer_closed_pass_to_close_wait() {
 
 #[test]
 fn connections_that_were_there_at_the_first_sample_have_a_bound_for_their_age() {
+    let _alone = alone();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (_clients, _servers) = connect(&listener, 2);
     let sample = sampler().sample(1_000_000 * SECOND).unwrap();
@@ -117,6 +128,7 @@ fn connections_that_were_there_at_the_first_sample_have_a_bound_for_their_age() 
 
 #[test]
 fn a_sample_has_the_limits_of_the_process_and_says_that_it_is_watched() {
+    let _alone = alone();
     let sample = sampler().sample(SECOND).unwrap();
     let process = &sample.processes[0];
     assert_eq!(process.process.pid, std::process::id());

@@ -118,17 +118,18 @@ fn what_is_closed_is_counted_with_its_lifetime() {
 }
 
 #[test]
-fn sockets_of_other_processes_are_not_counted_and_cost_one_walk() {
+fn sockets_of_other_processes_are_not_counted_and_cost_two_walks() {
     let mut world = world(Settings::default());
     world.kernel.set((190..210).map(established));
     let first = world.sampler.sample(SECOND).unwrap();
     assert_eq!((series(&first, Resource::Socket).open, first.report.walks), (10, 2));
     assert_eq!((first.report.followed, first.report.sockets), (10, 20));
     let second = world.sampler.sample(2 * SECOND).unwrap();
-    assert_eq!((series(&second, Resource::Socket).open, second.report.walks), (10, 0));
+    assert_eq!((series(&second, Resource::Socket).open, second.report.walks), (10, 1));
+    assert_eq!(world.sampler.sample(3 * SECOND).unwrap().report.walks, 0);
     world.kernel.set((190..211).map(established));
-    assert_eq!(world.sampler.sample(3 * SECOND).unwrap().report.walks, 1);
-    assert_eq!(world.sampler.sample(4 * SECOND).unwrap().report.walks, 0);
+    let walks = [4, 5, 6].map(|at| world.sampler.sample(at * SECOND).unwrap().report.walks);
+    assert_eq!(walks, [1, 1, 0]);
 }
 
 #[test]
@@ -145,15 +146,43 @@ fn a_descriptor_that_is_used_again_for_another_socket_is_read_again() {
 }
 
 #[test]
+fn a_descriptor_used_again_is_read_again_though_a_duplicate_keeps_its_first_socket_alive() {
+    let mut world = world(Settings::default());
+    world.kernel.set([100].map(established));
+    world.sampler.sample(SECOND).unwrap();
+    world.fake.remove_descriptor(PID, 100);
+    world.fake.descriptor(PID, 100, "socket:[300]");
+    world.fake.descriptor(PID, 200, "socket:[100]");
+    world.kernel.set([100, 300].map(established));
+    let series = series(&world.sampler.sample(2 * SECOND).unwrap(), Resource::Socket);
+    assert_eq!((series.open, series.opened, series.closed), (2, 2, 0));
+}
+
+#[test]
+fn a_descriptor_used_again_while_the_kernel_still_closes_its_first_socket_is_found_by_the_next_sample() {
+    let mut world = world(Settings::default());
+    world.kernel.set([100].map(established));
+    world.sampler.sample(SECOND).unwrap();
+    world.fake.remove_descriptor(PID, 100);
+    world.fake.descriptor(PID, 100, "socket:[300]");
+    world.kernel.set([100, 300].map(established));
+    world.sampler.sample(2 * SECOND).unwrap();
+    world.kernel.set([300].map(established));
+    let series = series(&world.sampler.sample(3 * SECOND).unwrap(), Resource::Socket);
+    assert_eq!((series.open, series.opened, series.closed), (1, 2, 1));
+}
+
+#[test]
 fn foreign_sockets_are_looked_at_again_after_a_while() {
     let mut world = world(Settings::default());
     world.kernel.set([established(300)]);
     world.sampler.sample(SECOND).unwrap();
-    world.fake.descriptor(PID, 300, "socket:[300]");
     let open = |sample: &Sample| sample.report.followed;
     assert_eq!(open(&world.sampler.sample(2 * SECOND).unwrap()), 0);
+    world.fake.descriptor(PID, 300, "socket:[300]");
+    assert_eq!(open(&world.sampler.sample(3 * SECOND).unwrap()), 0);
     let last =
-        (3..=u64::from(FORGET_FOREIGN_EVERY)).map(|at| world.sampler.sample(at * SECOND).unwrap()).last();
+        (4..=u64::from(FORGET_FOREIGN_EVERY)).map(|at| world.sampler.sample(at * SECOND).unwrap()).last();
     assert_eq!(open(&last.unwrap()), 1);
 }
 
