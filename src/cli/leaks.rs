@@ -1,5 +1,6 @@
 //! `weir leaks`: the verdicts of a running agent.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use clap::Args;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use weir_connection::report::{Report, State};
+use weir_connection::report::{Finding, Report, State};
 use weir_connection::terminal::{self, Options, units::Clock};
 
 use crate::service::tokio_runtime;
@@ -26,7 +27,8 @@ pub(super) struct LeaksArgs {
     /// One line for each finding.
     #[arg(long, conflicts_with = "json")]
     compact: bool,
-    /// Goes on until Ctrl-C; on a terminal the screen is redrawn, elsewhere every change is printed.
+    /// Goes on until Ctrl-C; on a terminal the screen is redrawn, elsewhere a finding is printed when its state, class,
+    /// site or confidence changes.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
     /// Times in UTC instead of local time.
@@ -47,13 +49,9 @@ pub(super) fn leaks(args: &LeaksArgs, color: bool) -> ExitCode {
 }
 
 async fn once(args: &LeaksArgs, color: bool) -> ExitCode {
-    let body = match fetch(&args.endpoint).await {
-        Ok(body) => body,
+    let (report, body) = match report(&args.endpoint).await {
+        Ok(answer) => answer,
         Err(message) => return failed(&message),
-    };
-    let report: Report = match serde_json::from_slice(&body) {
-        Ok(report) => report,
-        Err(error) => return failed(&format!("{} did not answer with leaks: {error}", args.endpoint)),
     };
     if args.json {
         super::print(&(String::from_utf8_lossy(&body).trim_end().to_owned() + "\n"));
@@ -67,30 +65,61 @@ async fn once(args: &LeaksArgs, color: bool) -> ExitCode {
     }
 }
 
-/// Redraws every second; ends on Ctrl-C or when the agent stays away.
+/// Looks every second until Ctrl-C: redraws a terminal, tells elsewhere what is new.
 async fn watch(args: &LeaksArgs, color: bool) -> ExitCode {
     let redraw = io::stdout().is_terminal();
-    let mut shown = String::new();
+    let mut told = HashMap::new();
+    let mut failure = String::new();
     loop {
-        let text = match fetch(&args.endpoint).await {
-            Ok(body) => match serde_json::from_slice::<Report>(&body) {
-                Ok(report) => render(&report, args, color),
-                Err(error) => format!("{} did not answer with leaks: {error}\n", args.endpoint),
-            },
-            Err(message) => format!("{message}\n"),
-        };
-        if redraw {
+        match report(&args.endpoint).await {
+            Ok((mut report, _)) if !redraw => {
+                failure.clear();
+                told.retain(|id, _| report.series.iter().any(|finding| finding.id == *id));
+                report.series.retain(|finding| is_news(finding, &mut told));
+                if !report.series.is_empty() {
+                    super::print(&(render(&report, args, color) + "\n"));
+                }
+            }
             // Home, then the text, then clear what is left below: no flicker.
-            super::print(&format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")));
-        } else if text != shown {
-            super::print(&text);
+            Ok((report, _)) => {
+                let text = render(&report, args, color).replace('\n', "\x1b[K\n");
+                super::print(&format!("\x1b[H{text}\x1b[J"));
+            }
+            Err(message) if redraw => super::print(&format!("\x1b[H{message}\x1b[K\n\x1b[J")),
+            Err(message) if message == failure => {}
+            Err(message) => {
+                super::print(&format!("{message}\n"));
+                failure = message;
+            }
         }
-        shown = text;
         let interrupted = tokio::signal::ctrl_c();
         if tokio::time::timeout(Duration::from_secs(1), interrupted).await.is_ok() {
             return ExitCode::SUCCESS;
         }
     }
+}
+
+/// What of a finding is worth telling again when it changes; its numbers always do.
+#[derive(PartialEq)]
+struct Told {
+    state: State,
+    class: String,
+    confidence: String,
+    site: Option<(String, i64)>,
+}
+
+fn is_news(finding: &Finding, told: &mut HashMap<String, Told>) -> bool {
+    let now = Told {
+        state: finding.state,
+        class: finding.class.clone(),
+        confidence: finding.confidence.clone(),
+        site: finding.site.as_ref().map(|site| (site.file.clone(), site.line)),
+    };
+    let news = told.get(&finding.id) != Some(&now);
+    if news {
+        told.insert(finding.id.clone(), now);
+    }
+    news
 }
 
 fn render(report: &Report, args: &LeaksArgs, color: bool) -> String {
@@ -105,6 +134,15 @@ fn render(report: &Report, args: &LeaksArgs, color: bool) -> String {
 fn terminal_width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
     columns.or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0))).unwrap_or(120)
+}
+
+/// The document, read and as it came.
+async fn report(endpoint: &str) -> Result<(Report, Bytes), String> {
+    let body = fetch(endpoint).await?;
+    match serde_json::from_slice(&body) {
+        Ok(report) => Ok((report, body)),
+        Err(error) => Err(format!("{endpoint} did not answer with leaks: {error}")),
+    }
 }
 
 async fn fetch(endpoint: &str) -> Result<Bytes, String> {

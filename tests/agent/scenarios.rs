@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use weir_connection::report::{Finding, Report, State};
 
-use crate::support::{Agent, Announcement, LONG, Program, free_port, kill, now, wait_until};
+use crate::support::{Agent, Announcement, LONG, Program, WatchedLeaks, free_port, kill, now, wait_until};
 
 /// How long a healthy program is watched.
 const WATCHED: Duration = Duration::from_secs(45);
@@ -339,6 +339,7 @@ fn mended() -> Outcome {
     let of = |f: &Finding, state| {
         f.process.pid == i64::from(client.pid()) && f.side == "client" && f.state == state
     };
+    let watched = agent.watch_leaks();
     let leaking = wait_for(&agent, "leaking", |f| of(f, State::Leaking))?;
     let site = site_of(&leaking).unwrap_or_default();
     let (file, line) = dial_line();
@@ -347,7 +348,20 @@ fn mended() -> Outcome {
     let id = leaking.id.clone();
     wait_for(&agent, "recovering", |f| f.id == id && f.state == State::Recovering)?;
     let ok = wait_for(&agent, "ok again", |f| f.id == id && f.state == State::Ok)?;
-    ensure(ok.growth.open <= 2.0, || format!("{} open after all but one were closed", ok.growth.open))
+    ensure(ok.growth.open <= 2.0, || format!("{} open after all but one were closed", ok.growth.open))?;
+    told_in_order(&watched, &format!("-> 127.0.0.1:{port}"))
+}
+
+/// What `weir leaks --watch` tells of a target: each change once, not each second what it counts.
+fn told_in_order(watched: &WatchedLeaks, subject: &str) -> Outcome {
+    let ok_again = |lines: Vec<String>| lines.last().is_some_and(|l| l.starts_with("OK")).then_some(lines);
+    let lines = wait_until(LONG, || ok_again(watched.lines(subject)));
+    let lines = lines.ok_or_else(|| format!("it ends otherwise: {:?}", watched.lines(subject)))?;
+    let mut states: Vec<&str> = lines.iter().filter_map(|line| line.split("  ").next()).collect();
+    let news = states.len();
+    states.dedup();
+    let expected = ["LEAKING", "RECOVERING", "OK"];
+    ensure(states.ends_with(&expected) && news < 20, || format!("it told: {lines:#?}"))
 }
 
 /// Where the example makes its connections.

@@ -81,6 +81,17 @@ impl Agent {
         serde_json::from_str(&answer.body).ok()
     }
 
+    /// Follows the verdicts by `weir leaks --watch`, not on a terminal.
+    pub(crate) fn watch_leaks(&self) -> WatchedLeaks {
+        let path = self.dir.path().join("watched");
+        let output = File::create(&path).expect("the output is made");
+        let endpoint = format!("http://127.0.0.1:{}", self.pages);
+        let mut command = binary(self.dir.path());
+        command.args(["leaks", "--watch", "--compact", "--endpoint", &endpoint]);
+        let child = command.stdout(output).stderr(Stdio::null()).spawn().expect("the binary runs");
+        WatchedLeaks { child, path }
+    }
+
     /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -102,6 +113,29 @@ impl Agent {
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the child can be asked").is_none()
+    }
+}
+
+/// A running `weir leaks --watch`; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct WatchedLeaks {
+    child: Child,
+    path: PathBuf,
+}
+
+impl WatchedLeaks {
+    /// The lines it has printed of what holds `subject`.
+    pub(crate) fn lines(&self, subject: &str) -> Vec<String> {
+        let text = fs::read_to_string(&self.path).expect("the output is read");
+        text.lines().filter(|line| line.contains(subject)).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for WatchedLeaks {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed; that is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
