@@ -35,7 +35,7 @@ cleanup() {
   rm -rf "$work"
 }
 trap cleanup EXIT
-trap 'say; exit 130' INT
+trap 'say; say "ended: weir, the client and the server are stopped"; exit 130' INT
 trap 'exit 143' TERM
 
 # The first free port from $1 on.

@@ -65,7 +65,11 @@ fn compact_cells(finding: &Finding, name_limit: bool) -> [String; 6] {
         finding.state.word().to_owned(),
         sentence::who(finding),
         site,
-        if finding.verdict_in.is_some() { "?/s".to_owned() } else { units::per_second(finding.growth.rate) },
+        if finding.verdict_in.is_some() {
+            "no verdict yet".to_owned()
+        } else {
+            units::per_second(finding.growth.rate)
+        },
         sentence::counted(finding),
         left,
     ]

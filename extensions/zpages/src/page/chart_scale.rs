@@ -80,10 +80,11 @@ impl Axis {
     }
 }
 
-/// A marked count in few letters: `300`, `40,000`, `1.2 M`, `3 G`, `2e14`.
+/// A marked count in few letters: `300`, `40,000`, `500 k`, `1.2 M`, `3 G`, `2e14`.
 pub(super) fn short(count: f64) -> String {
     match count.abs() {
-        size if size < 1e6 => units::count(count),
+        size if size < 1e5 => units::count(count),
+        size if size < 1e6 => format!("{} k", units::count(count / 1e3)),
         size if size < 1e9 => format!("{} M", units::count(count / 1e6)),
         size if size < 1e12 => format!("{} G", units::count(count / 1e9)),
         _ => format!("{count:.0e}"),
@@ -128,8 +129,8 @@ mod tests {
 
     #[test]
     fn large_counts_have_short_marks() {
-        let marks = [300.0, 40_000.0, 1.2e6, 3e9, 2e14].map(short);
-        assert_eq!(marks, ["300", "40,000", "1.2 M", "3 G", "2e14"]);
+        let marks = [300.0, 40_000.0, 500_000.0, 1.2e6, 3e9, 2e14].map(short);
+        assert_eq!(marks, ["300", "40,000", "500 k", "1.2 M", "3 G", "2e14"]);
     }
 
     #[test]
