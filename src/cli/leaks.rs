@@ -123,7 +123,9 @@ fn is_news(finding: &Finding, told: &mut HashMap<String, Told>) -> bool {
 }
 
 fn render(report: &Report, args: &LeaksArgs, color: bool) -> String {
-    let clock = if args.utc { Clock::UTC } else { Clock::local(jiff::Zoned::now().offset().seconds()) };
+    #[expect(clippy::disallowed_methods, reason = "the zone of the person who reads")]
+    let local = || Clock::local(jiff::Zoned::now().offset().seconds());
+    let clock = if args.utc { Clock::UTC } else { local() };
     let width = terminal_width();
     let page = format!("{}/leaks", args.endpoint.trim_end_matches('/'));
     let options = Options { width, color, clock, page, ..Options::default() };

@@ -57,7 +57,7 @@ impl Identity {
             attributes,
             schema_url: config.schema_url.clone(),
             legacy: config.legacy.keys().cloned().collect(),
-            started: jiff::Timestamp::now(),
+            started: crate::now(),
         })
     }
 

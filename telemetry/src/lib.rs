@@ -23,3 +23,9 @@ pub use logs::{Logs, init_logs};
 pub use metrics::{Metrics, init_metrics};
 pub use prometheus::{Answer, Page};
 pub use traces::{Traces, init_traces};
+
+/// What the agent says of itself carries the real time, simulated or not.
+#[expect(clippy::disallowed_methods, reason = "self-telemetry is outside of the pipelines")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

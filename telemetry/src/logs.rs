@@ -11,7 +11,6 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -107,7 +106,7 @@ impl Lines {
             (Some(file), Some(line)) if self.caller => format!("{}:{line}", short(file)),
             _ => String::new(),
         };
-        let time = format!("{:.3}", Timestamp::now());
+        let time = format!("{:.3}", crate::now());
         let level = level_name(*metadata.level());
         match self.encoding {
             LogEncoding::Console => {
@@ -146,7 +145,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             let mut message = Fields { message: String::new(), map: Map::new() };
             event.record(&mut message);
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
-            if !sampler.pass(*event.metadata().level(), message.message, Timestamp::now().as_millisecond()) {
+            if !sampler.pass(*event.metadata().level(), message.message, crate::now().as_millisecond()) {
                 return;
             }
         }

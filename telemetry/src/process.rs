@@ -59,7 +59,7 @@ fn gauge(meter: &Meter, name: &'static str, help: &'static str, line: &'static s
 }
 
 fn uptime(started: Timestamp) -> Duration {
-    Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default()
+    Duration::try_from(crate::now().duration_since(started)).unwrap_or_default()
 }
 
 fn status(line: &str) -> Option<u64> {

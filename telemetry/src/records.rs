@@ -57,7 +57,7 @@ impl Records {
         };
         record.set_severity_number(severity);
         record.set_severity_text(text);
-        record.set_timestamp(jiff::Timestamp::now().into());
+        record.set_timestamp(crate::now().into());
         record.set_body(AnyValue::from(message.to_owned()));
         for (name, value) in fields {
             record.add_attribute(name.clone(), any(value));

@@ -437,6 +437,7 @@ service:
     let agent = Agent::start(&yaml, pages);
     let requests = load();
     let first = stretch::time(&requests[0]);
+    #[expect(clippy::disallowed_methods, reason = "what is sent carries real time")]
     let (begun, epoch) = (now(), u64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("after 1970"));
     for mut request in requests {
         // The sources had their pace, which is part of what they say.

@@ -47,8 +47,9 @@ impl Compression {
         if !large {
             return compress();
         }
-        let ended = tokio::task::spawn_blocking(compress).await;
-        ended.unwrap_or_else(|e| Err(Failure::retry(format!("compression was broken off: {e}"))))
+        #[expect(clippy::disallowed_methods, reason = "awaited here; the request's own deadline bounds it")]
+        let ended = tokio::task::spawn_blocking(compress);
+        ended.await.unwrap_or_else(|e| Err(Failure::retry(format!("compression was broken off: {e}"))))
     }
 }
 

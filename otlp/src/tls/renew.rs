@@ -70,6 +70,7 @@ impl<T: Send + Sync + 'static> Renewed<T> {
     pub(super) async fn current(&self) -> Arc<T> {
         let Some(files) = self.due() else { return Arc::clone(&self.state().value) };
         let seen = self.state().seen.clone();
+        #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
         let read = tokio::task::spawn_blocking(move || {
             let found = look(&files.paths);
             (found != seen).then(|| ((files.load)(), found))

@@ -43,6 +43,7 @@ impl TimeSource for TokioRuntime {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is where the engine gets its threads")]
 impl Blocking for TokioRuntime {
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         let task = self.handle.spawn_blocking(work);
@@ -51,6 +52,7 @@ impl Blocking for TokioRuntime {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is where the engine spawns")]
 impl Runtime for TokioRuntime {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         drop(self.handle.spawn(task));
