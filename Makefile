@@ -11,7 +11,7 @@ test:
 bench:
 	@CHECK=$(CHECK) ONLY=$(ONLY) CURVES=$(CURVES) COUNT=$(COUNT) scripts/bench.sh
 
-# CASE=21 drives one case only.
+# CASE=21,22 drives only those.
 faults:
 	@CASE=$(CASE) scripts/faults.sh
 

@@ -24,6 +24,8 @@ pub(crate) struct Limits {
     pub(crate) memory_mib: Option<u64>,
     /// Open files.
     pub(crate) files: Option<u32>,
+    /// The process whose file systems it sees: [`SmallDisk`](crate::disk::SmallDisk).
+    pub(crate) mounts_of: Option<u32>,
 }
 
 /// A running agent; killed when dropped.
@@ -58,6 +60,13 @@ impl Agent {
 
     /// Starts an agent and waits until it is ready.
     pub(crate) fn start_within(kind: Kind, yaml: &str, limits: Limits) -> Agent {
+        let mut agent = Agent::launch(kind, yaml, limits);
+        assert!(agent.is_ready(), "{kind:?} is not ready:\n{}", agent.log());
+        agent
+    }
+
+    /// Starts an agent.
+    pub(crate) fn launch(kind: Kind, yaml: &str, limits: Limits) -> Agent {
         let dir = TempDir::new().expect("a temporary folder");
         let config = dir.path().join("agent.yaml");
         fs::write(&config, yaml).expect("the configuration is written");
@@ -65,20 +74,28 @@ impl Agent {
         let cgroup = limits.memory_mib.map(Cgroup::new);
         // The shell enters the cgroup and sets the limits before it becomes the agent.
         let mut command = Command::new("sh");
-        let script = r#"[ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"; shift 2; exec "$@""#;
+        let script = r#"[ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"; mounts=$3; shift 3
+            exec ${mounts:+nsenter "--mount=$mounts"} "$@""#;
         let group = cgroup.as_ref().map(|g| g.path.join("cgroup.procs")).unwrap_or_default();
         let files = limits.files.map(|n| n.to_string()).unwrap_or_default();
-        command.args(["-c", script, "sh"]).arg(group).arg(files).arg(binary(kind));
+        let mounts = limits.mounts_of.map(|pid| format!("/proc/{pid}/ns/mnt")).unwrap_or_default();
+        command.args(["-c", script, "sh"]).arg(group).arg(files).arg(mounts).arg(binary(kind));
         command.arg("--config").arg(&config).env("NO_COLOR", "1").stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = command.spawn().expect("the agent starts");
-        let mut agent = Agent { child, dir, cgroup };
+        Agent { child, dir, cgroup }
+    }
+
+    /// Waits until it is ready; false when it has ended instead, or takes too long.
+    pub(crate) fn is_ready(&mut self) -> bool {
         let ready = wait_until(Duration::from_secs(60), || {
-            let log = agent.log();
-            (log.contains("Everything is ready.") || !agent.is_running()).then_some(())
+            (self.log().contains("Everything is ready.") || !self.is_running()).then_some(())
         });
-        assert!(ready.is_some() && agent.is_running(), "{kind:?} is not ready:\n{}", agent.log());
-        agent
+        ready.is_some() && self.is_running()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -117,6 +134,12 @@ impl Agent {
             child.wait().expect("waited for")
         });
         Ended { status, took: now() - begun }
+    }
+
+    /// SIGKILL and the wait for the end; whether it was that which ended it.
+    pub(crate) fn kill(&mut self) -> bool {
+        self.signal("KILL");
+        self.end().status.signal() == Some(9)
     }
 
     /// SIGTERM and the wait for the end.
@@ -216,7 +239,8 @@ pub(crate) fn can_limit_memory() -> bool {
     fs::create_dir(&probe).is_ok() && (limit(), fs::remove_dir(&probe)).0
 }
 
-fn binary(kind: Kind) -> PathBuf {
+/// The program.
+pub(crate) fn binary(kind: Kind) -> PathBuf {
     match kind {
         Kind::Weir => PathBuf::from(env!("CARGO_BIN_EXE_weir")),
         Kind::Collector => {

@@ -15,6 +15,7 @@
 mod agent;
 mod backend;
 mod cases;
+mod disk;
 mod h2raw;
 mod http;
 mod load;

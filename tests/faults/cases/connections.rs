@@ -102,7 +102,7 @@ fn silent_h2(kind: Kind) -> Outcome {
 }
 
 fn idle(kind: Kind) -> Outcome {
-    let limits = Limits { files: Some(4096), memory_mib: None };
+    let limits = Limits { files: Some(4096), ..Limits::default() };
     let (mut outcome, mut bench) =
         (Outcome::default(), Bench::new(kind, true, Extra { limits, ..Extra::default() }));
     bench.check_alive(&mut outcome);

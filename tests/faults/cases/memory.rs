@@ -7,7 +7,7 @@ use super::{Bench, Case, Extra, Outcome, PATIENT};
 use crate::agent::{Kind, Limits, wait_until};
 use crate::load::{Load, Shape, Tally, all_arrive};
 
-const MEMORY: Limits = Limits { memory_mib: Some(256), files: None };
+const MEMORY: Limits = Limits { memory_mib: Some(256), files: None, mounts_of: None };
 const LIMITER: (&str, &str) = (
     "processors: {memory_limiter: {check_interval: 100ms, limit_mib: 200, spike_limit_mib: 40}}\n",
     "memory_limiter",
@@ -95,7 +95,7 @@ fn dropped(bench: &Bench) -> usize {
 
 fn out_of_files(kind: Kind) -> Outcome {
     let mut outcome = Outcome::default();
-    let limits = Limits { files: Some(128), memory_mib: None };
+    let limits = Limits { files: Some(128), ..Limits::default() };
     let mut bench = Bench::new(kind, true, Extra { limits, ..Extra::default() });
     bench.check_alive(&mut outcome);
     let silent: Vec<_> =

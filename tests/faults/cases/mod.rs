@@ -2,12 +2,16 @@
 
 mod backends;
 mod connections;
+mod damage;
+mod disk_full;
+mod durable;
 mod hostile;
 mod memory;
 mod reload;
 mod stop;
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +73,9 @@ impl Outcome {
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(backends::CASES);
+    cases.extend(durable::CASES);
+    cases.extend(disk_full::CASES);
+    cases.extend(damage::CASES);
     cases.extend(stop::CASES);
     cases.extend(reload::CASES);
     cases.extend(memory::CASES);
@@ -97,6 +104,8 @@ struct Extra<'a> {
     limits: Limits,
     /// Lines below `http:` of the receiver, indented by eight spaces.
     receiver: &'a str,
+    /// Where the exporter's queue is on disk.
+    storage: Option<&'a Path>,
 }
 
 impl Bench {
@@ -121,11 +130,20 @@ impl Bench {
 }
 
 fn yaml(http: u16, grpc: u16, backend: u16, extra: Extra<'_>) -> String {
-    let Extra { exporter, processors: (section, list), receiver, .. } = extra;
+    let Extra { exporter, processors: (section, list), receiver, storage, .. } = extra;
+    let (extensions, queue, running) = match storage {
+        None => (String::new(), "", ""),
+        // What a queue on disk promises holds with fsync, which the Collector has to be told.
+        Some(path) => (
+            format!("extensions:\n  file_storage: {{directory: \"{}\", fsync: true}}\n", path.display()),
+            "    sending_queue: {storage: file_storage, queue_size: 100000}\n",
+            "  extensions: [file_storage]\n",
+        ),
+    };
     format!(
-        "receivers:\n  otlp:\n    protocols:\n      grpc: {{endpoint: \"127.0.0.1:{grpc}\"}}\n      http:\n        \
+        "{extensions}receivers:\n  otlp:\n    protocols:\n      grpc: {{endpoint: \"127.0.0.1:{grpc}\"}}\n      http:\n        \
          endpoint: \"127.0.0.1:{http}\"\n{receiver}{section}exporters:\n  otlp_http:\n    endpoint: \
-         \"http://127.0.0.1:{backend}\"\n    compression: none\n{exporter}service:\n  telemetry: {{metrics: {{level: \
+         \"http://127.0.0.1:{backend}\"\n    compression: none\n{exporter}{queue}service:\n{running}  telemetry: {{metrics: {{level: \
          none}}}}\n  pipelines:\n    logs: {{receivers: [otlp], processors: [{list}], exporters: [otlp_http]}}\n"
     )
 }

@@ -1,0 +1,209 @@
+//! 1, 2, 4, 49: queues on disk and processes that end without notice.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Bench, Case, Extra, Outcome, PATIENT, yaml};
+use crate::agent::{Agent, Kind, Limits, wait_until};
+use crate::backend::Mode;
+use crate::load::{Load, Shape, all_arrive, until_acknowledged};
+use crate::ports::free_port;
+
+/// Records of a request.
+pub(super) const RECORDS: usize = 50;
+/// Requests that an exporter has under way, by default.
+const CONSUMERS: usize = 10;
+
+pub(crate) const CASES: [Case; 4] = [
+    Case {
+        number: 1,
+        name: "kill -9 five times under load, queue on disk",
+        settings: "fsync: true, retry 100 ms to 1 s without end",
+        bar: "0 lost, duplicates only of what was under way (500 for each kill)",
+        run: killed_under_load,
+    },
+    Case {
+        number: 2,
+        name: "kill -9 twenty times while the queue drains",
+        settings: "fsync: true, each time after 20 to 350 ms, backend takes 200 ms for a request",
+        bar: "0 lost, duplicates only of what was under way (500 for each kill)",
+        run: killed_while_draining,
+    },
+    Case {
+        number: 4,
+        name: "cost of durability",
+        settings: "fsync: true, 32 clients that wait for each answer, syncs counted by strace",
+        bar: "at most 0.1 syncs for each request",
+        run: syncs,
+    },
+    Case {
+        number: 49,
+        name: "two agents, one queue directory",
+        settings: "defaults",
+        bar: "the second ends, naming the directory and the first; the first goes on",
+        run: two_agents,
+    },
+];
+
+/// An agent with a queue on disk that outlives it.
+pub(super) struct Durable {
+    pub(super) bench: Bench,
+    kind: Kind,
+    yaml: String,
+    limits: Limits,
+    dir: Option<TempDir>,
+}
+
+impl Durable {
+    /// With its queue in a directory of its own.
+    pub(super) fn new(kind: Kind, backend_up: bool) -> Durable {
+        let dir = TempDir::new().expect("a temporary folder");
+        let path = dir.path().to_owned();
+        Durable { dir: Some(dir), ..Durable::within(kind, backend_up, &path, Limits::default()) }
+    }
+
+    /// With its queue there.
+    pub(super) fn within(kind: Kind, backend_up: bool, path: &Path, limits: Limits) -> Durable {
+        let extra = Extra { exporter: PATIENT, storage: Some(path), limits, ..Extra::default() };
+        let bench = Bench::new(kind, backend_up, extra);
+        let yaml = bench.yaml(extra);
+        Durable { bench, kind, yaml, limits, dir: None }
+    }
+
+    /// Where its queue is, when that is a directory of its own.
+    pub(super) fn path(&self) -> &Path {
+        self.dir.as_ref().map_or(Path::new(""), TempDir::path)
+    }
+
+    /// Starts it again, after it has ended; whether it becomes ready.
+    pub(super) fn start(&mut self, outcome: &mut Outcome) -> bool {
+        self.bench.agent = Agent::launch(self.kind, &self.yaml, self.limits);
+        let ready = self.bench.agent.is_ready();
+        let log = self.bench.agent.log();
+        outcome.require(ready, format!("does not start again: {}", log.lines().last().unwrap_or_default()));
+        ready
+    }
+
+    /// Sends until so many records are acknowledged and not delivered.
+    pub(super) fn fill(&mut self, records: usize) -> bool {
+        let load = Load::start(self.bench.http, &self.bench.oracle, Shape::default());
+        let enough = until_acknowledged(&self.bench.oracle, records);
+        load.stop();
+        enough
+    }
+}
+
+fn killed_under_load(kind: Kind) -> Outcome {
+    let (mut outcome, mut durable) = (Outcome::default(), Durable::new(kind, true));
+    let oracle = durable.bench.oracle.clone();
+    let load = Load::start(durable.bench.http, &oracle, Shape::default());
+    let mut kills = 0;
+    for _ in 0..5 {
+        until_acknowledged(&oracle, oracle.acknowledged() + 2000);
+        kills += usize::from(durable.bench.agent.kill());
+        if !durable.start(&mut outcome) {
+            break;
+        }
+    }
+    let tally = load.stop();
+    outcome.fired = kills == 5 && tally.errors > 0 && oracle.acknowledged() >= 10_000;
+    finish(outcome, durable, kills)
+}
+
+fn killed_while_draining(kind: Kind) -> Outcome {
+    let (mut outcome, mut durable) = (Outcome::default(), Durable::new(kind, false));
+    let enough = durable.fill(20_000);
+    durable.bench.agent.kill();
+    durable.bench.backend.set(Mode::Slow(Duration::from_millis(200)));
+    durable.bench.backend.come_up();
+    let mut kills = 0;
+    for n in 0..20_u64 {
+        if !durable.start(&mut outcome) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20 + n * 157 % 331));
+        kills += usize::from(durable.bench.agent.kill());
+    }
+    let interrupted = durable.bench.oracle.missing() > 0;
+    durable.bench.backend.set(Mode::Accept);
+    durable.start(&mut outcome);
+    outcome.fired = enough && interrupted && kills == 20;
+    let outcome = finish(outcome, durable, kills);
+    Outcome { fired: outcome.fired && outcome.seen.iter().any(|text| text.contains("dup")), ..outcome }
+}
+
+/// Everything arrives, and what came again is at most what was under way at each kill.
+fn finish(mut outcome: Outcome, mut durable: Durable, kills: usize) -> Outcome {
+    let bench = &mut durable.bench;
+    all_arrive(&bench.oracle, Duration::from_secs(60));
+    bench.check_alive(&mut outcome);
+    let duplicates = bench.oracle.sums().duplicates;
+    let most = kills * CONSUMERS * RECORDS;
+    outcome.require(duplicates <= most, format!("{duplicates} duplicates, {most} were under way"));
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn syncs(kind: Kind) -> Outcome {
+    let (mut outcome, mut durable) = (Outcome::default(), Durable::new(kind, true));
+    let table = durable.path().join("strace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-c", "-e", "trace=fsync,fdatasync", "-o"]).arg(&table);
+    command.arg("-p").arg(durable.bench.agent.pid().to_string());
+    let log = TempDir::new().expect("a temporary folder");
+    let said = std::fs::File::create(log.path().join("said")).expect("made");
+    let mut strace = command.stdin(Stdio::null()).stderr(said).spawn().expect("strace starts");
+    let attached = wait_until(Duration::from_secs(20), || {
+        std::fs::read_to_string(log.path().join("said")).ok()?.contains("attached").then_some(())
+    });
+    let oracle = durable.bench.oracle.clone();
+    let shape = Shape { clients: 32, pause: Duration::ZERO, ..Shape::default() };
+    let load = Load::start(durable.bench.http, &oracle, shape);
+    until_acknowledged(&oracle, 100_000);
+    let requests = load.stop().accepted;
+    all_arrive(&oracle, Duration::from_secs(60));
+    let stopped = Command::new("kill").args(["-s", "INT", &strace.id().to_string()]).status();
+    strace.wait().expect("strace ends");
+    let calls = calls(&std::fs::read_to_string(&table).unwrap_or_default());
+    outcome.fired = attached.is_some() && stopped.is_ok_and(|s| s.success()) && calls > 0 && requests > 1000;
+    let each = calls as f64 / requests.max(1) as f64;
+    outcome.see(format!("{each:.2} syncs for each of {requests} requests"));
+    outcome.require(each <= 0.1, "more syncs than that");
+    durable.bench.check_alive(&mut outcome);
+    outcome.judge(&oracle, 0);
+    outcome
+}
+
+/// The sum of the column `calls` of strace's table.
+fn calls(table: &str) -> usize {
+    let rows = table.lines().filter(|l| l.ends_with("sync"));
+    rows.filter_map(|l| l.split_whitespace().nth(3)?.parse::<usize>().ok()).sum()
+}
+
+fn two_agents(kind: Kind) -> Outcome {
+    let (mut outcome, mut durable) = (Outcome::default(), Durable::new(kind, true));
+    durable.fill(1000);
+    let path = durable.path().to_owned();
+    let extra = Extra { storage: Some(&path), ..Extra::default() };
+    let second = yaml(free_port(), free_port(), durable.bench.backend.port, extra);
+    let mut second = Agent::launch(kind, &second, Limits::default());
+    let ready = second.is_ready();
+    outcome.fired = true;
+    outcome.require(!ready, "the second agent uses the queue of the first");
+    let ended = second.terminate();
+    let log = second.log();
+    let (directory, owner) = (path.display().to_string(), durable.bench.agent.pid().to_string());
+    let names = |what: &str| log.lines().any(|l| l.contains(what) && l.to_lowercase().contains("error"));
+    let said = [("the directory", names(&directory)), ("the first agent", names(&owner))];
+    let silent: Vec<_> = said.iter().filter(|(_, named)| !named).map(|(what, _)| *what).collect();
+    outcome.see(format!("second: {}", ended.shown()));
+    outcome.require(ended.status.code().is_some_and(|c| c != 0), "the second does not end with an error");
+    outcome.require(silent.is_empty(), format!("the error does not name {}", silent.join(" and ")));
+    all_arrive(&durable.bench.oracle, Duration::from_secs(20));
+    durable.bench.check_alive(&mut outcome);
+    outcome.judge(&durable.bench.oracle, 0);
+    outcome
+}
