@@ -29,18 +29,24 @@ impl Ranges {
 
     /// How many ids of `range` are there.
     pub(crate) fn count(&self, range: &Range<u64>) -> u64 {
-        let overlap = |(s, e): (&u64, &u64)| (*e).min(range.end).saturating_sub((*s).max(range.start));
-        self.0.range(..range.end).map(overlap).sum()
+        let overlap = |r: Range<u64>| r.end.min(range.end).saturating_sub(r.start.max(range.start));
+        self.touching(range).map(overlap).sum()
+    }
+
+    /// The ranges that share an id with `range`, and possibly the one before them: those far below are not walked.
+    fn touching(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let first = self.0.range(..=range.start).next_back().map_or(range.start, |(s, _)| *s);
+        self.0.range(first..range.end.max(first)).map(|(s, e)| *s..*e)
     }
 
     /// The parts of `range` that are not there.
     pub(crate) fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let (mut at, mut missing) = (range.start, Vec::new());
-        for (&s, &e) in self.0.range(..range.end) {
-            if s > at {
-                missing.push(at..s);
+        for Range { start, end } in self.touching(&range) {
+            if start > at {
+                missing.push(at..start);
             }
-            at = at.max(e);
+            at = at.max(end);
         }
         if at < range.end {
             missing.push(at..range.end);
