@@ -202,6 +202,11 @@ impl Queue {
         self.state().backlog
     }
 
+    /// Bytes that [`Queue::try_take`] finds in memory.
+    pub fn ready_bytes(&self) -> usize {
+        self.state().ready_bytes
+    }
+
     /// Bytes of segments on disk.
     pub fn disk_bytes(&self) -> u64 {
         self.state().disk_bytes()

@@ -25,14 +25,14 @@ struct Part {
 }
 
 impl Queue {
-    /// Reads the next records from disk, until [`Options::read_ahead`](crate::Options::read_ahead) bytes of them are in
-    /// memory or all are. Blocks.
+    /// Reads the next records from disk, until `most` bytes of them are in memory, or
+    /// [`Options::read_ahead`](crate::Options::read_ahead) if that is less, or all are; one at least. Blocks.
     ///
     /// # Errors
     /// A segment cannot be opened, which may pass; nothing is lost by it.
-    pub fn fill(&self) -> io::Result<()> {
+    pub fn fill(&self, most: usize) -> io::Result<()> {
         let lost = self.counts.lost.load(Ordering::Relaxed);
-        let filled = self.read_ahead();
+        let filled = self.read_ahead(most.clamp(1, self.options.read_ahead.max(1)));
         if self.counts.lost.load(Ordering::Relaxed) > lost {
             // So that they are counted once, and what held only them is put aside.
             self.save();
@@ -40,11 +40,11 @@ impl Queue {
         filled
     }
 
-    fn read_ahead(&self) -> io::Result<()> {
+    fn read_ahead(&self, most: usize) -> io::Result<()> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(part) = self.next_part() {
+        while let Some(part) = self.next_part(most) {
             let scanner = self.scanner(&mut reader, &part.name)?;
-            if self.read(scanner, &part) {
+            if self.read(scanner, &part, most) {
                 break;
             }
         }
@@ -52,9 +52,9 @@ impl Queue {
     }
 
     /// What comes next, unless enough is in memory. Segments that hold nothing any more are passed over.
-    fn next_part(&self) -> Option<Part> {
+    fn next_part(&self, most: usize) -> Option<Part> {
         let mut state = self.state();
-        if state.ready_bytes >= self.options.read_ahead || !state.is_behind() {
+        if state.ready_bytes >= most || !state.is_behind() {
             return None;
         }
         let read_to = state.read_to;
@@ -79,7 +79,7 @@ impl Queue {
     }
 
     /// Reads a part into memory; true when enough is there.
-    fn read(&self, scanner: &mut Scanner, part: &Part) -> bool {
+    fn read(&self, scanner: &mut Scanner, part: &Part, most: usize) -> bool {
         let mut next = part.ids.start;
         while next < part.ids.end {
             match scanner.next(part.size) {
@@ -87,7 +87,7 @@ impl Queue {
                     self.lose(part.name.number, next..head.id);
                     next = head.id + 1;
                     let receivable = Receivable { id: head.id, weight: head.weight, length: head.length };
-                    if self.offer(part.name.number, Taken { receivable, bytes }) {
+                    if self.offer(part.name.number, Taken { receivable, bytes }) >= most {
                         return true;
                     }
                 }
@@ -100,11 +100,11 @@ impl Queue {
         self.lose(part.name.number, next..part.ids.end);
         let mut state = self.state();
         state.read_to = state.read_to.max(part.ids.end);
-        state.ready_bytes >= self.options.read_ahead
+        state.ready_bytes >= most
     }
 
-    /// Puts a record that was read where it can be taken; true when enough is there.
-    fn offer(&self, number: u64, record: Taken) -> bool {
+    /// Puts a record that was read where it can be taken; the bytes that are there now.
+    fn offer(&self, number: u64, record: Taken) -> usize {
         let mut state = self.state();
         let id = record.receivable.id;
         if state.segment(number).is_some_and(|segment| segment.done.contains(id)) {
@@ -112,7 +112,7 @@ impl Queue {
         } else {
             state.make_ready(record);
         }
-        state.ready_bytes >= self.options.read_ahead
+        state.ready_bytes
     }
 
     /// Records that should be there and are not.

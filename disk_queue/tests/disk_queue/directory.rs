@@ -47,7 +47,7 @@ fn records_of_many_threads_are_there_after_a_restart_and_share_their_syncs() {
         let taken = loop {
             match queue.try_take() {
                 Take::Record(taken) => break taken,
-                Take::Behind => queue.fill().expect("read"),
+                Take::Behind => queue.fill(usize::MAX).expect("read"),
                 Take::Empty => panic!("records are missing"),
             }
         };
@@ -91,7 +91,7 @@ fn a_reader_that_lags_behind_the_commits_gets_each_record_once_and_loses_none() 
                 next += 1;
                 queue.done(taken.receivable);
             }
-            Take::Behind => queue.fill().expect("read"),
+            Take::Behind => queue.fill(usize::MAX).expect("read"),
             Take::Empty => thread::yield_now(),
         }
         assert_eq!(queue.counters().lost, 0, "after {next} records");

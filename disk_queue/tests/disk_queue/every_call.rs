@@ -157,7 +157,7 @@ fn taken(queue: &Queue) -> Vec<Receivable> {
     loop {
         match queue.try_take() {
             Take::Record(record) => taken.push(record.receivable),
-            Take::Behind => queue.fill().expect("read"),
+            Take::Behind => queue.fill(usize::MAX).expect("read"),
             Take::Empty => return taken,
         }
     }

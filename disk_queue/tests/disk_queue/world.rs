@@ -105,7 +105,7 @@ impl World {
                     return true;
                 }
                 Take::Empty => return false,
-                Take::Behind if queue.fill().is_err() => return false,
+                Take::Behind if queue.fill(usize::MAX).is_err() => return false,
                 Take::Behind => {}
             }
         }

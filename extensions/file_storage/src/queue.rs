@@ -2,15 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use tokio::sync::{Mutex, Notify, oneshot};
 use weir_component::{
-    Backlog, Capacity, Clock, DurableQueue, Failure, Host, Receivable, Record, Refused, Sizer, Taken,
-    async_trait,
+    Backlog, Capacity, Clock, DurableQueue, Failure, Host, Receivable, Record, Refused, Reservation, Sizer,
+    Taken, async_trait,
 };
 use weir_disk_queue::{MAX_RECORD, Options, Queue, Submitted, Take};
 
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     dirty: AtomicBool,
     /// Held by who saves.
     saving: Mutex<()>,
+    /// What was read ahead, in the budget of the agent. It is not refused: taking it from memory is what makes room.
+    ahead: std::sync::Mutex<Reservation>,
 }
 
 /// One owner's end of a queue.
@@ -45,7 +47,9 @@ pub(crate) struct Handle {
 impl Shared {
     pub(crate) fn new(queue: Queue, metrics: Metrics, path: &Path, host: Host, clock: Clock) -> Shared {
         metrics.show(&queue);
+        let ahead = std::sync::Mutex::new(host.budget().begin());
         Shared {
+            ahead,
             queue,
             metrics,
             path: path.to_owned(),
@@ -62,6 +66,27 @@ impl Shared {
     pub(crate) fn is_opened_with(&self, options: &Options) -> bool {
         let own = self.queue.options();
         (own.fsync, own.max_bytes) == (options.fsync, options.max_bytes)
+    }
+
+    /// How much may be read ahead: nothing beyond the next record while there is no room for it.
+    fn ahead(&self) -> usize {
+        let most = self.queue.options().read_ahead;
+        if self.host.budget().has_room(most) { most } else { 0 }
+    }
+
+    /// Says in the budget what is in memory.
+    fn show_ahead(&self) {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).force(self.queue.ready_bytes());
+    }
+
+    /// A record for its owner, whose bytes are in the budget until the last of them is dropped.
+    fn taken(&self, taken: weir_disk_queue::Taken) -> Taken {
+        self.show_ahead();
+        let weir_disk_queue::Receivable { id, weight, length } = taken.receivable;
+        let mut room = self.host.budget().begin();
+        room.force(taken.bytes.len());
+        let receivable = Receivable { id, items: weight, bytes: length };
+        Taken { receivable, bytes: room.hold(taken.bytes) }
     }
 
     fn full(&self) -> Refused {
@@ -117,7 +142,8 @@ impl Handle {
         let shared = Arc::clone(&self.shared);
         let work = move || {
             let lost = shared.queue.counters().lost;
-            let filled = shared.queue.fill();
+            let filled = shared.queue.fill(shared.ahead());
+            shared.show_ahead();
             if shared.queue.counters().lost > lost {
                 shared.room.notify_waiters();
             }
@@ -193,7 +219,7 @@ impl DurableQueue for Handle {
                 return None;
             }
             match self.shared.queue.try_take() {
-                Take::Record(taken) => return Some(taken_of(taken)),
+                Take::Record(taken) => return Some(self.shared.taken(taken)),
                 Take::Behind => self.fill().await,
                 Take::Empty => readable.await,
             }
@@ -251,9 +277,4 @@ fn size(record: &Record, sizer: Sizer) -> usize {
 fn backlog_of(backlog: weir_disk_queue::Backlog) -> Backlog {
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     Backlog { requests: number(backlog.records), items: number(backlog.weight), bytes: number(backlog.bytes) }
-}
-
-fn taken_of(taken: weir_disk_queue::Taken) -> Taken {
-    let weir_disk_queue::Receivable { id, weight, length } = taken.receivable;
-    Taken { receivable: Receivable { id, items: weight, bytes: length }, bytes: taken.bytes }
 }

@@ -234,3 +234,37 @@ fn options_are_checked() {
     assert!(refused("directory_permissions: '1777'").contains("octal"));
     assert!(refused("compactoin: {}").contains("compactoin"));
 }
+
+#[test]
+fn what_is_read_back_is_in_the_budget_and_without_room_it_comes_one_by_one() {
+    const SIZE: usize = 100_000;
+    let directory = tempfile::tempdir().expect("a folder");
+    for round in 0..2 {
+        let path = directory.path().to_owned();
+        run(move |host, simulation| async move {
+            let storage = storage(&path, &host, &simulation, "").await.expect("started");
+            let queue = storage.open_queue("exporter_x__logs").await.expect("opened");
+            let budget = host.budget().clone();
+            for _ in 0..20 * usize::from(round == 0) {
+                let parts = vec![Bytes::from(vec![7; SIZE])];
+                queue.append(Record { parts, items: 1 }, PLENTY).await.expect("durable");
+            }
+            if round == 0 {
+                return;
+            }
+            budget.set_limit(3 * SIZE);
+            let first = queue.take().await.expect("a record");
+            assert_eq!(budget.held(), SIZE, "nothing is read ahead");
+            assert!(budget.reserve(3 * SIZE).is_err(), "others find less");
+            let second = queue.take().await.expect("not held up by its own kind");
+            assert_eq!(budget.held(), 2 * SIZE);
+            drop((first, second));
+            assert_eq!(budget.held(), 0);
+            budget.set_limit(usize::MAX);
+            let third = queue.take().await.expect("a record");
+            assert_eq!(budget.held(), 18 * SIZE, "with room the rest is read ahead");
+            drop((third, queue, storage));
+            assert_eq!(budget.held(), 0);
+        });
+    }
+}

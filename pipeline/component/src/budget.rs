@@ -78,6 +78,14 @@ impl Budget {
         self.0.gated.store(true, Ordering::Release);
     }
 
+    /// Whether `bytes` would be reserved now.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        match self.ask_gates(bytes) {
+            Ok(gated) => gated || self.held().saturating_add(bytes) <= self.limit(),
+            Err(_) => false,
+        }
+    }
+
     /// A reservation of nothing, which grows as bytes arrive.
     pub fn begin(&self) -> Reservation {
         Reservation { budget: self.clone(), bytes: 0 }
@@ -166,6 +174,14 @@ impl Reservation {
         self.grow(bytes - self.bytes)
     }
 
+    /// Is for `bytes` from now on, without asking: they are held already, and the work that they are for makes room. Who
+    /// asks finds less.
+    pub fn force(&mut self, bytes: usize) {
+        self.shrink_to(bytes);
+        self.budget.0.held.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+
     /// Gives back what is above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
@@ -223,6 +239,20 @@ mod tests {
         first.grow(4).expect("fits");
         assert_eq!((budget.held(), budget.refused()), (10, 2));
         drop(first);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn what_is_held_anyway_leaves_less_for_those_who_ask() {
+        let budget = limited(10);
+        let mut held = budget.begin();
+        held.force(8);
+        assert!(budget.has_room(2) && !budget.has_room(3) && budget.reserve(3).is_err());
+        held.force(20);
+        assert_eq!((budget.held(), budget.refused()), (20, 1), "looking does not count");
+        held.force(3);
+        assert!(budget.reserve(7).is_ok());
+        drop(held);
         assert_eq!(budget.held(), 0);
     }
 
