@@ -1,5 +1,6 @@
 //! Binding and accepting.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,8 +33,7 @@ impl Listener {
     /// # Errors
     /// A permanent failure that names the endpoint, what the system said, and the cure.
     pub async fn tcp(endpoint: &str) -> Result<Listener, Failure> {
-        let all = endpoint.strip_prefix(':').map(|port| format!("[::]:{port}"));
-        let endpoint = all.as_deref().unwrap_or(endpoint);
+        let endpoint = &*with_host(endpoint);
         match TcpListener::bind(endpoint).await {
             Ok(listener) => Ok(Listener(Arc::new(Kind::Tcp(listener)))),
             Err(e) => Err(bind_failure("tcp", endpoint, &e)),
@@ -58,12 +58,27 @@ impl Listener {
         }
     }
 
-    /// [`Listener::tcp`] for the component `id`: takes over the listener of a component that a reload is about to end.
+    /// [`Listener::tcp`] for the component `id`: takes over the listener of a component that a reload is about to end,
+    /// whether it named its address in the same way or in another.
     ///
     /// # Errors
     /// As [`Listener::tcp`]; a component of this agent that has the endpoint is named.
     pub async fn owned_tcp(host: &Host, id: &str, endpoint: &str) -> Result<Listener, Failure> {
-        Listener::owned(host, id, "tcp", endpoint, Listener::tcp(endpoint)).await
+        if endpoint.ends_with(":0") {
+            // Any free port: never one that somebody has.
+            return Listener::tcp(endpoint).await;
+        }
+        // What has no address cannot be bound either, which says why.
+        let addresses = tokio::net::lookup_host(with_host(endpoint).into_owned()).await;
+        let keys: Vec<String> = addresses.into_iter().flatten().map(tcp_key).collect();
+        if let Some(listener) = Listener::claimed(host, id, "tcp", endpoint, &keys)? {
+            return Ok(listener);
+        }
+        let listener = Listener::tcp(endpoint).await?;
+        if let Some(address) = listener.local_addr() {
+            host.handover().keep(id, &tcp_key(address), &listener.0);
+        }
+        Ok(listener)
     }
 
     /// [`Listener::unix`] for the component `id`, as [`Listener::owned_tcp`].
@@ -71,33 +86,37 @@ impl Listener {
     /// # Errors
     /// As [`Listener::owned_tcp`].
     pub async fn owned_unix(host: &Host, id: &str, path: &str) -> Result<Listener, Failure> {
-        Listener::owned(host, id, "unix", path, Listener::unix(path)).await
+        let key = format!("unix {path}");
+        if let Some(listener) = Listener::claimed(host, id, "unix", path, std::slice::from_ref(&key))? {
+            return Ok(listener);
+        }
+        let listener = Listener::unix(path).await?;
+        host.handover().keep(id, &key, &listener.0);
+        Ok(listener)
     }
 
-    async fn owned(
+    /// What a component that is about to end has under one of the keys; none when nobody in this agent has any.
+    fn claimed(
         host: &Host,
         id: &str,
         network: &str,
         endpoint: &str,
-        bind: impl Future<Output = Result<Listener, Failure>>,
-    ) -> Result<Listener, Failure> {
-        if network == "tcp" && endpoint.ends_with(":0") {
-            // Any free port: never one that somebody has.
-            return bind.await;
-        }
-        let key = format!("{network} {endpoint}");
-        match host.handover().claim(id, &key) {
-            Claim::Yours(kind) => Ok(Listener(kind)),
-            Claim::Taken(owner) => Err(Failure::permanent(format!(
-                "listen {network} {endpoint}: bind: address already in use by \"{owner}\" of this agent; set another \
-                 `endpoint` in one of them"
-            ))),
-            Claim::Free => {
-                let listener = bind.await?;
-                host.handover().keep(id, &key, &listener.0);
-                Ok(listener)
+        keys: &[String],
+    ) -> Result<Option<Listener>, Failure> {
+        let mut taken = None;
+        for key in keys {
+            match host.handover().claim(id, key) {
+                Claim::Yours(kind) => return Ok(Some(Listener(kind))),
+                Claim::Taken(owner) => taken = Some(owner),
+                Claim::Free => {}
             }
         }
+        taken.map_or(Ok(None), |owner| {
+            Err(Failure::permanent(format!(
+                "listen {network} {endpoint}: bind: address already in use by \"{owner}\" of this agent; set another \
+                 `endpoint` in one of them"
+            )))
+        })
     }
 
     /// The address it is bound to; `None` for a Unix socket.
@@ -146,6 +165,19 @@ impl Drop for Kind {
             drop(std::fs::remove_file(path));
         }
     }
+}
+
+/// An empty host means all interfaces.
+fn with_host(endpoint: &str) -> Cow<'_, str> {
+    match endpoint.strip_prefix(':') {
+        Some(port) => Cow::Owned(format!("[::]:{port}")),
+        None => Cow::Borrowed(endpoint),
+    }
+}
+
+/// The key of a listener in a handover.
+fn tcp_key(address: SocketAddr) -> String {
+    format!("tcp {address}")
 }
 
 /// Errors of the connection that was about to be accepted; the listener is well.

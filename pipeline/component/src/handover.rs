@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The things of an agent that can be handed over, by a key such as `tcp localhost:4317`.
+/// The things of an agent that can be handed over, by a key such as `tcp 127.0.0.1:4317`.
 #[derive(Default)]
 pub struct Handover(Mutex<State>);
 
@@ -98,7 +98,7 @@ impl fmt::Debug for Handover {
 mod tests {
     use super::*;
 
-    const KEY: &str = "tcp localhost:4317";
+    const KEY: &str = "tcp 127.0.0.1:4317";
 
     fn taken(claim: &Claim<u8>) -> Option<&str> {
         if let Claim::Taken(owner) = claim { Some(owner) } else { None }
