@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -138,14 +139,15 @@ pub(crate) async fn read_all<B>(body: B, limit: usize) -> Result<Bytes, ReadErro
 where
     B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
-    Ok(read_reserved(body, limit, Budget::default().begin()).await?.0)
+    Ok(read_reserved(body, limit, Budget::default().begin(), &AtomicUsize::new(0)).await?.0)
 }
 
-/// The same, with every piece reserved as it comes.
+/// The same, with every piece reserved as it comes and counted in `arrived`.
 pub(crate) async fn read_reserved<B>(
     mut body: B,
     limit: usize,
     room: Reservation,
+    arrived: &AtomicUsize,
 ) -> Result<(Bytes, Reservation), ReadError>
 where
     B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
@@ -157,6 +159,7 @@ where
     let mut gather = Gather::new(limit, announced, room);
     while let Some(piece) = next_piece(&mut body).await {
         gather.push(piece?)?;
+        arrived.store(gather.len(), Ordering::Relaxed);
     }
     Ok(gather.finish())
 }
@@ -269,10 +272,12 @@ mod tests {
     async fn what_has_arrived_is_reserved_and_a_refusal_gives_it_back() {
         let budget = Budget::default();
         budget.set_limit(4);
-        let (read, held) = read_reserved(pieces(&[b"ab", b"cd"]), 9, budget.begin()).await.expect("fits");
-        assert_eq!((&read[..], budget.held()), (&b"abcd"[..], 4));
+        let arrived = AtomicUsize::new(0);
+        let reading = read_reserved(pieces(&[b"ab", b"cd"]), 9, budget.begin(), &arrived);
+        let (read, held) = reading.await.expect("fits");
+        assert_eq!((&read[..], budget.held(), arrived.into_inner()), (&b"abcd"[..], 4, 4));
         assert!(matches!(
-            read_reserved(pieces(&[b"e"]), 9, budget.begin()).await,
+            read_reserved(pieces(&[b"e"]), 9, budget.begin(), &AtomicUsize::new(0)).await,
             Err(ReadError::Refused(_))
         ));
         drop(held);

@@ -51,6 +51,8 @@ pub struct ServerLimits {
     pub idle_timeout: Option<Duration>,
     /// For the body of a request. Default 60 s.
     pub body_timeout: Duration,
+    /// HTTP requests: bytes a second that a body has to bring on average, looked at every 10 s. Default 1024.
+    pub min_body_rate: usize,
     /// HTTP/2: a ping is sent after that time without any frame. Default 60 s.
     pub ping_interval: Option<Duration>,
     /// HTTP/2: a connection that does not answer a ping within that time is closed. Default 20 s.
@@ -81,6 +83,7 @@ impl Default for ServerLimits {
             first_request_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_secs(120)),
             body_timeout: Duration::from_secs(60),
+            min_body_rate: 1024,
             ping_interval: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
             max_connection_idle: None,

@@ -3,7 +3,12 @@
 //! Sources: OTLP specification 1.11 ("OTLP/HTTP"), the Go Collector's receiver for texts and codes. A body over the
 //! limit is answered 413 as the specification has it, where the Collector says 400.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prost::Message;
@@ -19,6 +24,9 @@ use crate::status::{self, RpcStatus};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
+
+/// Between two looks at how much of a body has arrived.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How a body is encoded.
 #[derive(Clone, Copy, PartialEq)]
@@ -110,8 +118,15 @@ impl Server {
     /// The whole body, decompressed.
     async fn content(&self, body: Incoming, encoding: Encoding) -> Result<(Bytes, Reservation), Refusal> {
         let limit = self.settings.max_body;
-        let reading = body::read_reserved(body, limit, self.settings.budget.begin());
-        let (raw, room) = match self.arrival(reading).await {
+        let arrived = AtomicUsize::new(0);
+        let reading =
+            pin!(self.arrival(body::read_reserved(body, limit, self.settings.budget.begin(), &arrived)));
+        let too_slow = pin!(too_slow(self.settings.limits.min_body_rate, &arrived));
+        let read = match select(reading, too_slow).await {
+            Either::Left((read, _)) => read,
+            Either::Right(((), _)) => Err(Late::Slow),
+        };
+        let (raw, room) = match read {
             Ok(Ok(raw)) => raw,
             Ok(Err(ReadError::TooLarge)) => return Err(too_large()),
             Ok(Err(ReadError::Refused(failure))) => return Err(failed(&failure)),
@@ -170,6 +185,17 @@ impl Refusal {
             response.headers_mut().insert(header::ACCEPT_ENCODING, accepted);
         }
         response
+    }
+}
+
+/// Completes when less has arrived than `rate` bytes for each second so far.
+#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+async fn too_slow(rate: usize, arrived: &AtomicUsize) {
+    let each = rate.saturating_mul(usize::try_from(LOOK.as_secs()).unwrap_or(usize::MAX));
+    let mut expected = 0_usize;
+    while arrived.load(Ordering::Relaxed) >= expected {
+        tokio::time::sleep(LOOK).await;
+        expected = expected.saturating_add(each);
     }
 }
 
