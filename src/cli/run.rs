@@ -30,6 +30,9 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.to_string()),
     };
+    if let Some(limit) = weir_kernel::descriptors::raise_limit() {
+        tracing::debug!(limit, "Raised the limit of open files");
+    }
     let code = runtime.block_on(serve(args, loaded));
     // Tasks of libraries may still hang in a connect; everything of ours has ended.
     runtime.shutdown_timeout(Duration::from_millis(200));
