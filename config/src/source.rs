@@ -84,6 +84,14 @@ impl Sources {
         self.all.get(usize::try_from(id.0).ok()?)
     }
 
+    /// The files among them, by the path the user wrote, each with its text.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.all.iter().filter_map(|source| match &source.kind {
+            SourceKind::File(path) => Some((path.as_str(), &*source.text)),
+            _ => None,
+        })
+    }
+
     /// Whether nothing was read yet.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()

@@ -8,6 +8,7 @@ mod run;
 mod signals;
 mod usage;
 mod validate;
+mod watch;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -30,6 +31,10 @@ struct Cli {
     /// Colour of what is printed: auto (on a terminal; NO_COLOR and CLICOLOR_FORCE are honoured), always, never.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     color: Color,
+    /// Takes up changes of the configuration's files by itself, as SIGHUP does: checked in full first, and what is wrong
+    /// leaves the running configuration. They are looked for every second.
+    #[arg(long)]
+    watch_config: bool,
     /// Print the version.
     #[arg(short = 'v', long, action = ArgAction::Version)]
     version: Option<bool>,
@@ -120,7 +125,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let root = ConfigArgs { color: cli.color, ..cli.config };
     match cli.command {
-        None => run::run(&root),
+        None => run::run(&root, cli.watch_config),
         Some(Command::Validate(mut args)) => {
             args.config = args.config.after(root);
             validate::validate(&args)

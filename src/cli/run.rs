@@ -6,13 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinSet;
-use weir_component::{Failure, Host};
+use weir_component::{Clock, Failure, Host};
 use weir_config::{Diagnostics, Loaded};
 use weir_engine::{Engine, Next, TokioRuntime};
 use weir_telemetry::{Identity, Metrics, Traces, init_logs, init_metrics, init_traces};
 
 use super::signals::{Asked, Signals};
+use super::watch::Watch;
 use super::{ConfigArgs, Step, failed};
 use crate::gates::Gates;
 use crate::service;
@@ -20,8 +24,11 @@ use crate::service;
 /// How long pipelines may take to drain, and before that a reload to end that is under way.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs until a signal or a component that fails for good.
-pub(super) fn run(args: &ConfigArgs) -> ExitCode {
+/// How long the telemetry of components that a reload has replaced is waited for at a stop, beyond their end.
+const FORMER: Duration = Duration::from_secs(1);
+
+/// Runs until a signal or a component that fails for good. `watch`: takes up changes of files by itself.
+pub(super) fn run(args: &ConfigArgs, watch: bool) -> ExitCode {
     let loaded = match args.load(true, Step::Load) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -33,13 +40,13 @@ pub(super) fn run(args: &ConfigArgs) -> ExitCode {
     if let Some(limit) = weir_kernel::descriptors::raise_limit() {
         tracing::debug!(limit, "Raised the limit of open files");
     }
-    let code = runtime.block_on(serve(args, loaded));
+    let code = runtime.block_on(serve(args, loaded, watch));
     // Tasks of libraries may still hang in a connect; everything of ours has ended.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
 }
 
-async fn serve(args: &ConfigArgs, loaded: Loaded) -> ExitCode {
+async fn serve(args: &ConfigArgs, loaded: Loaded, watch: bool) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return failed(&error.to_string()),
@@ -55,21 +62,16 @@ async fn serve(args: &ConfigArgs, loaded: Loaded) -> ExitCode {
     for gate in args.gates().iter().flat_map(Gates::without_effect) {
         tracing::warn!(gate, "Feature gate is accepted, without effect");
     }
-    let code = start_and_work(args, identity, loaded, &mut signals).await;
+    let watch = watch.then(|| Watch::new(&loaded.sources));
+    let code = match Agent::new(args, identity, loaded, watch) {
+        Ok(agent) => start_and_work(agent, &mut signals).await,
+        Err(code) => code,
+    };
     logs.shutdown();
     code
 }
 
-async fn start_and_work(
-    args: &ConfigArgs,
-    identity: Identity,
-    loaded: Loaded,
-    signals: &mut Signals,
-) -> ExitCode {
-    let mut agent = match Agent::new(args, identity, loaded) {
-        Ok(agent) => agent,
-        Err(code) => return code,
-    };
+async fn start_and_work(mut agent: Agent<'_>, signals: &mut Signals) -> ExitCode {
     let failed_for_good = agent.engine.failed();
     let started = tokio::select! {
         started = agent.start() => started.map(|()| None),
@@ -99,6 +101,14 @@ async fn end(signals: &mut Signals, failed_for_good: impl Future<Output = (Strin
     }
 }
 
+/// Completes when the files that are watched have changed.
+async fn changed(watch: Option<&mut Watch>, clock: &Clock) {
+    match watch {
+        Some(watch) => watch.changed(clock).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn received(asked: Asked) {
     tracing::info!(signal = asked.name(), "Received signal from OS");
 }
@@ -116,6 +126,11 @@ struct Agent<'a> {
     host: Host,
     engine: Engine,
     own: Own,
+    /// The telemetry of components that a reload has replaced, until they have ended: they still deliver and count.
+    former: FuturesUnordered<BoxFuture<'static, Own>>,
+    clock: Clock,
+    /// Its files, when changes of them are taken up.
+    watch: Option<Watch>,
 }
 
 /// The agent's own telemetry, and who answers for its metrics.
@@ -148,13 +163,20 @@ impl Own {
 }
 
 impl<'a> Agent<'a> {
-    fn new(args: &'a ConfigArgs, identity: Identity, loaded: Loaded) -> Result<Agent<'a>, ExitCode> {
+    fn new(
+        args: &'a ConfigArgs,
+        identity: Identity,
+        loaded: Loaded,
+        watch: Option<Watch>,
+    ) -> Result<Agent<'a>, ExitCode> {
         let own = Own::new(&loaded, &identity).map_err(|e| failed(&e))?;
         let tokio = Arc::new(TokioRuntime::current());
+        let clock = Clock::new(Arc::<TokioRuntime>::clone(&tokio));
         let host = service::host(&tokio, service::telemetry(&own.metrics, &own.traces));
         let engine = service::build(&loaded, tokio, &host)
             .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
-        Ok(Agent { args, identity, loaded, host, engine, own })
+        let former = FuturesUnordered::new();
+        Ok(Agent { args, identity, loaded, host, engine, own, former, clock, watch })
     }
 
     async fn start(&mut self) -> Result<(), String> {
@@ -174,16 +196,24 @@ impl<'a> Agent<'a> {
     /// Works until it is to end: whether somebody asked for it. A request to reload is answered on the way.
     async fn work(&mut self, signals: &mut Signals) -> bool {
         loop {
-            let asked = tokio::select! {
-                asked = signals.next() => asked,
+            tokio::select! {
+                asked = signals.next() => {
+                    received(asked);
+                    if asked != Asked::Reload {
+                        return true;
+                    }
+                }
+                () = changed(self.watch.as_mut(), &self.clock) => {
+                    tracing::info!("Files of the configuration have changed");
+                }
+                Some(former) = self.former.next() => {
+                    former.end();
+                    continue;
+                }
                 (id, failure) = self.engine.failed() => {
                     terminating(&id, &failure);
                     return false;
                 }
-            };
-            received(asked);
-            if asked != Asked::Reload {
-                return true;
             }
             let failed_for_good = self.engine.failed();
             let mut reload = pin!(self.reload());
@@ -223,6 +253,9 @@ impl<'a> Agent<'a> {
                 "service::telemetry::logs has changed, which takes effect with the next start only"
             );
         }
+        if let Some(watch) = &mut self.watch {
+            *watch = Watch::new(&next.sources);
+        }
         self.loaded = next;
         Ok(())
     }
@@ -239,7 +272,10 @@ impl<'a> Agent<'a> {
         host.handover().end(serving.is_ok());
         serving.map_err(Some)?;
         self.take_over(prepared).await?;
-        std::mem::replace(&mut self.own, own).end();
+        let mut former = std::mem::replace(&mut self.own, own);
+        // Its successor answers on its ports.
+        former.servers.abort_all();
+        self.former.push(self.engine.replaced_have_ended().map(|()| former).boxed());
         (self.host, self.identity) = (host, identity);
         Ok(())
     }
@@ -276,6 +312,9 @@ impl<'a> Agent<'a> {
                 "Items that had been acknowledged could not be delivered before the end and are lost; with \
                  sending_queue::storage they would be kept for the next start"
             );
+        }
+        while let Ok(Some(former)) = tokio::time::timeout(FORMER, self.former.next()).await {
+            former.end();
         }
         self.own.end();
         tracing::info!("Shutdown complete.");

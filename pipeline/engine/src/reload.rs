@@ -81,6 +81,11 @@ impl Retired {
         (std::mem::take(&mut self.receivers), others.collect())
     }
 
+    /// What was taken out of pipelines.
+    pub(crate) fn in_pipelines(&self) -> Vec<TaskHandle> {
+        self.receivers.iter().chain(self.others.iter().map(|(_, task)| task)).cloned().collect()
+    }
+
     pub(crate) fn extensions(self) -> Vec<TaskHandle> {
         self.extensions
     }

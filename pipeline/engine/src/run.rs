@@ -139,6 +139,12 @@ impl Engine {
         async move { failed.next().await }
     }
 
+    /// Completes when everything has ended that reloads have taken out of pipelines so far.
+    pub fn replaced_have_ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let tasks = self.retired.in_pipelines();
+        async move { all_ended(&tasks).await }
+    }
+
     /// Stops the receivers, lets everything in the pipelines drain, then stops the extensions. One deadline for all:
     /// what has not ended after `grace` is dropped.
     pub async fn stop(&mut self, grace: Duration) -> Stopped {

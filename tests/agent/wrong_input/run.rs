@@ -148,6 +148,80 @@ fn sighup_with_a_broken_file_keeps_the_old_configuration_and_with_a_mended_one_t
 }
 
 #[test]
+fn a_reload_that_names_the_same_address_in_another_way_keeps_the_port() {
+    let port = free_port();
+    let yaml = |host: &str| {
+        format!(
+            "receivers:\n  otlp: {{protocols: {{http: {{endpoint: \"{host}:{port}\"}}}}}}\nexporters: {{nop: }}\nservice:\n  \
+             {NO_METRICS}\n  pipelines: {{logs: {{receivers: [otlp], exporters: [nop]}}}}\n"
+        )
+    };
+    let agent = Agent::start(&yaml("127.0.0.1"), 0);
+    for (reloads, host) in ["localhost", "127.0.0.1"].into_iter().enumerate() {
+        fs::write(agent.config(), yaml(host)).expect("the file is written");
+        agent.signal("HUP");
+        let taken =
+            wait_until(LONG, || (agent.log().matches("Config updated.").count() > reloads).then_some(()));
+        assert!(taken.is_some(), "{host}:\n{}", agent.log());
+        let answer = post(port, "/v1/logs", &log_records(1, "after the reload")).expect("an answer");
+        assert_eq!(answer.status, 200, "{host}: {}", answer.body);
+    }
+}
+
+#[test]
+fn a_changed_file_is_taken_up_when_that_is_asked_for_and_a_wrong_one_reported() {
+    let (old, new) = (free_port(), free_port());
+    let yaml = |extension: &str, port: u16| {
+        format!(
+            "receivers: {{nop: }}\nexporters: {{nop: }}\nextensions:\n  {extension}: {{endpoint: \"127.0.0.1:{port}\"}}\nservice:\n  \
+             extensions: [{extension}]\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [nop], exporters: [nop]}}}}\n"
+        )
+    };
+    let watching = |mut command: std::process::Command| {
+        command.arg("--watch-config");
+        command
+    };
+    let mut agent = Agent::spawn_with(&yaml("zpages", old), old, watching);
+    agent.wait_for_log("Everything is ready.");
+    // As editors do.
+    let replace = |text: String| {
+        let beside = agent.config().with_extension("new");
+        fs::write(&beside, text).expect("the file is written");
+        fs::rename(beside, agent.config()).expect("renamed");
+    };
+    replace(yaml("zpags", new));
+    let log = agent.wait_for_log("keeping the running configuration");
+    assert!(log.contains("weir.yaml:4:3") && log.contains("did you mean `zpages`?"), "{log}");
+    replace(yaml("zpages", new));
+    let taken = wait_until(LONG, || get(new, "/leaks.json").filter(|a| a.status == 200));
+    assert!(taken.is_some(), "{}", agent.log());
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(0), "{}", agent.log());
+}
+
+#[test]
+fn as_many_files_may_be_open_as_the_system_allows() {
+    let yaml = format!(
+        "receivers: {{nop: }}\nexporters: {{nop: }}\nservice:\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [nop], \
+         exporters: [nop]}}}}\n"
+    );
+    let with_a_low_limit = |command: std::process::Command| {
+        let mut shell = std::process::Command::new("sh");
+        shell
+            .args(["-c", "ulimit -Sn 64; exec \"$@\"", "sh"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        shell
+    };
+    let agent = Agent::spawn_with(&yaml, 0, with_a_low_limit);
+    agent.wait_for_log("Everything is ready.");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.pid())).expect("its limits");
+    let line = limits.lines().find(|l| l.starts_with("Max open files")).expect("a line");
+    let mut numbers = line.split_whitespace().skip(3);
+    assert_eq!(numbers.next(), numbers.next(), "{line}");
+}
+
+#[test]
 fn weir_leaks_without_an_agent_says_what_to_start() {
     let endpoint = format!("http://127.0.0.1:{}", closed_port());
     let said = std::process::Command::new(env!("CARGO_BIN_EXE_weir"))

@@ -1,0 +1,160 @@
+//! Notices that files of the configuration have changed.
+//!
+//! # Design
+//! Every [`INTERVAL`] the metadata of each file are asked for, through all links. That is all on purpose. It sees a write in
+//! place, a file that was renamed over the old one (editors, configuration management) and a link that was turned
+//! (Kubernetes turns one for a whole volume), on network and overlay file systems too; notifications of the kernel need a
+//! watch on every directory in a chain of links there, or do not come. It costs one system call for each file.
+//!
+//! A change counts when it has looked the same twice in a row and every file is there, so that a file which is being
+//! written is not taken by half. What was tried is not tried again: a mistake is reported once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::future::pending;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use weir_component::Clock;
+use weir_config::Sources;
+
+/// Between two looks. A change is taken up after two to three of them.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What tells two versions of a file apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+type Versions = BTreeMap<PathBuf, Option<Version>>;
+
+/// The files of a configuration.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// In use, or tried.
+    known: Versions,
+    /// At the last look.
+    seen: Versions,
+}
+
+impl Watch {
+    /// Of the files that a configuration was read from. What has changed since then counts as a change.
+    pub(super) fn new(sources: &Sources) -> Watch {
+        let known: Versions = sources.files().map(|(path, text)| (path.into(), in_use(path, text))).collect();
+        Watch { seen: known.clone(), known }
+    }
+
+    /// Completes when the files have changed. Nothing is missed when it is dropped and called again.
+    pub(super) async fn changed(&mut self, clock: &Clock) {
+        if self.known.is_empty() {
+            pending::<()>().await;
+        }
+        while !self.look() {
+            clock.sleep(INTERVAL).await;
+        }
+    }
+
+    /// Whether there is a change that has come to rest.
+    fn look(&mut self) -> bool {
+        let now: Versions = self.known.keys().map(|path| (path.clone(), version(path))).collect();
+        let rests = now == std::mem::replace(&mut self.seen, now.clone());
+        let changed = rests && now != self.known && now.values().all(Option::is_some);
+        if changed {
+            self.known = now;
+        }
+        changed
+    }
+}
+
+/// The version of the file that holds this text; none when it holds another one by now, which then is a change.
+fn in_use(path: &str, text: &str) -> Option<Version> {
+    let version = version(Path::new(path));
+    version.filter(|_| fs::read(path).is_ok_and(|now| now == text.as_bytes()))
+}
+
+fn version(path: &Path) -> Option<Version> {
+    let file = fs::metadata(path).ok()?;
+    Some(Version {
+        device: file.dev(),
+        inode: file.ino(),
+        size: file.len(),
+        modified: (file.mtime(), file.mtime_nsec()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+    use weir_config::SourceKind;
+
+    use super::*;
+
+    /// A watch of `path`, which was read as `text`.
+    fn watch(path: &Path, text: &str) -> Watch {
+        let mut sources = Sources::new();
+        sources.add(SourceKind::File(path.display().to_string()), text, None);
+        Watch::new(&sources)
+    }
+
+    /// Whether one of the next looks finds a change, and the one behind it none.
+    fn finds_one(watch: &mut Watch) -> bool {
+        let found = (0..3).any(|_| watch.look());
+        found && !watch.look()
+    }
+
+    #[test]
+    fn a_write_in_place_a_rename_and_a_turned_link_are_each_one_change() {
+        let folder = TempDir::new().expect("a folder");
+        let (data, file) = (folder.path().join("..data"), folder.path().join("a.yaml"));
+        for version in ["one", "two"] {
+            fs::create_dir(folder.path().join(version)).expect("made");
+            fs::write(folder.path().join(version).join("a.yaml"), "a: 1").expect("written");
+        }
+        symlink("one", &data).expect("linked");
+        symlink("..data/a.yaml", &file).expect("linked");
+        let mut watch = watch(&file, "a: 1");
+        assert!(!watch.look() && !watch.look(), "nothing has changed");
+
+        symlink("two", folder.path().join("new")).expect("linked");
+        fs::rename(folder.path().join("new"), &data).expect("turned");
+        assert!(finds_one(&mut watch), "a link that was turned");
+
+        fs::write(&file, "a: 22").expect("written");
+        assert!(finds_one(&mut watch), "a write in place");
+
+        fs::write(folder.path().join("new"), "a: 33").expect("written");
+        fs::rename(folder.path().join("new"), &file).expect("renamed");
+        assert!(finds_one(&mut watch), "a rename");
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_or_missing_is_waited_for() {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, "a: 1").expect("written");
+        let mut watch = watch(&file, "a: 1");
+        fs::write(&file, "a").expect("written");
+        assert!(!watch.look(), "seen for the first time");
+        fs::write(&file, "a: 22").expect("written");
+        assert!(!watch.look(), "it has changed again");
+        fs::remove_file(&file).expect("removed");
+        assert!(!watch.look() && !watch.look(), "it is not there");
+        fs::write(&file, "a: 333").expect("written");
+        assert!(finds_one(&mut watch));
+    }
+
+    #[test]
+    fn what_changed_while_it_was_read_is_a_change() {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("a.yaml");
+        fs::write(&file, "a: 2").expect("written");
+        assert!(finds_one(&mut watch(&file, "a: 1")));
+    }
+}
