@@ -291,6 +291,8 @@ func decodeValue(b []byte) any {
 		switch n {
 		case 1:
 			value = string(c)
+		case 2:
+			value = v != 0
 		case 3:
 			value = int64(v)
 		case 4:

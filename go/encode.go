@@ -34,6 +34,7 @@ const (
 	keyValueValue = 2
 
 	valueString = 1
+	valueBool   = 2
 	valueInt    = 3
 	valueDouble = 4
 	valueArray  = 5
@@ -65,6 +66,11 @@ func integer(key string, value int64) attribute {
 func double(key string, value float64) attribute {
 	b := protowire.AppendTag(nil, valueDouble, protowire.Fixed64Type)
 	return attribute{key, protowire.AppendFixed64(b, math.Float64bits(value))}
+}
+
+func boolean(key string, value bool) attribute {
+	b := protowire.AppendTag(nil, valueBool, protowire.VarintType)
+	return attribute{key, protowire.AppendVarint(b, protowire.EncodeBool(value))}
 }
 
 func appendField(b []byte, field protowire.Number, content []byte) []byte {

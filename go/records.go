@@ -132,6 +132,7 @@ type snapshotHeader struct {
 	interval time.Duration
 	totals   totals
 	parts    int
+	last     bool // no further one follows
 }
 
 // encode makes the LogRecord of part number n, counted from 1.
@@ -148,6 +149,9 @@ func (h *snapshotHeader) encode(p part, n int, observed int64) []byte {
 		integer("client.rpcs", h.totals.clientRPCs),
 		integer("server.rpcs", h.totals.serverRPCs),
 		integer("events.dropped", int64(h.totals.dropped)),
+	}
+	if h.last {
+		attributes = append(attributes, boolean("snapshot.last", true))
 	}
 	var array []byte
 	for _, c := range p.clients {

@@ -43,6 +43,7 @@ type reporter struct {
 	abort   context.CancelFunc
 	lastErr error // read after done
 
+	last     bool    // no round follows this one
 	batch    []event // taken from the registry, not yet sent
 	attempts int     // failed attempts to send the first of batch
 	failures int     // failed requests since the last success
@@ -219,6 +220,7 @@ func (r *reporter) sendSnapshot(state *snapshot) bool {
 		interval: r.settings.snapshotInterval,
 		totals:   state.totals,
 		parts:    len(parts),
+		last:     r.last,
 	}
 	for i, p := range parts {
 		record := header.encode(p, i+1, time.Now().UnixNano())
@@ -257,6 +259,7 @@ func (r *reporter) backoff() time.Duration {
 // finish sends everything once and gives up what the agent does not take.
 func (r *reporter) finish() {
 	r.lastErr = nil
+	r.last = true
 	r.round(true)
 	r.registry.settle(len(r.batch), true)
 	r.batch = nil

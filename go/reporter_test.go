@@ -171,6 +171,11 @@ func TestStopSendsWhatWaitsAndLeavesNoGoroutine(t *testing.T) {
 		if len(withTarget(a.events("grpc.client.created"), "passthrough:///stopping")) != 1 || len(a.snapshots()) == 0 {
 			t.Errorf("Stop did not send what waited: %v", a.all())
 		}
+		for i, s := range a.snapshots() {
+			if last := s.attr["snapshot.last"] == true; last != (i == len(a.snapshots())-1) {
+				t.Errorf("snapshot %d of %d: snapshot.last is %v", i+1, len(a.snapshots()), s.attr["snapshot.last"])
+			}
+		}
 		a.Server.Close()
 	}
 	eventually(t, "all goroutines ended", func() bool { return runtime.NumGoroutine() <= before })

@@ -68,8 +68,10 @@ fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String 
         }
     }
     let young = series.iter().filter(|f| f.state == State::Ok && f.verdict_in.is_some()).count();
-    match count(State::Ok) - young {
+    let ended = series.iter().filter(|f| f.ended.is_some()).count();
+    match count(State::Ok) - young - ended {
         0 if parts.is_empty() && young > 0 => parts.push(no_verdict(series)),
+        0 if parts.is_empty() && ended > 0 => {}
         0 if parts.is_empty() => parts.push("Nothing measured yet".to_owned()),
         0 => {}
         1 => parts.push("1 series fine".to_owned()),
@@ -77,6 +79,9 @@ fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String 
     }
     if young > 0 && young < series.len() {
         parts.push(format!("{young} without a verdict yet"));
+    }
+    if ended > 0 {
+        parts.push(format!("{ended} ended with {} process", if ended == 1 { "its" } else { "their" }));
     }
     let troubled = sources.iter().filter(|s| matches!(s.state.as_str(), "degraded" | "failed")).count();
     let sources = match sources.len() {

@@ -140,6 +140,8 @@ pub struct Snapshot {
     pub interval: f64,
     /// Totals since the process started.
     pub totals: Totals,
+    /// The module was stopped: there will be no further one.
+    pub last: bool,
     /// ClientConns.
     pub clients: Vec<Client>,
     /// Connections.
@@ -229,6 +231,7 @@ fn snapshot(attributes: &Fields<'_>, time: u64, body: AnyValue<'_>) -> Result<Sn
             server_rpcs: attributes.number("server.rpcs"),
             dropped: attributes.number("events.dropped"),
         },
+        last: matches!(attributes.0.get("snapshot.last"), Some(AnyValue::Bool(true))),
         ..Snapshot::default()
     };
     if snapshot.part > snapshot.parts {

@@ -33,6 +33,7 @@ names! {
     MUTEX_CONTENTIONS = "connection.mutex.contentions";
     MUTEX_DELAY = "connection.mutex.delay";
     SPANS_DROPPED = "connection.spans.dropped";
+    PROCESS_ENDED = "connection.process.ended";
     FD_COUNT = "process.unix.file_descriptor.count";
     FD_LIMIT = "process.unix.file_descriptor.limit";
     MEMORY_USAGE = "process.memory.usage";
@@ -56,6 +57,7 @@ names! {
     ATTR_BOUND = "connection.bound";
     ATTR_SITE_SOURCE = "connection.site.source";
     ATTR_GOROUTINE_KIND = "goroutine.kind";
+    ATTR_PROCESS_END = "connection.process.end";
     ATTR_FILE = "code.file.path";
     ATTR_LINE = "code.line.number";
     ATTR_FUNCTION = "code.function.name";

@@ -35,6 +35,30 @@ impl Origin {
     }
 }
 
+/// How it is known that nothing more will be heard of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The kernel says that it has exited.
+    Exited,
+    /// The module in it was stopped and said so: the process ended, or it called `Stop`.
+    Stopped,
+}
+
+impl Ending {
+    /// Value of `connection.process.end`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ending::Exited => "exited",
+            Ending::Stopped => "stopped",
+        }
+    }
+
+    /// The ending with this value of `connection.process.end`; nothing for other values.
+    pub fn from_name(name: &str) -> Option<Ending> {
+        [Ending::Exited, Ending::Stopped].into_iter().find(|ending| ending.name() == name)
+    }
+}
+
 /// A line of source code.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct CodeSite {
@@ -132,6 +156,8 @@ pub struct ProcessPoint {
     pub leaked_goroutines: Vec<(String, u64)>,
     /// Contentions of mutexes, and the seconds waited in them, in total.
     pub mutex: Option<(u64, f64)>,
+    /// It has ended; this is the last that is said of it.
+    pub ended: Option<Ending>,
 }
 
 /// All series of one process at one time as OTLP.
@@ -249,6 +275,10 @@ impl Writer {
                 let kind = vec![kv(names::ATTR_GOROUTINE_KIND, kind.as_str())];
                 self.gauge(name, "{goroutine}", description, *count, kind);
             }
+        }
+        if let Some(ending) = p.ended {
+            let how = vec![kv(names::ATTR_PROCESS_END, ending.name())];
+            self.gauge(names::PROCESS_ENDED, "{process}", "1 when the process has ended", 1, how);
         }
         if let Some((contentions, seconds)) = p.mutex {
             let text = "contentions of mutexes";

@@ -100,6 +100,8 @@ pub struct Finding {
     /// About how many seconds pass until there is a first verdict; absent when there is one. Until then the state is ok and
     /// says nothing.
     pub verdict_in: Option<f64>,
+    /// When its process had ended; absent while it runs, or when nothing says that it ended. The state is ok then.
+    pub ended: Option<f64>,
     /// `service.name` of the process.
     pub service: String,
     /// `service.instance.id`, empty when unknown.
@@ -142,6 +144,13 @@ pub struct Finding {
     pub exemplars: Vec<Exemplar>,
     /// Goroutine stacks behind the site, most frequent first.
     pub stacks: Vec<Stack>,
+}
+
+impl Finding {
+    /// The word shown to people: that of the state, or `ENDED` when its process has ended.
+    pub fn word(&self) -> &'static str {
+        if self.ended.is_some() { "ENDED" } else { self.state.word() }
+    }
 }
 
 /// Identity of a process.

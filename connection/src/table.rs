@@ -1,7 +1,8 @@
 //! Everything that is open: one table for each agent, shared by the sources that join in it.
 //!
 //! Here is what is kept and how events change it; `snapshot` puts it right, `measure` counts it, `exemplars` shows single
-//! connections, `ended` those that are gone but for their sockets, `targets` what they lead to.
+//! connections, `ended` those that are gone but for their sockets, `gone` processes that have ended, `targets` what they
+//! lead to.
 //!
 //! # Design
 //! Per process two maps, ClientConns and connections, keyed by the ids that the process gave them. An entry is small
@@ -19,6 +20,7 @@
 
 mod ended;
 mod exemplars;
+mod gone;
 mod interned;
 mod measure;
 mod snapshot;
@@ -34,6 +36,7 @@ use crate::publish::{CodeSite, Lifetimes, ProcessPoint, SeriesPoint};
 use crate::report::{Exemplar, Stack};
 use ended::EndedConnections;
 pub use ended::{Ended, MAX_ENDED};
+pub use gone::Gone;
 use interned::Interned;
 
 /// Processes that are tracked at most; further ones are refused and counted.
@@ -64,6 +67,7 @@ pub struct ConnectionTable(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     processes: HashMap<ProcessKey, Process>,
+    graveyard: gone::Graveyard,
     refused: u64,
 }
 
@@ -75,6 +79,8 @@ struct Process {
     first_seen: u64,
     last_seen: u64,
     interval: f64,
+    /// Its module said that it was stopped.
+    stopped: bool,
     /// When the last complete snapshot was taken, in its own time.
     snapshot_time: u64,
     clients: HashMap<u64, ClientEntry>,
@@ -188,6 +194,9 @@ impl ConnectionTable {
     /// they arrived (the agent's), both Unix ns. Returns begins and ends in order.
     pub fn apply(&self, info: &ProcessInfo, observed: u64, now: u64, events: Vec<Event>) -> Vec<Change> {
         let mut inner = self.lock();
+        if inner.graveyard.has(&info.key) {
+            return Vec::new();
+        }
         if !inner.processes.contains_key(&info.key) && inner.processes.len() >= MAX_PROCESSES {
             inner.refused += 1;
             return Vec::new();
@@ -199,21 +208,6 @@ impl ConnectionTable {
         events.into_iter().filter_map(|event| process.apply(event)).collect()
     }
 
-    /// Forgets processes that have not been heard of for three snapshot intervals (at least 30 s): their End events
-    /// will never come, and what they had open is closed by the kernel.
-    pub fn expire(&self, now: u64) -> Vec<ProcessInfo> {
-        let mut gone = Vec::new();
-        self.lock().processes.retain(|_, p| {
-            let limit = (3.0 * p.interval).max(30.0) * NANOS;
-            let keep = (now.saturating_sub(p.last_seen) as f64) < limit || p.is_socket_only();
-            if !keep {
-                gone.push(p.info.clone());
-            }
-            keep
-        });
-        gone
-    }
-
     /// All series of all processes that events have told of.
     pub fn measure(&self, now: u64) -> Vec<Measured> {
         let inner = self.lock();
@@ -223,6 +217,11 @@ impl ConnectionTable {
     /// Events of a process that are known to be lost.
     pub fn lost(&self, key: &ProcessKey) -> u64 {
         self.lock().processes.get(key).map_or(0, |p| p.lost)
+    }
+
+    /// Keys of all processes that events have told of.
+    pub fn keys(&self) -> Vec<ProcessKey> {
+        self.lock().processes.values().filter(|p| !p.is_socket_only()).map(|p| p.info.key.clone()).collect()
     }
 
     /// How many processes events have told of.
@@ -257,22 +256,22 @@ impl ConnectionTable {
         self.lock().processes.get(key).map(|p| p.stacks.clone()).unwrap_or_default()
     }
 
-    /// What is known of a process.
+    /// What is known of a process, also of one that exited lately.
     pub fn info(&self, key: &ProcessKey) -> Option<ProcessInfo> {
-        self.lock().processes.get(key).map(|p| p.info.clone())
+        let inner = self.lock();
+        let running = inner.processes.get(key).map(|p| &p.info);
+        running.or_else(|| inner.graveyard.info(key)).cloned()
     }
 
     /// The process of that pid and host that was last heard of; the instance decides where pid and host are unknown.
     pub fn find(&self, host: &str, pid: i64, instance: &str) -> Option<ProcessKey> {
         let inner = self.lock();
-        let same = |p: &&Process| {
-            if pid > 0 {
-                p.info.key.pid == pid && p.info.key.host == host
-            } else {
-                p.info.instance == instance
-            }
+        let same = |info: &ProcessInfo| {
+            if pid > 0 { info.key.pid == pid && info.key.host == host } else { info.instance == instance }
         };
-        inner.processes.values().filter(same).max_by_key(|p| p.last_seen).map(|p| p.info.key.clone())
+        let running = inner.processes.values().filter(|p| same(&p.info)).max_by_key(|p| p.last_seen);
+        let info = running.map(|p| &p.info).or_else(|| inner.graveyard.all().find(|info| same(info)));
+        info.map(|info| info.key.clone())
     }
 
     /// Some of the open connections of a series, the longest idle first.
@@ -301,7 +300,8 @@ impl ConnectionTable {
 impl Inner {
     /// The process for details that other sources add, made when it is new and there is room.
     fn detail(&mut self, info: &ProcessInfo, now: u64) -> Option<&mut Process> {
-        if !self.processes.contains_key(&info.key) && self.processes.len() >= MAX_PROCESSES {
+        let full = self.processes.len() >= MAX_PROCESSES;
+        if self.graveyard.has(&info.key) || !self.processes.contains_key(&info.key) && full {
             return None;
         }
         let process = self.processes.entry(info.key.clone()).or_insert_with(|| {
@@ -324,6 +324,7 @@ impl Process {
             first_seen: now,
             last_seen: now,
             interval: 0.0,
+            stopped: false,
             snapshot_time: 0,
             clients: HashMap::new(),
             connections: HashMap::new(),
@@ -363,6 +364,7 @@ impl Process {
 
     fn seen(&mut self, observed: u64, now: u64) {
         self.last_seen = now;
+        self.stopped = false;
         if self.interval == 0.0 {
             self.interval = 10.0;
         }

@@ -138,7 +138,7 @@ fn block(painter: &mut Painter<'_>, finding: &Finding, now: f64) {
 /// The first line; returns the column of `since`, at which the share of the site is aligned, when it stands there.
 fn headline(painter: &mut Painter<'_>, finding: &Finding, now: f64, site: Option<&Site>) -> Option<usize> {
     let (who, label) = (sentence::who(finding), sentence::label(finding));
-    painter.put(finding.state.word(), Style::State(finding.state));
+    painter.put(finding.word(), Style::State(finding.state));
     painter.indent = INDENT;
     if width(&who) + painter.column + 2 <= painter.width {
         painter.word(2, &glued(who), Style::Bold);

@@ -9,7 +9,7 @@ use weir_pdata::{Payload, Signal};
 
 use crate::events::{self, Event};
 use crate::process::{ProcessInfo, ProcessKey};
-use crate::publish::{self, Origin};
+use crate::publish::{self, Origin, ProcessPoint};
 use crate::spans::{self, Limiter};
 use crate::table::{Change, ConnectionTable};
 
@@ -223,18 +223,23 @@ impl Tracker {
         ))
     }
 
-    /// Everything that is open now as metrics; `None` when no process is known. Also forgets processes that are gone.
+    /// Everything that is open now as metrics, and for the last time those processes that have ended; `None` when no
+    /// process is known. Also forgets processes that are gone.
     pub fn collect(&mut self, now: u64) -> Option<Payload> {
+        let mut resource_metrics = Vec::new();
         for gone in self.table.expire(now) {
-            self.limiter.forget(&gone.key);
-            self.told.remove(&gone.key);
+            self.limiter.forget(&gone.info.key);
+            self.told.remove(&gone.info.key);
+            if gone.ending.is_some() {
+                let process = ProcessPoint { ended: gone.ending, ..ProcessPoint::default() };
+                let ended = publish::metrics(&gone.info, Origin::Events, now, gone.first_seen, &[], &process);
+                resource_metrics.push(ended);
+            }
         }
-        let resource_metrics: Vec<_> = (self.table.measure(now).into_iter())
-            .map(|mut m| {
-                m.process.spans_dropped = Some(self.limiter.dropped(&m.info.key));
-                publish::metrics(&m.info, Origin::Events, now, m.first_seen, &m.series, &m.process)
-            })
-            .collect();
+        resource_metrics.extend(self.table.measure(now).into_iter().map(|mut m| {
+            m.process.spans_dropped = Some(self.limiter.dropped(&m.info.key));
+            publish::metrics(&m.info, Origin::Events, now, m.first_seen, &m.series, &m.process)
+        }));
         (!resource_metrics.is_empty()).then(|| MetricsRequest { resource_metrics }.into())
     }
 

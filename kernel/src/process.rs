@@ -143,6 +143,16 @@ impl ProcFs {
         })
     }
 
+    /// Whether the process with that pid and start has exited: it is gone, only its parent still has to hear of it, or
+    /// the pid is another one's. `None` when that cannot be read.
+    pub fn has_exited(&self, pid: u32, start_ticks: u64) -> Option<bool> {
+        match self.stat(pid) {
+            Ok(stat) => Some(stat.ended || stat.start_ticks != start_ticks),
+            Err(ProcError::Gone { .. }) => Some(true),
+            Err(_) => None,
+        }
+    }
+
     /// Names that a configuration may mean.
     ///
     /// # Errors

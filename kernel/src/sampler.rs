@@ -267,7 +267,16 @@ impl<S: SocketSource> Sampler<S> {
             };
             let (series, folded) = self.book.table.samples(process.number, &self.book.tracker, now_ns);
             let (identity, since_ns, ended) = (process.identity.clone(), process.since_ns, process.ended);
-            samples.push(ProcessSample { process: identity, since_ns, ended, metrics, series, folded });
+            let exited = ended && self.proc.has_exited(identity.pid, identity.start_ticks) == Some(true);
+            samples.push(ProcessSample {
+                process: identity,
+                since_ns,
+                ended,
+                exited,
+                metrics,
+                series,
+                folded,
+            });
             if ended {
                 self.book.table.remove_process(process.number);
             }

@@ -198,8 +198,10 @@ pub struct ProcessSample {
     pub process: ProcessIdentity,
     /// When it was first watched, on the caller's clock.
     pub since_ns: u64,
-    /// It ended since the sample before; this is its last one, and nothing of it is open.
+    /// It is watched no longer; this is its last sample, and nothing of it is open.
     pub ended: bool,
+    /// It is watched no longer because it has exited; another name by `exec`, for example, is no exit.
+    pub exited: bool,
     /// Use and limits; empty when it ended.
     pub metrics: ProcessMetrics,
     /// Its series. One of each pair of resources is left out while nothing was ever counted in it.

@@ -327,6 +327,7 @@ fn a_leak_that_is_mended_recovers_and_one_that_is_not_survives_restarts() {
         ("mended", &mended),
         ("the agent is restarted", &agent_restart),
         ("the service is restarted", &service_restart),
+        ("the process exits, events only", &exits_events_only),
     ]);
 }
 
@@ -390,7 +391,7 @@ fn agent_restart() -> Outcome {
     })
 }
 
-/// A new process on the same ports is a new instance with a verdict of its own; the dead one does not go on leaking.
+/// A new process on the same ports is a new instance with a verdict of its own; that of the dead one ends with it.
 fn service_restart() -> Outcome {
     let watch = Watch::new("service-restart");
     let agent = watch.agent();
@@ -401,8 +402,33 @@ fn service_restart() -> Outcome {
     drop(program);
     let mut program = watch.scenario("client_per_call", &[]);
     let again = program.announcement();
+    ends(&agent, said.pid)?;
     let second = wait_for(&agent, "the new one leaking", |f| of(f, again.pid))?;
-    ensure(second.instance != first.instance && second.id != first.id, || "the same instance".to_owned())?;
-    let gone = wait_until(LONG, || agent.report().filter(|r| !r.series.iter().any(|f| of(f, said.pid))));
-    ensure(gone.is_some(), || format!("the dead process goes on leaking: {}", shown(agent.report().as_ref())))
+    ensure(second.instance != first.instance && second.id != first.id, || "the same instance".to_owned())
+}
+
+/// The finding of a process that exited says so, and that what it held is gone.
+fn ends(agent: &Agent, pid: i64) -> Outcome {
+    let ended = wait_for(agent, "the end of the process", |f| f.process.pid == pid && f.ended.is_some())?;
+    let text = format!("process {pid} exited at ");
+    ensure(
+        ended.state == State::Ok
+            && ended.explanation.starts_with(&text)
+            && ended.explanation.contains("connections are gone with it")
+            && ended.growth.open == 0.0,
+        || format!("said of its end: {} {}", ended.state.word(), ended.explanation),
+    )
+}
+
+/// Only its events are known; on the same machine the kernel still says when it is gone.
+fn exits_events_only() -> Outcome {
+    let watch = Watch::new("exits");
+    let yaml = watch.yaml.replace("[grpc_connections, socket_diag, pprof]", "[grpc_connections]");
+    let agent = Agent::start(&yaml, watch.pages);
+    let mut program = watch.scenario("client_per_call", &[]);
+    let said = program.announcement();
+    let leaks = |f: &Finding| f.process.pid == said.pid && f.state == State::Leaking;
+    wait_for(&agent, "leaking", leaks)?;
+    drop(program);
+    ends(&agent, said.pid)
 }

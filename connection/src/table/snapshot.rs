@@ -9,6 +9,7 @@ impl Process {
     pub(super) fn snapshot(&mut self, snapshot: Snapshot) {
         self.interval = snapshot.interval.clamp(0.1, 3600.0);
         self.totals = snapshot.totals;
+        self.stopped = snapshot.last;
         let fresh = self.pending.as_ref().is_none_or(|p| p.id != snapshot.id);
         if fresh {
             self.pending = Some(Pending {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::events::{Snapshot, Totals};
+use crate::publish::Ending;
 
 const SECOND: u64 = 1_000_000_000;
 /// An hour, for a process whose clock is that far off.
@@ -35,7 +36,18 @@ fn connection(id: u64, begin: u64) -> Connection {
 
 fn snapshot(id: u64, time: u64, clients: Vec<Client>, connections: Vec<Connection>) -> Event {
     let totals = Totals { client_rpcs: 9, ..Totals::default() };
-    Event::Snapshot(Snapshot { id, part: 1, parts: 1, time, interval: 2.0, totals, clients, connections })
+    let last = false;
+    Event::Snapshot(Snapshot {
+        id,
+        part: 1,
+        parts: 1,
+        time,
+        interval: 2.0,
+        totals,
+        last,
+        clients,
+        connections,
+    })
 }
 
 fn series(table: &ConnectionTable, now: u64, resource: &str) -> SeriesPoint {
@@ -143,12 +155,42 @@ fn a_process_that_is_gone_is_forgotten_and_one_that_returns_starts_anew() {
     let table = ConnectionTable::default();
     table.apply(&info(), 0, SECOND, vec![snapshot(1, SECOND, vec![client(1, 1)], vec![])]);
     assert!(table.expire(20 * SECOND).is_empty());
-    assert_eq!(table.expire(40 * SECOND), vec![info()]);
+    assert_eq!(table.expire(40 * SECOND), vec![Gone { info: info(), first_seen: SECOND, ending: None }]);
     assert!(table.measure(40 * SECOND).is_empty());
     let mut again = info();
     again.key.start_ticks = 99;
     table.apply(&again, 0, 41 * SECOND, vec![Event::ClientCreated(client(1, 41 * SECOND))]);
     assert_eq!(series(&table, 41 * SECOND, GRPC_CLIENT).opened, Some(1));
+}
+
+#[test]
+fn of_a_process_that_exited_it_is_said_once_and_its_late_events_are_passed_over() {
+    let table = ConnectionTable::default();
+    table.apply(&info(), 0, SECOND, vec![snapshot(1, SECOND, vec![client(1, 1)], vec![])]);
+    table.exited([info().key].iter());
+    table.apply(&info(), 0, 2 * SECOND, vec![snapshot(2, SECOND, vec![client(1, 1)], vec![])]);
+    table.put_sockets(&info(), 2 * SECOND, std::iter::empty());
+    assert!(table.measure(2 * SECOND).is_empty());
+    let exited = Gone { info: info(), first_seen: SECOND, ending: Some(Ending::Exited) };
+    assert_eq!(table.expire(2 * SECOND), vec![exited]);
+    assert_eq!(table.expire(2 * SECOND), vec![]);
+    assert_eq!(table.info(&info().key), Some(info()), "its name is still known");
+    assert_eq!(table.find(&info().key.host, info().key.pid, ""), Some(info().key));
+}
+
+#[test]
+fn a_module_that_was_stopped_is_let_go_of_and_one_that_is_started_again_returns() {
+    let table = ConnectionTable::default();
+    let mut last = snapshot(1, SECOND, vec![client(1, 1)], vec![]);
+    if let Event::Snapshot(snapshot) = &mut last {
+        snapshot.last = true;
+    }
+    table.apply(&info(), 0, SECOND, vec![last]);
+    let stopped = Gone { info: info(), first_seen: SECOND, ending: Some(Ending::Stopped) };
+    assert_eq!(table.expire(2 * SECOND), vec![stopped]);
+    table.apply(&info(), 0, 3 * SECOND, vec![snapshot(2, 3 * SECOND, vec![client(1, 1)], vec![])]);
+    assert_eq!(series(&table, 3 * SECOND, GRPC_CLIENT).open, 1);
+    assert_eq!(table.expire(4 * SECOND), vec![]);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn compact_cells(finding: &Finding, name_limit: bool) -> [String; 6] {
         format!("{name}in {}", units::duration(forecast.seconds.unwrap_or(0.0)))
     });
     [
-        finding.state.word().to_owned(),
+        finding.word().to_owned(),
         sentence::who(finding),
         site,
         if finding.verdict_in.is_some() {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use weir_connection::names;
 use weir_connection::process::ProcessInfo;
+use weir_connection::publish::Ending;
 use weir_pdata::view::{self, Attributes, HistogramPoint, Metric, NumberPoint, Resource as ResourceView};
 use weir_pdata::{Payload, Signal};
 
@@ -127,6 +128,11 @@ impl Reader {
                 self.time = self.time.max(nanos(point.time()));
                 return;
             }
+            names::PROCESS_ENDED => {
+                self.facts.ended = attributes.text(names::ATTR_PROCESS_END).and_then(Ending::from_name);
+                self.time = self.time.max(nanos(point.time()));
+                return;
+            }
             names::MUTEX_CONTENTIONS | names::MUTEX_DELAY => return self.process(name, point),
             // Of the agent, not of the process.
             names::SPANS_DROPPED => return,
@@ -229,7 +235,7 @@ fn nanos(time: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use weir_connection::publish::{self, CodeSite, Lifetimes, Origin, ProcessPoint, SeriesPoint};
+    use weir_connection::publish::{self, CodeSite, Ending, Lifetimes, Origin, ProcessPoint, SeriesPoint};
     use weir_pdata::otlp::{self, MetricsRequest, kv};
 
     use super::*;
@@ -261,6 +267,7 @@ mod tests {
             leaked_goroutines: vec![("grpc_serializer".into(), 3)],
             spans_dropped: Some(81),
             mutex: Some((7, 0.5)),
+            ended: Some(Ending::Exited),
             ..ProcessPoint::default()
         };
         let mut info = ProcessInfo { service: "checkout".into(), ..ProcessInfo::default() };
@@ -288,6 +295,7 @@ mod tests {
         assert_eq!(process.facts.descriptors, Some(70.0));
         assert_eq!(process.goroutines, [("grpc_serializer".to_owned(), 174.0)]);
         assert_eq!(process.leaked, [("grpc_serializer".to_owned(), 3.0)]);
+        assert_eq!(process.facts.ended, Some(Ending::Exited));
         assert_eq!((process.facts.mutex_contentions, process.facts.mutex_delay), (Some(7.0), Some(0.5)));
     }
 

@@ -55,9 +55,16 @@ fn point(finding: &mut Finding, clients: &[Finding], peers: impl Fn(&Finding) ->
         return true;
     }
     finding.state = State::Suspect;
-    finding.explanation =
-        format!("its client {} leaks them{site}: the connections are the same", client.service);
-    finding.cure = format!("mend the client {}: {}", client.service, client.cure);
+    finding.explanation = match client.ended {
+        Some(_) => {
+            format!("its client {} held them until it ended: the connections are the same", client.service)
+        }
+        None => format!("its client {} leaks them{site}: the connections are the same", client.service),
+    };
+    finding.cure = match client.cure.as_str() {
+        "" => format!("see the client {}", client.service),
+        cure => format!("mend the client {}: {cure}", client.service),
+    };
     true
 }
 
@@ -97,7 +104,13 @@ fn holds(client: &Finding, server: &Finding) -> bool {
     let larger = client.growth.rate.max(server.growth.rate);
     let same_growth =
         client.growth.rate > 0.0 && (client.growth.rate - server.growth.rate).abs() <= TOLERANCE * larger;
-    same_growth || client.growth.open >= TOLERANCE * server.growth.open
+    same_growth || held(client) >= TOLERANCE * server.growth.open
+}
+
+/// What a client holds open, or held when its process ended: its server hears of that a little later.
+fn held(client: &Finding) -> f64 {
+    let before = || client.history.open.last().copied().unwrap_or(0.0);
+    if client.ended.is_some() { before() } else { client.growth.open }
 }
 
 /// Whether the client's connections lead to the server: by where they lead, else by the target that it dials.

@@ -3,7 +3,9 @@
 //!
 //! The events themselves go on to logs pipelines, the connections they tell of become spans and metrics.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod alive;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, join, select};
@@ -19,6 +21,8 @@ use weir_connection::tracker::{Tracked, Tracker};
 use weir_otlp::Listener;
 use weir_otlp::server::{ServerSettings, serve};
 use weir_pdata::Signal;
+
+use alive::Watch;
 
 /// Options; see metadata.yaml for their effects.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -124,8 +128,7 @@ struct Intake {
 
 impl Intake {
     fn track(&self, batch: &Batch) -> Tracked {
-        let mut tracker = self.tracker.lock().unwrap_or_else(PoisonError::into_inner);
-        tracker.on_logs(&batch.payload, self.clock.unix_nanos())
+        lock(&self.tracker).on_logs(&batch.payload, self.clock.unix_nanos())
     }
 }
 
@@ -150,12 +153,22 @@ impl Consumer for Intake {
 async fn publish(tracker: &Mutex<Tracker>, interval: Duration, cx: &ReceiverContext) {
     let mut seen = 0;
     let mut last = 0;
+    let mut watch = Watch::default();
     loop {
         let stopping = Box::pin(cx.stop.requested());
         let stop = matches!(select(stopping, cx.clock.sleep(interval)).await, Either::Left(_));
+        let table = Arc::clone(lock(tracker).table());
+        let keys = table.keys();
+        let looked = cx.host.blocking(move || {
+            let exited = watch.exited(keys);
+            (watch, exited)
+        });
+        let exited;
+        (watch, exited) = looked.await.unwrap_or_default();
+        table.exited(exited.iter());
         let now = cx.clock.unix_nanos();
         let (metrics, events) = {
-            let mut tracker = tracker.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tracker = lock(tracker);
             (tracker.collect(now), tracker.counts().events)
         };
         if events > seen {
@@ -171,9 +184,13 @@ async fn publish(tracker: &Mutex<Tracker>, interval: Duration, cx: &ReceiverCont
     }
 }
 
+fn lock(tracker: &Mutex<Tracker>) -> MutexGuard<'_, Tracker> {
+    tracker.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Says how this source is doing.
 fn report(host: &Host, id: &str, tracker: &Mutex<Tracker>, last: u64) {
-    let processes = tracker.lock().unwrap_or_else(PoisonError::into_inner).table().processes();
+    let processes = lock(tracker).table().processes();
     let (state, message) = match (processes, last) {
         (0, 0) => {
             ("waiting", "no connection event has come yet: instrument a service with the module in go/")

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use weir_connection::process::{ProcessInfo, ProcessKey, rfc3339};
-use weir_connection::publish::{self, Lifetimes, Origin, ProcessPoint, SeriesPoint};
+use weir_connection::publish::{self, Ending, Lifetimes, Origin, ProcessPoint, SeriesPoint};
 use weir_connection::table::SocketFact;
 use weir_kernel::{ProcessMetrics, ProcessSample, Resource, SeriesSample, Side, Target};
 use weir_pdata::otlp::metrics::v1::ResourceMetrics;
@@ -35,7 +35,9 @@ pub(crate) fn metrics(
     now: u64,
 ) -> ResourceMetrics {
     let series: Vec<_> = sample.series.iter().map(|s| point(s, alive)).collect();
-    publish::metrics(info, Origin::Sockets, now, sample.since_ns, &series, &process_point(&sample.metrics))
+    let process =
+        ProcessPoint { ended: sample.exited.then_some(Ending::Exited), ..process_point(&sample.metrics) };
+    publish::metrics(info, Origin::Sockets, now, sample.since_ns, &series, &process)
 }
 
 fn point(s: &SeriesSample, alive: &[&Alive]) -> SeriesPoint {

@@ -62,7 +62,11 @@ impl SocketDiag {
                 info.service = if known.service.is_empty() { info.service } else { known.service };
                 info.instance = known.instance;
             }
-            self.table.put_sockets(&info, now, publish::facts(process));
+            if process.exited {
+                self.table.exited(std::iter::once(&info.key));
+            } else {
+                self.table.put_sockets(&info, now, publish::facts(process));
+            }
             let alive = alive.iter().filter(|a| a.ended.process == info.key);
             resource_metrics.push(publish::metrics(process, &info, &alive.collect::<Vec<_>>(), now));
         }

@@ -16,7 +16,7 @@ pub(super) fn finding(report: &Report, finding: &Finding, index: usize, anchor: 
     let mut section = el("section")
         .class(format!("finding {}", state_class(finding.state)))
         .attr("id", anchor)
-        .attr("aria-label", format!("{} {}", finding.state.word(), who(finding)))
+        .attr("aria-label", format!("{} {}", finding.word(), who(finding)))
         .child(heading(finding, now))
         .child(tiles(report, finding, now))
         .child(advice(finding))
@@ -35,7 +35,7 @@ pub(super) fn finding(report: &Report, finding: &Finding, index: usize, anchor: 
 }
 
 fn heading(finding: &Finding, now: f64) -> Element {
-    let title = el("h2").child(badge(finding.state)).child(el("span").text(who(finding)));
+    let title = el("h2").child(badge(finding)).child(el("span").text(who(finding)));
     let mut facts = vec![el("span").text(label(finding))];
     let process = &finding.process;
     if process.pid > 0 || !process.executable.is_empty() {
@@ -50,7 +50,7 @@ fn heading(finding: &Finding, now: f64) -> Element {
         facts.push(el("span").text(format!("instance {}", finding.instance)));
     }
     if finding.since > 0.0 {
-        let since = el("span").text(format!("{} since ", finding.state.word().to_lowercase()));
+        let since = el("span").text(format!("{} since ", finding.word().to_lowercase()));
         facts.push(since.child(moment(finding.since, now)));
     }
     el("header").child(title).child(el("p").class("identity").children(facts))

@@ -134,7 +134,7 @@ fn no_verdict(report: &Report, now: f64) -> Element {
 fn all_fine(report: &Report, now: f64) -> Element {
     let since =
         report.series.iter().map(|finding| finding.since).filter(|since| *since > 0.0).fold(0.0, f64::max);
-    let total = report.series.len();
+    let total = report.series.iter().filter(|finding| finding.ended.is_none()).count();
     let series = if total == 1 { "1 series is".to_owned() } else { format!("{total} series are") };
     let mut text = el("p").text(format!("{series} watched and none grows that should not"));
     if since > 0.0 {

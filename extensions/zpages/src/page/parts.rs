@@ -22,8 +22,8 @@ pub(super) fn state_class(state: State) -> &'static str {
 }
 
 /// The state as a word in its colour.
-pub(super) fn badge(state: State) -> Element {
-    el("span").class(format!("badge {}", state_class(state))).text(state.word())
+pub(super) fn badge(finding: &Finding) -> Element {
+    el("span").class(format!("badge {}", state_class(finding.state))).text(finding.word())
 }
 
 /// A time in UTC, which the script turns into local time: the hour on the day of `now`, else with its day.

@@ -41,7 +41,7 @@ fn row(report: &Report, finding: &Finding, anchor: &str, now: f64) -> Element {
         .attr("role", "row")
         .class(state_class(finding.state))
         .attr("data-key", format!("row {anchor}"))
-        .child(data("state").child(badge(finding.state)))
+        .child(data("state").child(badge(finding)))
         .child(name.child(link).child(minor(label(finding))))
         .children(reason(finding))
         .child(rate(finding, data("num rate").attr("data-name", "rate")))

@@ -92,6 +92,7 @@ pub(crate) fn hostile_with(text: &str) -> Report {
         state: State::Leaking,
         since: f64::INFINITY,
         watched: f64::NEG_INFINITY,
+        ended: None,
         verdict_in: None,
         service: t(),
         instance: t(),

@@ -3,9 +3,11 @@
 use super::classify::Class;
 use super::gates::Gate;
 use super::input::{Resource, Side};
+use super::process::End;
 use super::scale::SECOND;
 use super::view::{Judgement, View};
 use super::words::{count, plural, span};
+use weir_connection::publish::Ending;
 use weir_connection::report::State;
 use weir_connection::terminal::units::Clock;
 
@@ -28,6 +30,30 @@ pub(crate) fn explanation(view: &View<'_>, judgement: &Judgement) -> String {
             "leak masked by restart: {} of the last {} instances grew until they were replaced, at {:.2} per second; {text}",
             masked.positive, masked.instances, masked.rate
         ),
+    }
+}
+
+/// That its process has ended, and what it was until then: `leaked`, and the class where there is one.
+pub(crate) fn ended(view: &View<'_>, end: End, leaked: bool, class: Option<Class>) -> String {
+    let at = Clock::UTC.full(end.time as f64 / SECOND);
+    let key = &view.process.key;
+    let process = if key.pid > 0 { format!("process {}", key.pid) } else { "its process".to_owned() };
+    let open = view.primary.open_now();
+    let gone = match open.round() {
+        0.0 => String::new(),
+        1.0 => format!("; its {} is gone with it", one(view)),
+        _ => format!("; its {} {} are gone with it", count(open), noun(view, open)),
+    };
+    let how = match end.ending {
+        Ending::Exited => format!("{process} exited at {at}{gone}"),
+        Ending::Stopped => {
+            format!("the module in {process} was stopped at {at}: the process ended, or it called weir.Stop")
+        }
+    };
+    match (leaked, class) {
+        (false, _) => how,
+        (true, None) => format!("{how}; it was leaking until then"),
+        (true, Some(class)) => format!("{how}; it was leaking until then ({})", class.name()),
     }
 }
 

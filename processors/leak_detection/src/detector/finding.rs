@@ -91,6 +91,10 @@ pub(crate) fn judge<'a>(
         (Some(best), _) => best,
         (None, lost) => lost?,
     };
+    if let Some(end) = bench.process.ended() {
+        let judgement = Judgement { ended: Some(end), ..Judgement::default() };
+        return Some(Judged { primary, members, judgement });
+    }
     let view =
         View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
     judgement.class = match judgement.state {
@@ -146,8 +150,10 @@ pub(crate) struct Standing {
     pub(crate) state: State,
     /// Agent's time, ns.
     pub(crate) since: i64,
-    /// Last class of a leak, kept while it recovers.
+    /// Last class of a leak, kept while it recovers and when its process has ended.
     pub(crate) class: Option<Class>,
+    /// It was leaking when its process ended.
+    pub(crate) leaked: bool,
 }
 
 /// The finding of a judged group.
@@ -174,7 +180,13 @@ pub(crate) fn finding(
     let evidence = evidence::gather(&view, &judgement);
     let rate = if grows { rate(&view, &judgement) } else { Rate::default() };
     let sample = &judged.primary.latest;
-    let open = judged.primary.open_now();
+    let ended = judgement.ended;
+    let open = if ended.is_some() { 0.0 } else { judged.primary.open_now() };
+    let leaked = if standing.leaked { standing.class } else { None };
+    let explanation = match ended {
+        Some(end) => explain::ended(&view, end, standing.leaked, leaked),
+        None => explain::explanation(&view, &judgement),
+    };
     let agent = |time: i64| evidence::seconds(judged.primary.clock.to_agent(time, view.tolerance()));
     let key = &bench.process.key;
     Finding {
@@ -182,7 +194,8 @@ pub(crate) fn finding(
         state: judgement.state,
         since: evidence::seconds(standing.since),
         watched: view.watched(),
-        verdict_in: (judgement.state == State::Ok && judgement.class.is_none())
+        ended: ended.map(|end| evidence::seconds(end.time)),
+        verdict_in: (judgement.state == State::Ok && judgement.class.is_none() && ended.is_none())
             .then(|| view.verdict_in())
             .flatten(),
         service: key.service.clone(),
@@ -199,7 +212,7 @@ pub(crate) fn finding(
         resource_label: evidence::label(&judged.primary.subject.resource, group.side),
         confidence: confidence::word(&view, &judgement, &evidence, site.is_some()).to_owned(),
         class: judgement.class.map_or("", Class::name).to_owned(),
-        explanation: explain::explanation(&view, &judgement),
+        explanation,
         growth: Growth {
             rate: rate.median,
             rate_low: rate.low,
@@ -207,11 +220,15 @@ pub(crate) fn finding(
             open,
             opened: sample.opened.unwrap_or(0.0),
             closed: sample.closed.unwrap_or(0.0),
-            unused: sample.unused,
-            idle: evidence::idle(&view),
+            unused: sample.unused.filter(|_| ended.is_none()),
+            idle: evidence::idle(&view).filter(|_| ended.is_none()),
         },
         onset: judged.primary.onset.filter(|_| judgement.state != State::Ok).map(agent),
-        missing: missing::missing(&view, &judgement, site.is_some()),
+        missing: if ended.is_some() {
+            Vec::new()
+        } else {
+            missing::missing(&view, &judgement, site.is_some())
+        },
         forecast: forecast::forecasts(&view, &judgement, rate),
         cure: explain::cure(&judgement),
         history: history(judged.primary, agent),

@@ -3,6 +3,7 @@
 //! Every number may be missing. Values that are negative, above 10^15 or not finite are treated as missing.
 
 use std::fmt;
+use weir_connection::publish::Ending;
 
 /// Bounds, in seconds, at which ages and idle times are published.
 pub const BOUNDS: [u32; 15] =
@@ -424,6 +425,8 @@ pub struct Facts {
     pub mutex_contentions: Option<f64>,
     /// Seconds that were waited in them; only for the optional thresholds.
     pub mutex_delay: Option<f64>,
+    /// The process has ended: nothing more is told of it.
+    pub ended: Option<Ending>,
 }
 
 impl Facts {

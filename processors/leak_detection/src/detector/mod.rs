@@ -172,6 +172,10 @@ impl Detector {
         let process = self.process(&key.process, now);
         let (source, (resource, side)) = (key.source, key.resource.canonical(key.side));
         let by_module = source == Source::Events && resource == Resource::GrpcClient;
+        if !self.processes.get_mut(process).is_some_and(Process::takes) {
+            self.counters.late += 1;
+            return;
+        }
         let subject = Subject { source, resource, side, target: key.target };
         let id = self.series_id(process, subject);
         let company = self.company(process);
@@ -203,6 +207,9 @@ impl Detector {
             process.census_seen = now;
         }
         process.prove(Census::new(observation.leaked));
+        if let Some(ending) = observation.facts.ended {
+            process.end(ending, now);
+        }
         process.learn_facts(observation.facts, observation.time_ns);
         process.facts_seen = now;
     }

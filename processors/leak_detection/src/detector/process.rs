@@ -4,6 +4,7 @@ use super::census::Census;
 use super::input::{Facts, ProcessKey, Resource, Source};
 use super::mutexes::{Contention, Mutexes};
 use std::collections::HashMap;
+use weir_connection::publish::Ending;
 
 /// Number of a process.
 pub(crate) type ProcessId = u64;
@@ -31,6 +32,16 @@ pub(crate) struct Process {
     pub(crate) reports_clients: bool,
     /// Sources that have told of it.
     sources: Vec<Source>,
+    /// How it ended, and the agent's time at which that came.
+    end: Option<End>,
+}
+
+/// The end of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) ending: Ending,
+    /// Agent's time, ns.
+    pub(crate) time: i64,
 }
 
 impl Process {
@@ -62,6 +73,30 @@ impl Process {
     /// Contentions of mutexes per second and their mean delay in seconds, lately.
     pub(crate) fn contention(&self) -> Option<Contention> {
         self.mutexes.lately
+    }
+
+    /// Takes over that it has ended; of two words the kernel's is the last.
+    pub(crate) fn end(&mut self, ending: Ending, now: i64) {
+        if self.end.is_none_or(|known| known.ending == Ending::Stopped && ending == Ending::Exited) {
+            self.end = Some(End { ending, time: now });
+        }
+    }
+
+    /// How it ended. A module that was stopped ends only what nobody else tells of.
+    pub(crate) fn ended(&self) -> Option<End> {
+        let alone = self.sources.iter().all(|source| *source == Source::Events);
+        self.end.filter(|end| end.ending == Ending::Exited || alone)
+    }
+
+    /// Whether what a source tells of it still counts: of one that exited it was on its way for too long, a module that
+    /// was stopped may be started again.
+    pub(crate) fn takes(&mut self) -> bool {
+        match self.end {
+            Some(End { ending: Ending::Exited, .. }) => return false,
+            Some(End { ending: Ending::Stopped, .. }) => self.end = None,
+            None => {}
+        }
+        true
     }
 
     /// Notes that a source tells of it.
@@ -211,6 +246,7 @@ impl Processes {
         process.leaked_base = process.leaked_base.take().or(gone.leaked_base);
         process.seen = process.seen.max(gone.seen);
         process.reports_clients |= gone.reports_clients;
+        process.end = process.end.or(gone.end);
         gone.sources.into_iter().for_each(|source| process.hear(source));
     }
 

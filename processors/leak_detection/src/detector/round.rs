@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use weir_connection::report::{Finding, State};
 
 impl Detector {
-    /// Remembers how processes that went silent had grown.
+    /// Remembers how processes that went silent, or have ended, had grown.
     pub(super) fn remember_ended(&mut self) {
         let mut silent: HashMap<ProcessId, bool> = HashMap::new();
         for (process, series) in self.series.values() {
-            *silent.entry(*process).or_insert(true) &= series.stale(self.now, &self.scale);
+            let ended = self.processes.get(*process).is_some_and(|process| process.ended().is_some());
+            *silent.entry(*process).or_insert(true) &= ended || series.stale(self.now, &self.scale);
         }
         let fresh: Vec<ProcessId> = silent
             .into_iter()
@@ -36,12 +37,17 @@ impl Detector {
         }
     }
 
-    /// Forgets silent series, and processes without series; findings that go with them end.
+    /// Forgets silent series and those of processes that ended a while ago, and processes without series; findings that go
+    /// with them end.
     pub(super) fn forget_gone(&mut self) -> Vec<Change> {
+        let over = |id: &ProcessId| {
+            let end = self.processes.get(*id).and_then(Process::ended);
+            end.is_some_and(|end| self.now.saturating_sub(end.time) > self.scale.hold)
+        };
         let gone: Vec<u64> = self
             .series
             .iter()
-            .filter(|(_, (_, series))| series.gone(self.now, &self.scale))
+            .filter(|(_, (process, series))| series.gone(self.now, &self.scale) || over(process))
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
@@ -84,7 +90,10 @@ impl Detector {
                 ..Standing::default()
             });
             let (from, to) = (standing.state, judged.judgement.state);
-            if to != State::Recovering {
+            if judged.judgement.ended.is_some() {
+                // It stays known what it was until then.
+                standing.leaked |= from == State::Leaking;
+            } else if to != State::Recovering {
                 standing.class = judged.judgement.class;
             }
             if from != to {

@@ -2,7 +2,7 @@
 
 use super::evaluate::MIN_BLOCKS;
 use super::input::{Resource, Side, Source};
-use super::process::Process;
+use super::process::{End, Process};
 use super::restart::Masked;
 use super::scale::{SECOND, Scale};
 use super::series::Series;
@@ -35,6 +35,8 @@ pub(crate) struct Judgement {
     pub(crate) masked: Option<Masked>,
     /// Fixed thresholds that are exceeded, as sentences.
     pub(crate) exceeded: Vec<String>,
+    /// Its process has ended.
+    pub(crate) ended: Option<End>,
 }
 
 impl<'a> View<'a> {

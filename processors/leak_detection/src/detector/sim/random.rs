@@ -3,7 +3,9 @@
 use super::super::*;
 use super::assert_report_is_sound;
 use proptest::collection::vec;
+use proptest::option::weighted;
 use proptest::prelude::*;
+use weir_connection::publish::Ending;
 use weir_connection::report::State;
 
 fn number() -> impl Strategy<Value = Option<f64>> {
@@ -89,7 +91,8 @@ fn step() -> impl Strategy<Value = Step> {
     let key = (process(), source, resource(), side, target()).prop_map(
         |(process, source, resource, side, target)| SeriesKey { process, source, resource, side, target },
     );
-    let facts = vec(number(), 8).prop_map(|n| Facts {
+    let ending = weighted(0.05, prop_oneof![Just(Ending::Exited), Just(Ending::Stopped)]);
+    let facts = (vec(number(), 8), ending).prop_map(|(n, ended)| Facts {
         executable: Some("x".into()),
         started: n[0],
         descriptors: n[1],
@@ -99,6 +102,7 @@ fn step() -> impl Strategy<Value = Step> {
         ephemeral_ports: n[5],
         mutex_contentions: n[6],
         mutex_delay: n[7],
+        ended,
     });
     let kind = || prop_oneof![Just("grpc_serializer"), Just("http_reader_on_network"), Just("x")];
     let census = || vec((kind(), number()), 0..4);

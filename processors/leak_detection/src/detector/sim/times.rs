@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::joined::{feed, flat, grown, key};
+use weir_connection::publish::Ending;
 use weir_connection::report::State;
 
 /// Clients of which eleven are made at first and, from the fifth minute on, two per second; six goroutines each.
@@ -80,7 +81,6 @@ fn of_a_process_that_is_gone_it_is_said_since_when_nothing_is_heard() {
         let seconds = f64::from(i) * 2.0;
         feed(&mut detector, &clients, seconds, grown(2.0, seconds));
     }
-    let at = |seconds: i64| (1_700_000_000 + seconds) * 1_000_000_000;
     assert_eq!(detector.report(at(78))[0].state, State::Leaking);
     for seconds in 79..99 {
         detector.tick(at(seconds));
@@ -89,4 +89,70 @@ fn of_a_process_that_is_gone_it_is_said_since_when_nothing_is_heard() {
     assert_eq!(finding.state, State::Recovering);
     let text = "nothing is heard of it since 2023-11-14 22:14:38 UTC";
     assert!(finding.explanation.starts_with(text), "{}", finding.explanation);
+}
+
+/// Clients that leak until 78 s; what is told then of their process, and what becomes of the finding.
+fn ended(rows: &[(Source, Resource)], ending: Ending) -> (Vec<Change>, Detector) {
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    let keys: Vec<_> =
+        rows.iter().map(|(source, resource)| key(*source, resource.clone(), "10.0.0.1:1")).collect();
+    for i in 0..40 {
+        let seconds = f64::from(i) * 2.0;
+        for key in &keys {
+            feed(&mut detector, key, seconds, grown(2.0, seconds));
+        }
+    }
+    assert_eq!(detector.report(at(78))[0].state, State::Leaking);
+    detector.tick(at(79));
+    detector.observe_process(ProcessObservation {
+        process: keys[0].process.clone(),
+        time_ns: at(79),
+        facts: Facts { ended: Some(ending), ..Facts::default() },
+        ..ProcessObservation::default()
+    });
+    let changes = detector.tick(at(79));
+    // What was on its way.
+    for key in keys.iter().filter(|_| ending == Ending::Exited) {
+        feed(&mut detector, key, 80.0, grown(2.0, 80.0));
+    }
+    (changes, detector)
+}
+
+fn at(seconds: i64) -> i64 {
+    (1_700_000_000 + seconds) * 1_000_000_000
+}
+
+#[test]
+fn a_finding_ends_when_the_kernel_says_that_its_process_has_exited() {
+    let rows = [(Source::Events, Resource::GrpcClient), (Source::Sockets, Resource::Socket)];
+    let (changes, mut detector) = ended(&rows, Ending::Exited);
+    assert_eq!(changes.iter().map(|c| (c.from, c.to)).collect::<Vec<_>>(), [(State::Leaking, State::Ok)]);
+    for finding in [&changes[0].finding, &detector.report(at(80))[0]] {
+        assert_eq!((finding.state, finding.word()), (State::Ok, "ENDED"));
+        assert_eq!(
+            (finding.growth.open, finding.growth.rate, finding.ended),
+            (0.0, 0.0, Some(1_700_000_079.0))
+        );
+        assert_eq!(
+            finding.explanation,
+            "process 7 exited at 2023-11-14 22:14:39 UTC; its 156 connections are gone with it; it was leaking until \
+             then (client_per_call)"
+        );
+        assert!(finding.missing.is_empty() && finding.forecast.is_empty() && finding.verdict_in.is_none());
+    }
+    assert_eq!(detector.tick(at(94)), []);
+    assert_eq!(detector.report(at(94)).len(), 1);
+    assert_eq!(detector.tick(at(95)), []);
+    assert!(detector.report(at(95)).is_empty(), "three windows later it is forgotten");
+}
+
+#[test]
+fn a_module_that_was_stopped_ends_the_finding_unless_somebody_else_still_sees_the_process() {
+    let events = (Source::Events, Resource::GrpcClient);
+    let (changes, detector) = ended(std::slice::from_ref(&events), Ending::Stopped);
+    assert_eq!(changes.last().map(|c| c.to), Some(State::Ok));
+    let text = "the module in process 7 was stopped at 2023-11-14 22:14:39 UTC: the process ended, or it called weir.Stop";
+    assert!(detector.report(at(80))[0].explanation.starts_with(text));
+    let (changes, _) = ended(&[events, (Source::Sockets, Resource::Socket)], Ending::Stopped);
+    assert_eq!(changes, [], "its sockets say more");
 }
