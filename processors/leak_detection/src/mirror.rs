@@ -4,7 +4,7 @@
 //! server's finding becomes a suspect that points there. And the goroutines of a process grow with its leaked connections:
 //! they are then no finding of their own.
 
-use weir_connection::report::{Finding, HELD_BY_CLIENT, State};
+use weir_connection::report::{Finding, HELD_BY_CLIENT, History, State};
 
 use crate::detector::{Address, Change, GOROUTINE};
 
@@ -23,15 +23,14 @@ pub(crate) fn settle(
     peers: impl Fn(&Finding) -> Vec<String>,
 ) {
     let clients: Vec<Finding> = findings.iter().filter(|f| f.side == "client").cloned().collect();
-    let growing: Vec<Finding> =
-        findings.iter().filter(|f| f.state != State::Ok && f.resource != GOROUTINE).cloned().collect();
+    let causes = causes(findings);
     for finding in findings.iter_mut() {
         if !point(finding, &clients, &peers) {
-            explain(finding, &growing);
+            explain(finding, &causes);
         }
     }
     for change in changes.iter_mut() {
-        if point(&mut change.finding, &clients, &peers) || explain(&mut change.finding, &growing) {
+        if point(&mut change.finding, &clients, &peers) || explain(&mut change.finding, &causes) {
             change.to = change.finding.state;
         }
     }
@@ -68,25 +67,69 @@ fn point(finding: &mut Finding, clients: &[Finding], peers: impl Fn(&Finding) ->
     true
 }
 
-/// Whether the finding is about goroutines that a finding of the same process explains, one that grows as fast or one that
-/// recovers; it is then fine.
-fn explain(finding: &mut Finding, growing: &[Finding]) -> bool {
+/// What may explain that the goroutines of a process grow.
+struct Cause {
+    service: String,
+    host: String,
+    pid: i64,
+    state: State,
+    label: String,
+    target: String,
+    /// Growth per second: since the onset, or over what the history holds while the state is ok.
+    rate: f64,
+}
+
+/// The findings about connections of processes whose goroutines grow.
+fn causes(findings: &[Finding]) -> Vec<Cause> {
+    let growing: Vec<&Finding> =
+        findings.iter().filter(|f| f.resource == GOROUTINE && f.state != State::Ok).collect();
+    let of = |f: &Finding| Cause {
+        service: f.service.clone(),
+        host: f.process.host.clone(),
+        pid: f.process.pid,
+        state: f.state,
+        label: f.resource_label.clone(),
+        target: f.target.clone(),
+        rate: if f.state == State::Ok { rise(&f.history) } else { f.growth.rate },
+    };
+    let wanted = |f: &&Finding| f.resource != GOROUTINE && growing.iter().any(|g| same_process(g, f));
+    findings.iter().filter(wanted).map(of).collect()
+}
+
+fn same_process(a: &Finding, b: &Finding) -> bool {
+    a.process.pid == b.process.pid && a.process.host == b.process.host && a.service == b.service
+}
+
+/// Growth per second from the first point of a history to the last.
+fn rise(history: &History) -> f64 {
+    let change = |of: &[f64]| Some(of.last()? - of.first()?);
+    let (open, time) = (change(&history.open).unwrap_or(0.0), change(&history.time).unwrap_or(0.0));
+    if time > 0.0 { open / time } else { 0.0 }
+}
+
+/// Whether the finding is about goroutines that connections of the same process explain: those grow as fast, or they
+/// recover. It is then fine.
+///
+/// A mere suspicion is explained also by connections of which nothing is said yet: theirs is the verdict to wait for.
+fn explain(finding: &mut Finding, causes: &[Cause]) -> bool {
     if finding.resource != GOROUTINE || finding.state == State::Ok {
         return false;
     }
-    let same_process = |f: &&Finding| {
-        f.process.pid == finding.process.pid
-            && f.process.host == finding.process.host
-            && f.service == finding.service
+    let same_process = |cause: &&Cause| {
+        cause.pid == finding.process.pid
+            && cause.host == finding.process.host
+            && cause.service == finding.service
     };
-    // What recovers grows no more, while the slope of the goroutines still holds its rise.
-    let explains = |f: &&Finding| {
-        f.state == State::Recovering || GOROUTINES.contains(&(finding.growth.rate / f.growth.rate.max(1e-9)))
+    let explains = |cause: &&Cause| match cause.state {
+        // What recovers grows no more, while the slope of the goroutines still holds its rise.
+        State::Recovering => true,
+        State::Ok if finding.state != State::Suspect => false,
+        _ => GOROUTINES.contains(&(finding.growth.rate / cause.rate.max(1e-9))),
     };
-    let Some(cause) = growing.iter().filter(same_process).find(explains) else { return false };
+    let Some(cause) = causes.iter().filter(same_process).find(explains) else { return false };
     let target = if cause.target.is_empty() { String::new() } else { format!(" to {}", cause.target) };
     let follow = if cause.state == State::Recovering { "grew" } else { "grow" };
-    finding.explanation = format!("goroutines {follow} with the {}{target}: see there", cause.resource_label);
+    finding.explanation = format!("goroutines {follow} with the {}{target}: see there", cause.label);
     finding.state = State::Ok;
     finding.class.clear();
     finding.confidence.clear();
@@ -186,6 +229,18 @@ mod tests {
         let mut recovering = vec![mended, goroutines.clone()];
         settle(&mut recovering, &mut Vec::new(), unknown);
         assert_eq!(recovering[1].state, State::Ok, "they were its goroutines");
+        let young = Finding {
+            state: State::Ok,
+            growth: Growth { open: 40.0, ..Growth::default() },
+            history: History { time: vec![0.0, 20.0], open: vec![0.0, 40.0], ..History::default() },
+            ..finding("checkout", "client", "h:1", 0.0)
+        };
+        let mut early = vec![young.clone(), goroutines.clone()];
+        settle(&mut early, &mut Vec::new(), unknown);
+        assert_eq!(early[1].state, State::Ok, "the connections are to be judged first");
+        let mut lasting = vec![young, Finding { state: State::Leaking, ..goroutines.clone() }];
+        settle(&mut lasting, &mut Vec::new(), unknown);
+        assert_eq!(lasting[1].state, State::Leaking, "connections that are fine explain no leak");
         let mut alone = vec![finding("other", "client", "h:1", 2.0), goroutines];
         settle(&mut alone, &mut Vec::new(), unknown);
         assert_eq!(alone[1].state, State::Suspect, "another service explains nothing");
