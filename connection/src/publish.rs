@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use weir_pdata::otlp::common::v1::KeyValue;
 use weir_pdata::otlp::metrics::v1::metric::Data;
-use weir_pdata::otlp::metrics::v1::{
-    AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics,
-};
-use weir_pdata::otlp::{counter, gauge, kv, metric, point, scope};
+use weir_pdata::otlp::metrics::v1::{HistogramDataPoint, Metric, ResourceMetrics, ScopeMetrics};
+use weir_pdata::otlp::{kv, point, scope};
 
-use crate::names::{self, BOUNDS};
+use crate::names::{self, BOUNDS, Described, Kind, metric};
 use crate::process::ProcessInfo;
 
 /// Who measured a series.
@@ -194,35 +191,21 @@ impl Writer {
     fn series(&mut self, origin: Origin, s: &SeriesPoint) {
         let base = base_attributes(origin, s);
         let with = |more: Vec<KeyValue>| base.iter().cloned().chain(more).collect::<Vec<_>>();
-        self.gauge(names::OPEN, "{connection}", "open now", s.open, with(vec![]));
-        self.counter(names::OPENED, "{connection}", "opened in total", s.opened, with(vec![]));
-        self.counter(names::CLOSED, "{connection}", "closed in total", s.closed, with(vec![]));
-        let (text, collected) =
-            ("clients that the garbage collector found unclosed", s.collected.filter(|n| *n > 0));
-        self.counter(names::COLLECTED, "{connection}", text, collected, with(vec![]));
-        for (name, description, counts) in [
-            (names::OLDER, "open now and at least as old as the bound", &s.older),
-            (names::IDLE, "open now and without payload for at least the bound", &s.idle),
-            (
-                names::ALIVE_AFTER_END,
-                "sockets still established although their connection ended at least the bound ago",
-                &s.alive_after_end,
-            ),
+        self.add(metric::OPEN, s.open, with(vec![]));
+        self.add_known(metric::OPENED, s.opened, with(vec![]));
+        self.add_known(metric::CLOSED, s.closed, with(vec![]));
+        self.add_known(metric::COLLECTED, s.collected.filter(|n| *n > 0), with(vec![]));
+        for (metric, counts) in [
+            (metric::OLDER, &s.older),
+            (metric::IDLE, &s.idle),
+            (metric::ALIVE_AFTER_END, &s.alive_after_end),
         ] {
             for (bound, count) in BOUNDS.iter().zip(counts.iter().flatten()) {
                 let bound = kv(names::ATTR_BOUND, i64::try_from(*bound).unwrap_or(i64::MAX));
-                self.gauge(name, "{connection}", description, *count, with(vec![bound]));
+                self.add(metric, *count, with(vec![bound]));
             }
         }
-        if let Some(unused) = s.unused {
-            self.gauge(
-                names::UNUSED,
-                "{connection}",
-                "open now and idle since their first call",
-                unused,
-                with(vec![]),
-            );
-        }
+        self.add_known(metric::UNUSED, s.unused, with(vec![]));
         if let Some(lifetimes) = &s.lifetimes {
             self.lifetimes(lifetimes, with(vec![]));
         }
@@ -233,92 +216,64 @@ impl Writer {
                 kv(names::ATTR_FUNCTION, site.function.as_str()),
                 kv(names::ATTR_SITE_SOURCE, *how),
             ];
-            self.gauge(
-                names::BY_SITE,
-                "{connection}",
-                "open now by the line that made them",
-                *count,
-                with(more),
-            );
+            self.add(metric::BY_SITE, *count, with(more));
         }
     }
 
     fn process(&mut self, origin: Origin, p: &ProcessPoint) {
-        for (name, unit, description, value) in [
-            (names::FD_COUNT, "{file_descriptor}", "open file descriptors", p.fd_count),
-            (names::FD_LIMIT, "{file_descriptor}", "soft limit RLIMIT_NOFILE", p.fd_limit),
-            (names::MEMORY_USAGE, "By", "resident memory", p.memory_usage),
-            (
-                names::MEMORY_LIMIT,
-                "By",
-                "memory limit of the cgroup, else the machine's memory",
-                p.memory_limit,
-            ),
-            (names::EPHEMERAL_PORTS, "{port}", "size of the ephemeral port range", p.ephemeral_ports),
+        for (metric, value) in [
+            (metric::FD_COUNT, p.fd_count),
+            (metric::FD_LIMIT, p.fd_limit),
+            (metric::MEMORY_USAGE, p.memory_usage),
+            (metric::MEMORY_LIMIT, p.memory_limit),
+            (metric::EPHEMERAL_PORTS, p.ephemeral_ports),
+            (metric::LOST, p.lost),
+            (metric::SPANS_DROPPED, p.spans_dropped),
         ] {
-            if let Some(value) = value {
-                self.gauge(name, unit, description, value, vec![]);
-            }
+            self.add_known(metric, value, vec![]);
         }
         for (side, calls) in &p.load {
             let side = vec![kv(names::ATTR_SOURCE, origin.name()), kv(names::ATTR_SIDE, *side)];
-            self.counter(names::LOAD, "{call}", "calls made", Some(*calls), side);
+            self.add(metric::LOAD, *calls, side);
         }
-        self.counter(names::LOST, "{event}", "events that a snapshot showed were lost", p.lost, vec![]);
-        let text = "spans of connections that were not written because of the limit";
-        self.counter(names::SPANS_DROPPED, "{span}", text, p.spans_dropped, vec![]);
-        for (name, description, counts) in [
-            (names::GOROUTINES, "goroutines by stable anchor", &p.goroutines),
-            (names::LEAKED_GOROUTINES, "goroutines that the runtime proved leaked", &p.leaked_goroutines),
-        ] {
+        let goroutines =
+            [(metric::GOROUTINES, &p.goroutines), (metric::LEAKED_GOROUTINES, &p.leaked_goroutines)];
+        for (metric, counts) in goroutines {
             for (kind, count) in counts {
-                let kind = vec![kv(names::ATTR_GOROUTINE_KIND, kind.as_str())];
-                self.gauge(name, "{goroutine}", description, *count, kind);
+                self.add(metric, *count, vec![kv(names::ATTR_GOROUTINE_KIND, kind.as_str())]);
             }
         }
         if let Some(ending) = p.ended {
-            let how = vec![kv(names::ATTR_PROCESS_END, ending.name())];
-            self.gauge(names::PROCESS_ENDED, "{process}", "1 when the process has ended", 1, how);
+            self.add(metric::PROCESS_ENDED, 1, vec![kv(names::ATTR_PROCESS_END, ending.name())]);
         }
         if let Some((contentions, seconds)) = p.mutex {
-            let text = "contentions of mutexes";
-            self.counter(names::MUTEX_CONTENTIONS, "{contention}", text, Some(contentions), vec![]);
-            let point = point(self.time, self.start, seconds, vec![]);
-            let text = "time waited for mutexes";
-            self.push(names::MUTEX_DELAY, point, |points| counter(names::MUTEX_DELAY, "s", text, points));
+            self.add(metric::MUTEX_CONTENTIONS, contentions, vec![]);
+            self.push(metric::MUTEX_DELAY, seconds, vec![]);
         }
     }
 
-    fn gauge(&mut self, name: &'static str, unit: &str, text: &str, value: u64, attributes: Vec<KeyValue>) {
-        let point = point(self.time, 0, value as f64, attributes);
-        self.push(name, point, |points| gauge(name, unit, text, points));
+    fn add_known(&mut self, metric: &'static Described, value: Option<u64>, attributes: Vec<KeyValue>) {
+        if let Some(value) = value {
+            self.add(metric, value, attributes);
+        }
     }
 
-    fn counter(
-        &mut self,
-        name: &'static str,
-        unit: &str,
-        text: &str,
-        value: Option<u64>,
-        attributes: Vec<KeyValue>,
-    ) {
-        let Some(value) = value else { return };
-        let point = point(self.time, self.start, value as f64, attributes);
-        self.push(name, point, |points| counter(name, unit, text, points));
+    fn add(&mut self, metric: &'static Described, value: u64, attributes: Vec<KeyValue>) {
+        self.push(metric, value as f64, attributes);
     }
 
-    fn push(
-        &mut self,
-        name: &'static str,
-        p: NumberDataPoint,
-        make: impl FnOnce(Vec<NumberDataPoint>) -> Metric,
-    ) {
-        let metric = self.metrics.entry(name).or_insert_with(|| make(Vec::new()));
-        match &mut metric.data {
-            Some(Data::Gauge(g)) => g.data_points.push(p),
-            Some(Data::Sum(s)) => s.data_points.push(p),
+    fn push(&mut self, metric: &'static Described, value: f64, attributes: Vec<KeyValue>) {
+        let start = if metric.kind == Kind::Counter { self.start } else { 0 };
+        let point = point(self.time, start, value, attributes);
+        match &mut self.metric(metric).data {
+            Some(Data::Gauge(g)) => g.data_points.push(point),
+            Some(Data::Sum(s)) => s.data_points.push(point),
             _ => {}
         }
+    }
+
+    fn metric(&mut self, metric: &'static Described) -> &mut Metric {
+        self.metrics.entry(metric.name).or_insert_with(|| metric.with(Vec::new()))
     }
 
     fn lifetimes(&mut self, lifetimes: &Lifetimes, attributes: Vec<KeyValue>) {
@@ -332,12 +287,7 @@ impl Writer {
             explicit_bounds: BOUNDS.iter().map(|b| *b as f64).collect(),
             ..Default::default()
         };
-        let entry = self.metrics.entry(names::LIFETIME).or_insert_with(|| {
-            let aggregation_temporality = AggregationTemporality::Cumulative as i32;
-            let empty = Histogram { data_points: Vec::new(), aggregation_temporality };
-            metric(names::LIFETIME, "s", "lifetimes of those that ended", Data::Histogram(empty))
-        });
-        if let Some(Data::Histogram(h)) = &mut entry.data {
+        if let Some(Data::Histogram(h)) = &mut self.metric(metric::LIFETIME).data {
             h.data_points.push(p);
         }
     }

@@ -1,7 +1,7 @@
 //! Verdicts to metrics, log records and spans.
 
 use weir_component::Clock;
-use weir_connection::names;
+use weir_connection::names::{self, leak_metric};
 use weir_connection::process::{ProcessInfo, ProcessKey};
 use weir_connection::report::{Finding, State};
 use weir_connection::spans;
@@ -11,8 +11,8 @@ use weir_pdata::Payload;
 use weir_pdata::otlp::common::v1::{AnyValue, KeyValue, any_value::Value};
 use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use weir_pdata::otlp::metrics::v1::exemplar::Value as ExemplarValue;
-use weir_pdata::otlp::metrics::v1::{Exemplar, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
-use weir_pdata::otlp::{LogsRequest, MetricsRequest, gauge, kv, point, resource, scope};
+use weir_pdata::otlp::metrics::v1::{Exemplar, NumberDataPoint, ResourceMetrics, ScopeMetrics};
+use weir_pdata::otlp::{LogsRequest, MetricsRequest, kv, point, resource, scope};
 
 use crate::detector::Change;
 use crate::roots::SourceRoots;
@@ -76,24 +76,13 @@ impl Emitter<'_> {
                 point(time, 0, seconds, base.iter().cloned().chain([limit]).collect())
             })
             .collect();
-        let text = "0 ok, 1 suspect, 2 leaking, 3 recovering";
-        let mut metrics: Vec<Metric> = vec![
-            gauge(names::LEAK_STATE, "{state}", text, vec![state]),
-            gauge(names::LEAK_OPEN, "{connection}", "open now", vec![open]),
-            gauge(
-                names::LEAK_RATE,
-                "{connection}/s",
-                "growth since the onset",
-                vec![one(finding.growth.rate)],
-            ),
+        let mut metrics = vec![
+            leak_metric::LEAK_STATE.with(vec![state]),
+            leak_metric::LEAK_OPEN.with(vec![open]),
+            leak_metric::LEAK_RATE.with(vec![one(finding.growth.rate)]),
         ];
         if !exhaustion.is_empty() {
-            metrics.push(gauge(
-                names::LEAK_EXHAUSTION,
-                "s",
-                "until a limit is reached at this rate",
-                exhaustion,
-            ));
+            metrics.push(leak_metric::LEAK_EXHAUSTION.with(exhaustion));
         }
         let scope = Some(scope(SCOPE, env!("CARGO_PKG_VERSION")));
         ResourceMetrics {
