@@ -219,12 +219,19 @@ fn merged_payloads_are_written_as_one_request() {
     assert_eq!(LogsRequest::decode(round_trip(&payload)).expect("decodes"), payload.decode_logs());
 }
 
-#[test]
-fn what_is_accepted_of_the_corpus_is_well_formed() {
+fn corpus() -> Vec<Vec<u8>> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/otlp_json");
     let files = std::fs::read_dir(folder).expect("a corpus").map(|file| file.expect("a file").path());
-    let texts: Vec<Vec<u8>> = files.map(|file| std::fs::read(file).expect("read")).collect();
-    let mut accepted = 0;
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    let texts: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).expect("read")).collect();
+    assert!(texts.len() > 30, "nearly empty");
+    texts
+}
+
+#[test]
+fn what_is_accepted_of_the_corpus_is_well_formed() {
+    let (texts, mut accepted) = (corpus(), 0);
     for (text, signal) in texts.iter().flat_map(|text| Signal::ALL.map(|signal| (text, signal))) {
         if let Ok(bytes) = to_protobuf(signal, text) {
             accepted += 1;
@@ -232,7 +239,73 @@ fn what_is_accepted_of_the_corpus_is_well_formed() {
         }
     }
     // Fields of other signals are unknown ones, which are passed over.
-    assert!(texts.len() > 30 && accepted > 3 * texts.len(), "{accepted} of {}", texts.len());
+    assert!(accepted > 3 * texts.len(), "{accepted} of {}", texts.len());
+}
+
+/// Some changes of bytes: what stands at a place is replaced, and what follows is doubled or not.
+fn changed(mut bytes: Vec<u8>, changes: &[(prop::sample::Index, usize, Vec<u8>, bool)]) -> Vec<u8> {
+    for (at, cut, put, again) in changes {
+        let start = at.index(bytes.len() + 1);
+        let end = (start + cut).min(bytes.len());
+        let tail = if *again { bytes[start..].to_vec() } else { Vec::new() };
+        bytes.splice(start..end, put.iter().copied().chain(tail));
+        bytes.truncate(4096);
+    }
+    bytes
+}
+
+fn changes(
+    put: BoxedStrategy<Vec<u8>>,
+) -> impl Strategy<Value = Vec<(prop::sample::Index, usize, Vec<u8>, bool)>> {
+    prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, put, any::<bool>()), 1..6)
+}
+
+fn of_json() -> BoxedStrategy<Vec<u8>> {
+    let words = [
+        "", "{", "}", "[", "]", ",", ":", "\"", "null", "-1", "1e999", "\\u", "\\ud800", "0x", "true",
+        "\u{0}",
+    ];
+    prop::sample::select(words.map(|word| word.as_bytes().to_vec()).to_vec()).boxed()
+}
+
+fn of_protobuf() -> BoxedStrategy<Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..4),
+        // A group, a length that is too large, a number that does not end.
+        prop::sample::select(vec![vec![0x0b], vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f], vec![0xff; 11]]),
+    ]
+    .boxed()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn changes_of_the_corpus_never_panic_and_what_is_accepted_is_well_formed(
+        which in any::<prop::sample::Index>(), changes in changes(of_json())
+    ) {
+        let corpus = corpus();
+        let text = changed(which.get::<Vec<u8>>(&corpus).clone(), &changes);
+        for signal in Signal::ALL {
+            if let Ok(bytes) = to_protobuf(signal, &text) {
+                round_trip(&Payload::from_request(signal, bytes).expect("well formed"));
+            }
+        }
+    }
+
+    #[test]
+    fn changes_of_the_corpus_as_protobuf_never_panic_and_what_is_accepted_is_read_again(
+        which in any::<prop::sample::Index>(), changes in changes(of_protobuf())
+    ) {
+        let corpus = corpus();
+        for signal in Signal::ALL {
+            let Ok(bytes) = to_protobuf(signal, which.get::<Vec<u8>>(&corpus)) else { continue };
+            let bytes = changed(bytes.to_vec(), &changes);
+            if let Ok(payload) = Payload::from_request(signal, Bytes::from(bytes)) {
+                round_trip(&payload);
+            }
+        }
+    }
 }
 
 proptest! {
