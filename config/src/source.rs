@@ -97,10 +97,11 @@ impl Sources {
         self.all.is_empty()
     }
 
-    /// `name:line:column` of a span; for a value of an environment variable the place that used it.
+    /// `name:line:column` of a span, the name alone for a text as a whole; for a value of an environment variable the place that used it.
     pub fn position(&self, span: Span) -> String {
         let span = self.visible(span);
         match self.get(span.source) {
+            Some(source) if span.line == 0 => source.name(),
             Some(source) => format!("{}:{}:{}", source.name(), span.line, span.column),
             None => format!("?:{}:{}", span.line, span.column),
         }

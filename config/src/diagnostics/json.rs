@@ -56,7 +56,8 @@ fn report<'a>(error: &'a ConfigError, sources: &Sources) -> Report<'a> {
     let location = |span| {
         let span = sources.visible(span);
         let source = sources.get(span.source)?.name();
-        Some(Location { source, line: span.line, column: span.column, length: span.len })
+        // A text as a whole begins where it begins.
+        Some(Location { source, line: span.line.max(1), column: span.column.max(1), length: span.len })
     };
     let related = error.related.iter().map(|(span, message)| Related { location: location(*span), message });
     Report {

@@ -101,8 +101,8 @@ pub enum LogLevel {
 
 impl<'de> Deserialize<'de> for LogLevel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const NAMES: &[&str] = &["debug", "info", "warn", "error", "dpanic", "panic", "fatal", "warning", ""];
-        Ok(match caseless_word(deserializer, "unrecognized level: %q", NAMES)? {
+        const NAMES: &[&str] = &["debug", "info", "warn", "error", "dpanic", "panic", "fatal"];
+        Ok(match caseless_word(deserializer, "unrecognized level: %q", NAMES, &["warning", ""])? {
             0 => Self::Debug,
             2 | 7 => Self::Warn,
             3 => Self::Error,

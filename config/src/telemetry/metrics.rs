@@ -61,8 +61,8 @@ impl Serialize for MetricsLevel {
 
 impl<'de> Deserialize<'de> for MetricsLevel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const NAMES: &[&str] = &["none", "basic", "normal", "detailed", ""];
-        Ok(match caseless_word(deserializer, "unknown metrics level %q", NAMES)? {
+        const NAMES: &[&str] = &["none", "basic", "normal", "detailed"];
+        Ok(match caseless_word(deserializer, "unknown metrics level %q", NAMES, &[""])? {
             0 => Self::None,
             1 => Self::Basic,
             3 => Self::Detailed,

@@ -11,32 +11,32 @@ use crate::sink;
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
-    /// Known to the Collector as a level, and refused by this exporter as there.
-    None,
     /// One line per payload.
     Basic,
     /// And one line per item.
     Normal,
     /// And everything that is in it.
     Detailed,
+    /// Known to the Collector as a level, and refused by this exporter as there.
+    None,
 }
 
 /// In the order of the variants.
-const NAMES: &[&str] = &["None", "Basic", "Normal", "Detailed"];
+const NAMES: &[&str] = &["Basic", "Normal", "Detailed"];
 
 impl fmt::Display for Verbosity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAMES[*self as usize])
+        f.write_str(NAMES.get(*self as usize).copied().unwrap_or("None"))
     }
 }
 
 impl<'de> Deserialize<'de> for Verbosity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match caseless_word(deserializer, "unknown metrics level %q", NAMES)? {
-            0 => Verbosity::None,
-            1 => Verbosity::Basic,
-            2 => Verbosity::Normal,
-            _ => Verbosity::Detailed,
+        Ok(match caseless_word(deserializer, "unknown metrics level %q", NAMES, &["None"])? {
+            0 => Verbosity::Basic,
+            1 => Verbosity::Normal,
+            2 => Verbosity::Detailed,
+            _ => Verbosity::None,
         })
     }
 }
