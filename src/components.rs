@@ -3,6 +3,7 @@
 use weir_component::{Build, BuildError, Clock, Host, Stability};
 use weir_config::{Catalog, KnownType, Node, Path, Section};
 use weir_engine::Components;
+use weir_pdata::Signal;
 
 /// Everything this program can be configured with.
 pub(crate) const COMPONENTS: Components = Components {
@@ -85,26 +86,19 @@ pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
     catalog
 }
 
-/// How mature the type of this name or alias is.
-pub(crate) fn stability(section: Section, kind: &str) -> Option<Stability> {
+/// How mature the type of this name or alias is for a signal; extensions have none.
+pub(crate) fn stability(section: Section, kind: &str, signal: Option<Signal>) -> Option<Stability> {
     let is = |name: &str, aliases: &[&str]| name == kind || aliases.contains(&kind);
-    match section {
-        Section::Receivers => {
-            COMPONENTS.receivers.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
-        }
-        Section::Processors => {
-            COMPONENTS.processors.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
-        }
-        Section::Exporters => {
-            COMPONENTS.exporters.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
-        }
-        Section::Connectors => {
-            COMPONENTS.connectors.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
-        }
+    let maturity = match section {
+        Section::Receivers => COMPONENTS.receivers.iter().find(|f| is(f.kind, f.aliases))?.stability,
+        Section::Processors => COMPONENTS.processors.iter().find(|f| is(f.kind, f.aliases))?.stability,
+        Section::Exporters => COMPONENTS.exporters.iter().find(|f| is(f.kind, f.aliases))?.stability,
+        Section::Connectors => COMPONENTS.connectors.iter().find(|f| is(f.kind, f.aliases))?.stability,
         Section::Extensions => {
-            COMPONENTS.extensions.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability)
+            return COMPONENTS.extensions.iter().find(|f| is(f.kind, f.aliases)).map(|f| f.stability);
         }
-    }
+    };
+    signal.map(|signal| maturity.of(signal))
 }
 
 /// Builds a component and forgets it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use weir_component::{Clock, Host, Instant, Stop, Telemetry, TimeSource};
+use weir_component::{Clock, Host, Instant, Stability, Stop, Telemetry, TimeSource};
 use weir_config::{Catalog, Component, ComponentId, ConfigError, Loaded, PipelineSignal, Reference, Section};
 use weir_engine::{ComponentSpec, Engine, Next, PipelineSpec, ServiceSpec, TokioRuntime};
 use weir_otlp::Listener;
@@ -102,7 +102,7 @@ pub(crate) fn log_notes(loaded: &Loaded) {
 fn log_stability(loaded: &Loaded) {
     let mut seen = BTreeSet::new();
     for (pipeline, own) in &loaded.config.pipelines {
-        let signal = signal(pipeline.signal()).to_string();
+        let signal = signal(pipeline.signal());
         let roles = [
             (Section::Exporters, &own.exporters),
             (Section::Processors, &own.processors),
@@ -112,24 +112,31 @@ fn log_stability(loaded: &Loaded) {
             // A connector stands in the lists of receivers and exporters.
             let is_there = loaded.config.component(section, id).is_some();
             let section = if is_there { section } else { Section::Connectors };
-            if seen.insert((section, id, signal.clone())) {
-                log_stability_of(section, id, Some(&signal));
+            if seen.insert((section, id, signal)) {
+                log_stability_of(section, id, Some(signal));
             }
         }
     }
     loaded.config.extensions.iter().for_each(|r| log_stability_of(Section::Extensions, &r.id, None));
 }
 
-fn log_stability_of(section: Section, id: &ComponentId, signal: Option<&str>) {
-    if let Some(stability) = components::stability(section, id.kind()) {
-        let kind = section.singular();
-        tracing::debug!(
+/// Those that may change in any release are told of without being asked for.
+fn log_stability_of(section: Section, id: &ComponentId, signal: Option<Signal>) {
+    let Some(stability) = components::stability(section, id.kind(), signal) else { return };
+    let (kind, signal, note) = (section.singular(), signal.map(|s| s.to_string()), stability.note());
+    match stability {
+        Stability::Development => tracing::info!(
             otelcol.component.id = %id,
             otelcol.component.kind = kind,
             otelcol.signal = signal,
-            "{}",
-            stability.note()
-        );
+            "{note}"
+        ),
+        _ => tracing::debug!(
+            otelcol.component.id = %id,
+            otelcol.component.kind = kind,
+            otelcol.signal = signal,
+            "{note}"
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use weir_component::Stability;
+use weir_component::{Maturity, Stability};
 use weir_pdata::Signal;
 
 use crate::components::COMPONENTS;
@@ -25,8 +25,8 @@ fn text() -> String {
         "buildinfo:\n    command: {}\n    description: {}\n    version: {VERSION}\n",
         program.name, program.description
     );
-    let of = |signals: &[Signal], stability| {
-        let word = |s: &Signal| (s.to_string(), signals.contains(s).then_some(stability));
+    let of = |signals: &[Signal], stability: Maturity| {
+        let word = |s: &Signal| (s.to_string(), signals.contains(s).then_some(stability.of(*s)));
         LISTED.iter().map(word).collect::<Vec<_>>()
     };
     let receivers = COMPONENTS.receivers.iter().map(|f| (f.kind, of(f.signals, f.stability)));
@@ -48,10 +48,12 @@ fn text() -> String {
 }
 
 /// From which signal to which.
-fn pairs(known: &[(Signal, Signal)], stability: Stability) -> Vec<(String, Option<Stability>)> {
+fn pairs(known: &[(Signal, Signal)], stability: Maturity) -> Vec<(String, Option<Stability>)> {
     let all = LISTED.into_iter().flat_map(|from| LISTED.into_iter().map(move |to| (from, to)));
-    all.map(|pair| (format!("{}-to-{}", pair.0, pair.1), known.contains(&pair).then_some(stability)))
-        .collect()
+    all.map(|pair| {
+        (format!("{}-to-{}", pair.0, pair.1), known.contains(&pair).then_some(stability.of(pair.0)))
+    })
+    .collect()
 }
 
 /// A type, and how mature it is for what; none for what it is not for.

@@ -97,9 +97,11 @@ fn the_program_has_exactly_the_components_that_have_a_folder() {
             .collect();
         let mut in_folders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for c in components().iter().filter(|c| c.section == section) {
-            let stability = c.text("stability");
-            let (first, rest) = stability.split_at(1);
-            let stability = first.to_uppercase() + rest;
+            let stability = |signal: &str| {
+                let stability = c.stability(signal);
+                let (first, rest) = stability.split_at(1);
+                first.to_uppercase() + rest
+            };
             let signals = match kind {
                 "extension" => vec!["extension".to_owned()],
                 // As in the Collector, profiles are not listed.
@@ -114,9 +116,10 @@ fn the_program_has_exactly_the_components_that_have_a_folder() {
                     .flat_map(|l| of(l).split("-to-").map(ToOwned::to_owned).collect::<Vec<_>>())
                     .collect();
                 assert_eq!(used, signals.iter().cloned().collect(), "signals of connector {}", c.name);
-                listed.iter().map(|l| format!("{}: {stability}", of(l))).collect()
+                let from = |l: &String| of(l).split("-to-").next().map(stability).expect("a signal");
+                listed.iter().map(|l| format!("{}: {}", of(l), from(l))).collect()
             } else {
-                signals.iter().map(|s| format!("{s}: {stability}")).collect()
+                signals.iter().map(|s| format!("{s}: {}", stability(s))).collect()
             };
             in_folders.insert(c.name.clone(), lines);
         }
@@ -131,11 +134,11 @@ fn the_program_has_exactly_the_components_that_have_a_folder() {
 fn metadata_says_what_a_component_is_and_what_each_option_does() {
     for c in components() {
         assert_eq!((c.text("type"), c.text("kind")), (c.name.clone(), c.kind.to_owned()), "{}", c.label());
-        assert!(
-            ["development", "alpha", "beta", "stable"].contains(&c.text("stability").as_str()),
-            "{}",
-            c.label()
-        );
+        let signals = if c.kind == "extension" { vec!["extension".to_owned()] } else { c.signals() };
+        for level in signals.iter().map(|signal| c.stability(signal)) {
+            let known = ["development", "alpha", "beta", "stable"].contains(&level.as_str());
+            assert!(known, "{}: {level}", c.label());
+        }
         assert!(c.text("description").ends_with('.'), "{}: a description is a sentence", c.label());
         assert!(c.kind == "extension" || !c.signals().is_empty(), "{}: no signals", c.label());
         for s in c.signals() {

@@ -200,7 +200,7 @@ fn component_page() -> String {
     );
     let all = components();
     for c in &all {
-        let (stability, description) = (c.text("stability"), cell(&c.text("description")));
+        let (stability, description) = (c.stability_in_words(), cell(&c.text("description")));
         let anchor = format!("{}-{}", c.name, c.kind);
         let line = writeln!(
             page,

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use weir_component::{
-    Batch, Build, BuildError, DeliverySettings, Failure, Receiver, ReceiverContext, ReceiverFactory,
-    Stability, async_trait,
+    Batch, Build, BuildError, DeliverySettings, Failure, Maturity, Receiver, ReceiverContext,
+    ReceiverFactory, Stability, async_trait,
 };
 use weir_connection::board::Board;
 use weir_connection::events::{Client, Connection, Event as ConnectionEvent, Side};
@@ -58,7 +58,7 @@ const REPLAY: ReceiverFactory = ReceiverFactory {
     kind: "replay",
     aliases: &[],
     signals: &[Signal::Metrics, Signal::Logs, Signal::Traces],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: "",
     options: weir_config::Options::none(),
     create: |build: &Build<'_>| -> Result<Box<dyn Receiver>, BuildError> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, Build, BuildError, ConnectorFactory, Instant, SourceStatus, Stability, Stage, StageContext,
-    async_trait,
+    Batch, Build, BuildError, ConnectorFactory, Instant, Maturity, SourceStatus, Stability, Stage,
+    StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
 use weir_connection::spans::DEFAULT_LIMIT;
@@ -36,7 +36,7 @@ pub const FACTORY: ConnectorFactory = ConnectorFactory {
     kind: "connections",
     aliases: &[],
     pairs: &[(Signal::Logs, Signal::Traces), (Signal::Logs, Signal::Metrics)],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

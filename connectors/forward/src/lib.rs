@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, Build, BuildError, ConnectorFactory, Options, Stability, Stage, StageContext, async_trait,
+    Batch, Build, BuildError, ConnectorFactory, Maturity, Options, Stability, Stage, StageContext,
+    async_trait,
 };
 use weir_pdata::Signal;
 
@@ -21,7 +22,7 @@ pub const FACTORY: ConnectorFactory = ConnectorFactory {
         (Signal::Logs, Signal::Logs),
         (Signal::Profiles, Signal::Profiles),
     ],
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Beta, &[(Signal::Profiles, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use weir_component::{
     Accepted, Build, BuildError, Clock, Context, DeliverySettings, Exporter, ExporterFactory, ExporterParts,
-    Failure, Host, Instant, Stability, async_trait,
+    Failure, Host, Instant, Maturity, Stability, async_trait,
 };
 use weir_config::net::RetryConfig;
 use weir_config::{GoDuration, Options};
@@ -35,7 +35,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     kind: "debug",
     aliases: &[],
     signals: &Signal::ALL,
-    stability: Stability::Alpha,
+    stability: Maturity::all(Stability::Alpha),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

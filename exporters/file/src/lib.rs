@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use weir_component::{
     Accepted, Build, BuildError, Clock, Context, DeliverySettings, Exporter, ExporterFactory, ExporterParts,
-    Failure, Host, Stability, async_trait,
+    Failure, Host, Maturity, Stability, async_trait,
 };
 use weir_pdata::{Payload, Signal};
 
@@ -29,7 +29,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     kind: "file",
     aliases: &[],
     signals: &Signal::ALL,
-    stability: Stability::Alpha,
+    stability: Maturity::but(Stability::Alpha, &[(Signal::Profiles, Stability::Development)]),
     metadata: include_str!("../metadata.yaml"),
     options: weir_config::Options::of::<Config>(),
     create,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Accepted, Build, BuildError, Context, DeliverySettings, Exporter, ExporterFactory, ExporterParts,
-    Failure, Stability, async_trait,
+    Failure, Maturity, Stability, async_trait,
 };
 use weir_config::Options;
 use weir_pdata::{Payload, Signal};
@@ -20,7 +20,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     kind: "nop",
     aliases: &[],
     signals: &Signal::ALL,
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Beta, &[(Signal::Profiles, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

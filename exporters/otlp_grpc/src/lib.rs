@@ -6,7 +6,7 @@ use opentelemetry::KeyValue;
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Accepted, Build, BuildError, ClientAuth, Context, Exporter, ExporterFactory, ExporterParts, Failure,
-    Host, Stability, async_trait,
+    Host, Maturity, Stability, async_trait,
 };
 use weir_config::net::{Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig};
 use weir_config::{Issues, Optional, Options, Validate};
@@ -20,7 +20,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     kind: "otlp_grpc",
     aliases: &["otlp"],
     signals: &Signal::ALL,
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Stable, &[(Signal::Profiles, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

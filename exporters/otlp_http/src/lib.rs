@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use opentelemetry::KeyValue;
 use weir_component::{
     Accepted, Build, BuildError, ClientAuth, Context, Exporter, ExporterFactory, ExporterParts, Failure,
-    Host, Stability, async_trait,
+    Host, Maturity, Stability, async_trait,
 };
 use weir_config::Options;
 use weir_config::net::HttpClientConfig;
@@ -23,7 +23,7 @@ pub const FACTORY: ExporterFactory = ExporterFactory {
     kind: "otlp_http",
     aliases: &["otlphttp"],
     signals: &Signal::ALL,
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Stable, &[(Signal::Profiles, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

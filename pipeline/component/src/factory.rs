@@ -33,6 +33,31 @@ impl Stability {
     }
 }
 
+/// How mature a component is for each of its signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Maturity {
+    general: Stability,
+    except: &'static [(Signal, Stability)],
+}
+
+impl Maturity {
+    /// The same for all.
+    pub const fn all(general: Stability) -> Maturity {
+        Maturity { general, except: &[] }
+    }
+
+    /// The same for all but these.
+    pub const fn but(general: Stability, except: &'static [(Signal, Stability)]) -> Maturity {
+        Maturity { general, except }
+    }
+
+    /// For a signal.
+    pub fn of(&self, signal: Signal) -> Stability {
+        let own = self.except.iter().find(|(own, _)| *own == signal);
+        own.map_or(self.general, |(_, stability)| *stability)
+    }
+}
+
 /// What a factory is given: one component as configured.
 #[derive(Debug, Clone)]
 pub struct Build<'a> {
@@ -104,8 +129,8 @@ pub struct ReceiverFactory {
     pub aliases: &'static [&'static str],
     /// Signals it can deliver.
     pub signals: &'static [Signal],
-    /// How mature it is.
-    pub stability: Stability,
+    /// How mature it is for each signal.
+    pub stability: Maturity,
     /// `metadata.yaml` of the component: what it is, its options, its metrics.
     pub metadata: &'static str,
     /// What it can be configured with: `Options::of::<Config>()`.
@@ -134,8 +159,8 @@ pub struct ProcessorFactory {
     pub aliases: &'static [&'static str],
     /// Signals it works on.
     pub signals: &'static [Signal],
-    /// How mature it is.
-    pub stability: Stability,
+    /// How mature it is for each signal.
+    pub stability: Maturity,
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
     /// What it can be configured with: `Options::of::<Config>()`.
@@ -163,8 +188,8 @@ pub struct ExporterFactory {
     pub aliases: &'static [&'static str],
     /// Signals it can send.
     pub signals: &'static [Signal],
-    /// How mature it is.
-    pub stability: Stability,
+    /// How mature it is for each signal.
+    pub stability: Maturity,
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
     /// What it can be configured with: `Options::of::<Config>()`.
@@ -182,8 +207,8 @@ pub struct ConnectorFactory {
     pub aliases: &'static [&'static str],
     /// From which signal to which.
     pub pairs: &'static [(Signal, Signal)],
-    /// How mature it is.
-    pub stability: Stability,
+    /// How mature it is for each signal.
+    pub stability: Maturity,
     /// `metadata.yaml` of the component.
     pub metadata: &'static str,
     /// What it can be configured with: `Options::of::<Config>()`.

@@ -38,8 +38,8 @@ pub use exporter::{
 };
 pub use extension::{Capabilities, Extension, ExtensionContext};
 pub use factory::{
-    Build, BuildError, ConnectorFactory, ExporterFactory, ExporterParts, ExtensionFactory, Processor,
-    ProcessorFactory, ReceiverFactory, Stability,
+    Build, BuildError, ConnectorFactory, ExporterFactory, ExporterParts, ExtensionFactory, Maturity,
+    Processor, ProcessorFactory, ReceiverFactory, Stability,
 };
 pub use failure::{Failure, Kind, Status};
 pub use handover::{Claim, Handover};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Build, BuildError, Context, Failure, Processor, ProcessorFactory, Stability, Transform, Verdict,
+    Build, BuildError, Context, Failure, Maturity, Processor, ProcessorFactory, Stability, Transform, Verdict,
 };
 use weir_config::{Issues, Validate};
 use weir_pdata::edit::{Editor, Message, Then};
@@ -33,7 +33,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     kind: "attributes",
     aliases: &[],
     signals: SIGNALS,
-    stability: Stability::Beta,
+    stability: Maturity::all(Stability::Beta),
     metadata: include_str!("../metadata.yaml"),
     options: weir_config::Options::of::<Config>(),
     shared: false,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, BatchSettings, Build, BuildError, Context, Count, Failure, Host, Instant, Processor,
+    Batch, BatchSettings, Build, BuildError, Context, Count, Failure, Host, Instant, Maturity, Processor,
     ProcessorFactory, Receipt, Sizer, Stability, Stage, StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
@@ -78,7 +78,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     kind: "batch",
     aliases: &[],
     signals: &Signal::ALL,
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Beta, &[(Signal::Profiles, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     shared: false,

@@ -1,7 +1,7 @@
 //! Options of the processor.
 
 use serde::{Deserialize, Serialize};
-use weir_component::{Build, BuildError, Processor, ProcessorFactory, Stability};
+use weir_component::{Build, BuildError, Maturity, Processor, ProcessorFactory, Stability};
 use weir_config::{GoDuration, Options};
 use weir_pdata::Signal;
 
@@ -79,7 +79,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     kind: "leak_detection",
     aliases: &[],
     signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     shared: true,

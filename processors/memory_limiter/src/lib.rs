@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Budget, Build, BuildError, Clock, Context, Count, Failure, Gate, Host, Processor, ProcessorFactory,
-    Stability, Transform, Verdict,
+    Budget, Build, BuildError, Clock, Context, Count, Failure, Gate, Host, Maturity, Processor,
+    ProcessorFactory, Stability, Transform, Verdict,
 };
 use weir_config::{GoDuration, Options};
 use weir_kernel::memory;
@@ -91,7 +91,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     kind: "memory_limiter",
     aliases: &[],
     signals: &Signal::ALL,
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Beta, &[(Signal::Profiles, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     shared: false,

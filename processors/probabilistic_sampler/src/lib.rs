@@ -12,7 +12,8 @@ use std::sync::Arc;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
 use weir_component::{
-    Build, BuildError, Context, Failure, Host, Processor, ProcessorFactory, Stability, Transform, Verdict,
+    Build, BuildError, Context, Failure, Host, Maturity, Processor, ProcessorFactory, Stability, Transform,
+    Verdict,
 };
 use weir_pdata::edit::{Editor, Message, Then};
 use weir_pdata::{Payload, Signal, view};
@@ -28,7 +29,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     kind: "probabilistic_sampler",
     aliases: &[],
     signals: &[Signal::Traces, Signal::Logs],
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Beta, &[(Signal::Logs, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: weir_config::Options::of::<Config>(),
     shared: false,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use weir_component::{
-    Build, BuildError, Context, Failure, Processor, ProcessorFactory, Stability, Transform, Verdict,
+    Build, BuildError, Context, Failure, Maturity, Processor, ProcessorFactory, Stability, Transform, Verdict,
 };
 use weir_pdata::edit::{Editor, Message, Then};
 use weir_pdata::otlp::trace::v1::Status;
@@ -26,7 +26,7 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
     kind: "span",
     aliases: &[],
     signals: &[Signal::Traces],
-    stability: Stability::Alpha,
+    stability: Maturity::all(Stability::Alpha),
     metadata: include_str!("../metadata.yaml"),
     options: weir_config::Options::of::<Config>(),
     shared: false,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::{Either, join, select};
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, Build, BuildError, Clock, Consumer, Failure, Host, Output, Outputs, Port, Receiver,
+    Batch, Build, BuildError, Clock, Consumer, Failure, Host, Maturity, Output, Outputs, Port, Receiver,
     ReceiverContext, ReceiverFactory, SourceStatus, Stability, async_trait,
 };
 use weir_config::{GoDuration, Options};
@@ -50,7 +50,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     kind: "grpc_connections",
     aliases: &[],
     signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

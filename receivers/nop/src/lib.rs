@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Build, BuildError, Failure, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
+    Build, BuildError, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
 };
 use weir_config::Options;
 use weir_pdata::Signal;
@@ -17,7 +17,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     kind: "nop",
     aliases: &[],
     signals: &Signal::ALL,
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Beta, &[(Signal::Profiles, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

@@ -4,7 +4,7 @@ mod config;
 
 use futures_util::future::join_all;
 use weir_component::{
-    Build, BuildError, Failure, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
+    Build, BuildError, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
 };
 use weir_config::Options;
 use weir_otlp::auth::{Authenticator, no_middlewares};
@@ -19,7 +19,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     kind: "otlp",
     aliases: &[],
     signals: &Signal::ALL,
-    stability: Stability::Beta,
+    stability: Maturity::but(Stability::Stable, &[(Signal::Profiles, Stability::Alpha)]),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

@@ -26,7 +26,8 @@ use futures_util::future::{join_all, select};
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 use weir_component::{
-    Build, BuildError, Failure, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
+    Build, BuildError, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory, Stability,
+    async_trait,
 };
 use weir_config::Options;
 use weir_otlp::config as shared;
@@ -51,7 +52,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     kind: "pprof",
     aliases: &[],
     signals: &[Signal::Metrics],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

@@ -1,7 +1,7 @@
 //! Options of the receiver.
 
 use serde::{Deserialize, Serialize};
-use weir_component::{Build, BuildError, Receiver, ReceiverFactory, Stability};
+use weir_component::{Build, BuildError, Maturity, Receiver, ReceiverFactory, Stability};
 use weir_config::{GoDuration, Issues, Options, Validate};
 use weir_kernel::{Selector, Settings};
 use weir_pdata::Signal;
@@ -88,7 +88,7 @@ pub const FACTORY: ReceiverFactory = ReceiverFactory {
     kind: "socket_diag",
     aliases: &[],
     signals: &[Signal::Metrics],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,

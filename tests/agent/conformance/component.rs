@@ -39,6 +39,23 @@ impl Component {
         text(&self.metadata, key, &self.label())
     }
 
+    /// How mature it is for a signal, or as an extension.
+    pub(crate) fn stability(&self, signal: &str) -> String {
+        match self.metadata.get("stability") {
+            Some(levels @ Value::Mapping(_)) => text(levels, signal, &self.label()),
+            _ => self.text("stability"),
+        }
+    }
+
+    /// The same in words: what holds in general, and the signals for which something else does.
+    pub(crate) fn stability_in_words(&self) -> String {
+        let signals = self.signals();
+        let general = self.stability(signals.first().map_or("", String::as_str));
+        let other = signals.iter().map(|s| (s, self.stability(s))).filter(|(_, level)| *level != general);
+        let other: Vec<String> = other.map(|(signal, level)| format!("{signal}: {level}")).collect();
+        if other.is_empty() { general } else { format!("{general} ({})", other.join(", ")) }
+    }
+
     pub(crate) fn signals(&self) -> Vec<String> {
         let signals = self.metadata.get("signals").and_then(Value::as_sequence).cloned().unwrap_or_default();
         signals.iter().filter_map(|s| s.as_str().map(ToOwned::to_owned)).collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use weir_component::{
     Accepted, Build, BuildError, Clock, Context, Exporter, ExporterFactory, ExporterParts, Failure, Host,
-    Options, Stability, async_trait,
+    Maturity, Options, Stability, async_trait,
 };
 use weir_pdata::{Payload, Signal};
 
@@ -17,7 +17,7 @@ pub const EXPORTER: ExporterFactory = ExporterFactory {
     kind: "test",
     aliases: &[],
     signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: "",
     options: Options::none(),
     create,

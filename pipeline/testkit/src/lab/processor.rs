@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_component::{
-    Batch, Build, BuildError, Clock, ConnectorFactory, Context, Failure, Heirloom, Instant, Options,
-    Processor, ProcessorFactory, Stability, Stage, StageContext, Transform, Verdict, async_trait,
+    Batch, Build, BuildError, Clock, ConnectorFactory, Context, Failure, Heirloom, Instant, Maturity,
+    Options, Processor, ProcessorFactory, Stability, Stage, StageContext, Transform, Verdict, async_trait,
 };
 use weir_pdata::{Payload, Signal};
 
@@ -19,7 +19,7 @@ pub const PROCESSOR: ProcessorFactory = ProcessorFactory {
     kind: "test",
     aliases: &[],
     signals: SIGNALS,
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: "",
     options: Options::none(),
     shared: false,
@@ -42,7 +42,7 @@ pub const CONNECTOR: ConnectorFactory = ConnectorFactory {
         (Signal::Logs, Signal::Metrics),
         (Signal::Logs, Signal::Logs),
     ],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: "",
     options: Options::none(),
     create: connector,

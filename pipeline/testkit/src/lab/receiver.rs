@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 use weir_component::{
-    Batch, Build, BuildError, Failure, Options, Outputs, Receipt, Receiver, ReceiverContext, ReceiverFactory,
-    Stability, async_trait,
+    Batch, Build, BuildError, Failure, Maturity, Options, Outputs, Receipt, Receiver, ReceiverContext,
+    ReceiverFactory, Stability, async_trait,
 };
 use weir_pdata::Signal;
 
@@ -17,7 +17,7 @@ pub const RECEIVER: ReceiverFactory = ReceiverFactory {
     kind: "test",
     aliases: &[],
     signals: &[Signal::Traces, Signal::Metrics, Signal::Logs],
-    stability: Stability::Development,
+    stability: Maturity::all(Stability::Development),
     metadata: "",
     options: Options::none(),
     create,
