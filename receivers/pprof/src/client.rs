@@ -1,8 +1,11 @@
 //! Asks one target for profiles over a connection that is kept from one scrape to the next.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::Empty;
+use weir_component::{ClientAuth, Context};
 use weir_otlp::encoding::{DecodeError, Encoding};
 
 use crate::budget::{Budget, Reservation};
@@ -21,6 +24,7 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     tls: Option<Tls>,
     headers: HeaderMap,
+    auth: Option<Arc<dyn ClientAuth>>,
     limit: usize,
     budget: Budget,
     session: Option<Session>,
@@ -37,11 +41,12 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// A client that sends `headers` and takes answers of at most `limit` bytes.
+    /// A client that sends `headers`, signed by `auth`, and takes answers of at most `limit` bytes.
     pub(crate) fn new(
         endpoint: Endpoint,
         tls: Option<Tls>,
         mut headers: HeaderMap,
+        auth: Option<Arc<dyn ClientAuth>>,
         limit: usize,
         budget: Budget,
     ) -> Client {
@@ -58,7 +63,7 @@ impl Client {
         );
         // Go compresses profiles itself; another layer would only cost.
         set(header::ACCEPT_ENCODING, Some(HeaderValue::from_static("identity")));
-        Client { endpoint, tls, headers, limit, budget, session: None, connections: 0, ends: None }
+        Client { endpoint, tls, headers, auth, limit, budget, session: None, connections: 0, ends: None }
     }
 
     /// How many connections were made, and the ends of the last: while both stay, the same process answers.
@@ -92,7 +97,10 @@ impl Client {
     async fn follow(&mut self, mut session: Session, path: &str) -> Result<Answer, FetchError> {
         let mut path = path.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let reply = session.exchange(self.request(&path)?, self.limit, &self.budget).await?;
+            let reply = {
+                let request = self.request(&path).await?;
+                session.exchange(request, self.limit, &self.budget).await?
+            };
             if reply.status.is_redirection() {
                 path = self.redirected(&path, &reply)?;
                 if !reply.whole {
@@ -108,10 +116,14 @@ impl Client {
         Err(FetchError::Redirects)
     }
 
-    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, FetchError> {
+    async fn request(&mut self, path: &str) -> Result<Request<Empty<Bytes>>, FetchError> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = path.parse().map_err(|_| FetchError::Redirects)?;
         *request.headers_mut() = self.headers.clone();
+        if let Some(auth) = &self.auth {
+            let signed = auth.sign(request.headers_mut(), &Context::default()).await;
+            signed.map_err(|failure| FetchError::Unsigned(failure.message().to_owned()))?;
+        }
         Ok(request)
     }
 

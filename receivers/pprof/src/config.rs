@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::Failure;
-use weir_config::net::{HttpClientConfig, HttpServerConfig, TlsClientConfig};
+use weir_config::net::{AuthConfig, HttpClientConfig, HttpServerConfig, TlsClientConfig};
 use weir_config::{GoDuration, HeaderMap, Issues, Optional, Validate};
 use weir_otlp::auth::no_middlewares;
 
@@ -60,6 +60,7 @@ pub(crate) struct TargetConfig {
     profiles: Vec<ProfileName>,
     tls: TlsClientConfig,
     headers: HeaderMap,
+    auth: Optional<AuthConfig>,
 }
 
 impl Default for TargetConfig {
@@ -71,6 +72,7 @@ impl Default for TargetConfig {
             profiles: ProfileName::DEFAULT.to_vec(),
             tls: TlsClientConfig::default(),
             headers: HeaderMap::default(),
+            auth: Optional::None,
         }
     }
 }
@@ -171,6 +173,8 @@ pub(crate) struct TargetSettings {
     pub(crate) shares_service: bool,
     pub(crate) tls: TlsClientConfig,
     pub(crate) headers: HeaderMap,
+    /// Which extension signs the requests.
+    pub(crate) auth: Optional<AuthConfig>,
     pub(crate) interval: Duration,
     pub(crate) delay: Duration,
     pub(crate) timeout: Duration,
@@ -192,6 +196,7 @@ impl Config {
                 shares_service: false,
                 tls: target.tls.clone(),
                 headers: target.headers.clone(),
+                auth: target.auth.clone(),
                 interval: self.collection_interval.as_std(),
                 delay: self.initial_delay.as_std(),
                 timeout: self.timeout.as_std(),
@@ -207,18 +212,13 @@ impl Config {
         Ok(all)
     }
 
-    /// That nothing is asked for which an extension would have to give.
+    /// That nothing is asked for which an extension would have to give that does not exist.
     ///
     /// # Errors
-    /// Names what cannot be had.
-    pub(crate) fn check_extensions(&self) -> Result<(), Failure> {
-        let Some(client) = self.remote.as_ref().map(|r| &r.client) else { return Ok(()) };
-        if client.auth.is_on() {
-            return Err(Failure::permanent(
-                "auth: this receiver does not sign its requests: put the credential into `headers`",
-            ));
-        }
-        no_middlewares(&client.middlewares)
+    /// Names it.
+    pub(crate) fn check_middlewares(&self) -> Result<(), Failure> {
+        let remote = self.remote.as_ref();
+        remote.map_or(Ok(()), |remote| no_middlewares(&remote.client.middlewares))
     }
 }
 
@@ -261,6 +261,7 @@ impl RemoteConfig {
             shares_service: false,
             tls: self.client.tls.clone(),
             headers: self.client.headers.clone(),
+            auth: self.client.auth.clone(),
             interval: or(self.collection_interval, config.collection_interval),
             delay: or(self.initial_delay, config.initial_delay),
             timeout: or(self.client.timeout, config.timeout),

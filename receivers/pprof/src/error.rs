@@ -79,8 +79,13 @@ pub(crate) enum FetchError {
          `profiles`"
     )]
     NoLeakProfile,
+    /// The authenticator failed.
+    #[error("the request cannot be signed ({0}): correct the extension that `auth` names")]
+    Unsigned(String),
     /// Status 401 or 403.
-    #[error("asks for credentials ({0}): write them as http://user:password@host:port or under `headers`")]
+    #[error(
+        "asks for credentials ({0}): write them as http://user:password@host:port, under `headers`, or as an extension under `auth`"
+    )]
     Denied(u16),
     /// Any other status but success.
     #[error("answers with status {0} instead of a profile: look into the service's log, or correct `path`")]

@@ -26,10 +26,11 @@ use futures_util::future::{join_all, select};
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 use weir_component::{
-    Build, BuildError, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory, Stability,
+    Build, BuildError, ClientAuth, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory, Stability,
     async_trait,
 };
 use weir_config::Options;
+use weir_otlp::auth::client_auth;
 use weir_otlp::config as shared;
 use weir_pdata::Signal;
 
@@ -74,11 +75,12 @@ struct Pprof {
 #[async_trait]
 impl Receiver for Pprof {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
-        self.config.check_extensions()?;
+        self.config.check_middlewares()?;
         let limit = self.limit();
         let budget = Budget::new(ANSWERS.saturating_mul(limit));
         for target in &self.settings {
-            self.clients.push(client(target, limit, &budget).map_err(Failure::permanent)?);
+            let auth = client_auth(target.auth.as_ref(), &cx.host)?;
+            self.clients.push(client(target, auth, limit, &budget).map_err(Failure::permanent)?);
         }
         cx.host.report_source(&cx.id, self.board().status());
         Ok(())
@@ -119,7 +121,12 @@ impl Pprof {
     }
 }
 
-fn client(target: &TargetSettings, limit: usize, budget: &Budget) -> Result<Client, String> {
+fn client(
+    target: &TargetSettings,
+    auth: Option<Arc<dyn ClientAuth>>,
+    limit: usize,
+    budget: &Budget,
+) -> Result<Client, String> {
     let tls = match target.endpoint.https {
         true => Some(Tls {
             connector: shared::client_tls(&target.tls)?.connector(&["http/1.1"])?,
@@ -128,7 +135,7 @@ fn client(target: &TargetSettings, limit: usize, budget: &Budget) -> Result<Clie
         false => None,
     };
     let headers: HeaderMap = shared::headers(&target.headers)?.into_iter().collect();
-    Ok(Client::new(target.endpoint.clone(), tls, headers, limit, budget.clone()))
+    Ok(Client::new(target.endpoint.clone(), tls, headers, auth, limit, budget.clone()))
 }
 
 #[cfg(test)]

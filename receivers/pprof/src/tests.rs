@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, join};
-use weir_component::{Clock, Host, Outputs, Port, SourceStatus, Stop};
+use weir_component::{Capabilities, Clock, Host, Outputs, Port, SourceStatus, Stop};
 use weir_connection::names;
 use weir_connection::process::{ProcessInfo, ProcessKey};
 use weir_connection::table::ConnectionTable;
@@ -434,6 +434,54 @@ async fn credentials_and_headers_are_sent_and_a_compressed_answer_is_read() {
     agent.run(&body, server.serve(page), scraped(1)).await;
     let open = value(&agent.recorder.payloads()[0], names::OPEN, names::ATTR_RESOURCE, "grpc_client");
     assert_eq!(open, Some(55.0));
+}
+
+/// Signs with a header that counts.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+#[async_trait]
+impl ClientAuth for Counting {
+    async fn sign(&self, headers: &mut HeaderMap, _: &weir_component::Context) -> Result<(), Failure> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed);
+        headers.insert("x-signed", number.into());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn every_request_is_signed_by_the_extension_that_auth_names() {
+    let server = Server::bind().await;
+    let page = |head: &str| {
+        let signed = head.to_lowercase().contains("x-signed: ");
+        if signed { profile("grpc-2.goroutine") } else { status(401, "", "") }
+    };
+    let auth = "auth: {authenticator: bearertokenauth}";
+    for body in [
+        format!("targets: [{{endpoint: 'http://{}', profiles: [goroutine], {auth}}}]", server.address),
+        format!("remote: {{endpoint: 'http://{}/debug/pprof/goroutine', {auth}}}", server.address),
+    ] {
+        let (agent, signer) = (Agent::new(), Arc::new(Counting::default()));
+        let offers = Capabilities::default().with_client_auth(signer.clone());
+        agent.host.offer("bearertokenauth", offers);
+        let body = format!("{body}\ninitial_delay: 0s\ncollection_interval: 20ms");
+        agent.run(&body, server.serve(page), scraped(2)).await;
+        assert!(signer.0.load(Ordering::Relaxed) >= 2, "each scrape is signed");
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_that_does_not_run_ends_the_start() {
+    let agent = Agent::new();
+    let mut receiver = agent.build("targets: [{endpoint: 'http://h:1', auth: {authenticator: oauth2}}]");
+    let (_stopper, stop) = Stop::new();
+    let (clock, host, outputs) = (agent.clock.clone(), agent.host.clone(), Outputs::new(Vec::new()));
+    let cx = ReceiverContext { id: "pprof".to_owned(), outputs, stop, clock, host };
+    let why = receiver.start(&cx).await.expect_err("refused");
+    assert!(
+        why.message().starts_with("failed to resolve authenticator \"oauth2\": authenticator not found"),
+        "{why}"
+    );
 }
 
 #[tokio::test]
