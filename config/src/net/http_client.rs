@@ -11,7 +11,7 @@ use crate::{GoDuration, HeaderMap, Issues, Optional, Validate};
 pub struct HttpClientConfig {
     /// URL of the server. No default.
     pub endpoint: String,
-    /// URL of a proxy. Empty: from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` of the environment.
+    /// URL of a proxy: `http`, `https`, `socks5` or `socks5h`. Empty: from `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` of the environment.
     pub proxy_url: String,
     /// TLS for `https://`.
     pub tls: TlsClientConfig,
@@ -91,6 +91,9 @@ pub struct CompressionParams {
 #[serde(default, deny_unknown_fields)]
 pub struct CookiesConfig {}
 
+/// How proxies can be reached.
+const PROXIES: [&str; 4] = ["http://", "https://", "socks5://", "socks5h://"];
+
 impl HttpClientConfig {
     /// A client of this server, all else as by default.
     pub fn with_endpoint(endpoint: &str) -> Self {
@@ -101,6 +104,11 @@ impl HttpClientConfig {
 impl Validate for HttpClientConfig {
     /// An empty endpoint is for the component to refuse, as only it knows whether it needs one.
     fn validate(&self, issues: &mut Issues) {
+        let known = PROXIES.iter().any(|scheme| self.proxy_url.starts_with(scheme));
+        if !self.proxy_url.is_empty() && !known {
+            let message = "must be a URL that begins with http://, https://, socks5:// or socks5h://";
+            issues.at("proxy_url", message);
+        }
         let level = self.compression_params.level;
         let fits = match self.compression {
             Compression::Gzip | Compression::Zlib | Compression::Deflate => (-2..=9).contains(&level),

@@ -62,12 +62,6 @@ impl Validate for Config {
             issues.at_with_help("endpoint", "at least one endpoint must be specified", help);
         }
         self.client.validate(issues);
-        if !self.client.proxy_url.is_empty() && !self.client.proxy_url.starts_with("http://") {
-            issues.at(
-                "proxy_url",
-                "must be a URL that begins with http://; other kinds of proxies are not supported",
-            );
-        }
         if self.client.timeout.is_negative() {
             issues.at("timeout", "'timeout' must be non-negative");
         }

@@ -49,12 +49,14 @@ impl OtlpHttp {
         let mut settings = self.settings.clone();
         settings.auth = auth;
         settings.telemetry = host.telemetry().clone();
+        let tls = shared::client_tls(&self.config.tls)?;
         if settings.url.starts_with("https://") {
             let alpn: &[&str] =
                 if self.config.force_attempt_http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
-            settings.tls = Some(shared::client_tls(&self.config.tls)?.connector(alpn)?);
+            settings.tls = Some(tls.connector(alpn)?);
             settings.server_name = shared::server_name(&self.config.tls);
         }
+        settings.proxy_tls = tls;
         HttpClient::new(settings)
     }
 }

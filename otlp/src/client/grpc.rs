@@ -123,15 +123,7 @@ impl GrpcClient {
             uris[signal.index()] = uri.build().map_err(|e| format!("authority {authority:?}: {e}"))?;
         }
         let headers = headers(&settings)?;
-        let proxy = match &settings.target {
-            Target::Unix(_) => None,
-            tcp => {
-                match Uri::builder().scheme("https").authority(tcp.to_string()).path_and_query("/").build() {
-                    Ok(uri) => Proxy::find("", &uri)?,
-                    Err(_) => None,
-                }
-            }
-        };
+        let proxy = Proxy::for_grpc(&settings.target)?;
         let observed = Calls::new(&settings.telemetry);
         Ok(GrpcClient { settings, proxy, uris, headers, observed, state: Mutex::default() })
     }

@@ -29,7 +29,7 @@ use crate::body::{ReadError, next_piece, read_all};
 use crate::encoding::Encoding;
 use crate::observed::Calls;
 use crate::status::{MAX_DELAY, RpcStatus, from_http};
-use crate::tls::TlsConnector;
+use crate::tls::{ClientTls, TlsConnector};
 use connector::Connector;
 use cookies::Cookies;
 pub(super) use url::Url;
@@ -71,8 +71,10 @@ pub struct HttpSettings {
     /// Pings over HTTP/2 connections that were silent for the first time; without an answer within the second they are
     /// closed. Default none.
     pub http2_pings: Option<(Duration, Duration)>,
-    /// An `http://` URL of a proxy. Empty: that of the environment. Default empty.
+    /// The URL of a proxy: `http`, `https`, `socks5` or `socks5h`. Empty: that of the environment. Default empty.
     pub proxy_url: String,
+    /// TLS to a proxy that is reached by `https`. Default: the system's authorities.
+    pub proxy_tls: ClientTls,
     /// Send back the cookies that the server sets. Default false.
     pub cookies: bool,
     /// Largest response to an accepted request. Default 4 MiB.
@@ -98,6 +100,7 @@ impl HttpSettings {
             max_connections: None,
             http2_pings: None,
             proxy_url: String::new(),
+            proxy_tls: ClientTls::default(),
             cookies: false,
             max_response: 4 << 20,
             telemetry: Telemetry::default(),
@@ -134,10 +137,13 @@ impl HttpClient {
             return Err(format!("{url}: TLS is not set up"));
         }
         let mut headers = headers(&settings, &url)?;
-        let proxy = Proxy::find(&settings.proxy_url, url.uri())?;
+        let proxy = match Proxy::find(&settings.proxy_url, url.uri())? {
+            Some(proxy) => Some(proxy.secured(&settings.proxy_tls)?),
+            None => None,
+        };
         // Through a tunnel the proxy is told when that is made.
-        let forwarding = proxy.as_ref().filter(|_| !url.is_https());
-        if let Some(value) = forwarding.and_then(|proxy| proxy.authorization.clone()) {
+        let forwarding = proxy.as_ref().filter(|proxy| proxy.forwards() && !url.is_https());
+        if let Some(value) = forwarding.and_then(Proxy::authorization) {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         let connector = Connector::new(settings.tls.clone(), settings.server_name.clone(), proxy);
@@ -287,8 +293,9 @@ impl HttpClient {
     }
 
     fn unanswered(&self, e: &dyn Error) -> Failure {
-        let mut text = e.to_string();
-        let mut source = e.source();
+        // The client's own sentence only says at which step.
+        let first = e.source().filter(|_| e.to_string().starts_with("client error")).unwrap_or(e);
+        let (mut text, mut source) = (first.to_string(), first.source());
         while let Some(cause) = source {
             text = format!("{text}: {cause}");
             source = cause.source();

@@ -1,17 +1,23 @@
-//! Connecting through a proxy: the one that is configured, else that of the environment (`HTTP_PROXY`, `HTTPS_PROXY`,
-//! `NO_PROXY`).
+//! Connecting through a proxy: the one that is configured, else that of the environment.
 //!
-//! Source: RFC 9110, 9.3.6 (CONNECT); Go's rules for the environment, by which this machine itself is never reached through
-//! a proxy.
+//! Sources: RFC 9110, 9.3.6 (CONNECT); RFC 1928 (SOCKS5), by hyper-util; the kinds of proxies that Go knows.
 
-use std::net::IpAddr;
+mod environment;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::BoxFuture;
 use http::{HeaderValue, Uri};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::legacy::connect::proxy::SocksV5;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower_service::Service;
 
-use super::connect::{Target, connect};
+use super::connect::{self, Target, connect};
 use crate::io::Io;
+use crate::status::percent_decode;
+use crate::tls::{ClientTls, TlsConnector};
+use environment::Environment;
 
 /// Longest head of a proxy's answer to CONNECT.
 const MAX_ANSWER: usize = 16 << 10;
@@ -19,63 +25,193 @@ const MAX_ANSWER: usize = 16 << 10;
 /// A proxy on the way to one server. It has no `Debug`, because it holds a password.
 #[derive(Clone)]
 pub(super) struct Proxy {
+    kind: Kind,
     /// Where it listens.
-    pub(super) target: Target,
-    /// What it is to know.
-    pub(super) authorization: Option<HeaderValue>,
+    target: Target,
+    credentials: Option<(String, String)>,
+    /// How it is reached when it is reached by TLS.
+    tls: Option<TlsConnector>,
+}
+
+/// What a proxy speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Http,
+    Https,
+    Socks5,
 }
 
 impl Proxy {
     /// The proxy on the way to `uri`: `configured` unless that is empty, else that of the environment.
+    ///
+    /// # Errors
+    /// What is wrong with its URL, which is not repeated, as it may hold a password.
     pub(super) fn find(configured: &str, uri: &Uri) -> Result<Option<Proxy>, String> {
-        if configured.is_empty() {
-            let local = uri.host().is_none_or(is_this_machine);
-            let found = if local { None } else { Matcher::from_env().intercept(uri) };
-            return found.map(|found| Proxy::of(&found)).transpose();
+        if !configured.is_empty() {
+            return Proxy::parse(configured).map(Some).map_err(|why| format!("proxy_url {why}"));
         }
-        let found = Matcher::builder().all(configured.to_owned()).build().intercept(uri);
-        match found.filter(|_| configured.contains("://")) {
-            Some(found) => Proxy::of(&found).map(Some),
-            // The URL is not repeated: it may hold a password.
-            None => Err("proxy_url must be a URL that begins with http://".to_owned()),
-        }
+        let https = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let environment = Environment::of_the_process();
+        let variable = if https { "HTTPS_PROXY" } else { "HTTP_PROXY" };
+        let Some(found) = environment.proxy(https, uri.host().unwrap_or_default(), port)? else {
+            return Ok(None);
+        };
+        Proxy::named(found).map(Some).map_err(|why| format!("{variable} in the environment {why}"))
     }
 
-    fn of(found: &Intercept) -> Result<Proxy, String> {
-        let uri = found.uri();
-        if let Some(other) = uri.scheme_str().filter(|scheme| *scheme != "http") {
-            return Err(format!(
-                "proxies that are reached by {other} are not supported: use an http:// proxy"
-            ));
+    /// The proxy through which gRPC reaches `server`: that of the environment for `https`. As in grpc-go it is spoken to
+    /// in clear text, and its port is 443 where none is given.
+    ///
+    /// # Errors
+    /// As [`Proxy::find`].
+    pub(super) fn for_grpc(server: &Target) -> Result<Option<Proxy>, String> {
+        let Target::Tcp(host, port) = server else { return Ok(None) };
+        let environment = Environment::of_the_process();
+        let Some(found) = environment.proxy(true, host, *port)? else { return Ok(None) };
+        let mut proxy = Proxy::named(found).map_err(|why| format!("HTTPS_PROXY in the environment {why}"))?;
+        if proxy.kind != Kind::Socks5 {
+            proxy.kind = Kind::Http;
+            if let (Target::Tcp(_, port), None) = (&mut proxy.target, port_of(found)) {
+                *port = 443;
+            }
         }
-        let host = uri.host().ok_or("the proxy's URL names no host")?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = uri.port_u16().unwrap_or(80);
-        let authorization = found.basic_auth().cloned().map(|mut value| {
-            value.set_sensitive(true);
-            value
+        Ok(Some(proxy))
+    }
+
+    /// From the environment, where the scheme may be left out.
+    fn named(text: &str) -> Result<Proxy, String> {
+        let text = text.trim();
+        if text.contains("://") { Proxy::parse(text) } else { Proxy::parse(&format!("http://{text}")) }
+    }
+
+    fn parse(text: &str) -> Result<Proxy, String> {
+        let no_url = "must be a URL of a proxy, such as http://proxy:3128 or socks5://proxy:1080";
+        let uri: Uri = text.parse().map_err(|_| no_url.to_owned())?;
+        let (kind, port) = match uri.scheme_str() {
+            Some("http") => (Kind::Http, 80),
+            Some("https") => (Kind::Https, 443),
+            Some("socks5" | "socks5h") => (Kind::Socks5, 1080),
+            Some(other) => {
+                return Err(format!(
+                    "begins with {other}://: proxies are reached by http, https, socks5 and socks5h"
+                ));
+            }
+            None => return Err(no_url.to_owned()),
+        };
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(no_url.to_owned());
+        }
+        let user = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
+        let credentials = user.map(|(user, _)| {
+            let (name, word) = user.split_once(':').unwrap_or((user, ""));
+            (percent_decode(name.as_bytes()), percent_decode(word.as_bytes()))
         });
-        Ok(Proxy { target: Target::Tcp(host, port), authorization })
+        let target = Target::Tcp(host.to_owned(), uri.port_u16().unwrap_or(port));
+        Ok(Proxy { kind, target, credentials, tls: None })
     }
 
-    /// Connects to the proxy and lets it connect to `server` (CONNECT).
+    /// Sets up TLS to the proxy itself where that is how it is reached.
+    ///
+    /// # Errors
+    /// What is wrong with a certificate or key.
+    pub(super) fn secured(mut self, tls: &ClientTls) -> Result<Proxy, String> {
+        if self.kind == Kind::Https {
+            self.tls = Some(tls.connector(&["http/1.1"])?);
+        }
+        Ok(self)
+    }
+
+    /// Whether requests in clear text are handed to it whole, instead of going through a tunnel.
+    pub(super) fn forwards(&self) -> bool {
+        self.kind != Kind::Socks5
+    }
+
+    /// What it is to know of who sends, as HTTP has it.
+    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+        let (name, word) = self.credentials.as_ref()?;
+        let mut value: HeaderValue =
+            format!("Basic {}", STANDARD.encode(format!("{name}:{word}"))).parse().ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// Connects to the proxy itself.
+    pub(super) async fn connect(&self) -> Result<Io, String> {
+        let io = connect(&self.target).await?;
+        match &self.tls {
+            Some(tls) => connect::secure(io, tls, self.target.host()).await,
+            None if self.kind == Kind::Https => Err(format!("proxy {}: TLS is not set up", self.target)),
+            None => Ok(io),
+        }
+    }
+
+    /// Connects to the proxy and lets it connect to `server`.
     pub(super) async fn tunnel(&self, server: &Target) -> Result<Io, String> {
-        let mut io = connect(&self.target).await?;
         let wrong = |why: String| format!("proxy {}: connecting to {server}: {why}", self.target);
+        match self.kind {
+            Kind::Http | Kind::Https => {
+                let mut io = self.connect().await?;
+                self.ask(&mut io, server).await.map(|()| io).map_err(wrong)
+            }
+            Kind::Socks5 => self.socks(server).await.map_err(wrong),
+        }
+    }
+
+    async fn socks(&self, server: &Target) -> Result<Io, String> {
+        // The address of the proxy is that of the way to it; hyper-util only passes it on.
+        let mut socks = SocksV5::new(Uri::default(), Way(self.clone()));
+        if let Some((name, word)) = self.credentials.clone() {
+            socks = socks.with_auth(name, word);
+        }
+        let destination = Uri::builder().scheme("socks5").authority(server.to_string()).path_and_query("/");
+        let destination = destination.build().map_err(|e| e.to_string())?;
+        let io = socks.call(destination).await.map_err(|e| e.to_string())?;
+        Ok(io.into_inner())
+    }
+
+    /// Asks for a tunnel (CONNECT).
+    async fn ask(&self, io: &mut Io, server: &Target) -> Result<(), String> {
         let mut head = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n").into_bytes();
-        if let Some(value) = &self.authorization {
+        if let Some(value) = self.authorization() {
             head.extend_from_slice(b"Proxy-Authorization: ");
             head.extend_from_slice(value.as_bytes());
             head.extend_from_slice(b"\r\n");
         }
         head.extend_from_slice(b"\r\n");
-        io.write_all(&head).await.map_err(|e| wrong(e.to_string()))?;
-        io.flush().await.map_err(|e| wrong(e.to_string()))?;
-        let answer = read_head(&mut io).await.map_err(wrong)?;
+        io.write_all(&head).await.map_err(|e| e.to_string())?;
+        io.flush().await.map_err(|e| e.to_string())?;
+        let answer = read_head(io).await?;
         match answer.split(' ').nth(1) {
-            Some(code) if code.starts_with('2') => Ok(io),
-            _ => Err(wrong(format!("it answered {:?}", answer.lines().next().unwrap_or_default()))),
+            Some(code) if code.starts_with('2') => Ok(()),
+            _ => Err(format!("it answered {:?}", answer.lines().next().unwrap_or_default())),
         }
+    }
+}
+
+/// The port that a text names.
+fn port_of(text: &str) -> Option<u16> {
+    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    text.parse::<Uri>().ok()?.port_u16()
+}
+
+/// The way to a proxy, for hyper-util.
+#[derive(Clone)]
+struct Way(Proxy);
+
+impl Service<Uri> for Way {
+    type Response = TokioIo<Io>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _proxy: Uri) -> Self::Future {
+        let proxy = self.0.clone();
+        Box::pin(async move { Ok(TokioIo::new(proxy.connect().await?)) })
     }
 }
 
@@ -91,11 +227,6 @@ async fn read_head(io: &mut Io) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-fn is_this_machine(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,25 +240,26 @@ mod tests {
         for uri in ["http://backend:4318/v1/logs", "https://127.0.0.1/", "http://localhost/"] {
             let proxy = find("http://me:p%40ss@proxy:3128", uri).expect("valid").expect("a proxy");
             assert_eq!(proxy.target, Target::Tcp("proxy".to_owned(), 3128));
-            assert_eq!(proxy.authorization.expect("a header"), "Basic bWU6cEBzcw==");
+            assert_eq!(proxy.authorization().expect("a header"), "Basic bWU6cEBzcw==");
         }
-        let proxy = find("http://[::1]", "http://backend/").expect("valid").expect("a proxy");
-        assert_eq!(proxy.target, Target::Tcp("::1".to_owned(), 80));
+    }
+
+    #[test]
+    fn the_scheme_says_what_a_proxy_speaks_and_its_port() {
+        let of = |text: &str| Proxy::parse(text).map(|p| (p.kind, p.target.to_string()));
+        assert_eq!(of("http://[::1]"), Ok((Kind::Http, "[::1]:80".to_owned())));
+        assert_eq!(of("https://proxy"), Ok((Kind::Https, "proxy:443".to_owned())));
+        assert_eq!(of("socks5://proxy"), Ok((Kind::Socks5, "proxy:1080".to_owned())));
+        assert_eq!(of("socks5h://me@proxy:9"), Ok((Kind::Socks5, "proxy:9".to_owned())));
+        assert!(Proxy::named("proxy:3128").is_ok_and(|p| p.kind == Kind::Http));
+        assert_eq!((port_of("proxy:3128"), port_of("http://proxy")), (Some(3128), None));
     }
 
     #[test]
     fn what_is_no_proxy_is_refused_without_being_repeated() {
-        for configured in ["socks5://secret@proxy:1080", "https://secret@proxy", "proxy:3128", "http://"] {
+        for configured in ["ftp://secret@proxy:1080", "secret@proxy", "proxy:3128", "http://"] {
             let why = find(configured, "http://backend/").err().expect("refused");
             assert!(why.contains("proxy") && !why.contains("secret"), "{why}");
         }
-    }
-
-    #[test]
-    fn this_machine_is_never_behind_the_environments_proxy() {
-        for host in ["localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "[::1]"] {
-            assert!(is_this_machine(host), "{host}");
-        }
-        assert!(!is_this_machine("localhost.example") && !is_this_machine("10.0.0.1"));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderValue, Response, header};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use weir_component::Stop;
@@ -14,7 +14,7 @@ use weir_otlp::{Body, Listener};
 use weir_pdata::Signal;
 
 use crate::support::{sample, start, within};
-use crate::tls::secured;
+use crate::tls::{identity, secured};
 
 /// A proxy that connects to one server, whatever is asked for, and remembers the heads of requests.
 struct Proxy {
@@ -43,7 +43,11 @@ impl Proxy {
     }
 }
 
-async fn pass(client: TcpStream, server: std::net::SocketAddr, heads: &Mutex<Vec<String>>) {
+async fn pass(
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    server: std::net::SocketAddr,
+    heads: &Mutex<Vec<String>>,
+) {
     let (mut client, mut head) = (BufReader::new(client), String::new());
     while !head.ends_with("\r\n\r\n") {
         client.read_line(&mut head).await.expect("a line");
@@ -112,6 +116,86 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
     let failure = failure.expect_err("refused");
     assert!(failure.is_retryable() && failure.message().contains(&address.to_string()), "{failure}");
     assert!(failure.message().contains("407") && !failure.message().contains("hunter2"), "{failure}");
+}
+
+/// A proxy that speaks SOCKS5 (RFC 1928, 1929) with a name and a password, and connects to one server.
+async fn socks_to(server: std::net::SocketAddr, asked: Arc<Mutex<Vec<String>>>) -> (String, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("socks5://me:p%40ss@{}", listener.local_addr().expect("address"));
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.expect("accepted");
+            assert_eq!(client.read_u8().await.expect("version"), 5);
+            let methods = bytes_of(&mut client).await;
+            assert!(methods.contains(&2), "{methods:?}");
+            client.write_all(&[5, 2]).await.expect("chosen");
+            assert_eq!(client.read_u8().await.expect("version"), 1);
+            let (name, word) = (bytes_of(&mut client).await, bytes_of(&mut client).await);
+            assert_eq!((&name[..], &word[..]), (&b"me"[..], &b"p@ss"[..]));
+            client.write_all(&[1, 0]).await.expect("let in");
+            let mut head = [0; 4];
+            client.read_exact(&mut head).await.expect("a request");
+            assert_eq!(head, [5, 1, 0, 3], "connect to a name");
+            let name = String::from_utf8(bytes_of(&mut client).await).expect("text");
+            let port = client.read_u16().await.expect("a port");
+            asked.lock().expect("lock").push(format!("{name}:{port}"));
+            client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.expect("granted");
+            let mut server = TcpStream::connect(server).await.expect("connected");
+            drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+        }
+    });
+    (url, task)
+}
+
+/// Bytes with their number in front.
+async fn bytes_of(client: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = vec![0; usize::from(client.read_u8().await.expect("a length"))];
+    client.read_exact(&mut bytes).await.expect("bytes");
+    bytes
+}
+
+#[tokio::test]
+async fn a_socks_proxy_connects_to_the_server_by_its_name() {
+    let clear = start(ServerSettings::default()).await;
+    let (secret, tls) = secured("backend.invalid").await;
+    for (server, url, tls, name) in [
+        (&clear, "http://backend.invalid:4318/v1/logs", None, "backend.invalid:4318"),
+        (&secret, "https://backend.invalid/v1/logs", Some(tls), "backend.invalid:443"),
+    ] {
+        let asked = Arc::default();
+        let (proxy_url, _task) = socks_to(server.address, Arc::clone(&asked)).await;
+        let settings = HttpSettings { tls, proxy_url, max_idle: 0, ..HttpSettings::new(url) };
+        let client = HttpClient::new(settings).expect("client");
+        within(client.export(&sample(Signal::Logs, 2))).await.expect("accepted");
+        assert_eq!(server.pipeline.payloads().len(), 1);
+        assert_eq!(*asked.lock().expect("lock"), [name]);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_can_itself_be_reached_by_tls() {
+    let server = start(ServerSettings::default()).await;
+    let (acceptor, proxy_tls) = identity("localhost");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let port = listener.local_addr().expect("address").port();
+    let (mut task, heads) = (JoinSet::new(), Arc::new(Mutex::new(Vec::new())));
+    let (seen, address) = (Arc::clone(&heads), server.address);
+    task.spawn(async move {
+        let (client, _) = listener.accept().await.expect("accepted");
+        let client = acceptor.accept(client).await.expect("a handshake");
+        pass(client, address, &seen).await;
+    });
+    let proxy_url = format!("https://me:word@localhost:{port}");
+    let url = "http://backend.invalid:4318/v1/logs";
+    let settings = HttpSettings { proxy_url, proxy_tls, ..HttpSettings::new(url) };
+    within(HttpClient::new(settings).expect("client").export(&sample(Signal::Logs, 2)))
+        .await
+        .expect("accepted");
+    assert_eq!(server.pipeline.payloads().len(), 1);
+    let head = heads.lock().expect("lock").concat();
+    assert!(head.starts_with("POST http://backend.invalid:4318/v1/logs HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("proxy-authorization: Basic bWU6d29yZA==\r\n"), "{head}");
 }
 
 #[tokio::test]

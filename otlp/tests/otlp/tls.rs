@@ -7,7 +7,7 @@ use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Targ
 use weir_otlp::config::{client_tls, server_tls};
 use weir_otlp::http_server::ServerLimits;
 use weir_otlp::server::ServerSettings;
-use weir_otlp::tls::{ClientTls, Parameters, ServerTls, TlsConnector, TlsVersions};
+use weir_otlp::tls::{ClientTls, Parameters, ServerTls, TlsAcceptor, TlsConnector, TlsVersions};
 use weir_pdata::Signal;
 
 use crate::support::{Server, sample, start, within};
@@ -49,14 +49,20 @@ pub(crate) async fn secured(name: &str) -> (Server, TlsConnector) {
 }
 
 pub(crate) async fn secured_with(name: &str, limits: ServerLimits) -> (Server, TlsConnector) {
+    let (acceptor, client) = identity(name);
+    let tls = Some(acceptor);
+    let server =
+        start(ServerSettings { tls, limits, include_metadata: true, ..ServerSettings::default() }).await;
+    (server, client.connector(&["h2", "http/1.1"]).expect("connector"))
+}
+
+/// What a server of that name needs, and what a client needs to trust it.
+pub(crate) fn identity(name: &str) -> (TlsAcceptor, ClientTls) {
     let ca = authority();
     let (certificate, key) = ca.certificate(name);
     let tls = ServerTls { certificate, key, client_ca: None, parameters: Parameters::default(), files: None };
-    let tls = Some(tls.acceptor(&["h2", "http/1.1"]).expect("acceptor"));
-    let server =
-        start(ServerSettings { tls, limits, include_metadata: true, ..ServerSettings::default() }).await;
     let client = ClientTls { ca: Some(ca.pem), ..ClientTls::default() };
-    (server, client.connector(&["h2", "http/1.1"]).expect("connector"))
+    (tls.acceptor(&["h2", "http/1.1"]).expect("acceptor"), client)
 }
 
 fn grpc(server: &Server, tls: &ClientTls) -> GrpcClient {

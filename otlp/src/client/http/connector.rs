@@ -75,8 +75,8 @@ impl Inner {
         // Requests in clear text are forwarded by the proxy, the others go through a tunnel.
         let io = match &self.proxy {
             None => connect::connect(&server).await?,
-            Some(proxy) if https => proxy.tunnel(&server).await?,
-            Some(proxy) => return connect::connect(&proxy.target).await.map(|io| Line::new(io, true)),
+            Some(proxy) if https || !proxy.forwards() => proxy.tunnel(&server).await?,
+            Some(proxy) => return proxy.connect().await.map(|io| Line::new(io, true)),
         };
         match (&self.tls, https) {
             (Some(tls), true) => {
