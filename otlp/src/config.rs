@@ -16,6 +16,7 @@ use weir_config::{GoDuration, HeaderMap, Optional, Secret};
 
 use crate::client::Compression;
 use crate::encoding::Encoding;
+use crate::http_server::ServerLimits;
 use crate::listen::Listener;
 use crate::tls::{ClientTls, DEFAULT_INTERVAL, Files, Parameters, ServerTls, TlsVersions};
 
@@ -221,6 +222,18 @@ fn parameters(tls: &TlsConfig) -> Result<Parameters, String> {
         cipher_suites: tls.cipher_suites.clone(),
         curves: tls.curve_preferences.clone(),
     })
+}
+
+/// Limits of a server. A time of 0 is the safe one of [`ServerLimits::default`], where the Collector has none.
+pub fn server_limits(server: &HttpServerConfig) -> ServerLimits {
+    let safe = ServerLimits::default();
+    ServerLimits {
+        first_request_timeout: server.read_header_timeout.non_zero().unwrap_or(safe.first_request_timeout),
+        idle_timeout: server.idle_timeout.non_zero().or(safe.idle_timeout),
+        body_timeout: server.read_timeout.non_zero().unwrap_or(safe.body_timeout),
+        keep_alive: server.keep_alives_enabled,
+        ..safe
+    }
 }
 
 /// Cross-origin rules; `None` without origins.

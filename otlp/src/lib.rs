@@ -3,6 +3,7 @@
 //! - [`server`]: takes OTLP over gRPC, HTTP, or both on one port, and hands it to a receiver's outputs;
 //! - [`client`]: one attempt to send a payload over gRPC or HTTP;
 //! - [`http_server`]: the HTTP server underneath, also for pages;
+//! - [`pages`]: that server with all the options that components give it;
 //! - [`encoding`]: compression with a cap on every output;
 //! - [`auth`]: authenticators of servers and clients;
 //! - [`credential`]: secrets that stand in files;
@@ -25,6 +26,7 @@ mod io;
 mod lifetime;
 mod listen;
 mod observed;
+pub mod pages;
 pub mod server;
 mod status;
 pub mod tls;

@@ -1,10 +1,11 @@
 //! Says over HTTP whether the agent is ready: 200 while its receivers take data, 503 before and after.
 
+mod later;
 mod rfc3339;
 
-use std::sync::Arc;
+use std::future::ready;
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Build, BuildError, Clock, Extension, ExtensionContext, ExtensionFactory, Failure, Health, Host,
@@ -12,16 +13,17 @@ use weir_component::{
 };
 use weir_config::net::HttpServerConfig;
 use weir_config::{GoDuration, Issues, Optional, Options, Validate};
-use weir_otlp::auth::{Authenticator, no_middlewares};
-use weir_otlp::http_server::{self, ServerLimits, respond, text};
-use weir_otlp::tls::TlsAcceptor;
-use weir_otlp::{Body, Listener, config as shared};
+use weir_otlp::Body;
+use weir_otlp::http_server::{respond, text};
+use weir_otlp::pages::PageServer;
+
+use later::Later;
 
 /// Makes `health_check` extensions.
 pub const FACTORY: ExtensionFactory = ExtensionFactory {
     kind: "health_check",
     aliases: &[],
-    stability: Stability::Beta,
+    stability: Stability::Alpha,
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
     create,
@@ -36,6 +38,8 @@ struct Config {
     path: String,
     response_body: Optional<ResponseBody>,
     check_collector_pipeline: PipelineCheck,
+    #[serde(rename = "+later")]
+    later: Later,
 }
 
 /// What is answered instead of the JSON object.
@@ -64,10 +68,18 @@ impl Default for PipelineCheck {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            server: HttpServerConfig::with_endpoint("localhost:13133"),
+            // The times that the Collector's extension has not, and connections for one request each.
+            server: HttpServerConfig {
+                read_header_timeout: GoDuration::ZERO,
+                write_timeout: GoDuration::ZERO,
+                idle_timeout: GoDuration::ZERO,
+                keep_alives_enabled: false,
+                ..HttpServerConfig::with_endpoint("localhost:13133")
+            },
             path: "/".to_owned(),
             response_body: Optional::None,
             check_collector_pipeline: PipelineCheck::default(),
+            later: Later::default(),
         }
     }
 }
@@ -78,36 +90,26 @@ impl Validate for Config {
             issues.at("path", "path must start with /");
         }
         self.server.validate(issues);
+        self.later.validate(issues);
     }
 }
 
 fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
     let config: Config = weir_config::load(build.node, &build.path)?;
-    shared::headers(&config.server.response_headers).map_err(|e| build.invalid(format!("response_{e}")))?;
+    PageServer::check(&config.server).map_err(|e| build.invalid(e))?;
     Ok(Box::new(HealthCheck { config, bound: None }))
 }
 
 struct HealthCheck {
     config: Config,
-    bound: Option<Bound>,
-}
-
-struct Bound {
-    listener: Listener,
-    tls: Option<TlsAcceptor>,
-    auth: Option<Authenticator>,
+    bound: Option<PageServer>,
 }
 
 #[async_trait]
 impl Extension for HealthCheck {
     async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
         let server = &self.config.server;
-        no_middlewares(&server.middlewares)?;
-        let auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
-        let tls = shared::server_tls(&server.tls).map_err(Failure::permanent)?;
-        let tls = tls.map(|tls| tls.acceptor(&["h2", "http/1.1"])).transpose().map_err(Failure::permanent)?;
-        self.bound =
-            Some(Bound { listener: shared::listen(&cx.host, &cx.id, &server.address).await?, tls, auth });
+        self.bound = Some(PageServer::bind(server, cx).await?);
         tracing::info!(
             otelcol.component.id = %cx.id,
             otelcol.component.kind = "extension",
@@ -118,55 +120,24 @@ impl Extension for HealthCheck {
     }
 
     async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
-        let Some(Bound { listener, tls, auth }) = self.bound else {
-            return Err(Failure::permanent("was not started"));
-        };
-        let server = &self.config.server;
-        let safe = ServerLimits::default();
-        let limits = ServerLimits {
-            idle_timeout: server.idle_timeout.non_zero(),
-            keep_alive: server.keep_alives_enabled,
-            check_host: true,
-            ..safe
-        };
-        let headers = shared::headers(&server.response_headers).map_err(Failure::permanent)?;
-        let page = Arc::new(Page { config: self.config, auth, headers, host: cx.host, clock: cx.clock });
-        http_server::serve(listener, tls, limits, cx.stop, move |request, _| {
-            let page = Arc::clone(&page);
-            async move { page.answer(&request).await }
-        })
-        .await;
+        let Some(server) = self.bound else { return Err(Failure::permanent("was not started")) };
+        let page = Page { config: self.config, host: cx.host, clock: cx.clock };
+        server.serve(cx.stop, move |request| ready(page.health(&request))).await;
         Ok(())
     }
 
     fn needs(&self) -> Vec<String> {
-        let auth = self.config.server.auth.as_ref();
-        auth.and_then(|auth| auth.auth.authenticator.as_ref()).map(ToString::to_string).into_iter().collect()
+        PageServer::needs(&self.config.server)
     }
 }
 
 struct Page {
     config: Config,
-    auth: Option<Authenticator>,
-    headers: Vec<(HeaderName, HeaderValue)>,
     host: Host,
     clock: Clock,
 }
 
 impl Page {
-    async fn answer<B: Sync>(&self, request: &Request<B>) -> Response<Body> {
-        let denied = match &self.auth {
-            Some(auth) => auth.check(request).await.err(),
-            None => None,
-        };
-        let mut response = match denied {
-            Some(failure) => text(StatusCode::UNAUTHORIZED, format!("{}\n", failure.message())),
-            None => self.health(request),
-        };
-        response.headers_mut().extend(self.headers.iter().cloned());
-        response
-    }
-
     fn health<B>(&self, request: &Request<B>) -> Response<Body> {
         let (path, asked) = (self.config.path.as_str(), request.uri().path());
         // A path that ends with a slash stands for all below it.

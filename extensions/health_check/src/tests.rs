@@ -99,6 +99,54 @@ async fn pages_of_other_sites_get_no_answer_through_a_loopback_address() {
     );
 }
 
+#[tokio::test]
+async fn web_pages_of_allowed_origins_may_read_the_answer() {
+    let options =
+        ", cors: {allowed_origins: ['https://*.example'], max_age: 7}, response_headers: {x-agent: weir}";
+    let running = run(options).await;
+    let origin = "localhost\r\norigin: https://status.example";
+    let answer = running.ask("GET", "/", origin).await;
+    assert!(answer.contains("access-control-allow-origin: https://status.example\r\n"), "{answer}");
+    assert!(answer.contains("x-agent: weir\r\n"), "{answer}");
+    let preflight = format!("{origin}\r\naccess-control-request-method: GET");
+    let answer = running.ask("OPTIONS", "/", &preflight).await;
+    assert!(answer.starts_with("HTTP/1.1 204 ") && answer.contains("access-control-max-age: 7"), "{answer}");
+    let answer = running.ask("GET", "/", "localhost\r\norigin: https://evil.test").await;
+    assert!(!answer.contains("access-control"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_is_for_one_request_unless_keep_alives_are_enabled() {
+    let request = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (options, again) in [("", false), (", keep_alives_enabled: true", true)] {
+        let running = run(options).await;
+        let mut stream = TcpStream::connect(("127.0.0.1", running.port)).await.expect("connected");
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        while !answer.contains("\"uptime\":") {
+            let mut part = [0; 1024];
+            let length = stream.read(&mut part).await.expect("read");
+            answer += &String::from_utf8_lossy(&part[..length]);
+        }
+        assert_eq!(!answer.contains("connection: close"), again, "{answer}");
+    }
+}
+
+#[test]
+fn options_of_the_second_version_are_read_and_refused() {
+    for (options, words) in [
+        ("http: {endpoint: 'localhost:1'}", "v2 healthcheck configuration (http/grpc fields) detected"),
+        ("grpc: {}", "v2 healthcheck configuration"),
+        ("component_health: {recovery_duration: 1s}", "v2 healthcheck configuration"),
+        ("use_v2: true", "must specify at least one protocol"),
+        ("http: {statsu: {}}", "statsu"),
+    ] {
+        let why = build(options).err().expect("refused");
+        assert!(why.contains(words), "{options}: {why}");
+    }
+    assert!(build("use_v2: false").is_ok());
+}
+
 #[test]
 fn mistakes_are_named_when_the_extension_is_built() {
     assert!(build("path: healthz").err().expect("refused").contains("path must start with /"));

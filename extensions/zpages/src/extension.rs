@@ -1,19 +1,21 @@
 //! The server behind the pages.
 
+use std::future::ready;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Build, BuildError, Clock, Extension, ExtensionContext, ExtensionFactory, Failure, Host, Stability,
     async_trait,
 };
-use weir_config::Options;
+use weir_config::net::HttpServerConfig;
+use weir_config::{Issues, Options, Validate};
 use weir_connection::board::Board;
 use weir_connection::report::{Report, Source};
-use weir_otlp::http_server::{self, ServerLimits, respond, text};
-use weir_otlp::{Body, Listener};
+use weir_otlp::Body;
+use weir_otlp::http_server::{respond, text};
+use weir_otlp::pages::PageServer;
 
 use crate::{page, views};
 
@@ -21,7 +23,8 @@ use crate::{page, views};
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    endpoint: String,
+    #[serde(rename = "+server")]
+    server: HttpServerConfig,
     expvar: Expvar,
 }
 
@@ -34,7 +37,16 @@ struct Expvar {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { endpoint: "localhost:55679".to_owned(), expvar: Expvar::default() }
+        Config { server: HttpServerConfig::with_endpoint("localhost:55679"), expvar: Expvar::default() }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, issues: &mut Issues) {
+        if self.server.address.endpoint.is_empty() {
+            issues.at("endpoint", "\"endpoint\" is required when using the \"zpages\" extension");
+        }
+        self.server.validate(issues);
     }
 }
 
@@ -49,44 +61,39 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
 };
 
 fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
-    let config: Config = build.config()?;
-    if config.endpoint.is_empty() {
-        return Err(build.invalid("\"endpoint\" is required when using the \"zpages\" extension"));
-    }
-    Ok(Box::new(Zpages { config, listener: None }))
+    let config: Config = weir_config::load(build.node, &build.path)?;
+    PageServer::check(&config.server).map_err(|e| build.invalid(e))?;
+    Ok(Box::new(Zpages { config, bound: None }))
 }
 
 struct Zpages {
     config: Config,
-    listener: Option<Listener>,
+    bound: Option<PageServer>,
 }
 
 #[async_trait]
 impl Extension for Zpages {
     async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
-        let listener = Listener::owned_tcp(&cx.host, &cx.id, &self.config.endpoint).await?;
-        let address = listener.local_addr().map_or_else(|| self.config.endpoint.clone(), |a| a.to_string());
+        let server = PageServer::bind(&self.config.server, cx).await?;
         tracing::info!(
             otelcol.component.id = %cx.id,
             otelcol.component.kind = "extension",
-            endpoint = %address,
+            endpoint = %server.address(&self.config.server),
             "Starting zPages extension"
         );
-        self.listener = Some(listener);
+        self.bound = Some(server);
         Ok(())
     }
 
-    async fn run(mut self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
-        let Some(listener) = self.listener.take() else { return Err(Failure::permanent("was not started")) };
-        let limits = ServerLimits { check_host: true, max_connections: 256, ..ServerLimits::default() };
-        let pages =
-            Arc::new(Pages { host: cx.host.clone(), clock: cx.clock.clone(), board: cx.host.shared() });
-        let handler = move |request: Request<Incoming>, _: &Arc<http_server::Peer>| {
-            let pages = Arc::clone(&pages);
-            async move { pages.answer(request.method(), request.uri().path()) }
-        };
-        http_server::serve(listener, None, limits, cx.stop, handler).await;
+    async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
+        let Some(server) = self.bound else { return Err(Failure::permanent("was not started")) };
+        let pages = Pages { host: cx.host.clone(), clock: cx.clock.clone(), board: cx.host.shared() };
+        server.serve(cx.stop, move |r| ready(pages.answer(r.method(), r.uri().path()))).await;
         Ok(())
+    }
+
+    fn needs(&self) -> Vec<String> {
+        PageServer::needs(&self.config.server)
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Cors {
 impl Cors {
     /// The answer to a preflight request, without any permission when not all that it asks for is allowed; `None` when
     /// the request is none.
-    pub(super) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+    pub(crate) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         let headers = request.headers();
         let method = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
         if request.method() != Method::OPTIONS {
@@ -51,7 +51,7 @@ impl Cors {
     }
 
     /// Marks a response as readable for the page that asked, when its origin is allowed.
-    pub(super) fn mark(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    pub(crate) fn mark(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         let Some(origin) = origin.filter(|origin| self.allows_origin(Some(origin))) else {
             return;

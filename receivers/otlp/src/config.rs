@@ -1,7 +1,5 @@
 //! Options of the receiver; see metadata.yaml for their effects.
 
-use std::time::Duration;
-
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use weir_config::net::{GrpcServerConfig, HttpServerConfig, KeepaliveServerParameters};
@@ -117,15 +115,6 @@ impl HttpConfig {
     /// The settings of the HTTP server without TLS.
     pub(crate) fn settings(&self) -> Result<ServerSettings, String> {
         let server = &self.server;
-        let safe = ServerLimits::default();
-        let or = |configured: GoDuration, default: Duration| configured.non_zero().unwrap_or(default);
-        let limits = ServerLimits {
-            first_request_timeout: or(server.read_header_timeout, safe.first_request_timeout),
-            idle_timeout: server.idle_timeout.non_zero().or(safe.idle_timeout),
-            body_timeout: or(server.read_timeout, safe.body_timeout),
-            keep_alive: server.keep_alives_enabled,
-            ..safe
-        };
         let encodings = &server.compression_algorithms;
         Ok(ServerSettings {
             protocols: Spoken::Http,
@@ -140,7 +129,7 @@ impl HttpConfig {
             include_metadata: server.include_metadata,
             response_headers: response_headers(server)?,
             cors: shared::cors(server),
-            limits,
+            limits: shared::server_limits(server),
             ..ServerSettings::default()
         })
     }

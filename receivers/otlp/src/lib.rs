@@ -7,7 +7,7 @@ use weir_component::{
     Build, BuildError, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
 };
 use weir_config::Options;
-use weir_otlp::auth::{Authenticator, no_middlewares};
+use weir_otlp::auth::{Authenticator, no_grpc_middlewares, no_middlewares};
 use weir_otlp::server::{ServerSettings, serve};
 use weir_otlp::{Listener, config as shared};
 use weir_pdata::Signal;
@@ -44,7 +44,7 @@ impl Receiver for Otlp {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
         let protocols = &self.config.protocols;
         if let Some(grpc) = protocols.grpc.as_ref() {
-            no_middlewares(&grpc.middlewares)?;
+            no_grpc_middlewares("server", &grpc.middlewares)?;
             let mut settings = config::grpc_settings(grpc);
             settings.auth = Authenticator::of_grpc(grpc.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&grpc.tls, &["h2"])?;
