@@ -10,8 +10,8 @@ use weir_component::{
 };
 use weir_config::net::{Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig};
 use weir_config::{Issues, Optional, Options, Validate};
-use weir_otlp::auth::{client_auth, no_middlewares};
-use weir_otlp::client::{GrpcClient, GrpcSettings, KeepAlive, Target, user_agent};
+use weir_otlp::auth::{client_auth, no_grpc_middlewares};
+use weir_otlp::client::{Balancing, GrpcClient, GrpcSettings, KeepAlive, Target, user_agent};
 use weir_otlp::config as shared;
 use weir_pdata::{Payload, Signal};
 
@@ -86,6 +86,11 @@ fn settings(config: &GrpcClientConfig, host: &Host) -> Result<GrpcSettings, Stri
         headers: shared::headers(&config.headers)?,
         user_agent: agent.unwrap_or_else(|| user_agent(host.name(), host.version())),
         compression: shared::grpc_compression(config.compression),
+        // Without a name grpc-go takes the first address, too.
+        balancing: match config.balancer_name.as_str() {
+            "round_robin" => Balancing::RoundRobin,
+            _ => Balancing::PickFirst,
+        },
         wait_for_ready: config.wait_for_ready,
         keep_alive: config.keepalive.as_ref().map(|keepalive| KeepAlive {
             time: keepalive.time.as_std().max(SHORTEST_PING),
@@ -121,7 +126,7 @@ impl OtlpGrpc {
 #[async_trait]
 impl Exporter for OtlpGrpc {
     async fn start(&self, host: &Host) -> Result<(), Failure> {
-        no_middlewares(&self.config.middlewares)?;
+        no_grpc_middlewares("client", &self.config.middlewares)?;
         let auth = client_auth(self.config.auth.as_ref(), host)?;
         if auth.as_ref().is_some_and(|auth| auth.needs_encryption()) && !self.config.uses_tls() {
             return Err(Failure::permanent(

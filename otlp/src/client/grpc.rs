@@ -1,10 +1,11 @@
-//! The unary `Export` call over one HTTP/2 connection.
+//! The unary `Export` call over HTTP/2.
 //!
-//! The connection is made when it is first needed. When it is lost, the next attempt makes a new one; after a failure
-//! to connect the attempts of the next moments fail at once (or wait, with `wait_for_ready`). Two attempts in a row that
-//! were given up without an answer replace the connection too: a peer that vanished without a word keeps a connection
-//! "established" for a quarter of an hour.
+//! Connections are made when they are first needed, one to each address that a name has. When one is lost, the next
+//! attempt makes a new one; after a failure to connect the attempts of the next moments fail at once (or wait, with
+//! `wait_for_ready`) unless another address works. Two attempts in a row that were given up without an answer replace the
+//! connection too: a peer that vanished without a word keeps a connection "established" for a quarter of an hour.
 
+mod balancer;
 mod call;
 mod channel;
 
@@ -14,19 +15,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
-use tokio::sync::Mutex;
 use weir_component::{Accepted, ClientAuth, Context, Failure, Status, Telemetry};
 use weir_pdata::{Payload, Signal};
 
 use super::proxy::Proxy;
-use super::{Compression, Target, connect};
+use super::{Compression, Target};
 use crate::body::FRAME_HEADER;
 use crate::client::pieces::Pieces;
 use crate::encoding::{ACCEPTED_GRPC, Encoding};
 use crate::observed::Calls;
 use crate::tls::TlsConnector;
+use balancer::Balancer;
+pub use balancer::Balancing;
 use call::Attempt;
-use channel::{Backoff, Channel};
 
 /// Settings of a client.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub struct GrpcSettings {
     pub user_agent: String,
     /// Compression of requests.
     pub compression: Compression,
+    /// How calls are spread over the addresses of a name. Default in turn.
+    pub balancing: Balancing,
     /// Wait for a connection instead of failing while there is none. Default false.
     pub wait_for_ready: bool,
     /// Pings. Default none.
@@ -80,6 +83,7 @@ impl GrpcSettings {
             headers: Vec::new(),
             user_agent: super::user_agent("weir", env!("CARGO_PKG_VERSION")),
             compression: Compression::GZIP,
+            balancing: Balancing::default(),
             wait_for_ready: false,
             keep_alive: None,
             max_response: 4 << 20,
@@ -91,17 +95,10 @@ impl GrpcSettings {
 /// A client of the OTLP/gRPC services of one server.
 pub struct GrpcClient {
     settings: GrpcSettings,
-    proxy: Option<Proxy>,
     uris: [Uri; 4],
     headers: HeaderMap,
     observed: Option<Calls>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    channel: Option<Arc<Channel>>,
-    backoff: Backoff,
+    balancer: Balancer,
 }
 
 impl GrpcClient {
@@ -125,7 +122,8 @@ impl GrpcClient {
         let headers = headers(&settings)?;
         let proxy = Proxy::for_grpc(&settings.target)?;
         let observed = Calls::new(&settings.telemetry);
-        Ok(GrpcClient { settings, proxy, uris, headers, observed, state: Mutex::default() })
+        let balancer = Balancer::new(&settings, proxy);
+        Ok(GrpcClient { settings, uris, headers, observed, balancer })
     }
 
     /// One attempt to send a payload. Dropping the future cancels the call.
@@ -164,11 +162,11 @@ impl GrpcClient {
             auth.sign(request.headers_mut(), context).await?;
         }
         loop {
-            let channel = self.channel().await?;
+            let channel = self.balancer.pick().await?;
             let mut attempt = Attempt::begin(&channel);
             let result = attempt.run(request.clone(), message.clone(), self.settings.max_response).await;
             if attempt.lost_connection() {
-                self.forget(&channel).await;
+                self.balancer.forget(&channel);
             }
             // The connection had ended before anything was sent: the next one is new. A new one that ends at once too
             // has been answered by nobody, so that its end is the result.
@@ -189,61 +187,15 @@ impl GrpcClient {
         out[..FRAME_HEADER].copy_from_slice(&header);
         Ok(Pieces::one(Bytes::from(out)))
     }
+}
 
-    /// The connection, made anew when there is none.
-    async fn channel(&self) -> Result<Arc<Channel>, Failure> {
-        loop {
-            let mut state = self.state.lock().await;
-            if let Some(channel) = state.channel.take_if(|c| !c.is_usable()).or_else(|| state.channel.clone())
-                && channel.is_usable()
-            {
-                return Ok(channel);
-            }
-            let Some((wait, error)) = state.backoff.blocked() else {
-                return self.connect(&mut state).await;
-            };
-            if !self.settings.wait_for_ready {
-                return Err(unavailable(error));
-            }
-            drop(state);
-            channel::pause(wait).await;
-        }
-    }
-
-    async fn connect(&self, state: &mut State) -> Result<Arc<Channel>, Failure> {
-        let s = &self.settings;
-        let connected = async {
-            let io = match &self.proxy {
-                None => connect::connect(&s.target).await?,
-                Some(proxy) => proxy.tunnel(&s.target).await?,
-            };
-            let io = match &s.tls {
-                None => io,
-                Some(tls) => {
-                    let name = s.server_name.as_deref().unwrap_or(s.target.host());
-                    connect::secure(io, tls, name).await?
-                }
-            };
-            Channel::open(io, s.keep_alive).await
-        };
-        match connected.await {
-            Ok(channel) => {
-                let channel = Arc::new(channel);
-                state.channel = Some(Arc::clone(&channel));
-                state.backoff = Backoff::default();
-                Ok(channel)
-            }
-            Err(error) => {
-                state.backoff.failed(&error);
-                Err(unavailable(&error))
-            }
-        }
-    }
-
-    async fn forget(&self, lost: &Arc<Channel>) {
-        let mut state = self.state.lock().await;
-        drop(state.channel.take_if(|current| Arc::ptr_eq(current, lost)));
-    }
+/// There is no connection, in grpc-go's words.
+fn unconnected(error: &str) -> Failure {
+    let what = match error.starts_with("tls") {
+        true => "transport: authentication handshake failed",
+        false => "transport: Error while dialing",
+    };
+    unavailable(&format!("desc = {:?}", format!("{what}: {error}")))
 }
 
 /// gRPC's word for "there is no connection".

@@ -11,7 +11,7 @@ mod proxy;
 mod response;
 
 pub use connect::Target;
-pub use grpc::{GrpcClient, GrpcSettings, KeepAlive};
+pub use grpc::{Balancing, GrpcClient, GrpcSettings, KeepAlive};
 pub use http::{Format, HttpClient, HttpSettings};
 
 use bytes::Bytes;

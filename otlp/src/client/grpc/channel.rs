@@ -160,7 +160,7 @@ fn jitter() -> f64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
