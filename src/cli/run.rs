@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use weir_component::{Clock, Failure, Host};
 use weir_config::{Diagnostics, Loaded};
 use weir_engine::{Engine, Next, TokioRuntime};
-use weir_telemetry::{Identity, Metrics, Traces, init_logs, init_metrics, init_traces};
+use weir_telemetry::{Identity, Logs, Metrics, NextLogs, Traces, init_logs, init_metrics, init_traces};
 
 use super::signals::{Asked, Signals};
 use super::watch::Watch;
@@ -63,7 +63,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, watch: bool) -> ExitCode {
         tracing::warn!(gate, "Feature gate is accepted, without effect");
     }
     let watch = watch.then(|| Watch::new(&loaded.sources));
-    let code = match Agent::new(args, identity, loaded, watch) {
+    let code = match Agent::new(args, identity, loaded, &logs, watch) {
         Ok(agent) => start_and_work(agent, &mut signals).await,
         Err(code) => code,
     };
@@ -125,6 +125,7 @@ struct Agent<'a> {
     loaded: Loaded,
     host: Host,
     engine: Engine,
+    logs: &'a Logs,
     own: Own,
     /// The telemetry of components that a reload has replaced, until they have ended: they still deliver and count.
     former: FuturesUnordered<BoxFuture<'static, Own>>,
@@ -167,6 +168,7 @@ impl<'a> Agent<'a> {
         args: &'a ConfigArgs,
         identity: Identity,
         loaded: Loaded,
+        logs: &'a Logs,
         watch: Option<Watch>,
     ) -> Result<Agent<'a>, ExitCode> {
         let own = Own::new(&loaded, &identity).map_err(|e| failed(&e))?;
@@ -176,7 +178,7 @@ impl<'a> Agent<'a> {
         let engine = service::build(&loaded, tokio, &host)
             .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
         let former = FuturesUnordered::new();
-        Ok(Agent { args, identity, loaded, host, engine, own, former, clock, watch })
+        Ok(Agent { args, identity, loaded, host, engine, logs, own, former, clock, watch })
     }
 
     async fn start(&mut self) -> Result<(), String> {
@@ -239,20 +241,25 @@ impl<'a> Agent<'a> {
     async fn reload(&mut self) -> Result<(), Option<String>> {
         let next = self.args.load(true, Step::Load).map_err(|_| None)?;
         let (old, new) = (&self.loaded.config.telemetry, &next.config.telemetry);
-        let logs = old.logs == new.logs;
+        let identity = match old.resource == new.resource {
+            true => self.identity.clone(),
+            false => self.identity.next(service::identity(&next).map_err(Some)?),
+        };
+        let logs = match (&old.logs, &old.resource) == (&new.logs, &new.resource) {
+            true => None,
+            false => Some(NextLogs::new(&new.logs, &identity).map_err(Some)?),
+        };
         if (&old.metrics, &old.traces, &old.resource) == (&new.metrics, &new.traces, &new.resource) {
             let prepared = service::prepare(&self.engine, &next, None);
             let prepared = prepared.map_err(|errors| self.refuse(errors, &next))?;
             self.take_over(prepared).await?;
         } else {
-            self.reload_anew(&next).await?;
+            self.reload_anew(&next, identity).await?;
+        }
+        if let Some(logs) = logs {
+            self.logs.take_over(logs);
         }
         service::log_notes(&next);
-        if !logs {
-            tracing::warn!(
-                "service::telemetry::logs has changed, which takes effect with the next start only"
-            );
-        }
         if let Some(watch) = &mut self.watch {
             *watch = Watch::new(&next.sources);
         }
@@ -261,8 +268,7 @@ impl<'a> Agent<'a> {
     }
 
     /// The same with another telemetry of the agent's own, with which every component starts anew.
-    async fn reload_anew(&mut self, next: &Loaded) -> Result<(), Option<String>> {
-        let identity = self.identity.next(service::identity(next).map_err(Some)?);
+    async fn reload_anew(&mut self, next: &Loaded, identity: Identity) -> Result<(), Option<String>> {
         let mut own = Own::new(next, &identity).map_err(Some)?;
         let host = self.host.with_telemetry(service::telemetry(&own.metrics, &own.traces));
         let prepared = service::prepare(&self.engine, next, Some(&host));

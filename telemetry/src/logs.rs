@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
@@ -27,11 +27,9 @@ use crate::records::Records;
 /// # Errors
 /// An output path that cannot be opened, or what is wrong with a processor.
 pub fn init_logs(config: &LogsConfig, identity: &Identity) -> Result<Logs, String> {
-    let fail = |e: &dyn fmt::Display| format!("failed to create logger: {e}");
-    let records = Records::new(&config.processors, identity).map_err(|e| fail(&e))?.map(Arc::new);
-    let mut lines = Lines::new(config, identity).map_err(|e| fail(&e))?;
-    lines.records = records.clone();
-    let subscriber = tracing_subscriber::registry().with(lines);
+    let lines = NextLogs::new(config, identity)?;
+    let logs = Logs(Arc::new(RwLock::new(lines.0)));
+    let subscriber = tracing_subscriber::registry().with(logs.clone());
     // A second call finds a subscriber in place and leaves it there.
     drop(tracing::subscriber::set_global_default(subscriber));
     if !identity.legacy().is_empty() {
@@ -41,19 +39,59 @@ pub fn init_logs(config: &LogsConfig, identity: &Identity) -> Result<Logs, Strin
              service.telemetry.resource.attributes (array of maps with `name` and `value` keys)"
         );
     }
-    Ok(Logs(records))
+    Ok(logs)
 }
 
-/// The running logs of the agent.
-#[derive(Debug)]
-pub struct Logs(Option<Arc<Records>>);
+/// The running logs of the agent. A clone is the same logs.
+#[derive(Clone)]
+pub struct Logs(Arc<RwLock<Arc<Lines>>>);
+
+/// Logs that are set up and not running yet.
+pub struct NextLogs(Arc<Lines>);
+
+impl NextLogs {
+    /// As `config` says. Must be called inside a tokio runtime when a processor sends over OTLP.
+    ///
+    /// # Errors
+    /// An output path that cannot be opened, or what is wrong with a processor.
+    pub fn new(config: &LogsConfig, identity: &Identity) -> Result<NextLogs, String> {
+        let fail = |e: &dyn fmt::Display| format!("failed to create logger: {e}");
+        let mut lines = Lines::new(config, identity).map_err(|e| fail(&e))?;
+        lines.records = Records::new(&config.processors, identity).map_err(|e| fail(&e))?;
+        Ok(NextLogs(Arc::new(lines)))
+    }
+}
 
 impl Logs {
+    /// Lets other settings take over from the next line on. What processors still hold of the old ones is sent, which may
+    /// block.
+    pub fn take_over(&self, next: NextLogs) {
+        let old = {
+            let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, next.0)
+        };
+        // Which lines are of interest is remembered for each place that logs.
+        tracing::callsite::rebuild_interest_cache();
+        old.shutdown();
+    }
+
     /// Sends what is left where processors say. Blocks until it is delivered or its time is up.
     pub fn shutdown(&self) {
-        if let Some(records) = &self.0 {
-            records.shutdown();
-        }
+        self.current().shutdown();
+    }
+
+    fn current(&self) -> Arc<Lines> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Logs {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.current().enabled(metadata)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.current().write(event);
     }
 }
 
@@ -64,7 +102,7 @@ struct Lines {
     base: Map<String, Value>,
     outputs: Vec<Mutex<Box<dyn Write + Send>>>,
     sampler: Option<Mutex<Sampler>>,
-    records: Option<Arc<Records>>,
+    records: Option<Records>,
 }
 
 impl Lines {
@@ -131,15 +169,13 @@ impl Lines {
             }
         }
     }
-}
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
         // Libraries below speak through the same facade; only their warnings are of interest.
         *metadata.level() <= if is_ours(metadata) { self.level } else { self.level.min(Level::WARN) }
     }
 
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    fn write(&self, event: &Event<'_>) {
         self.record(event);
         if let Some(sampler) = &self.sampler {
             let mut message = Fields { message: String::new(), map: Map::new() };
@@ -155,6 +191,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
             // A log that cannot be written has nowhere to be reported.
             drop(output.write_all(line.as_bytes()).and_then(|()| output.flush()));
+        }
+    }
+
+    fn shutdown(&self) {
+        if let Some(records) = &self.records {
+            records.shutdown();
         }
     }
 }
@@ -311,16 +353,44 @@ mod tests {
         }
     }
 
-    fn lines(config: &LogsConfig, log: impl FnOnce()) -> Vec<String> {
+    fn next(config: &LogsConfig) -> (NextLogs, Buffer) {
         let legacy = [("service.instance.id".to_owned(), Some("i".to_owned()))].into();
         let resource = ResourceConfig { legacy, ..ResourceConfig::default() };
         let identity = Identity::new("weir", "1", &resource).expect("valid");
         let buffer = Buffer::default();
-        let mut layer = Lines::new(config, &identity).expect("opens");
-        layer.outputs = vec![Mutex::new(Box::new(buffer.clone()))];
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let mut lines = Lines::new(config, &identity).expect("opens");
+        lines.outputs = vec![Mutex::new(Box::new(buffer.clone()))];
+        (NextLogs(Arc::new(lines)), buffer)
+    }
+
+    fn written(buffer: &Buffer) -> Vec<String> {
         let text = String::from_utf8(buffer.0.lock().expect("not poisoned").clone()).expect("text");
         text.lines().map(str::to_owned).collect()
+    }
+
+    fn lines(config: &LogsConfig, log: impl FnOnce()) -> Vec<String> {
+        let (lines, buffer) = next(config);
+        let logs = Logs(Arc::new(RwLock::new(lines.0)));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(logs), log);
+        written(&buffer)
+    }
+
+    #[test]
+    fn other_settings_take_over_while_lines_are_written() {
+        let (first, before) = next(&LogsConfig::default());
+        let json =
+            LogsConfig { level: LogLevel::Debug, encoding: LogEncoding::Json, ..LogsConfig::default() };
+        let (second, after) = next(&json);
+        let logs = Logs(Arc::new(RwLock::new(first.0)));
+        let say = || tracing::debug!("asked for later");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(logs.clone()), || {
+            say();
+            tracing::info!("first");
+            logs.take_over(second);
+            say();
+        });
+        assert_eq!((written(&before).len(), written(&after).len()), (1, 1));
+        assert!(written(&before)[0].contains("\tinfo\t") && written(&after)[0].starts_with('{'));
     }
 
     #[test]

@@ -112,6 +112,24 @@ fn sigterm_ends_an_agent_whose_start_hangs() {
 }
 
 #[test]
+fn settings_of_the_log_take_over_at_a_reload() {
+    let yaml = |logs: &str| {
+        format!(
+            "receivers: {{nop: }}\nexporters: {{nop: }}\nservice:\n  telemetry: {{metrics: {{level: none}}, logs: {logs}}}\n  \
+             pipelines: {{traces: {{receivers: [nop], exporters: [nop]}}}}\n"
+        )
+    };
+    let agent = Agent::start(&yaml("{}"), 0);
+    fs::write(agent.config(), yaml("{output_paths: [/no/such/folder/log]}")).expect("written");
+    agent.signal("HUP");
+    let log = agent.wait_for_log("keeping the running configuration");
+    assert!(log.contains("/no/such/folder/log"), "{log}");
+    fs::write(agent.config(), yaml("{encoding: json, level: debug}")).expect("written");
+    agent.signal("HUP");
+    agent.wait_for_log("{\"level\":\"debug\",");
+}
+
+#[test]
 fn sigterm_ends_an_agent_whose_reload_hangs() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut agent = Agent::start(&to_file(&folder.path().join("out")), 0);
