@@ -68,7 +68,10 @@ impl RpcStatus {
     pub(crate) fn of(failure: &Failure) -> RpcStatus {
         let fallback = if failure.is_retryable() { Status::Unavailable } else { Status::Internal };
         let status = failure.status().unwrap_or(fallback);
-        let mut answer = RpcStatus::new(status, failure.message());
+        // The words that only repeat the status are for logs.
+        let words = format!("rpc error: code = {} desc = ", go_name(status));
+        let message = failure.message();
+        let mut answer = RpcStatus::new(status, message.strip_prefix(&words).unwrap_or(message));
         let delay = match failure.retry_delay() {
             None if failure.is_retryable() && status == Status::ResourceExhausted => Some(Duration::ZERO),
             delay => delay,
@@ -264,6 +267,14 @@ mod tests {
         let read = RpcStatus::from_trailers(&trailers).expect("a status");
         assert_eq!((read.status(), read.message.as_str()), (Status::Unavailable, failure.message()));
         assert_eq!(read.retry_delay(), Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn a_backends_answer_is_passed_on_without_the_words_for_the_log() {
+        let failure = to_failure(&RpcStatus::new(Status::NotFound, "no tenant"));
+        assert_eq!(failure.message(), "rpc error: code = NotFound desc = no tenant");
+        let passed_on = RpcStatus::of(&failure);
+        assert_eq!((passed_on.status(), passed_on.message.as_str()), (Status::NotFound, "no tenant"));
     }
 
     #[test]

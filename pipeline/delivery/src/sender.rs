@@ -100,16 +100,34 @@ impl Sender {
         if acknowledged && failure.is_retryable() && self.draining.has_begun() {
             self.undelivered.add(payload.items());
         }
-        tracing::error!(
-            otelcol.component.id = %self.id,
-            otelcol.component.kind = "exporter",
-            otelcol.signal = payload.signal().name(),
-            error = %failure,
-            dropped_items = payload.items(),
-            cure = %self.cure(&failure),
-            "Exporting failed. Dropping data."
-        );
+        self.say(payload, &failure, acknowledged);
         Ended::Dropped(failure)
+    }
+
+    /// What became of a payload: nobody will send it any more, or its sender hears that and may.
+    fn say(&self, payload: &Payload, failure: &Failure, acknowledged: bool) {
+        let (signal, items, cure) = (payload.signal().name(), payload.items(), self.cure(failure));
+        if acknowledged {
+            tracing::error!(
+                otelcol.component.id = %self.id,
+                otelcol.component.kind = "exporter",
+                otelcol.signal = signal,
+                error = %failure,
+                dropped_items = items,
+                %cure,
+                "Exporting failed. Dropping data."
+            );
+        } else {
+            tracing::error!(
+                otelcol.component.id = %self.id,
+                otelcol.component.kind = "exporter",
+                otelcol.signal = signal,
+                error = %failure,
+                rejected_items = items,
+                %cure,
+                "Exporting failed. Rejecting data."
+            );
+        }
     }
 
     /// Which setting would have kept what was given up.
