@@ -257,7 +257,11 @@ fn headline(diagnostics: &Diagnostics, step: Step) -> String {
         Step::Build => error.core_sentence().to_owned(),
         Step::Load | Step::Validate => error.collector_line(),
     });
-    format!("{prefix}{}", line.unwrap_or_default())
+    let line = line.unwrap_or_default();
+    // The Collector finds these while it reads its arguments.
+    let of_arguments = ["invalid argument ", "unsupported scheme on URI "];
+    let prefix = if of_arguments.iter().any(|words| line.starts_with(words)) { "" } else { prefix };
+    format!("{prefix}{line}")
 }
 
 /// Prints the last word on a mistake.

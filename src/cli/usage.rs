@@ -29,6 +29,10 @@ fn message(error: &clap::Error, name: &str, arguments: &[String]) -> String {
         ErrorKind::UnknownArgument => {
             let word = text(ContextKind::InvalidArg).unwrap_or_default();
             match word.strip_prefix('-') {
+                None if arguments.first().is_some_and(|first| first == "featuregate") => {
+                    let given = arguments.iter().skip(1).filter(|a| !a.starts_with('-')).count();
+                    format!("accepts at most 1 arg(s), received {given}")
+                }
                 None => unknown_command(&word, name, ""),
                 Some(flag) if flag.starts_with('-') => {
                     let instead = removed(&word).map(|instead| format!("\n  instead: {instead}"));
@@ -46,6 +50,11 @@ fn message(error: &clap::Error, name: &str, arguments: &[String]) -> String {
                     format!("unknown shorthand flag: '{letter}' in {given}{hint}")
                 }
             }
+        }
+        ErrorKind::InvalidValue if text(ContextKind::InvalidValue).is_some_and(|value| value.is_empty()) => {
+            let flag = text(ContextKind::InvalidArg).unwrap_or_default();
+            let flag = flag.split([' ', '=']).next().unwrap_or_default();
+            format!("flag needs an argument: {flag}\n  see '{name} --help'")
         }
         _ => {
             let text = error.render().to_string();
@@ -78,8 +87,9 @@ mod tests {
     use super::*;
 
     fn said(arguments: &[&str]) -> String {
-        let command =
-            Command::new("weir").arg(Arg::new("config").long("config")).subcommand(Command::new("validate"));
+        let command = Command::new("weir")
+            .arg(Arg::new("config").long("config"))
+            .subcommands([Command::new("validate"), Command::new("featuregate").arg(Arg::new("id"))]);
         let all = std::iter::once(&"weir").chain(arguments);
         let error = command.try_get_matches_from(all).unwrap_err();
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
@@ -91,6 +101,8 @@ mod tests {
         let cases: &[(&[&str], &str)] = &[
             (&["--confg", "x"], "unknown flag: --confg\n  did you mean `--config`?"),
             (&["--zzz"], "unknown flag: --zzz"),
+            (&["--config"], "flag needs an argument: --config\n  see 'weir --help'"),
+            (&["featuregate", "a", "b"], "accepts at most 1 arg(s), received 2"),
             (&["--dry-run"], "unknown flag: --dry-run\n  instead: the command `validate`"),
             (
                 &["-config=c.yaml"],

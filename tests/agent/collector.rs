@@ -5,6 +5,7 @@
 
 mod beside;
 mod protocol;
+mod proxies;
 pub(crate) mod sink;
 pub(crate) mod telemetry;
 

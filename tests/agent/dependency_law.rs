@@ -68,6 +68,43 @@ fn is_component(package: &Package) -> bool {
     COMPONENTS.iter().any(|kind| package.folder.split('/').next() == Some(kind))
 }
 
+/// A view that excludes labels has to tell the SDK which others there are.
+#[test]
+fn views_know_every_label_of_the_agents_own_metrics() {
+    let read = |path: &Path| fs::read_to_string(path).expect("a source file is read");
+    let views = read(&root().join("telemetry/src/views.rs"));
+    let keys = views.split("const KEYS").nth(1).and_then(|rest| rest.split("];").next()).expect("the list");
+    let listed: BTreeSet<&str> = keys.split('"').skip(1).step_by(2).collect();
+    let mut used = BTreeSet::new();
+    let mut folders = vec![root().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder is read").map(|e| e.expect("an entry").path()) {
+            let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if entry.is_dir()
+                && !["target", "tests", "benches", "fuzz"].contains(&name.as_str())
+                && !name.starts_with('.')
+            {
+                folders.push(entry);
+            } else if name.ends_with(".rs") && name != "tests.rs" {
+                let text = read(&entry);
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                let labels = code.split("KeyValue::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
+                used.extend(labels.map(str::to_owned));
+            }
+        }
+    }
+    // Of spans, not of metrics.
+    let of_spans = ["items.sent", "items.failed"];
+    let unknown: Vec<&String> = used
+        .iter()
+        .filter(|key| !listed.contains(key.as_str()) && !of_spans.contains(&key.as_str()))
+        .collect();
+    assert!(
+        used.contains("exporter") && unknown.is_empty(),
+        "not in KEYS of telemetry/src/views.rs: {unknown:?}"
+    );
+}
+
 #[test]
 fn each_crate_uses_only_what_the_architecture_allows() {
     let law = law();

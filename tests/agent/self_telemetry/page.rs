@@ -228,6 +228,50 @@ fn the_page_has_the_series_of_a_collector_at_each_level() {
     drop(silent);
 }
 
+impl Page {
+    /// Names of series, each with the names of its labels.
+    fn labels(&self) -> BTreeSet<(String, Vec<String>)> {
+        let of = |series: &String| {
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let names = labels
+                .split("\",")
+                .filter_map(|label| label.split_once('='))
+                .map(|(name, _)| name.to_owned());
+            (name.to_owned(), names.collect())
+        };
+        self.series.keys().filter(|series| !series.starts_with("target_info")).map(of).collect()
+    }
+}
+
+#[test]
+fn a_view_keeps_the_labels_that_it_does_not_exclude() {
+    let (mut fleet, plain, viewed) = (Fleet::new(), Ports::free(), Ports::free());
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = |ports: &Ports| ports.config("detailed", silent.local_addr().unwrap().port());
+    let view = "level: detailed, views: [{selector: {instrument_name: \"*\"}, \
+                stream: {attribute_keys: {excluded: [no.such.key]}}}]";
+    let path = fleet.write("plain.yaml", &config(&plain));
+    fleet.start("plain", &mut weir(&path));
+    let path = fleet.write("viewed.yaml", &config(&viewed).replace("level: detailed", view));
+    fleet.start("viewed", &mut weir(&path));
+    for port in [plain.refusing, viewed.refusing] {
+        fleet.wait("an answer", 60, || get(port, "/"));
+    }
+    let mut labels = [BTreeSet::new(), BTreeSet::new()];
+    for _ in 0..100 {
+        plain.send();
+        viewed.send();
+        pause();
+        labels = [&plain, &viewed].map(|ports| ports.page().map(|page| page.labels()).unwrap_or_default());
+        let has = |label: &str| labels[0].iter().any(|(_, names)| names.iter().any(|name| name == label));
+        if labels[0] == labels[1] && has("rpc_response_status_code") && has("error_type") {
+            return;
+        }
+    }
+    let lost: Vec<_> = labels[0].difference(&labels[1]).collect();
+    panic!("with a view that excludes nothing, these are not there: {lost:?}");
+}
+
 #[test]
 fn at_level_none_there_is_no_page() {
     let mut fleet = Fleet::new();

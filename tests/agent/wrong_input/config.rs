@@ -131,6 +131,36 @@ fn a_receiver_in_a_pipeline_of_a_signal_that_it_has_not_is_named() {
 }
 
 #[test]
+fn each_kind_of_mistake_has_file_line_and_column_and_the_word() {
+    let whole = "receivers:\n  otlp:\n    protocols: {http: {endpoint: \"localhost:0\"}}\nprocessors:\n  batch:\n    \
+                 timeout: 1s\nexporters:\n  otlp_http:\n    endpoint: http://localhost:1\n    compression: gzip\n\
+                 service:\n  pipelines:\n    traces: {receivers: [otlp], processors: [batch], exporters: [otlp_http]}\n";
+    assert_eq!(validate(whole), (0, String::new()));
+    let mistakes = [
+        ("key", "timeout: 1s", "timeuot: 1s", "weir.yaml:6:5", "timeuot"),
+        ("component", "  batch:\n", "  bacth:\n", "weir.yaml:5:3", "bacth"),
+        ("type", "compression: gzip", "compression: [gzip]", "weir.yaml:10:18", "compression"),
+        ("duration", "timeout: 1s", "timeout: 1 sec", "weir.yaml:6:14", "1 sec"),
+        ("reference", "processors: [batch]", "processors: [bath]", "weir.yaml:13:46", "bath"),
+        ("duplicate", "    timeout: 1s\n", "    timeout: 1s\n    timeout: 2s\n", "weir.yaml:7:5", "timeout"),
+        ("syntax", "protocols: {http", "protocols: }{http", "weir.yaml:3:", "not valid YAML"),
+        ("value", "compression: gzip", "compression: zip", "weir.yaml:10:18", "zip"),
+        ("signal", "traces: {", "trace: {", "weir.yaml:13:5", "trace"),
+    ];
+    for (kind, right, wrong, place, word) in mistakes {
+        assert_eq!(whole.matches(right).count(), 1, "{kind}");
+        let (code, text) = validate(&whole.replace(right, wrong));
+        assert!(code == 1 && text.contains(place) && text.contains(word), "{kind}: {place} {word}\n{text}");
+    }
+}
+
+#[test]
+fn a_file_without_anything_is_named_without_a_place_in_it() {
+    let (code, text) = validate("# nothing\n");
+    assert!(code == 1 && text.contains("--> weir.yaml\n") && !text.contains(":0"), "{text}");
+}
+
+#[test]
 fn a_refused_configuration_ends_the_agent_with_code_1() {
     let mut agent = Agent::spawn(&with("receivers:\n  sockt_diag:", METRICS), 0);
     assert_eq!(agent.wait_for_exit().code(), Some(1), "{}", agent.log());
