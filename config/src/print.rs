@@ -47,6 +47,7 @@ pub(crate) fn value(tree: &Tree, notation: Notation, secrets: Secrets) -> Value 
         Tree::Float(number) => {
             Number::from_f64(*number).map_or_else(|| number.to_string().into(), Value::Number)
         }
+        Tree::String(text) if secrets == Secrets::Redacted => without_secrets(text).into(),
         Tree::String(text) => text.clone().into(),
         Tree::Secret(text) if text.is_empty() || secrets == Secrets::Shown => text.clone().into(),
         Tree::Secret(_) => REDACTED.into(),
@@ -62,6 +63,27 @@ pub(crate) fn value(tree: &Tree, notation: Notation, secrets: Secrets) -> Value 
         Tree::Optional(crate::tree::OptionalState::Some, Some(content)) => value(content, notation, secrets),
         Tree::Optional(..) => Value::Null,
     }
+}
+
+/// A text without what is secret in it if it is a URL: the password, and the values of its query.
+fn without_secrets(text: &str) -> String {
+    let is_scheme = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
+        return text.to_owned();
+    };
+    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    let password = authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host)));
+    let authority = match password {
+        Some((user, host)) => format!("{user}:{REDACTED}@{host}"),
+        None => authority.to_owned(),
+    };
+    let hidden = |pair: &str| match pair.split_once('=') {
+        Some((name, value)) if !value.is_empty() => format!("{name}={REDACTED}"),
+        _ => pair.to_owned(),
+    };
+    let query = query.map(|query| query.split('&').map(hidden).collect::<Vec<_>>().join("&"));
+    format!("{scheme}://{authority}{path}{}", query.map_or(String::new(), |query| format!("?{query}")))
 }
 
 /// The entries of a mapping, those of inlined structs among them.
@@ -313,5 +335,20 @@ unset: \"\"
         );
         config.off = Config::default().off;
         assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn of_a_url_neither_password_nor_values_of_the_query_are_shown() {
+        for (text, shown) in [
+            ("http://user:pass@host:1/a", "http://user:[REDACTED]@host:1/a"),
+            ("https://u:p@ss@host?token=x&flag&y=", "https://u:[REDACTED]@host?token=[REDACTED]&flag&y="),
+            ("http://host/a@b:c?k=v#f", "http://host/a@b:c?k=[REDACTED]"),
+            ("http://user@host", "http://user@host"),
+            ("localhost:4317", "localhost:4317"),
+            ("a b://c:d@e", "a b://c:d@e"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
     }
 }
