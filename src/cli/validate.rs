@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use clap::Args;
-use weir_config::{ConfigError, Diagnostics, ErrorKind, Loaded};
+use weir_config::{ConfigError, Diagnostics, ErrorKind, Loaded, Warning};
 
 use super::{ConfigArgs, Step};
 use crate::service;
@@ -66,12 +66,24 @@ fn one(config: &ConfigArgs) -> Result<(), ExitCode> {
     }
 }
 
-/// What is left out, and what nothing uses.
+/// What is left out, what nothing uses, and variables that are not set.
 fn warn(config: &ConfigArgs, loaded: Loaded) {
     let left_out = loaded.notes.into_iter().filter(|note| note.kind == ErrorKind::UnknownField);
-    let notes: Vec<ConfigError> = left_out.chain(loaded.config.unused()).collect();
+    let unset = loaded.warnings.into_iter().filter(|warning| !warning.info).map(not_set);
+    let notes: Vec<ConfigError> = left_out.chain(loaded.config.unused()).chain(unset).collect();
     if !notes.is_empty() {
         config.warn(&Diagnostics::new(notes, loaded.sources));
+    }
+}
+
+/// A reference to a variable that is not set, which is the empty text.
+fn not_set(warning: Warning) -> ConfigError {
+    let message = format!("the environment variable {} is not set", warning.name);
+    let note = ConfigError::new(ErrorKind::Expansion, message).warning();
+    let note = note.help(format!("set it, or give a default: ${{env:{}:-default}}", warning.name));
+    match warning.span {
+        Some(span) => note.at(span),
+        None => note,
     }
 }
 

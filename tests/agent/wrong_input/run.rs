@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 
 use super::backends::{Backend, log_records};
-use crate::support::{Agent, LONG, closed_port, free_port, get, post, wait_until};
+use crate::support::{Agent, LONG, closed_port, free_port, get, post, validate, wait_until};
 
 const NO_METRICS: &str = "telemetry: {metrics: {level: none}}";
 
@@ -56,6 +56,9 @@ fn an_environment_variable_that_is_not_set_is_warned_of() {
     let log = agent.log();
     let warning = log.lines().find(|l| l.contains("WEIR_TEST_NOT_SET")).unwrap_or_else(|| panic!("{log}"));
     assert!(warning.contains("warn"), "{warning}");
+    let (code, said) = validate(&yaml);
+    let names = said.contains("WEIR_TEST_NOT_SET is not set") && said.contains("weir.yaml:2:");
+    assert!(code == 0 && names, "validate: {code}\n{said}");
 }
 
 #[test]
