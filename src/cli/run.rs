@@ -37,9 +37,6 @@ pub(super) fn run(args: &ConfigArgs, watch: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.to_string()),
     };
-    if let Some(limit) = weir_kernel::descriptors::raise_limit() {
-        tracing::debug!(limit, "Raised the limit of open files");
-    }
     let code = runtime.block_on(serve(args, loaded, watch));
     // Tasks of libraries may still hang in a connect; everything of ours has ended.
     runtime.shutdown_timeout(Duration::from_millis(200));
@@ -59,6 +56,9 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, watch: bool) -> ExitCode {
         Ok(logs) => logs,
         Err(error) => return failed(&error),
     };
+    if let Some(limit) = weir_kernel::descriptors::raise_limit() {
+        tracing::debug!(limit, "Raised the limit of open files");
+    }
     for gate in args.gates().iter().flat_map(Gates::without_effect) {
         tracing::warn!(gate, "Feature gate is accepted, without effect");
     }
