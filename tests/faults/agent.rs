@@ -54,10 +54,6 @@ impl Ended {
 }
 
 impl Agent {
-    pub(crate) fn start(kind: Kind, yaml: &str) -> Agent {
-        Agent::start_within(kind, yaml, Limits::default())
-    }
-
     /// Starts an agent and waits until it is ready.
     pub(crate) fn start_within(kind: Kind, yaml: &str, limits: Limits) -> Agent {
         let mut agent = Agent::launch(kind, yaml, limits);

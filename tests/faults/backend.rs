@@ -19,10 +19,10 @@ pub(crate) enum Mode {
     Answer(u16, String),
     /// Reads it and never answers.
     Hang,
-    /// Closes the connection in the middle of it.
-    Reset,
     /// Takes it, slowly.
     Slow(Duration),
+    /// Takes it and says that it has rejected so many of its records.
+    Partly(u8),
     /// Answers with so many bytes.
     Flood(usize),
 }
@@ -127,14 +127,13 @@ fn serve(stream: TcpStream, shared: &Shared) {
     let mut reader = BufReader::new(stream);
     while let Some((head, length)) = head(&mut reader) {
         let mode = lock(&shared.mode).clone();
-        let mut body = vec![0; if mode == Mode::Reset { length / 2 } else { length }];
+        let mut body = vec![0; length];
         if reader.read_exact(&mut body).is_err() {
             return;
         }
         shared.requests.fetch_add(1, Ordering::Relaxed);
         lock(&shared.heads).push(head);
         let answer = match mode {
-            Mode::Reset => return,
             Mode::Hang => {
                 // Until the client goes away or everything is closed.
                 drop(reader.read(&mut [0]));
@@ -149,6 +148,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
                 answer.resize(answer.len() + bytes, b'x');
                 answer
             }
+            Mode::Partly(rejected) => partly(rejected),
             Mode::Slow(time) => {
                 thread::sleep(time);
                 accept(shared, &body)
@@ -159,6 +159,12 @@ fn serve(stream: TcpStream, shared: &Shared) {
             return;
         }
     }
+}
+
+/// An `ExportLogsServiceResponse`: partial_success = 1 {rejected_log_records = 1}.
+fn partly(rejected: u8) -> Vec<u8> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 4\r\n\r\n";
+    [head.as_bytes(), &[0x0a, 2, 0x08, rejected]].concat()
 }
 
 fn accept(shared: &Shared, body: &[u8]) -> Vec<u8> {

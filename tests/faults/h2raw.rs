@@ -12,6 +12,7 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
 pub(crate) const END_HEADERS: u8 = 4;
@@ -25,17 +26,22 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     frame
 }
 
-/// The header block of an `Export` call, in literals without indexing (RFC 7541, 6.2.2).
+/// The header block of an `Export` call.
 pub(crate) fn export_headers() -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in [
+    headers(&[
         (":method", "POST"),
         (":scheme", "http"),
         (":path", "/opentelemetry.proto.collector.logs.v1.LogsService/Export"),
         (":authority", "127.0.0.1"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
-    ] {
+    ])
+}
+
+/// A header block in literals without indexing (RFC 7541, 6.2.2), each shorter than 127 bytes.
+pub(crate) fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
         block.push(0);
         for text in [name, value] {
             block.push(text.len() as u8);

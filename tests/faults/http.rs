@@ -52,6 +52,19 @@ impl Client {
     }
 }
 
+/// Gets a page, asking for it under that name of the host; status and body.
+pub(crate) fn get(port: u16, path: &str, host: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
 /// Status, length of the body, and whether the connection ends.
 fn response_head(stream: &mut impl BufRead) -> Option<(u16, usize, bool)> {
     let mut line = String::new();

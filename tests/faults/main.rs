@@ -16,10 +16,12 @@ mod agent;
 mod backend;
 mod cases;
 mod disk;
+mod grpc;
 mod h2raw;
 mod http;
 mod load;
 mod oracle;
 #[path = "../agent/support/ports.rs"]
 mod ports;
+mod proxy;
 mod report;

@@ -1,7 +1,7 @@
 //! Who knows what was sent, what was acknowledged and what must have arrived.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use weir_pdata::otlp::{self, LogsRequest, kv};
@@ -14,6 +14,8 @@ pub(crate) struct Oracle {
     acknowledged: Mutex<HashSet<i64>>,
     delivered: Mutex<HashMap<i64, usize>>,
     corrupt: AtomicUsize,
+    /// Records without an id are others' and only have to be OTLP.
+    tolerant: AtomicBool,
 }
 
 /// What the oracle says in the end.
@@ -52,6 +54,11 @@ impl Oracle {
         lock(&self.acknowledged).len()
     }
 
+    /// From now on records that it has not issued may come too.
+    pub(crate) fn tolerate(&self) {
+        self.tolerant.store(true, Ordering::Relaxed);
+    }
+
     /// Takes note of what a backend got. False when it is not OTLP.
     pub(crate) fn deliver(&self, body: &[u8]) -> bool {
         let Ok(payload) = Payload::from_request(Signal::Logs, body.to_vec().into()) else {
@@ -64,6 +71,7 @@ impl Oracle {
         for record in records {
             match checked(record) {
                 Some(id) => *delivered.entry(id).or_default() += 1,
+                None if self.tolerant.load(Ordering::Relaxed) => {}
                 None => drop(self.corrupt.fetch_add(1, Ordering::Relaxed)),
             }
         }

@@ -31,6 +31,9 @@ cases! {
     a_kill_under_load_loses_nothing_on_disk = 1;
     kills_while_a_queue_on_disk_drains_lose_nothing = 2;
     damaged_files_cost_what_is_damaged_and_are_counted = 8;
+    every_grpc_code_is_treated_as_otlp_says = 14;
+    what_a_backend_rejects_is_not_counted_as_sent = 15;
+    mistakes_in_a_configuration_are_named_by_line_and_column = 24;
     a_backend_that_was_down_gets_everything_when_it_is_back = 9;
     a_stop_under_load_loses_nothing = 17;
     a_stop_with_a_dead_backend_says_what_is_lost = 18;
@@ -46,6 +49,9 @@ cases! {
     slow_requests_are_cut_off = 33;
     an_agent_without_descriptors_waits_and_recovers = 36;
     noise_is_answered_and_survived = 40;
+    attributes_of_any_size_pass_and_invalid_text_does_not = 41;
+    pages_are_for_this_host_and_show_no_scripts = 45;
+    a_caller_without_a_token_is_refused_before_its_body_is_read = 47;
     secrets_are_nowhere_to_be_read = 44;
     a_second_agent_is_refused_the_queue_of_the_first = 49;
 }

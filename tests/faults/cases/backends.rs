@@ -1,11 +1,14 @@
 //! 9 to 16: backends that are down, hang, refuse or answer strangely.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Bench, Case, Extra, Outcome, PATIENT, seconds};
 use crate::agent::{Kind, now, wait_until};
-use crate::backend::Mode;
+use crate::backend::{Backend, Mode};
 use crate::load::{Load, Shape, all_arrive, until_acknowledged};
+use crate::oracle::Oracle;
+use crate::proxy::{Fault, Proxy};
 
 pub(crate) const CASES: [Case; 6] = [
     Case {
@@ -17,17 +20,17 @@ pub(crate) const CASES: [Case; 6] = [
     },
     Case {
         number: 10,
-        name: "backend hangs, then answers",
+        name: "backend hangs, then answers; another exporter beside it",
         settings: "timeout 1 s, retry 100 ms to 1 s without end",
-        bar: "0 lost",
-        run: |kind| troubled(kind, Mode::Hang, 10),
+        bar: "0 lost, the other one not held up by more than a second",
+        run: hanging,
     },
     Case {
         number: 11,
-        name: "backend resets in the middle of a request, then takes 50 ms each",
-        settings: "retry 100 ms to 1 s without end",
+        name: "way to the backend: reset in a request, half closed, 256 B/s, nothing arrives; then 100 ms late",
+        settings: "timeout 1 s, retry 100 ms to 1 s without end",
         bar: "0 lost, 0 duplicates",
-        run: |kind| troubled(kind, Mode::Reset, 11),
+        run: bad_network,
     },
     Case {
         number: 12,
@@ -70,21 +73,72 @@ fn down_and_back(kind: Kind) -> Outcome {
     outcome
 }
 
-fn troubled(kind: Kind, trouble: Mode, number: u32) -> Outcome {
+fn hanging(kind: Kind) -> Outcome {
     let mut outcome = Outcome::default();
     let exporter = format!("{PATIENT}    timeout: 1s\n");
-    let mut bench = Bench::new(kind, true, Extra { exporter: &exporter, ..Extra::default() });
-    bench.backend.set(trouble);
+    // The other backend takes everything and is asked when what has come.
+    let beside = Arc::new(Oracle::default());
+    let other = Backend::up(&beside);
+    let extra = Extra { exporter: &exporter, ..Extra::default() };
+    let mut bench = Bench::edited(kind, true, extra, |yaml, _| {
+        let second = format!(
+            "exporters:\n  otlp_http/beside: {{endpoint: \"http://127.0.0.1:{}\", compression: none}}\n",
+            other.port
+        );
+        let both = "exporters: [otlp_http, otlp_http/beside]";
+        yaml.replace("exporters: [otlp_http]", both).replace("exporters:\n", &second)
+    });
+    bench.backend.set(Mode::Hang);
     let load = Load::start(bench.http, &bench.oracle, Shape::default());
     let enough = until_acknowledged(&bench.oracle, 10_000);
     load.stop();
     let tried =
         wait_until(Duration::from_secs(10), || (bench.backend.requests() > 10).then_some(())).is_some();
     outcome.fired = enough && tried && bench.oracle.missing() > 0;
-    bench.backend.set(if number == 11 { Mode::Slow(Duration::from_millis(50)) } else { Mode::Accept });
+    let mut client = crate::http::Client::new(bench.http);
+    let mut lag = || {
+        let (ids, body) = bench.oracle.request(1, 10);
+        let begun = now();
+        client.post("/v1/logs", crate::load::PROTOBUF, &body).filter(|code| *code == 200)?;
+        bench.oracle.acknowledge(&ids);
+        wait_until(Duration::from_secs(10), || beside.has(ids[0]).then(|| now() - begun))
+    };
+    let slowest = (0..20).map(|_| lag()).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
+    outcome.see(format!("beside it {}", slowest.map_or("nothing arrives".to_owned(), seconds)));
+    outcome.require(slowest.is_some_and(|s| s <= Duration::from_secs(1)), "the other exporter is held up");
+    bench.backend.set(Mode::Accept);
     all_arrive(&bench.oracle, Duration::from_secs(40));
     bench.check_alive(&mut outcome);
-    outcome.require(number != 11 || bench.oracle.sums().duplicates == 0, "duplicates");
+    outcome.judge(&bench.oracle, 0);
+    outcome
+}
+
+fn bad_network(kind: Kind) -> Outcome {
+    let mut outcome = Outcome { fired: true, ..Outcome::default() };
+    let exporter = format!("{PATIENT}    timeout: 1s\n");
+    let extra = Extra { exporter: &exporter, ..Extra::default() };
+    let mut proxy = None;
+    let mut bench = Bench::edited(kind, true, extra, |yaml, port| {
+        let proxy = proxy.insert(Proxy::before(port));
+        yaml.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{}", proxy.port))
+    });
+    let proxy = proxy.expect("it is made with the configuration");
+    for fault in [Fault::Reset, Fault::HalfClose, Fault::Throttle(256), Fault::Blackhole] {
+        proxy.set(fault);
+        let load = Load::start(bench.http, &bench.oracle, Shape::default());
+        let enough = until_acknowledged(&bench.oracle, bench.oracle.acknowledged() + 2500);
+        load.stop();
+        // So often that attempts were made and made again.
+        let met = wait_until(Duration::from_secs(20), || (proxy.met() > 20).then_some(())).is_some();
+        outcome.fired &= enough && met && bench.oracle.missing() > 0;
+    }
+    proxy.set(Fault::Delay(Duration::from_millis(100)));
+    let late = wait_until(Duration::from_secs(20), || (proxy.met() > 0).then_some(())).is_some();
+    outcome.fired &= late;
+    proxy.set(Fault::None);
+    all_arrive(&bench.oracle, Duration::from_secs(40));
+    bench.check_alive(&mut outcome);
+    outcome.require(bench.oracle.sums().duplicates == 0, "duplicates");
     outcome.judge(&bench.oracle, 0);
     outcome
 }

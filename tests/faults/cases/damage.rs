@@ -29,8 +29,8 @@ struct Damage {
 const DAMAGES: [Damage; 4] = [
     Damage { name: "truncated", change: |b| b.truncate(b.len() / 2), most: |all| all / 2 + 2 },
     Damage { name: "head", change: |b| b[..PAGE].copy_from_slice(&noise()), most: |_| 2 },
-    Damage { name: "flips", change: flip, most: |_| 64 },
-    Damage { name: "zeroed", change: zero, most: |_| 2 },
+    Damage { name: "flips", change: |b| flip(b), most: |_| 64 },
+    Damage { name: "zeroed", change: |b| zero(b), most: |_| 2 },
 ];
 
 fn noise() -> [u8; PAGE] {
@@ -42,12 +42,12 @@ fn noise() -> [u8; PAGE] {
 }
 
 /// Flips bits that are spread over the whole file.
-fn flip(bytes: &mut Vec<u8>) {
+fn flip(bytes: &mut [u8]) {
     let step = bytes.len() / 64;
     (0..64).for_each(|n| bytes[n * step + n * 37 % step] ^= 1 << (n % 8));
 }
 
-fn zero(bytes: &mut Vec<u8>) {
+fn zero(bytes: &mut [u8]) {
     let middle = bytes.len() / 2 / PAGE * PAGE;
     bytes[middle..middle + PAGE].fill(0);
 }

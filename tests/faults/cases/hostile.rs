@@ -1,14 +1,17 @@
-//! 29 to 32, 39, 40, 44: requests that mean no good, and secrets.
+//! 29 to 32, 39 to 41: requests that mean no good.
 
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use weir_otlp::encoding::Encoding;
+use weir_pdata::Payload;
+use weir_pdata::otlp::{self, LogsRequest, kv};
+
 use super::{Bench, Case, Extra, Outcome};
-use crate::agent::{Agent, Kind};
+use crate::agent::Kind;
 use crate::http::Client;
 use crate::load::PROTOBUF;
-use crate::ports::closed_port;
 
 pub(crate) const CASES: [Case; 7] = [
     Case {
@@ -48,11 +51,11 @@ pub(crate) const CASES: [Case; 7] = [
         run: noise,
     },
     Case {
-        number: 44,
-        name: "secrets in the exporter's URL and headers",
-        settings: "debug log, backend down",
-        bar: "not to be read in the log",
-        run: secrets,
+        number: 41,
+        name: "a million attributes, a name of 1 MB, a name 10,000 times, NaN, invalid UTF-8",
+        settings: "defaults",
+        bar: "invalid UTF-8 gets 400, the others pass unchanged; at most 128 MiB more",
+        run: attributes,
     },
 ];
 
@@ -61,7 +64,7 @@ fn post(bench: &Bench, headers: &str, body: &[u8]) -> Option<u16> {
 }
 
 /// How much more memory was used at most than before.
-fn growth(bench: &Bench, before: u64) -> u64 {
+pub(super) fn growth(bench: &Bench, before: u64) -> u64 {
     bench.agent.memory_mib().1.saturating_sub(before)
 }
 
@@ -134,28 +137,30 @@ fn nesting(kind: Kind) -> Outcome {
 }
 
 /// So many zero bytes, compressed.
-fn compressed(encoding: weir_otlp::encoding::Encoding, size: usize) -> Vec<u8> {
+fn compressed(encoding: Encoding, size: usize) -> Vec<u8> {
     let mut out = Vec::new();
     encoding.compress(&vec![0; size], None, &mut out).expect("compressed");
     out
 }
 
+/// 1 GiB of zero bytes. Both formats allow several members: 16 of 64 MiB.
+pub(super) fn bomb(encoding: Encoding) -> Vec<u8> {
+    compressed(encoding, 64 << 20).repeat(16)
+}
+
 fn bombs(kind: Kind) -> Outcome {
-    use weir_otlp::encoding::Encoding::{Gzip, Zstd};
     let (mut outcome, bench, before) = begin(kind);
-    let bomb = |encoding: weir_otlp::encoding::Encoding| {
-        // Both formats allow several members: 16 of 64 MiB.
-        let body = compressed(encoding, 64 << 20).repeat(16);
-        post(&bench, &format!("{PROTOBUF}Content-Encoding: {}\r\n", encoding.name()), &body)
-    };
-    let heard = [Gzip, Zstd].map(bomb);
+    let heard = [Encoding::Gzip, Encoding::Zstd].map(|encoding| {
+        let headers = format!("{PROTOBUF}Content-Encoding: {}\r\n", encoding.name());
+        post(&bench, &headers, &bomb(encoding))
+    });
     codes(&mut outcome, &heard, |code| code == 413);
     end(outcome, bench, before, 64)
 }
 
 fn stalled_bombs(kind: Kind) -> Outcome {
     let (mut outcome, bench, before) = begin(kind);
-    let body = compressed(weir_otlp::encoding::Encoding::Zstd, 18 << 20);
+    let body = compressed(Encoding::Zstd, 18 << 20);
     let open = |_| {
         let mut stream = TcpStream::connect(("127.0.0.1", bench.http)).ok()?;
         let head = format!(
@@ -234,30 +239,33 @@ fn noise(kind: Kind) -> Outcome {
     outcome
 }
 
-/// A word that stands in every secret place.
-const CANARY: &str = "c4n4ry5ecret";
+/// A request with one record with these attributes.
+fn with_attributes(attributes: Vec<otlp::common::v1::KeyValue>) -> Vec<u8> {
+    let record = otlp::logs::v1::LogRecord { attributes, ..Default::default() };
+    let scope_logs = vec![otlp::logs::v1::ScopeLogs { log_records: vec![record], ..Default::default() }];
+    let logs = otlp::logs::v1::ResourceLogs { scope_logs, ..Default::default() };
+    let payload: Payload = LogsRequest { resource_logs: vec![logs] }.into();
+    payload.to_bytes().to_vec()
+}
 
-fn secrets(kind: Kind) -> Outcome {
-    let mut outcome = Outcome::default();
-    let exporter = format!(
-        "    endpoint: \"http://user:{CANARY}@127.0.0.1:{}/?token={CANARY}\"\n    headers: {{authorization: \"Bearer {CANARY}\"}}\n",
-        closed_port()
-    );
-    let mut bench = Bench::new(kind, false, Extra::default());
-    let yaml = bench.yaml(Extra::default());
-    let plain = format!("    endpoint: \"http://127.0.0.1:{}\"\n", bench.backend.port);
-    let yaml = yaml.replace(&plain, &exporter).replace("telemetry: {", "telemetry: {logs: {level: debug}, ");
-    // Its ports are wanted again.
-    bench.agent.terminate();
-    bench.agent = Agent::start(kind, &yaml);
-    let (_, body) = bench.oracle.request(5, 5);
-    post(&bench, PROTOBUF, &body);
-    let failed = bench.agent.wait_for_log("Exporting failed", 0);
-    std::thread::sleep(Duration::from_millis(500));
-    let log = bench.agent.log();
-    outcome.fired = failed;
-    let hits = log.lines().filter(|l| l.contains(CANARY)).count();
-    outcome.see(format!("{hits} lines of the log hold a secret"));
-    outcome.require(hits == 0, "a secret is to be read");
-    outcome
+fn attributes(kind: Kind) -> Outcome {
+    let (mut outcome, bench, before) = begin(kind);
+    bench.oracle.tolerate();
+    let many = (0..1_000_000_i64).map(|n| kv(&format!("a{n}"), n)).collect();
+    let valid = [
+        with_attributes(many),
+        with_attributes(vec![kv(&"a".repeat(1_000_000), 1_i64)]),
+        with_attributes((0..10_000_i64).map(|n| kv("same", n)).collect()),
+        with_attributes(vec![kv("nan", f64::NAN), kv("infinite", f64::INFINITY)]),
+    ];
+    let heard: Vec<_> = valid.iter().map(|body| post(&bench, PROTOBUF, body)).collect();
+    // A text of the same length that is none.
+    let mut broken = with_attributes(vec![kv("a", "text")]);
+    let at = broken.windows(4).position(|w| w == b"text").expect("it is in there");
+    broken[at..at + 4].copy_from_slice(&[0xff, 0xfe, 0x80, 0xc0]);
+    let refused = post(&bench, PROTOBUF, &broken);
+    codes(&mut outcome, &heard, |code| code == 200);
+    outcome.see(format!("invalid UTF-8: {}", refused.map_or("closed".to_owned(), |c| c.to_string())));
+    outcome.require(refused == Some(400), "invalid UTF-8 is taken");
+    end(outcome, bench, before, 128)
 }

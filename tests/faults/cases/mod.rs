@@ -1,14 +1,19 @@
 //! The cases, numbered as in docs/reliability.md.
 
+mod answers;
 mod backends;
+mod config;
 mod connections;
 mod damage;
 mod disk_full;
 mod durable;
 mod hostile;
 mod memory;
+mod pages;
 mod reload;
+mod secrets;
 mod stop;
+mod tls;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -76,6 +81,11 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(durable::CASES);
     cases.extend(disk_full::CASES);
     cases.extend(damage::CASES);
+    cases.extend(answers::CASES);
+    cases.extend(config::CASES);
+    cases.extend(pages::CASES);
+    cases.extend(secrets::CASES);
+    cases.extend(tls::CASES);
     cases.extend(stop::CASES);
     cases.extend(reload::CASES);
     cases.extend(memory::CASES);
@@ -110,10 +120,21 @@ struct Extra<'a> {
 
 impl Bench {
     fn new(kind: Kind, backend_up: bool, extra: Extra<'_>) -> Bench {
+        Bench::edited(kind, backend_up, extra, |yaml, _| yaml)
+    }
+
+    /// With a configuration that `edit` makes of the usual one and the port of the backend.
+    fn edited(
+        kind: Kind,
+        backend_up: bool,
+        extra: Extra<'_>,
+        edit: impl FnOnce(String, u16) -> String,
+    ) -> Bench {
         let oracle = Arc::new(Oracle::default());
         let backend = if backend_up { Backend::up(&oracle) } else { Backend::down(&oracle) };
         let (http, grpc) = (free_port(), free_port());
-        let agent = Agent::start_within(kind, &yaml(http, grpc, backend.port, extra), extra.limits);
+        let yaml = edit(yaml(http, grpc, backend.port, extra), backend.port);
+        let agent = Agent::start_within(kind, &yaml, extra.limits);
         Bench { oracle, backend, agent, http, grpc }
     }
 

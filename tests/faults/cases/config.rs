@@ -1,0 +1,111 @@
+//! 24: mistakes in a configuration.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::{Case, Extra, Outcome, yaml};
+use crate::agent::{Kind, binary};
+
+pub(crate) const CASES: [Case; 1] = [Case {
+    number: 24,
+    name: "mistakes: key, component, type, duration, reference, key twice, YAML, aliases without end, variable that is not set",
+    settings: "`validate`",
+    bar: "each named by line and column; all but the variable refused, with a suggestion where a name is misspelt",
+    run: mistakes,
+}];
+
+/// A mistake: what is replaced by what, and what the error suggests.
+struct Mistake {
+    name: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+    suggests: &'static str,
+}
+
+const MISTAKES: [Mistake; 9] = [
+    Mistake { name: "key", right: "compression: none", wrong: "compresion: none", suggests: "compression" },
+    Mistake {
+        name: "component",
+        right: "exporters:\n  otlp_http:",
+        wrong: "exporters:\n  otlp_htp:",
+        suggests: "otlp_http",
+    },
+    Mistake { name: "type", right: "compression: none", wrong: "timeout: [1, 2]", suggests: "" },
+    Mistake { name: "duration", right: "compression: none", wrong: "timeout: 5 parsecs", suggests: "" },
+    Mistake {
+        name: "reference",
+        right: "exporters: [otlp_http]",
+        wrong: "exporters: [otlp_htp]",
+        suggests: "otlp_http",
+    },
+    Mistake {
+        name: "key twice",
+        right: "compression: none",
+        wrong: "compression: none\n    compression: gzip",
+        suggests: "",
+    },
+    Mistake { name: "YAML", right: "compression: none", wrong: "compression: [none", suggests: "" },
+    Mistake { name: "aliases", right: "receivers:\n", wrong: ALIASES, suggests: "" },
+    Mistake {
+        name: "variable",
+        right: "compression: none",
+        wrong: "compression: \"${env:WEIR_FAULTS_NOT_SET}\"",
+        suggests: "",
+    },
+];
+
+/// Nine levels of nine aliases each: 387 million values.
+const ALIASES: &str = "a: &a [x, x, x, x, x, x, x, x, x]
+b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]
+c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]
+d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]
+e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]
+f: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e]
+g: &g [*f, *f, *f, *f, *f, *f, *f, *f, *f]
+h: &h [*g, *g, *g, *g, *g, *g, *g, *g, *g]
+i: &i [*h, *h, *h, *h, *h, *h, *h, *h, *h]
+receivers:
+";
+
+fn mistakes(kind: Kind) -> Outcome {
+    let mut outcome = Outcome { fired: true, ..Outcome::default() };
+    let right = yaml(4318, 4317, 4319, Extra::default());
+    let (refused, _) = validate(kind, &right);
+    outcome.require(!refused, "what is right is refused");
+    let (mut placed, mut rejected) = (0, 0);
+    for mistake in &MISTAKES {
+        let wrong = right.replacen(mistake.right, mistake.wrong, 1);
+        outcome.fired &= wrong != right;
+        let (refused, said) = validate(kind, &wrong);
+        let place = has_place(&said);
+        placed += usize::from(place);
+        rejected += usize::from(refused);
+        outcome.require(place, format!("{}: no line and column", mistake.name));
+        outcome.require(refused || mistake.name == "variable", format!("{}: accepted", mistake.name));
+        outcome.require(said.contains(mistake.suggests), format!("{}: no suggestion", mistake.name));
+    }
+    outcome.see(format!("{placed} of 9 by line and column, {rejected} of 8 refused"));
+    outcome
+}
+
+/// Whether it refuses a configuration, and what it says.
+fn validate(kind: Kind, yaml: &str) -> (bool, String) {
+    let dir = TempDir::new().expect("a temporary folder");
+    let file = dir.path().join("agent.yaml");
+    fs::write(&file, yaml).expect("written");
+    let mut command = Command::new(binary(kind));
+    command.args(["validate", "--config"]).arg(&file).env("NO_COLOR", "1").stdin(Stdio::null());
+    let out = command.output().expect("it runs");
+    let said = [out.stdout, out.stderr].concat();
+    (!out.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Whether a text has `agent.yaml:LINE:COLUMN`.
+fn has_place(said: &str) -> bool {
+    said.split("agent.yaml:").skip(1).any(|rest| {
+        let mut numbers = rest.splitn(3, ':').map(|n| n.chars().take_while(char::is_ascii_digit).count());
+        numbers.next().is_some_and(|n| n > 0) && numbers.next().is_some_and(|n| n > 0)
+    })
+}

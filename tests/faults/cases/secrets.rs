@@ -1,0 +1,115 @@
+//! 44: secrets, and everywhere that they could be read.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use super::{Bench, Case, Extra, Outcome};
+use crate::agent::{Kind, binary};
+use crate::http::{Client, get};
+use crate::load::PROTOBUF;
+use crate::ports::{closed_port, free_port};
+
+pub(crate) const CASES: [Case; 1] = [Case {
+    number: 44,
+    name: "secrets in URL, headers, tokens and passwords, of the configuration and of a caller",
+    settings: "debug log, backend down, own metrics, zpages, a reload that fails at a secret, print-config",
+    bar: "not to be read in the log, on pages, in answers, in errors or in what is printed",
+    run: secrets,
+}];
+
+/// A word that stands in every secret place.
+const CANARY: &str = "c4n4ry5ecret";
+
+/// Pages of the Collector and of Weir.
+const PAGES: [&str; 6] = [
+    "/debug/pipelinez",
+    "/debug/servicez",
+    "/debug/extensionz",
+    "/debug/featurez",
+    "/debug/tracez",
+    "/leaks",
+];
+
+fn secrets(kind: Kind) -> Outcome {
+    let mut outcome = Outcome::default();
+    let (own, pages, guarded) = (free_port(), free_port(), free_port());
+    let mut configuration = String::new();
+    let bench = Bench::edited(kind, false, Extra::default(), |yaml, backend| {
+        configuration = with_secrets(&yaml, backend, own, pages, guarded);
+        configuration.clone()
+    });
+    let (_, body) = bench.oracle.request(5, 5);
+    let answered = Client::new(bench.http).post("/v1/logs", PROTOBUF, &body);
+    let failed = bench.agent.wait_for_log("Exporting failed", 0);
+    let mut heard = Vec::new();
+    // A caller with the wrong password, and one with a scheme that does not exist.
+    for scheme in ["Basic", "Bearer", "Strange"] {
+        let headers = format!("{PROTOBUF}Authorization: {scheme} {CANARY}\r\n");
+        let answer = Client::new(guarded).exchange("/v1/logs", &headers, &body);
+        let (status, text) = answer.unwrap_or_default();
+        outcome.require(status == 401, format!("{scheme}: {status}"));
+        heard.push(("an answer", String::from_utf8_lossy(&text).into_owned()));
+    }
+    for page in PAGES {
+        heard.push(("a page", get(pages, page, "localhost").unwrap_or_default().1));
+    }
+    heard.push(("the metrics", get(own, "/metrics", "localhost").unwrap_or_default().1));
+    let looked = heard.iter().filter(|(_, text)| !text.is_empty()).count();
+    heard.push(("what is printed", printed(kind, &configuration)));
+    // An error on the very line of a secret.
+    bench.agent.configure(&configuration.replace("authorization:", "wrong: [1, 2], authorization:"));
+    bench.agent.signal("HUP");
+    let refused = bench.agent.wait_for_log("wrong", 0);
+    heard.push(("the log", bench.agent.log()));
+    let leaks: Vec<_> =
+        heard.iter().filter(|(_, text)| text.contains(CANARY)).map(|(what, _)| *what).collect();
+    outcome.fired = answered == Some(200) && failed && refused && looked > 5;
+    outcome.see(if leaks.is_empty() { "nowhere".to_owned() } else { format!("in {}", leaks.join(", ")) });
+    outcome.require(leaks.is_empty(), "a secret is to be read");
+    outcome
+}
+
+fn with_secrets(yaml: &str, backend: u16, own: u16, pages: u16, guarded: u16) -> String {
+    let extensions = format!(
+        "extensions:\n  zpages: {{endpoint: \"127.0.0.1:{pages}\"}}\n  bearertokenauth: {{token: {CANARY}}}\n  \
+         basicauth/in: {{htpasswd: {{inline: \"user:{CANARY}\"}}}}\n  basicauth/out: {{client_auth: {{username: user, \
+         password: {CANARY}}}}}\n"
+    );
+    let receiver = format!(
+        "receivers:\n  otlp/guarded: {{protocols: {{http: {{endpoint: \"127.0.0.1:{guarded}\", auth: {{authenticator: \
+         basicauth/in}}}}}}}}\n"
+    );
+    let endpoint = format!("\"http://user:{CANARY}@127.0.0.1:{}/?token={CANARY}\"", closed_port());
+    let headers = format!("    headers: {{authorization: \"Bearer {CANARY}\"}}\n    compression: none\n");
+    let second = format!(
+        "exporters:\n  otlp_http/signed: {{endpoint: \"http://127.0.0.1:{}\", auth: {{authenticator: basicauth/out}}}}\n",
+        closed_port()
+    );
+    let telemetry = format!(
+        "logs: {{level: debug}}, metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {own}}}}}}}}}]}}"
+    );
+    yaml.replace(&format!("\"http://127.0.0.1:{backend}\""), &endpoint)
+        .replace("    compression: none\n", &headers)
+        .replace("exporters: [otlp_http]", "exporters: [otlp_http, otlp_http/signed]")
+        .replace("exporters:\n", &second)
+        .replace("receivers: [otlp]", "receivers: [otlp, otlp/guarded]")
+        .replace("receivers:\n", &(extensions + &receiver))
+        .replace(
+            "service:\n",
+            "service:\n  extensions: [zpages, bearertokenauth, basicauth/in, basicauth/out]\n",
+        )
+        .replace("metrics: {level: none}", &telemetry)
+}
+
+/// What `print-config` says; the Collector hides the command behind a gate.
+fn printed(kind: Kind, yaml: &str) -> String {
+    let dir = tempfile::TempDir::new().expect("a temporary folder");
+    fs::write(dir.path().join("agent.yaml"), yaml).expect("written");
+    let mut command = Command::new(binary(kind));
+    command.current_dir(dir.path()).args(["print-config", "--config", "agent.yaml"]).stdin(Stdio::null());
+    if kind == Kind::Collector {
+        command.arg("--feature-gates=otelcol.printInitialConfig");
+    }
+    let out = command.output().expect("it runs");
+    String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+}
