@@ -1,6 +1,7 @@
 //! What each source says of a finding, in short texts with numbers, and what was not available.
 
 use super::classify::Class;
+use super::identity;
 use super::input::{Resource, Side, Source};
 use super::series::Series;
 use super::view::{self, Judgement, View};
@@ -137,7 +138,7 @@ fn goroutines(view: &View<'_>, judgement: &Judgement) -> Option<Evidence> {
         && judgement.class != Some(Class::TelemetryLoss);
     let agrees = match judgement.class {
         Some(Class::TelemetryLoss) => Some(per >= 0.75),
-        _ if !growing || !has_goroutines(view) => None,
+        _ if !growing || !has_goroutines(&identity::resource(view, None)) => None,
         _ if per >= 0.75 => Some(true),
         _ => Some(false),
     };
@@ -161,7 +162,7 @@ fn goroutines(view: &View<'_>, judgement: &Judgement) -> Option<Evidence> {
 fn relevant(view: &View<'_>, judgement: &Judgement) -> (f64, &'static str) {
     let census = &view.process.census;
     let server = view.primary.subject.side == Side::Server;
-    match (&view.primary.subject.resource, judgement.class) {
+    match (&identity::resource(view, None), judgement.class) {
         (Resource::GrpcStream, _) => (census.count("grpc_stream"), "stream"),
         (_, Some(Class::HttpBody | Class::TransportPerRequest)) => (census.http_goroutines(), "connection"),
         (Resource::HttpConnection | Resource::HttpTransport, _) => (census.http_goroutines(), "connection"),
@@ -176,8 +177,8 @@ fn relevant(view: &View<'_>, judgement: &Judgement) -> (f64, &'static str) {
 }
 
 /// Whether such a thing keeps goroutines at all: sockets of unknown make may not.
-fn has_goroutines(view: &View<'_>) -> bool {
-    !matches!(view.primary.subject.resource, Resource::Socket | Resource::CloseWait | Resource::Other(_))
+fn has_goroutines(resource: &Resource) -> bool {
+    !matches!(resource, Resource::Socket | Resource::CloseWait | Resource::Other(_))
 }
 
 /// Whether a series supports growth of the finding.

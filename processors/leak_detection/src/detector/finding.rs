@@ -6,6 +6,7 @@ use super::evidence;
 use super::explain;
 use super::forecast::{self, Rate};
 use super::gates;
+use super::identity;
 use super::input::{Resource, Source};
 use super::join::Group;
 use super::missing;
@@ -41,6 +42,14 @@ pub(crate) struct Judged<'a> {
     pub(crate) judgement: Judgement,
 }
 
+impl Judged<'_> {
+    /// Its material.
+    pub(crate) fn view<'b>(&'b self, bench: Bench<'b>) -> View<'b> {
+        let (process, primary, members) = (bench.process, self.primary, &self.members);
+        View { process, primary, members, scale: bench.scale, now: bench.now }
+    }
+}
+
 /// What a judgement needs besides the group.
 #[derive(Clone, Copy)]
 pub(crate) struct Bench<'a> {
@@ -68,11 +77,12 @@ pub(crate) fn judge<'a>(
     });
     let mut telling: Vec<&Series> = Vec::new();
     for primary in members.iter().copied() {
-        if telling.iter().any(|other| covers(other, primary)) {
-            continue;
-        }
         let view =
             View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
+        let shown = members.iter().any(|sockets| view.fresh(sockets) && shows(sockets, primary));
+        if shown || telling.iter().any(|other| covers(other, primary)) {
+            continue;
+        }
         let judgement = of_series(&view, masked(primary));
         if judgement.gate == Some(gates::Gate::TelemetryLoss) && lost.is_none() {
             lost = Some((primary, judgement));
@@ -122,6 +132,16 @@ fn covers(events: &Series, other: &Series) -> bool {
         && other.open_now() <= COVERED * events.open_now() + 2.0
 }
 
+/// Whether sockets show what a profile counts, and also which of them are idle: its goroutines then only say what they are.
+fn shows(sockets: &Series, other: &Series) -> bool {
+    let known = |series: &Series| series.subject.source == Source::Profile && identity::is_connection(series);
+    sockets.subject.source == Source::Sockets
+        && sockets.subject.resource == Resource::Socket
+        && sockets.quality().idle
+        && known(other)
+        && other.open_now() <= COVERED * sockets.open_now() + 2.0
+}
+
 fn of_series(view: &View<'_>, masked: Option<Masked>) -> Judgement {
     let primary = view.primary;
     let mut state = primary.machine.state;
@@ -154,6 +174,8 @@ pub(crate) struct Standing {
     pub(crate) class: Option<Class>,
     /// It was leaking when its process ended.
     pub(crate) leaked: bool,
+    /// What it goes by.
+    pub(crate) resource: Option<Resource>,
 }
 
 /// The finding of a judged group.
@@ -167,19 +189,14 @@ pub(crate) fn finding(
     if judgement.state == State::Recovering {
         judgement.class = standing.class.or(judgement.class);
     }
-    let view = View {
-        process: bench.process,
-        primary: judged.primary,
-        members: &judged.members,
-        scale: bench.scale,
-        now: bench.now,
-    };
+    let view = judged.view(bench);
     let grows = matches!(judgement.state, State::Suspect | State::Leaking);
     let mut sites = if judgement.state == State::Ok { Vec::new() } else { ranked_sites(&view) };
     let site = if sites.is_empty() { None } else { Some(sites.remove(0)) };
     let evidence = evidence::gather(&view, &judgement);
     let rate = if grows { rate(&view, &judgement) } else { Rate::default() };
     let sample = &judged.primary.latest;
+    let resource = identity::resource(&view, standing.resource.as_ref());
     let ended = judgement.ended;
     let open = if ended.is_some() { 0.0 } else { judged.primary.open_now() };
     let leaked = if standing.leaked { standing.class } else { None };
@@ -208,8 +225,8 @@ pub(crate) fn finding(
         },
         side: group.side.name().to_owned(),
         target: group.target.clone(),
-        resource: judged.primary.subject.resource.name().to_owned(),
-        resource_label: evidence::label(&judged.primary.subject.resource, group.side),
+        resource: resource.name().to_owned(),
+        resource_label: evidence::label(&resource, group.side),
         confidence: confidence::word(&view, &judgement, &evidence, site.is_some()).to_owned(),
         class: judgement.class.map_or("", Class::name).to_owned(),
         explanation,

@@ -15,7 +15,7 @@
 //!
 //! Series of one process that speak of the same side and target make one finding. Its primary series is the most urgent
 //! one, among equals the most telling resource: a ClientConn outlives its socket, which gRPC closes after 30 minutes of
-//! idleness. The other series are evidence: they agree, contradict (events were lost), or show use.
+//! idleness. It goes by the name of its most telling series. The other series are evidence: they agree, contradict (events were lost), or show use.
 //!
 //! Limits: [`Settings::max_series`] series and as many processes, 20 sites and 48 blocks per series, 1,000 services whose
 //! restarts are remembered. What is least recently seen goes first and is counted.
@@ -32,6 +32,7 @@ mod explain;
 mod finding;
 mod forecast;
 mod gates;
+mod identity;
 mod input;
 mod join;
 mod lately;

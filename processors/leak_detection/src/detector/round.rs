@@ -2,6 +2,7 @@
 
 use super::evidence;
 use super::finding::{self, Bench, Judged, Standing};
+use super::identity;
 use super::input::ProcessKey;
 use super::join::{self, Group};
 use super::process::{Process, ProcessId};
@@ -89,6 +90,7 @@ impl Detector {
                 since: now,
                 ..Standing::default()
             });
+            standing.resource = Some(identity::resource(&judged.view(bench), standing.resource.as_ref()));
             let (from, to) = (standing.state, judged.judgement.state);
             if judged.judgement.ended.is_some() {
                 // It stays known what it was until then.

@@ -430,3 +430,48 @@ fn goroutines_that_the_runtime_proves_leaked_make_a_suspicion_a_leak() {
     }
     assert!(found.is_some_and(|seconds| seconds <= 24.0), "{found:?}");
 }
+
+#[test]
+fn sockets_and_profiles_without_events_make_one_finding_of_one_name() {
+    let sockets = key(Source::Sockets, Resource::Socket, "127.0.0.1:50051");
+    let profile = key(Source::Profile, Resource::GrpcClient, "");
+    let idle = key(Source::Sockets, Resource::Socket, "127.0.0.1:5432");
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    let (mut names, mut seen) = (Vec::new(), Vec::new());
+    for i in 0..160 {
+        let seconds = f64::from(i);
+        let growing = seconds.min(80.0);
+        let open = (2.0 * growing).floor();
+        let mut sample = grown(2.0, growing);
+        sample.opened = sample.open;
+        sample.closed = Some(0.0);
+        if i % 2 == 0 {
+            feed(&mut detector, &sockets, seconds, sample);
+            feed(&mut detector, &idle, seconds, flat(1.0));
+        } else {
+            feed(&mut detector, &profile, seconds, Sample { open: Some(open), ..Sample::default() });
+            detector.observe_process(ProcessObservation {
+                process: profile.process.clone(),
+                time_ns: ((1_700_000_000.0 + seconds) * 1e9) as i64,
+                goroutines: vec![("grpc_serializer".into(), 3.0 * open), ("grpc_reader".into(), 2.0 * open)],
+                ..ProcessObservation::default()
+            });
+        }
+        let report = detector.report(((1_700_000_000.0 + seconds) * 1e9) as i64);
+        let Some(finding) = report.iter().find(|f| f.target == "127.0.0.1:50051") else { continue };
+        if names.last() != Some(&finding.resource) {
+            names.push(finding.resource.clone());
+        }
+        let confidence = ["", "low", "medium", "high"].iter().position(|c| *c == finding.confidence).unwrap();
+        seen.push((finding.state, confidence, finding.growth.opened, finding.class.clone()));
+    }
+    assert_eq!(names, ["socket", "grpc_client"], "it is named once by what is known best: {seen:?}");
+    let leaking: Vec<_> = seen.iter().filter(|(state, ..)| *state == State::Leaking).collect();
+    assert!(leaking.len() > 20, "{seen:?}");
+    assert!(leaking.iter().all(|(.., class)| class == "client_per_call"), "{leaking:?}");
+    assert!(leaking.is_sorted_by_key(|(_, confidence, opened, _)| (*confidence, *opened)), "{leaking:?}");
+    assert!(
+        leaking.iter().all(|(_, confidence, opened, _)| *confidence == 3 && *opened > 0.0),
+        "{leaking:?}"
+    );
+}
