@@ -8,12 +8,20 @@ use crate::terminal::units;
 
 /// The board. The engine owns the one instance, so it is made by `Default`.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<BTreeMap<String, Vec<Finding>>>);
+pub struct Board(Mutex<BTreeMap<String, Posted>>);
+
+/// What one detector has put up.
+#[derive(Debug, Default)]
+struct Posted {
+    findings: Vec<Finding>,
+    complaints: BTreeMap<&'static str, String>,
+}
 
 impl Board {
-    /// Replaces the findings of detector `id`.
-    pub fn put(&self, id: &str, findings: Vec<Finding>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), findings);
+    /// Replaces the findings of detector `id`, and what it has to complain of sources, by their kind.
+    pub fn put(&self, id: &str, findings: Vec<Finding>, complaints: BTreeMap<&'static str, String>) {
+        let posted = Posted { findings, complaints };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), posted);
     }
 
     /// Whether some detector has put up its findings, also none.
@@ -22,9 +30,17 @@ impl Board {
     }
 
     /// Everything as a document. Times are Unix seconds.
-    pub fn report(&self, time: f64, started: f64, version: &str, sources: Vec<Source>) -> Report {
+    ///
+    /// A source that delivers, but not as a detector needs it, is degraded.
+    pub fn report(&self, time: f64, started: f64, version: &str, mut sources: Vec<Source>) -> Report {
         let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut series: Vec<Finding> = board.values().flatten().cloned().collect();
+        let mut series: Vec<Finding> = board.values().flat_map(|posted| &posted.findings).cloned().collect();
+        for source in &mut sources {
+            let complaint = board.values().find_map(|posted| posted.complaints.get(source.kind.as_str()));
+            if let Some(complaint) = complaint {
+                complain(source, complaint);
+            }
+        }
         series.sort_by_key(|f| std::cmp::Reverse(urgency(f.state)));
         let summary = summary(&series, &sources, board.is_empty());
         Report {
@@ -37,6 +53,18 @@ impl Board {
             series,
         }
     }
+}
+
+/// Adds a complaint to what a source says of itself; of one that does not deliver there is worse to say.
+fn complain(source: &mut Source, complaint: &str) {
+    if !matches!(source.state.as_str(), "ok" | "degraded") {
+        return;
+    }
+    "degraded".clone_into(&mut source.state);
+    if !source.message.is_empty() {
+        source.message.push_str("; ");
+    }
+    source.message.push_str(complaint);
 }
 
 /// What a person should look at first; recovering is less urgent than suspect.
@@ -120,12 +148,13 @@ mod tests {
         board.put(
             "leak_detection",
             vec![finding(State::Ok), finding(State::Leaking), finding(State::Suspect)],
+            BTreeMap::new(),
         );
         let source = Source { state: "degraded".into(), ..Source::default() };
         let report = board.report(1.0, 0.0, "1", vec![source]);
         assert_eq!(report.summary, "1 leak, 1 suspect, 1 series fine; 1 source, 1 with trouble.");
         assert_eq!(report.series[0].state, State::Leaking);
-        board.put("leak_detection", Vec::new());
+        board.put("leak_detection", Vec::new(), BTreeMap::new());
         assert_eq!(
             board.report(1.0, 0.0, "1", vec![]).summary,
             "Nothing measured yet; no source of its own."
@@ -133,15 +162,46 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_a_detector_complains_of_is_degraded_unless_it_is_worse() {
+        let board = Board::default();
+        let complaints = BTreeMap::from([("sockets", "publishes every 30 s".to_owned())]);
+        board.put("leak_detection", vec![Finding::default()], complaints);
+        let source = |kind: &str, state: &str, message: &str| Source {
+            kind: kind.into(),
+            state: state.into(),
+            message: message.into(),
+            ..Source::default()
+        };
+        let sources = vec![
+            source("sockets", "ok", ""),
+            source("sockets", "degraded", "one is not seen"),
+            source("sockets", "failed", "no netlink"),
+            source("events", "ok", ""),
+        ];
+        let report = board.report(1.0, 0.0, "1", sources);
+        let said: Vec<_> = report.sources.iter().map(|s| (s.state.as_str(), s.message.as_str())).collect();
+        assert_eq!(
+            said,
+            [
+                ("degraded", "publishes every 30 s"),
+                ("degraded", "one is not seen; publishes every 30 s"),
+                ("failed", "no netlink"),
+                ("ok", "")
+            ]
+        );
+        assert_eq!(report.summary, "1 series fine; 4 sources, 3 with trouble.");
+    }
+
+    #[test]
     fn series_that_are_too_young_for_a_verdict_are_not_called_fine() {
         let board = Board::default();
         let young = |watched, left| Finding { watched, verdict_in: Some(left), ..Finding::default() };
-        board.put("leak_detection", vec![young(420.0, 2280.0), young(60.0, 2640.0)]);
+        board.put("leak_detection", vec![young(420.0, 2280.0), young(60.0, 2640.0)], BTreeMap::new());
         assert_eq!(
             board.report(1.0, 0.0, "1", vec![Source::default()]).summary,
             "No verdict yet: 2 series watched for 7 m, first verdict in about 38 m; 1 source."
         );
-        board.put("leak_detection", vec![Finding::default(), young(60.0, 2640.0)]);
+        board.put("leak_detection", vec![Finding::default(), young(60.0, 2640.0)], BTreeMap::new());
         assert_eq!(
             board.report(1.0, 0.0, "1", vec![Source::default()]).summary,
             "1 series fine, 1 without a verdict yet; 1 source."

@@ -1,6 +1,6 @@
 //! The processor: reads what passes, judges, and speaks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,15 +70,17 @@ impl LeakDetection {
         let mut changes = self.detector.tick(now);
         let emitter = Emitter { table: &self.table, clock: &cx.clock, roots: &self.roots };
         self.findings = self.detector.report(now);
+        let mut complaints = BTreeMap::new();
         for (source, sentence) in self.detector.rare_sources() {
             if self.rare.insert(source) {
                 tracing::warn!(otelcol.component.id = %cx.id, "{sentence}");
             }
+            complaints.insert(kind(source), sentence);
         }
         mirror::settle(&mut self.findings, &mut changes, |f| emitter.peers(f));
         self.findings.iter_mut().for_each(|f| emitter.detail(f));
         changes.iter_mut().for_each(|c| emitter.detail(&mut c.finding));
-        self.board.put(&cx.id, self.findings.clone());
+        self.board.put(&cx.id, self.findings.clone(), complaints);
         changes
     }
 
@@ -106,6 +108,15 @@ impl LeakDetection {
 
     fn emitter<'a>(&'a self, clock: &'a Clock) -> Emitter<'a> {
         Emitter { table: &self.table, clock, roots: &self.roots }
+    }
+}
+
+/// The kind of source, as its status has it.
+fn kind(source: Source) -> &'static str {
+    match source {
+        Source::Events => "events",
+        Source::Sockets => "sockets",
+        Source::Profile => "profile",
     }
 }
 

@@ -110,3 +110,20 @@ fn as_nobody(agent: &Command) -> Command {
     command.arg(copy).args(agent.get_args()).current_dir(dir).env("NO_COLOR", "1");
     command
 }
+
+#[test]
+fn a_source_that_publishes_too_rarely_for_the_window_is_degraded_and_told_the_interval_it_needs() {
+    let (name, pages) = (Program::unique_name("rare"), free_port());
+    let yaml = yaml(&format!("{{name: {name}}}"), pages)
+        .replace("collection_interval: 500ms", "collection_interval: 4s")
+        .replace("{leak_detection: }", "{leak_detection: {window: 5s}}");
+    let agent = Agent::start(&yaml, pages);
+    let mut program = Program::scenario("pool_warmup", &name, &["-plain"]);
+    program.announcement();
+    let degraded = source(&agent, "degraded");
+    let (interval, needed) = (
+        "socket_diag publishes every 4",
+        "the window of 5 s needs 2.5 s or less: shorten its collection_interval",
+    );
+    assert!(degraded.message.contains(interval) && degraded.message.contains(needed), "{}", degraded.message);
+}
