@@ -10,6 +10,7 @@
 //! - [`board`]: the verdicts of all detectors of an agent;
 //! - [`report`] and [`terminal`]: verdicts as a document, and that document as text.
 
+pub mod asked;
 pub mod board;
 pub mod events;
 pub mod names;

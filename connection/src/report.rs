@@ -112,6 +112,8 @@ pub struct Finding {
     pub side: String,
     /// `address:port` or gRPC target; empty when the whole process is meant.
     pub target: String,
+    /// Id of the component of this agent that is the other end, such as `otlp`; empty for all others.
+    pub own: String,
     /// `connection.resource` of the primary series.
     pub resource: String,
     /// The same for people: `grpc client connections`.

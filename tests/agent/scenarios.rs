@@ -281,6 +281,7 @@ fn healthy_services_are_never_called_leaking_and_the_reason_is_given() {
         // Snapshots put right what is lost, so that nothing is left but what the program does.
         ("events_lost", &|| healthy("events_lost", |f| f.state == State::Ok && f.class == "churn")),
         ("events_lost with the snapshots", &events_and_snapshots_lost),
+        ("the agent's own connections", &own_connections),
         ("its server comes back on the same port", &server_comes_back),
     ]);
 }
@@ -298,6 +299,26 @@ fn events_and_snapshots_lost() -> Outcome {
     ensure(report.series.iter().any(|f| piled(f) && f.state == State::Ok), || {
         format!("the begins did not pile up, so nothing was proved: {}", shown(Some(&report)))
     })
+}
+
+/// What the service sends to the agent and what the agent asks of it is shown as such.
+fn own_connections() -> Outcome {
+    let watch = Watch::new("own");
+    let agent = watch.agent();
+    let mut program = watch.scenario("pool_warmup", &[]);
+    let said = program.announcement();
+    for (side, port, own) in [("client", watch.events, "grpc_connections"), ("server", watch.pprof, "pprof")]
+    {
+        let is = |f: &Finding| {
+            f.process.pid == said.pid && f.side == side && f.target == format!("127.0.0.1:{port}")
+        };
+        let marked = wait_for(&agent, "the agent's own connections", |f| is(f) && !f.own.is_empty())?;
+        ensure(marked.own == own && marked.explanation.contains("this agent"), || {
+            format!("{side}: {:?} {}", marked.own, marked.explanation)
+        })?;
+    }
+    let pool = wait_for(&agent, "the pool", |f| f.process.pid == said.pid && f.target == said.target)?;
+    ensure(pool.own.is_empty(), || format!("the pool leads to {:?}", pool.own))
 }
 
 /// One shared client whose server dies and returns: it connects again, and that is no leak.

@@ -67,6 +67,13 @@ impl Handover {
         state.things.insert(key.to_owned(), thing);
     }
 
+    /// Keys of everything that is open, each with the id of the component that has it.
+    pub fn owners(&self) -> Vec<(String, String)> {
+        let state = self.lock();
+        let open = state.things.iter().filter(|(_, thing)| thing.value.strong_count() > 0);
+        open.map(|(key, thing)| (key.clone(), thing.owner.clone())).collect()
+    }
+
     /// A reload begins, in which these components are about to end; the engine calls it.
     pub fn begin(&self, ending: BTreeSet<String>) {
         self.lock().ending = ending;
@@ -112,6 +119,7 @@ mod tests {
         handover.keep("a", KEY, &socket);
         assert_eq!(taken(&handover.claim("b", KEY)), Some("a"));
         assert_eq!(taken(&handover.claim("a", KEY)), Some("a"), "twice in one configuration");
+        assert_eq!(handover.owners(), [(KEY.to_owned(), "a".to_owned())]);
         handover.begin(BTreeSet::from(["a".to_owned()]));
         assert!(
             matches!(handover.claim::<u8>("b", KEY), Claim::Yours(value) if Arc::ptr_eq(&value, &socket))

@@ -14,6 +14,7 @@ pub mod detector;
 mod emit;
 mod enrich;
 mod mirror;
+mod own;
 mod roots;
 mod stage;
 

@@ -16,6 +16,7 @@ use crate::detector::{Change, Detector, Settings, Source};
 use crate::emit::Emitter;
 use crate::enrich::enrich;
 use crate::mirror;
+use crate::own::Own;
 use crate::roots::SourceRoots;
 
 /// How often the detector's clock moves on.
@@ -26,6 +27,7 @@ pub(crate) struct LeakDetection {
     detector: Detector,
     table: Arc<ConnectionTable>,
     board: Arc<Board>,
+    own: Own,
     roots: SourceRoots,
     report_interval: Duration,
     next_tick: Instant,
@@ -44,6 +46,7 @@ impl LeakDetection {
             settings: config.settings(),
             table: host.shared(),
             board: host.shared(),
+            own: Own::new(host),
             roots: SourceRoots::new(&config.source_roots),
             report_interval: config.report_interval.non_zero().unwrap_or(default),
             next_tick: Instant::default(),
@@ -78,6 +81,7 @@ impl LeakDetection {
             complaints.insert(kind(source), sentence);
         }
         mirror::settle(&mut self.findings, &mut changes, |f| emitter.peers(f));
+        self.own.attribute(&mut self.findings, &mut changes);
         self.findings.iter_mut().for_each(|f| emitter.detail(f));
         changes.iter_mut().for_each(|c| emitter.detail(&mut c.finding));
         self.board.put(&cx.id, self.findings.clone(), complaints);

@@ -30,6 +30,7 @@ use weir_component::{
     async_trait,
 };
 use weir_config::Options;
+use weir_connection::asked::Asked;
 use weir_otlp::auth::client_auth;
 use weir_otlp::config as shared;
 use weir_pdata::Signal;
@@ -82,6 +83,8 @@ impl Receiver for Pprof {
             let auth = client_auth(target.auth.as_ref(), &cx.host)?;
             self.clients.push(client(target, auth, limit, &budget).map_err(Failure::permanent)?);
         }
+        let targets = self.settings.iter().map(|target| target.endpoint.authority());
+        cx.host.shared::<Asked>().put(&cx.id, targets.collect());
         cx.host.report_source(&cx.id, self.board().status());
         Ok(())
     }

@@ -99,6 +99,7 @@ pub(crate) fn hostile_with(text: &str) -> Report {
         process: Process { pid: i64::MAX, executable: t(), host: t(), started: f64::NEG_INFINITY },
         side: t(),
         target: t(),
+        own: t(),
         resource: t(),
         resource_label: t(),
         confidence: t(),

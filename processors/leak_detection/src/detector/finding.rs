@@ -225,6 +225,7 @@ pub(crate) fn finding(
         },
         side: group.side.name().to_owned(),
         target: group.target.clone(),
+        own: String::new(),
         resource: resource.name().to_owned(),
         resource_label: evidence::label(&resource, group.side),
         confidence: confidence::word(&view, &judgement, &evidence, site.is_some()).to_owned(),
