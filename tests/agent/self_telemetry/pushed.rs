@@ -15,6 +15,7 @@ use super::{SIGNALS, send};
 use crate::backends::servers::{Fleet, free_ports, get, post_with, weir};
 use crate::collector::sink::{Received, Sink};
 use crate::collector::telemetry::request;
+use crate::support::kill;
 
 /// An authority, and certificates of a server and of a client that it has signed, as files in `dir`.
 fn certificates(dir: &Path) {
@@ -120,6 +121,49 @@ fn metrics_spans_and_log_records_arrive_over_every_protocol() {
     for part in ["{\"resourceMetrics\":[", "{\"resourceSpans\":["] {
         assert!(log.contains(part), "{part} is not on the console");
     }
+}
+
+/// Pushes its metrics only when it ends; its backend is not there yet.
+const REPLACED: &str = "
+receivers: {otlp: {protocols: {http: {endpoint: 127.0.0.1:ENTRY}}}}
+exporters: {otlp_http: {endpoint: http://127.0.0.1:LATE, retry_on_failure: {initial_interval: 100ms, max_interval: 200ms, max_elapsed_time: 0s}}}
+service:
+  telemetry:
+    resource: {service.name: mine, deployment.environment.name: test, phase: PHASE}
+    metrics: {readers: [{periodic: {interval: 3600000, exporter: {otlp: {protocol: http/protobuf, endpoint: http://127.0.0.1:SINK/own/v1/metrics}}}}]}
+  pipelines: {logs: {receivers: [otlp], exporters: [otlp_http]}}
+";
+
+const LATE: &str = "
+receivers: {otlp: {protocols: {http: {endpoint: 127.0.0.1:LATE}}}}
+exporters: {nop: {}}
+service:
+  telemetry: {metrics: {level: none}}
+  pipelines: {logs: {receivers: [otlp], exporters: [nop]}}
+";
+
+#[test]
+fn what_a_reload_has_replaced_is_measured_until_it_has_ended() {
+    let (sink, mut fleet) = (Sink::start(), Fleet::new());
+    let [entry, late] = free_ports();
+    let filled = |text: &str, phase: &str| {
+        let ports = [("ENTRY", entry), ("LATE", late), ("SINK", sink.port)];
+        let text = ports.iter().fold(text.to_owned(), |t, (name, port)| t.replace(name, &port.to_string()));
+        text.replace("PHASE", phase)
+    };
+    let agent = fleet.write("agent.yaml", &filled(REPLACED, "old"));
+    let pid = fleet.start("agent", &mut weir(&agent));
+    fleet.wait("an answer", 60, || get(entry, "/"));
+    let items = send(entry, &[Signal::Logs]);
+    fleet.write("agent.yaml", &filled(REPLACED, "new"));
+    kill("HUP", pid);
+    let log = fleet.dir().join("agent.log");
+    let reloaded = || fs::read_to_string(&log).unwrap().contains("Config updated.").then_some(());
+    fleet.wait("the reload", 60, reloaded);
+    let config = fleet.write("late.yaml", &filled(LATE, ""));
+    fleet.start("late", &mut weir(&config));
+    let sent = || Some(points(&sink, "own", "otelcol_exporter_sent_log_records")).filter(|sent| *sent > 0);
+    assert_eq!(fleet.wait("the metrics of the replaced exporter", 60, sent), items[0] as i64);
 }
 
 /// The trace that a sender names is that of the agent's spans, and is named to the backend.
