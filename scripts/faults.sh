@@ -7,4 +7,5 @@ cd "$root"
 need_rust
 need_go
 tests/backends/install.sh otelcol >/dev/null
-cargo test --locked -p weir --test faults -- --ignored --nocapture
+cargo build --locked --release -p weir
+WEIR_BINARY="$root/target/release/weir" cargo test --locked -p weir --test faults -- --ignored --nocapture

@@ -80,9 +80,9 @@ fn is_retried(bench: &Bench, backend: &GrpcBackend, answer: Answer) -> Option<bo
     if Client::new(bench.http).post("/v1/logs", PROTOBUF, &body) != Some(200) {
         return None;
     }
-    wait_until(Duration::from_secs(20), || (backend.calls() > calls).then_some(()))?;
+    wait_until(Duration::from_secs(60), || (backend.calls() > calls).then_some(()))?;
     backend.set(Answer::default());
-    wait_until(Duration::from_secs(20), || {
+    wait_until(Duration::from_secs(60), || {
         let arrived = bench.oracle.has(ids[0]).then_some(true);
         arrived.or_else(|| (dropped() > before).then_some(false))
     })
@@ -100,12 +100,12 @@ fn partly(kind: Kind) -> Outcome {
     bench.backend.set(Mode::Partly(20));
     let (_, body) = bench.oracle.request(50, 10);
     let taken = Client::new(bench.http).post("/v1/logs", PROTOBUF, &body) == Some(200);
-    let figures = wait_until(Duration::from_secs(20), || {
+    let figures = wait_until(Duration::from_secs(60), || {
         let (_, page) = get(own, "/metrics", "localhost")?;
         let sent = figure(&page, "otelcol_exporter_sent_log_records")?;
         (sent > 0).then(|| (sent, figure(&page, "otelcol_exporter_rejected_log_records").unwrap_or(0)))
     });
-    outcome.fired = taken && bench.backend.requests() == 1;
+    outcome.fired = taken && bench.backend.requests() > 0;
     let (sent, rejected) = figures.unwrap_or_default();
     outcome.see(format!("{sent} counted as sent, {rejected} as rejected"));
     outcome.require((sent, rejected) == (30, 20), "what was rejected counts as sent");

@@ -79,7 +79,7 @@ fn damaged_by(kind: Kind, damage: &Damage, outcome: &mut Outcome) {
         return;
     }
     // Everything has come but what is said to be lost.
-    wait_until(Duration::from_secs(30), || {
+    wait_until(Duration::from_secs(60), || {
         (durable.bench.oracle.missing() == said_lost(&durable.bench.agent.log()) * RECORDS).then_some(())
     });
     let said = said_lost(&durable.bench.agent.log());

@@ -42,7 +42,7 @@ fn begin(kind: Kind) -> (SmallDisk, Durable, Load) {
 }
 
 fn until_refused(load: &Load) -> bool {
-    wait_until(Duration::from_secs(60), || (load.refused() > 20).then_some(())).is_some()
+    wait_until(Duration::from_secs(180), || (load.refused() > 20).then_some(())).is_some()
 }
 
 /// Everything arrives once the backend is back.
