@@ -3,6 +3,7 @@
 //! What this version cannot do is refused with its name, never ignored, where ignoring it would lose data, mix
 //! tenants or weaken security.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -141,9 +142,9 @@ pub fn server_tls(tls: &Optional<TlsServerConfig>) -> Result<Option<ServerTls>, 
 }
 
 fn read_server_tls(tls: &TlsServerConfig) -> Result<ServerTls, String> {
-    let certificate = pem("cert", &tls.common.cert_file, &tls.common.cert_pem)?.unwrap_or_default();
-    let key = pem("key", &tls.common.key_file, &tls.common.key_pem)?.unwrap_or_default();
-    let client_ca = pem("client CA", &tls.client_ca_file, &Secret::default())?;
+    let certificate = pem(KEY_PAIR, &tls.common.cert_file, &tls.common.cert_pem)?.unwrap_or_default();
+    let key = pem(KEY_PAIR, &tls.common.key_file, &tls.common.key_pem)?.unwrap_or_default();
+    let client_ca = pem(CLIENT_CA, &tls.client_ca_file, &Secret::default())?;
     Ok(ServerTls { certificate, key, client_ca, parameters: parameters(&tls.common)?, files: None })
 }
 
@@ -170,10 +171,10 @@ fn files<T>(
 }
 
 fn read_client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {
-    let certificate = pem("cert", &tls.common.cert_file, &tls.common.cert_pem)?;
-    let key = pem("key", &tls.common.key_file, &tls.common.key_pem)?;
+    let certificate = pem(KEY_PAIR, &tls.common.cert_file, &tls.common.cert_pem)?;
+    let key = pem(KEY_PAIR, &tls.common.key_file, &tls.common.key_pem)?;
     Ok(ClientTls {
-        ca: pem("CA", &tls.common.ca_file, &tls.common.ca_pem)?,
+        ca: pem(CA, &tls.common.ca_file, &tls.common.ca_pem)?,
         system_roots: tls.common.include_system_ca_certs_pool,
         identity: certificate.zip(key),
         skip_verify: tls.insecure_skip_verify,
@@ -187,6 +188,11 @@ pub fn server_name(tls: &TlsClientConfig) -> Option<String> {
     Some(tls.server_name_override.clone()).filter(|name| !name.is_empty())
 }
 
+/// What cannot be loaded, in the Collector's words; `FILE` stands for its path.
+const KEY_PAIR: &str = "TLS cert and key: ";
+const CA: &str = "CA CertPool File: failed to load cert FILE: ";
+const CLIENT_CA: &str = "client CA CertPool: failed to load CA FILE: ";
+
 fn pem(what: &str, file: &str, text: &Secret) -> Result<Option<Vec<u8>>, String> {
     if !text.is_empty() {
         return Ok(Some(text.reveal().as_bytes().to_vec()));
@@ -196,7 +202,19 @@ fn pem(what: &str, file: &str, text: &Secret) -> Result<Option<Vec<u8>>, String>
     }
     match std::fs::read(file) {
         Ok(content) => Ok(Some(content)),
-        Err(e) => Err(format!("failed to load TLS config: failed to load {what} {file}: {e}")),
+        Err(e) => {
+            let what = what.replace("FILE", file);
+            Err(format!("failed to load TLS config: failed to load {what}open {file}: {}", words(&e)))
+        }
+    }
+}
+
+/// Of a failed reading, in Go's words.
+fn words(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => e.to_string(),
     }
 }
 
@@ -316,6 +334,7 @@ mod tests {
         let mut tls = TlsServerConfig::default();
         tls.common.cert_file = "/no/such/file.pem".to_owned();
         let refused = server_tls(&Optional::Some(tls)).err().expect("refused");
-        assert!(refused.contains("failed to load cert /no/such/file.pem"), "{refused}");
+        let go = "failed to load TLS config: failed to load TLS cert and key: open /no/such/file.pem: no such file";
+        assert!(refused.starts_with(go), "{refused}");
     }
 }

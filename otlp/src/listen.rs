@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use weir_component::{Claim, Failure, Host};
+use weir_config::net::check_host_port;
 
 use crate::io::Io;
 
@@ -205,7 +206,13 @@ fn bind_failure(network: &str, endpoint: &str, e: &io::Error) -> Failure {
             "bind: permission denied".to_owned(),
             "ports below 1024 and foreign directories need a privilege: choose another `endpoint`",
         ),
-        _ => (e.to_string(), "`endpoint` has to be `host:port` with a name or address of this machine"),
+        _ => {
+            let cure = "`endpoint` has to be `host:port` with a name or address of this machine";
+            return match check_host_port(endpoint) {
+                Err(what) if network == "tcp" => Failure::permanent(format!("listen tcp: {what}; {cure}")),
+                _ => Failure::permanent(format!("listen {network} {endpoint}: {e}; {cure}")),
+            };
+        }
     };
     Failure::permanent(format!("listen {network} {endpoint}: {what}; {cure}"))
 }
@@ -227,7 +234,9 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_without_a_port_is_refused() {
         let failure = Listener::tcp("localhost").await.expect_err("no port");
-        assert!(failure.message().contains("host:port"), "{failure}");
+        let expected =
+            "listen tcp: address localhost: missing port in address; `endpoint` has to be `host:port`";
+        assert!(failure.message().starts_with(expected), "{failure}");
     }
 
     #[tokio::test]

@@ -115,6 +115,7 @@ impl Debug {
         };
         let (sinks, sampler, dumps) = (sinks.clone(), self.sampler.clone(), self.dumps());
         let (verbosity, separate) = (self.config.verbosity, !self.config.use_internal_logger);
+        let id = self.id.clone();
         let work = move || {
             let dump = if dumps { dump(&payload, verbosity) } else { String::new() };
             if dumps && sampler.admits(&dump, now) {
@@ -122,7 +123,7 @@ impl Debug {
                 // An entry of its own: its text ends with a line break already, and so does every entry.
                 text.push_str(if separate { "\n" } else { "" });
             }
-            sinks.write(&text);
+            sinks.write(&text, &id);
         };
         host.blocking(work).await.ok_or_else(|| Failure::permanent("the payload could not be printed"))
     }

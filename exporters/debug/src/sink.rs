@@ -33,9 +33,9 @@ impl Sinks {
         Ok(Sinks { sinks: Mutex::new(sinks), failing: AtomicBool::new(false) })
     }
 
-    /// Writes to all, to each at once. What cannot be written is lost, and told once until it works again: a closed
+    /// Writes to all, to each at once, for the exporter `id`. What cannot be written is lost, and told once until it works again: a closed
     /// terminal must not make the senders send again.
-    pub(crate) fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str, id: &str) {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut failure = None;
         for sink in sinks.iter_mut() {
@@ -43,7 +43,12 @@ impl Sinks {
         }
         let failed_before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
         if let (Some(error), false) = (failure, failed_before) {
-            tracing::warn!(%error, "The debug exporter cannot print; its text is lost until it can.");
+            tracing::warn!(
+                otelcol.component.id = id,
+                otelcol.component.kind = "exporter",
+                %error,
+                "The debug exporter cannot print; its text is lost until it can."
+            );
         }
     }
 }

@@ -81,7 +81,12 @@ fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
     if let Some(server) = config.htpasswd.as_ref() {
         let file = Credential::new("", &server.file);
         let inline = server.inline.reveal().to_owned();
-        return Ok(Box::new(BasicAuth::Server(Arc::new(Server::new(build.host.clone(), file, inline)))));
+        return Ok(Box::new(BasicAuth::Server(Arc::new(Server::new(
+            build.host.clone(),
+            build.id,
+            file,
+            inline,
+        )))));
     }
     let client = config.client_auth.into_option().unwrap_or_default();
     Ok(Box::new(BasicAuth::Client(Arc::new(Client {

@@ -19,6 +19,7 @@ const SCHEME: &str = "Basic ";
 /// Checks names and passwords against an htpasswd file.
 pub(crate) struct Server {
     host: Host,
+    id: String,
     file: Credential,
     inline: String,
     known: Mutex<Known>,
@@ -36,14 +37,14 @@ struct Known {
 }
 
 impl Server {
-    pub(crate) fn new(host: Host, file: Credential, inline: String) -> Server {
+    pub(crate) fn new(host: Host, id: &str, file: Credential, inline: String) -> Server {
         let known = Known {
             text: "".into(),
             users: Arc::default(),
             accepted: BTreeMap::new(),
             salt: [0; 4].map(|_: u64| RandomState::new().build_hasher().finish()),
         };
-        Server { host, file, inline, known: Mutex::new(known) }
+        Server { host, id: id.to_owned(), file, inline, known: Mutex::new(known) }
     }
 
     /// Reads the file.
@@ -67,7 +68,12 @@ impl Server {
         if known.users.is_empty() || !Arc::ptr_eq(&known.text, &text) {
             let (users, wrong) = Users::parse(&format!("{text}\n{}", self.inline));
             for (line, why) in wrong {
-                tracing::warn!(line, "htpasswd: {why}, the line is left out");
+                tracing::warn!(
+                    otelcol.component.id = %self.id,
+                    otelcol.component.kind = "extension",
+                    line,
+                    "htpasswd: {why}, the line is left out"
+                );
             }
             known.users = Arc::new(users);
             known.text = text;

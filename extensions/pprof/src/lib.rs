@@ -118,7 +118,13 @@ impl Extension for Pprof {
             let now = cx.clock.unix_nanos();
             let profile = profiles::cpu(&before, now, now.saturating_sub(began));
             if let Err(error) = file.write_all(&profile) {
-                tracing::warn!(%error, path = self.config.save_to_file, "The CPU profile cannot be saved");
+                tracing::warn!(
+                    otelcol.component.id = %cx.id,
+                    otelcol.component.kind = "extension",
+                    %error,
+                    path = self.config.save_to_file,
+                    "The CPU profile cannot be saved"
+                );
             }
         }
         Ok(())
