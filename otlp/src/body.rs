@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::future::poll_fn;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -27,6 +27,11 @@ impl Body {
     /// These bytes.
     pub fn full(data: impl Into<Bytes>) -> Body {
         Body { data: Some(data.into()).filter(|d| !d.is_empty()), trailers: None }
+    }
+
+    /// What it consists of.
+    pub(crate) fn into_parts(self) -> (Bytes, Option<Box<HeaderMap>>) {
+        (self.data.unwrap_or_default(), self.trailers)
     }
 
     /// These bytes and trailers behind them.
@@ -164,95 +169,6 @@ where
     Ok(gather.finish())
 }
 
-/// Size of the gRPC frame header: one byte of flags, four of length, big-endian (gRPC over HTTP/2).
-pub(crate) const FRAME_HEADER: usize = 5;
-
-/// One gRPC message as it was on the wire.
-#[derive(Debug)]
-pub(crate) struct Message {
-    /// Whether the encoding of the call applies.
-    pub(crate) compressed: bool,
-    /// Its content.
-    pub(crate) content: Bytes,
-    /// What is reserved for it.
-    pub(crate) room: Reservation,
-}
-
-/// Why there is not exactly one message.
-#[derive(Debug)]
-pub(crate) enum MessageError {
-    /// The message of that length is longer than the limit.
-    TooLarge(usize),
-    /// The stream ended without a message, or within one.
-    Missing,
-    /// There is more behind the message of a unary call.
-    Several,
-    /// A flag that gRPC does not define.
-    Flag(u8),
-    /// There is no memory for it now.
-    Refused(Failure),
-    /// The peer or the connection ended early; what the library said.
-    Broken(String),
-}
-
-/// Reads the one message of a unary call. When the message lies in one DATA frame, nothing is copied.
-pub(crate) async fn read_message<B>(
-    mut body: B,
-    limit: usize,
-    room: Reservation,
-) -> Result<Message, MessageError>
-where
-    B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
-{
-    // The limit on what is gathered is set when the length is known; until then nothing but a header is there.
-    let mut gather = Gather::new(usize::MAX, 0, room);
-    let mut length = None;
-    while let Some(piece) = next_piece(&mut body).await {
-        let piece = piece.map_err(broken)?;
-        gather.push(piece).map_err(broken)?;
-        if length.is_none() && gather.len() >= FRAME_HEADER {
-            length = Some(message_length(&mut gather, limit)?);
-        }
-        if length.is_some_and(|(_, length)| gather.len() > FRAME_HEADER + length) {
-            return Err(MessageError::Several);
-        }
-    }
-    let Some((flag, length)) = length else {
-        return Err(MessageError::Missing);
-    };
-    let (mut content, room) = gather.finish();
-    if content.len() < FRAME_HEADER + length {
-        return Err(MessageError::Missing);
-    }
-    content.advance(FRAME_HEADER);
-    Ok(Message { compressed: flag == 1, content, room })
-}
-
-fn message_length(gather: &mut Gather, limit: usize) -> Result<(u8, usize), MessageError> {
-    let start = if gather.joined.is_empty() { &gather.first[..] } else { &gather.joined[..] };
-    let &[flag, a, b, c, d, ..] = start else {
-        return Err(MessageError::Missing);
-    };
-    let length = u32::from_be_bytes([a, b, c, d]) as usize;
-    if flag > 1 {
-        return Err(MessageError::Flag(flag));
-    }
-    if length > limit {
-        return Err(MessageError::TooLarge(length));
-    }
-    gather.expected = FRAME_HEADER + length;
-    gather.limit = usize::MAX;
-    Ok((flag, length))
-}
-
-fn broken(e: ReadError) -> MessageError {
-    match e {
-        ReadError::TooLarge => MessageError::Several,
-        ReadError::Refused(failure) => MessageError::Refused(failure),
-        ReadError::Broken(why) => MessageError::Broken(why),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http_body_util::StreamBody;
@@ -262,10 +178,6 @@ mod tests {
     fn pieces(parts: &[&'static [u8]]) -> impl HttpBody<Data = Bytes, Error = Infallible> + Unpin + use<> {
         let frames: Vec<_> = parts.iter().map(|p| Ok(Frame::data(Bytes::from_static(p)))).collect();
         StreamBody::new(futures_util::stream::iter(frames))
-    }
-
-    fn room() -> Reservation {
-        Budget::default().begin()
     }
 
     #[tokio::test]
@@ -281,11 +193,6 @@ mod tests {
             Err(ReadError::Refused(_))
         ));
         drop(held);
-        let message: &[u8] = &[0, 0, 0, 0, 1, 7];
-        assert!(matches!(
-            read_message(pieces(&[message]), 3, budget.begin()).await,
-            Err(MessageError::Refused(_))
-        ));
         assert_eq!(budget.held(), 0);
     }
 
@@ -301,27 +208,5 @@ mod tests {
         assert_eq!(read_all(pieces(&[b"", b"ab", b"c", b"", b"d"]), 4).await.expect("read"), &b"abcd"[..]);
         assert!(matches!(read_all(pieces(&[b"ab", b"cde"]), 4).await, Err(ReadError::TooLarge)));
         assert!(matches!(read_all(Body::full(&b"abcde"[..]), 4).await, Err(ReadError::TooLarge)));
-    }
-
-    #[tokio::test]
-    async fn a_message_may_be_cut_anywhere() {
-        let whole: &[u8] = &[1, 0, 0, 0, 3, b'a', b'b', b'c'];
-        for at in 0..=whole.len() {
-            let (head, tail) = whole.split_at(at);
-            let message = read_message(pieces(&[head, tail]), 3, room()).await.expect("read");
-            assert!(message.compressed);
-            assert_eq!(message.content, &b"abc"[..]);
-        }
-    }
-
-    #[tokio::test]
-    async fn anything_but_one_message_is_refused() {
-        let read = |parts: &[&'static [u8]]| read_message(pieces(parts), 3, room());
-        assert!(matches!(read(&[]).await, Err(MessageError::Missing)));
-        assert!(matches!(read(&[&[0, 0, 0]]).await, Err(MessageError::Missing)));
-        assert!(matches!(read(&[&[0, 0, 0, 0, 2, 1]]).await, Err(MessageError::Missing)));
-        assert!(matches!(read(&[&[0, 0, 0, 0, 1, 1], &[0]]).await, Err(MessageError::Several)));
-        assert!(matches!(read(&[&[0, 0, 0, 0, 4]]).await, Err(MessageError::TooLarge(4))));
-        assert!(matches!(read(&[&[2, 0, 0, 0, 0]]).await, Err(MessageError::Flag(2))));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -116,10 +116,53 @@ pub async fn serve<H, F>(
     H: Fn(Request<Incoming>, &Arc<Peer>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let listener = Arc::new(listener);
     let local = listener.local_addr().is_some_and(|a| a.ip().is_loopback());
     let check_host = limits.check_host && local;
-    let shared = Arc::new((limits, tls, handler));
-    let listener = Arc::new(listener);
+    let port = Arc::downgrade(&listener);
+    let shared = Arc::new((limits.clone(), stop.clone(), handler));
+    let connection = move |io, peer| {
+        let (shared, port) = (Arc::clone(&shared), Weak::clone(&port));
+        async move {
+            let (limits, stop, handler) = &*shared;
+            let answer = |request: Request<Incoming>| guarded(request, &peer, limits, check_host, handler);
+            let leaving = || match port.upgrade() {
+                Some(port) if port.is_handed_over() => Leaving::HandedOver,
+                _ => Leaving::Closed,
+            };
+            connection::drive(io, limits, stop, leaving, answer).await;
+        }
+    };
+    accept_on(listener, tls, &limits, stop, connection).await;
+}
+
+/// Accepts connections until `stop` is requested, has each served by `connection`, and returns when all of them have
+/// ended; whoever serves them has to see to that.
+pub(crate) async fn accept<C, F>(
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+    limits: &ServerLimits,
+    stop: Stop,
+    connection: C,
+) where
+    C: Fn(Io, Arc<Peer>) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    accept_on(Arc::new(listener), tls, limits, stop, connection).await;
+}
+
+async fn accept_on<C, F>(
+    listener: Arc<Listener>,
+    tls: Option<TlsAcceptor>,
+    limits: &ServerLimits,
+    stop: Stop,
+    connection: C,
+) where
+    C: Fn(Io, Arc<Peer>) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let handshake_timeout = limits.handshake_timeout;
+    let shared = Arc::new((tls, connection));
     let addresses = Addresses::default();
     let mut connections = JoinSet::new();
     loop {
@@ -127,24 +170,17 @@ pub async fn serve<H, F>(
             biased;
             () = stop.requested() => break,
             Some(ended) = connections.join_next() => report_panic(ended),
-            (io, address) = listener.accept(), if connections.len() < shared.0.max_connections => {
-                let Some(place) = addresses.enter(address, shared.0.max_connections_per_address) else {
+            (io, address) = listener.accept(), if connections.len() < limits.max_connections => {
+                let Some(place) = addresses.enter(address, limits.max_connections_per_address) else {
                     tracing::debug!(?address, "too many connections from one address, the new one is closed");
                     continue;
                 };
-                let (shared, stop) = (Arc::clone(&shared), stop.clone());
-                let port = Arc::downgrade(&listener);
+                let shared = Arc::clone(&shared);
                 connections.spawn(async move {
                     let _place = place;
-                    let (limits, tls, handler) = &*shared;
-                    let Some(io) = secure(io, tls.as_ref(), limits.handshake_timeout).await else { return };
-                    let peer = Arc::new(Peer { address });
-                    let answer = |request: Request<Incoming>| guarded(request, &peer, limits, check_host, handler);
-                    let leaving = || match port.upgrade() {
-                        Some(port) if port.is_handed_over() => Leaving::HandedOver,
-                        _ => Leaving::Closed,
-                    };
-                    connection::drive(io, limits, &stop, leaving, answer).await;
+                    let (tls, connection) = &*shared;
+                    let Some(io) = secure(io, tls.as_ref(), handshake_timeout).await else { return };
+                    connection(io, Arc::new(Peer { address })).await;
                 });
             }
         }

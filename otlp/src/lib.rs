@@ -10,8 +10,8 @@
 //! - [`tls`]: certificates to acceptors and connectors;
 //! - [`config`]: the shared options of components to the settings of this crate.
 //!
-//! gRPC here is the unary `Export` call and nothing else: a thin layer over hyper (server, because one port has to
-//! speak HTTP/1.1 too) and h2 (client). Settings are plain structs; components make them from their configuration.
+//! gRPC here is the unary `Export` call and nothing else: on ports of its own over a server of HTTP/2 that is made for it
+//! (`http2`), on shared ports over hyper, because those have to speak HTTP/1.1 too, in clients over h2. Settings are plain structs; components make them from their configuration.
 
 mod addresses;
 pub mod auth;
@@ -21,10 +21,12 @@ pub mod config;
 mod connection;
 pub mod credential;
 pub mod encoding;
+mod http2;
 pub mod http_server;
 mod io;
 mod lifetime;
 mod listen;
+mod message;
 mod observed;
 pub mod pages;
 pub mod server;
@@ -33,3 +35,9 @@ pub mod tls;
 
 pub use body::Body;
 pub use listen::Listener;
+
+/// What fuzzing drives beside the public interface.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::http2::check::converse;
+}

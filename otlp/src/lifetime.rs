@@ -25,11 +25,11 @@ struct Counts {
 
 impl Activity {
     /// A request of that version has come; it lasts until the guard is dropped.
-    pub(crate) fn begin(&self, version: Version) -> impl Send + 'static + use<> {
+    pub(crate) fn begin(&self, version: Version) -> Ongoing {
         self.0.is_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         self.0.open.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(&self.0))
+        Ongoing(Arc::clone(&self.0))
     }
 
     /// Whether the peer can be told to go between its requests, as HTTP/2 can by GOAWAY. HTTP/1.1 can only close, which
@@ -48,9 +48,10 @@ impl Activity {
     }
 }
 
-struct Open(Arc<Counts>);
+/// A request under way.
+pub(crate) struct Ongoing(Arc<Counts>);
 
-impl Drop for Open {
+impl Drop for Ongoing {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }

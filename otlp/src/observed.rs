@@ -96,9 +96,18 @@ impl Requests {
         let begun = now();
         let response = answer().await;
         let status = response.headers().get("grpc-status").and_then(|s| s.to_str().ok()?.parse::<i64>().ok());
-        let status = status.filter(|code| *code != 0).map(Status::from_code);
-        self.rpc_duration.record(begun.elapsed().as_secs_f64(), &rpc(signal, status));
+        self.grpc_ended(begun, signal, status.filter(|code| *code != 0).map(Status::from_code));
         response
+    }
+
+    /// Measures a gRPC call that is answered now, with that status unless it succeeded.
+    pub(crate) fn grpc_ended(
+        &self,
+        begun: std::time::Instant,
+        signal: Option<Signal>,
+        status: Option<Status>,
+    ) {
+        self.rpc_duration.record(begun.elapsed().as_secs_f64(), &rpc(signal, status));
     }
 }
 

@@ -20,9 +20,9 @@ use weir_pdata::{Payload, Signal};
 
 use super::proxy::Proxy;
 use super::{Compression, Target};
-use crate::body::FRAME_HEADER;
 use crate::client::pieces::Pieces;
 use crate::encoding::{ACCEPTED_GRPC, Encoding};
+use crate::message::FRAME_HEADER;
 use crate::observed::Calls;
 use crate::tls::TlsConnector;
 use balancer::Balancer;

@@ -8,14 +8,15 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use weir_component::Status;
+use weir_component::{AuthData, Context, Status};
 use weir_pdata::Signal;
 
 use super::intake::{self, Refused};
 use super::{Late, Server};
-use crate::body::{self, Body, MessageError};
+use crate::body::Body;
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, text};
+use crate::message::{self, Arriving, Message, MessageError};
 use crate::status::RpcStatus;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -23,10 +24,17 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// A message without fields: the whole request was accepted.
-const ACCEPTED: Bytes = Bytes::from_static(&[0; body::FRAME_HEADER]);
+const ACCEPTED: Bytes = Bytes::from_static(&[0; message::FRAME_HEADER]);
 
 static PATHS: LazyLock<[String; 4]> =
     LazyLock::new(|| Signal::ALL.map(|s| format!("/{}/Export", s.service())));
+
+/// A call whose head was read and whose caller was checked.
+pub(super) struct Call {
+    signal: Signal,
+    encoding: Encoding,
+    context: Context,
+}
 
 impl Server {
     pub(super) async fn grpc(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
@@ -37,22 +45,48 @@ impl Server {
     }
 
     async fn export(&self, request: Request<Incoming>, peer: &Peer) -> Result<(), RpcStatus> {
-        let signal = self.signal(request.method(), request.uri().path())?;
-        let encoding = encoding(request.headers())?;
+        let (signal, encoding) = self.method(&request)?;
         let auth = self.caller(&request).await.map_err(|failure| RpcStatus::of(&failure))?;
-        let context = intake::context("grpc", &request, peer, &self.settings, auth);
+        let call = self.call(&request, signal, encoding, peer, auth);
+        let reading = message::read_message(request.into_body(), self.message());
+        match self.arrival(reading).await {
+            Ok(message) => self.finish(call, message).await,
+            Err(late) => Err(too_late(&late)),
+        }
+    }
+
+    /// What is called, and how it is compressed.
+    pub(super) fn method<B>(&self, request: &Request<B>) -> Result<(Signal, Encoding), RpcStatus> {
+        let signal = self.signal(request.method(), request.uri().path())?;
+        Ok((signal, encoding(request.headers())?))
+    }
+
+    /// The call of a caller who was checked.
+    pub(super) fn call<B>(
+        &self,
+        request: &Request<B>,
+        signal: Signal,
+        encoding: Encoding,
+        peer: &Peer,
+        auth: AuthData,
+    ) -> Call {
+        Call { signal, encoding, context: intake::context("grpc", request, peer, &self.settings, auth) }
+    }
+
+    /// For the message of a call.
+    pub(super) fn message(&self) -> Arriving {
+        Arriving::new(self.settings.max_message, self.settings.budget.begin())
+    }
+
+    /// From the message of a call to what became of it.
+    pub(super) async fn finish(
+        &self,
+        call: Call,
+        message: Result<Message, MessageError>,
+    ) -> Result<(), RpcStatus> {
         let limit = self.settings.max_message;
-        let reading = body::read_message(request.into_body(), limit, self.settings.budget.begin());
-        let message = match self.arrival(reading).await {
-            Ok(read) => read.map_err(|e| not_one_message(&e, limit))?,
-            Err(Late::Slow) => {
-                return Err(RpcStatus::new(Status::DeadlineExceeded, "the request took too long to arrive"));
-            }
-            Err(Late::Stopping) => {
-                return Err(RpcStatus::new(Status::Unavailable, "the server is shutting down"));
-            }
-        };
-        let content = match (message.compressed, encoding) {
+        let message = message.map_err(|e| not_one_message(&e, limit))?;
+        let content = match (message.compressed, call.encoding) {
             (false, _) => message.content,
             (true, Encoding::Identity) => {
                 let text = "grpc: compressed flag set with identity or empty encoding";
@@ -69,7 +103,8 @@ impl Server {
                 ),
             })?,
         };
-        self.intake.accept(signal, content, message.room, context).await.map_err(|refused| match refused {
+        let accepted = self.intake.accept(call.signal, content, message.room, call.context).await;
+        accepted.map_err(|refused| match refused {
             Refused::Malformed(e) => {
                 RpcStatus::new(Status::Internal, format!("grpc: error unmarshalling request: {e}"))
             }
@@ -98,6 +133,14 @@ impl Server {
     }
 }
 
+/// The status of a request that did not arrive.
+pub(super) fn too_late(late: &Late) -> RpcStatus {
+    match late {
+        Late::Slow => RpcStatus::new(Status::DeadlineExceeded, "the request took too long to arrive"),
+        Late::Stopping => RpcStatus::new(Status::Unavailable, "the server is shutting down"),
+    }
+}
+
 /// The answer to a request on a gRPC port that is not gRPC.
 pub(super) fn not_grpc() -> Response<Body> {
     text(
@@ -115,7 +158,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, RpcStatus> {
     })
 }
 
-fn not_one_message(e: &MessageError, limit: usize) -> RpcStatus {
+pub(super) fn not_one_message(e: &MessageError, limit: usize) -> RpcStatus {
     match e {
         MessageError::TooLarge(length) => {
             let text = format!("grpc: received message larger than max ({length} vs. {limit})");
@@ -137,7 +180,7 @@ fn not_one_message(e: &MessageError, limit: usize) -> RpcStatus {
     }
 }
 
-fn success() -> Response<Body> {
+pub(super) fn success() -> Response<Body> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"));
     let mut response = Response::new(Body::with_trailers(ACCEPTED, trailers));
@@ -146,7 +189,7 @@ fn success() -> Response<Body> {
 }
 
 /// A response of headers only.
-fn failure(status: &RpcStatus) -> Response<Body> {
+pub(super) fn failure(status: &RpcStatus) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, GRPC);

@@ -38,6 +38,10 @@ enum Format {
 /// Why a request was refused: the HTTP status and the body.
 struct Refusal(StatusCode, RpcStatus);
 
+/// A request below this size is copied: the piece that it came in may be part of a much larger read buffer, and would
+/// keep all of that.
+const SMALL: usize = 8 << 10;
+
 impl Server {
     pub(super) async fn http(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let mut response = match &self.settings.cors {
@@ -106,6 +110,7 @@ impl Server {
         let context = intake::context("http", &request, peer, &self.settings, auth);
         let (content, room) = self.content(request.into_body(), encoding).await?;
         let content = match format {
+            Format::Protobuf if content.len() < SMALL => Bytes::copy_from_slice(&content),
             Format::Protobuf => content,
             Format::Json => json::to_protobuf(signal, &content).map_err(|e| bad_request(e.to_string()))?,
         };

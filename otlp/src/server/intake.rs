@@ -11,10 +11,6 @@ use weir_pdata::{Payload, Signal};
 use super::ServerSettings;
 use crate::http_server::Peer;
 
-/// A request below this size is copied: the piece that it came in may be part of a much larger read buffer, and would
-/// keep all of that.
-const SMALL: usize = 8 << 10;
-
 /// Where requests go.
 pub(super) struct Intake {
     outputs: Outputs,
@@ -39,7 +35,8 @@ impl Intake {
     }
 
     /// Validates a request, hands it on and waits for its outcome. A request without items is accepted and goes nowhere.
-    /// `room` is what was reserved for it so far; it lasts as long as anything of the request is held.
+    /// `room` is what was reserved for it so far; it lasts as long as anything of the request is held, which should not be
+    /// part of a much larger buffer.
     pub(super) async fn accept(
         &self,
         signal: Signal,
@@ -48,7 +45,6 @@ impl Intake {
         context: Context,
     ) -> Result<(), Refused> {
         room.fit(request.len()).map_err(Refused::Failed)?;
-        let request = if request.len() < SMALL { Bytes::copy_from_slice(&request) } else { request };
         let request = room.hold(request);
         let payload = Payload::from_request(signal, request).map_err(Refused::Malformed)?;
         if payload.is_empty() {

@@ -13,6 +13,7 @@ mod cors;
 mod grpc;
 mod http;
 mod intake;
+mod unary;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -101,15 +102,16 @@ impl Default for ServerSettings {
 /// Serves OTLP on `listener` until `stop` is requested, then finishes the requests under way and returns. The signals
 /// that have a port in `outputs` are served, the others are answered as unknown.
 pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Outputs, stop: Stop) {
-    let mut limits = settings.limits.clone();
-    limits.http = match settings.protocols {
-        Protocols::Grpc => Http::Two,
-        // Over TLS, HTTP clients may choose HTTP/2; in clear text those with prior knowledge may too.
-        Protocols::Http | Protocols::Both => Http::Both,
-    };
+    // Over TLS, HTTP clients may choose HTTP/2; in clear text those with prior knowledge may too.
+    let limits = ServerLimits { http: Http::Both, ..settings.limits.clone() };
+    let is_grpc = settings.protocols == Protocols::Grpc;
     let tls = settings.tls.clone();
     let observed = Requests::new(&settings.telemetry);
     let server = Arc::new(Server { intake: Intake::new(outputs), observed, stop: stop.clone(), settings });
+    if is_grpc {
+        let connection = move |io, peer| unary::drive(io, Arc::clone(&server), peer);
+        return http_server::accept(listener, tls, &limits, stop, connection).await;
+    }
     // Boxed here: what wraps the handler would move it from hand to hand, and it is large.
     let handler = move |request: Request<Incoming>, peer: &Arc<Peer>| {
         Box::pin(Arc::clone(&server).answer(request, Arc::clone(peer)))
@@ -167,7 +169,7 @@ impl Server {
     async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
         let is_grpc = request.version() == Version::HTTP_2 && has_grpc_content_type(&request);
         match self.settings.protocols {
-            Protocols::Grpc if !is_grpc => grpc::not_grpc(),
+            // Connections of its own, see `unary`.
             Protocols::Grpc => self.observed_grpc(request, &peer).await,
             Protocols::Both if is_grpc => self.observed_grpc(request, &peer).await,
             Protocols::Both | Protocols::Http => self.observed_http(request, &peer).await,

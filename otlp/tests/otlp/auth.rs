@@ -11,7 +11,7 @@ use weir_component::{
 use weir_config::net::{AuthConfig, ServerAuthConfig};
 use weir_otlp::auth::{Authenticator, client_auth};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
-use weir_otlp::server::ServerSettings;
+use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
 use crate::support::{Server, sample, start, within};
@@ -62,10 +62,14 @@ fn named(id: &str) -> AuthConfig {
 }
 
 async fn guarded(request_params: &[&str]) -> Server {
+    guarded_on(Protocols::Both, request_params).await
+}
+
+pub(crate) async fn guarded_on(protocols: Protocols, request_params: &[&str]) -> Server {
     let request_params = request_params.iter().map(ToString::to_string).collect();
     let auth = ServerAuthConfig { auth: named("word"), request_params };
     let auth = Authenticator::of_http(Some(&auth), &host()).expect("found");
-    start(ServerSettings { auth, include_metadata: true, ..ServerSettings::default() }).await
+    start(ServerSettings { protocols, auth, include_metadata: true, ..ServerSettings::default() }).await
 }
 
 /// The answer to a request of which only the head is ever sent.

@@ -4,6 +4,7 @@
 
 mod auth;
 mod clients;
+mod grpc_port;
 mod limits;
 mod proxy;
 mod server_grpc;

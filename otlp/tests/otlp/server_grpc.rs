@@ -16,6 +16,13 @@ use crate::support::{Server, framed, grpc, http, logs_request, noise, sample, st
 
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
+/// A port of its own has a server of its own.
+const PORTS: [Protocols; 2] = [Protocols::Grpc, Protocols::Both];
+
+fn on(protocols: Protocols) -> ServerSettings {
+    ServerSettings { protocols, ..ServerSettings::default() }
+}
+
 async fn channel(server: &Server) -> Channel {
     Channel::from_shared(server.url("")).expect("endpoint").connect().await.expect("connected")
 }
@@ -34,197 +41,231 @@ fn message(headers: &http::HeaderMap) -> &str {
 
 #[tokio::test]
 async fn tonic_exports_all_signals_and_every_item_arrives() {
-    let server = start(ServerSettings::default()).await;
-    let channel = channel(&server).await;
-    let traces = sample(Signal::Traces, 3);
-    TraceServiceClient::new(channel.clone()).export(traces.decode_traces()).await.expect("accepted");
-    MetricsServiceClient::new(channel.clone())
-        .export(sample(Signal::Metrics, 4).decode_metrics())
-        .await
-        .expect("accepted");
-    let answer = LogsServiceClient::new(channel)
-        .export(sample(Signal::Logs, 5).decode_logs())
-        .await
-        .expect("accepted");
-    assert_eq!(answer.into_inner().partial_success, None);
-    let payloads = server.pipeline.payloads();
-    assert_eq!(
-        payloads.iter().map(|p| (p.signal(), p.items())).collect::<Vec<_>>(),
-        [(Signal::Traces, 3), (Signal::Metrics, 4), (Signal::Logs, 5)]
-    );
-    assert_eq!(payloads[0].decode_traces(), traces.decode_traces());
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let channel = channel(&server).await;
+        let traces = sample(Signal::Traces, 3);
+        TraceServiceClient::new(channel.clone()).export(traces.decode_traces()).await.expect("accepted");
+        MetricsServiceClient::new(channel.clone())
+            .export(sample(Signal::Metrics, 4).decode_metrics())
+            .await
+            .expect("accepted");
+        let answer = LogsServiceClient::new(channel)
+            .export(sample(Signal::Logs, 5).decode_logs())
+            .await
+            .expect("accepted");
+        assert_eq!(answer.into_inner().partial_success, None);
+        let payloads = server.pipeline.payloads();
+        assert_eq!(
+            payloads.iter().map(|p| (p.signal(), p.items())).collect::<Vec<_>>(),
+            [(Signal::Traces, 3), (Signal::Metrics, 4), (Signal::Logs, 5)]
+        );
+        assert_eq!(payloads[0].decode_traces(), traces.decode_traces());
+    }
 }
 
 #[tokio::test]
 async fn tonic_may_compress_with_gzip_and_zstd() {
-    let server = start(ServerSettings::default()).await;
-    let request = logs_request(1000, |i| format!("line {i}"));
-    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
-        let mut client = logs_client(&server).await.send_compressed(encoding).accept_compressed(encoding);
-        client.export(request.clone()).await.expect("accepted");
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let request = logs_request(1000, |i| format!("line {i}"));
+        for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+            let mut client = logs_client(&server).await.send_compressed(encoding).accept_compressed(encoding);
+            client.export(request.clone()).await.expect("accepted");
+        }
+        assert!(server.pipeline.payloads().iter().all(|p| p.decode_logs() == request));
+        assert_eq!(server.pipeline.payloads().len(), 2);
     }
-    assert!(server.pipeline.payloads().iter().all(|p| p.decode_logs() == request));
-    assert_eq!(server.pipeline.payloads().len(), 2);
 }
 
 #[tokio::test]
 async fn many_requests_at_once_on_one_connection_are_all_answered() {
-    let server = start(ServerSettings::default()).await;
-    let client = logs_client(&server).await;
-    let requests = (1..=200).map(|n| {
-        let mut client = client.clone();
-        async move { client.export(logs_request(n, |_| noise(50))).await.expect("accepted") }
-    });
-    futures_util::future::join_all(requests).await;
-    assert_eq!(
-        server.pipeline.payloads().iter().map(|p| p.items()).sum::<usize>(),
-        (1..=200usize).sum::<usize>()
-    );
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let client = logs_client(&server).await;
+        let requests = (1..=200).map(|n| {
+            let mut client = client.clone();
+            async move { client.export(logs_request(n, |_| noise(50))).await.expect("accepted") }
+        });
+        futures_util::future::join_all(requests).await;
+        assert_eq!(
+            server.pipeline.payloads().iter().map(|p| p.items()).sum::<usize>(),
+            (1..=200usize).sum::<usize>()
+        );
+    }
 }
 
 #[tokio::test]
 async fn failures_of_the_pipeline_reach_the_client_with_their_status_and_delay() {
-    use weir_component::Status;
-    let server = start(ServerSettings::default()).await;
-    let mut client = logs_client(&server).await;
-    let cases = [
-        (Failure::retry("queue is full"), Code::Unavailable, false),
-        (Failure::abandoned("dropped"), Code::Unavailable, false),
-        (Failure::permanent("bad data"), Code::Internal, false),
-        (Failure::permanent("no").with_status(Status::PermissionDenied), Code::PermissionDenied, false),
-        (Failure::retry("busy").with_status(Status::ResourceExhausted), Code::ResourceExhausted, true),
-        (Failure::retry_after("later", std::time::Duration::from_secs(7)), Code::Unavailable, true),
-    ];
-    for (failure, code, has_details) in cases {
-        *server.pipeline.outcome.lock().expect("lock") = Err(failure.clone());
-        let status = client.export(sample(Signal::Logs, 1).decode_logs()).await.expect_err("refused");
-        assert_eq!((status.code(), status.message()), (code, failure.message()));
-        assert_eq!(!status.details().is_empty(), has_details, "{failure}");
+    for protocols in PORTS {
+        use weir_component::Status;
+        let server = start(on(protocols)).await;
+        let mut client = logs_client(&server).await;
+        let cases = [
+            (Failure::retry("queue is full"), Code::Unavailable, false),
+            (Failure::abandoned("dropped"), Code::Unavailable, false),
+            (Failure::permanent("bad data"), Code::Internal, false),
+            (Failure::permanent("no").with_status(Status::PermissionDenied), Code::PermissionDenied, false),
+            (Failure::retry("busy").with_status(Status::ResourceExhausted), Code::ResourceExhausted, true),
+            (Failure::retry_after("later", std::time::Duration::from_secs(7)), Code::Unavailable, true),
+        ];
+        for (failure, code, has_details) in cases {
+            *server.pipeline.outcome.lock().expect("lock") = Err(failure.clone());
+            let status = client.export(sample(Signal::Logs, 1).decode_logs()).await.expect_err("refused");
+            assert_eq!((status.code(), status.message()), (code, failure.message()));
+            assert_eq!(!status.details().is_empty(), has_details, "{failure}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_request_without_items_is_accepted_and_does_not_enter_the_pipeline() {
-    let server = start(ServerSettings::default()).await;
-    let mut client = logs_client(&server).await;
-    client.export(logs_request(0, |_| String::new())).await.expect("accepted");
-    client.export(weir_pdata::otlp::LogsRequest::default()).await.expect("accepted");
-    assert!(server.pipeline.payloads().is_empty());
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let mut client = logs_client(&server).await;
+        client.export(logs_request(0, |_| String::new())).await.expect("accepted");
+        client.export(weir_pdata::otlp::LogsRequest::default()).await.expect("accepted");
+        assert!(server.pipeline.payloads().is_empty());
+    }
 }
 
 #[tokio::test]
 async fn signals_without_a_pipeline_do_not_exist() {
-    let server = start_with(ServerSettings::default(), &[Signal::Logs]).await;
-    let mut traces = TraceServiceClient::new(channel(&server).await);
-    let status = traces.export(sample(Signal::Traces, 1).decode_traces()).await.expect_err("refused");
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert_eq!(status.message(), "unknown service opentelemetry.proto.collector.trace.v1.TraceService");
-    let (_, headers) = grpc(
-        server.address,
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Drop",
-        &[],
-        &framed(false, b""),
-    )
-    .await;
-    assert_eq!(code(&headers), 12);
-    assert_eq!(
-        message(&headers),
-        "unknown method Drop for service opentelemetry.proto.collector.logs.v1.LogsService"
-    );
-    let (_, headers) = grpc(server.address, "/nothing", &[], b"").await;
-    assert_eq!(code(&headers), 12);
+    for protocols in PORTS {
+        let server = start_with(on(protocols), &[Signal::Logs]).await;
+        let mut traces = TraceServiceClient::new(channel(&server).await);
+        let status = traces.export(sample(Signal::Traces, 1).decode_traces()).await.expect_err("refused");
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert_eq!(status.message(), "unknown service opentelemetry.proto.collector.trace.v1.TraceService");
+        let (_, headers) = grpc(
+            server.address,
+            "/opentelemetry.proto.collector.logs.v1.LogsService/Drop",
+            &[],
+            &framed(false, b""),
+        )
+        .await;
+        assert_eq!(code(&headers), 12);
+        assert_eq!(
+            message(&headers),
+            "unknown method Drop for service opentelemetry.proto.collector.logs.v1.LogsService"
+        );
+        let (_, headers) = grpc(server.address, "/nothing", &[], b"").await;
+        assert_eq!(code(&headers), 12);
+    }
 }
 
 #[tokio::test]
 async fn malformed_messages_are_internal_errors_and_never_retried() {
-    let server = start(ServerSettings::default()).await;
-    let bad_id = [0x0a, 0x07, 0x12, 0x05, 0x12, 0x03, 0x4a, 0x01, 0x01];
-    for body in [&[0x0a, 9, 1][..], &[0xff], &bad_id] {
-        let (status, headers) = grpc(server.address, LOGS, &[], &framed(false, body)).await;
-        assert_eq!((status.as_u16(), code(&headers)), (200, 13));
-        assert!(message(&headers).starts_with("grpc: error unmarshalling request: malformed"), "{headers:?}");
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let bad_id = [0x0a, 0x07, 0x12, 0x05, 0x12, 0x03, 0x4a, 0x01, 0x01];
+        for body in [&[0x0a, 9, 1][..], &[0xff], &bad_id] {
+            let (status, headers) = grpc(server.address, LOGS, &[], &framed(false, body)).await;
+            assert_eq!((status.as_u16(), code(&headers)), (200, 13));
+            assert!(
+                message(&headers).starts_with("grpc: error unmarshalling request: malformed"),
+                "{headers:?}"
+            );
+        }
+        assert!(server.pipeline.payloads().is_empty());
     }
-    assert!(server.pipeline.payloads().is_empty());
 }
 
 #[tokio::test]
 async fn frames_that_are_not_one_message_are_refused() {
-    let server = start(ServerSettings::default()).await;
-    let two = [framed(false, b""), framed(false, b"")].concat();
-    for body in [&b""[..], &[0, 0, 0], &[0, 0, 0, 0, 9, 1], &[7, 0, 0, 0, 0], &two, &framed(true, b"x")] {
-        let (_, headers) = grpc(server.address, LOGS, &[], body).await;
-        assert_eq!(code(&headers), 13, "{body:?}: {headers:?}");
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let two = [framed(false, b""), framed(false, b"")].concat();
+        for body in [&b""[..], &[0, 0, 0], &[0, 0, 0, 0, 9, 1], &[7, 0, 0, 0, 0], &two, &framed(true, b"x")] {
+            let (_, headers) = grpc(server.address, LOGS, &[], body).await;
+            assert_eq!(code(&headers), 13, "{body:?}: {headers:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn unknown_and_damaged_encodings_are_refused() {
-    let server = start(ServerSettings::default()).await;
-    let (_, headers) = grpc(server.address, LOGS, &[("grpc-encoding", "br")], &framed(true, b"x")).await;
-    assert_eq!(code(&headers), 12);
-    assert_eq!(message(&headers), "grpc: Decompressor is not installed for grpc-encoding \"br\"");
-    assert!(headers["grpc-accept-encoding"].to_str().expect("text").contains("gzip"));
-    for name in ["gzip", "zstd", "deflate"] {
-        let (_, headers) =
-            grpc(server.address, LOGS, &[("grpc-encoding", name)], &framed(true, b"no such thing")).await;
-        assert_eq!(code(&headers), 13, "{name}");
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let (_, headers) = grpc(server.address, LOGS, &[("grpc-encoding", "br")], &framed(true, b"x")).await;
+        assert_eq!(code(&headers), 12);
+        assert_eq!(message(&headers), "grpc: Decompressor is not installed for grpc-encoding \"br\"");
+        assert!(headers["grpc-accept-encoding"].to_str().expect("text").contains("gzip"));
+        for name in ["gzip", "zstd", "deflate"] {
+            let (_, headers) =
+                grpc(server.address, LOGS, &[("grpc-encoding", name)], &framed(true, b"no such thing")).await;
+            assert_eq!(code(&headers), 13, "{name}");
+        }
     }
 }
 
 #[tokio::test]
 async fn messages_over_the_limit_are_refused_before_and_after_decompression() {
-    let server = start(ServerSettings { max_message: 1 << 20, ..ServerSettings::default() }).await;
-    let mut client = logs_client(&server).await;
-    let status = client.export(logs_request(1, |_| noise(1 << 20))).await.expect_err("refused");
-    assert_eq!(status.code(), Code::ResourceExhausted);
-    assert!(status.message().starts_with("grpc: received message larger than max ("), "{}", status.message());
-    assert!(status.details().is_empty(), "a retry would be refused again");
-    let bomb = logs_request(1, |_| "0".repeat(8 << 20));
-    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
-        let status =
-            client.clone().send_compressed(encoding).export(bomb.clone()).await.expect_err("refused");
+    for protocols in PORTS {
+        let server = start(ServerSettings { max_message: 1 << 20, ..on(protocols) }).await;
+        let mut client = logs_client(&server).await;
+        let status = client.export(logs_request(1, |_| noise(1 << 20))).await.expect_err("refused");
         assert_eq!(status.code(), Code::ResourceExhausted);
-        assert_eq!(status.message(), "grpc: received message after decompression larger than max 1048576");
+        assert!(
+            status.message().starts_with("grpc: received message larger than max ("),
+            "{}",
+            status.message()
+        );
+        assert!(status.details().is_empty(), "a retry would be refused again");
+        let bomb = logs_request(1, |_| "0".repeat(8 << 20));
+        for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+            let status =
+                client.clone().send_compressed(encoding).export(bomb.clone()).await.expect_err("refused");
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            assert_eq!(
+                status.message(),
+                "grpc: received message after decompression larger than max 1048576"
+            );
+        }
+        client.export(logs_request(1, |_| noise(1 << 19))).await.expect("the connection is still good");
+        assert_eq!(server.pipeline.payloads().len(), 1);
     }
-    client.export(logs_request(1, |_| noise(1 << 19))).await.expect("the connection is still good");
-    assert_eq!(server.pipeline.payloads().len(), 1);
 }
 
 #[tokio::test]
 async fn values_nested_over_64_levels_are_refused() {
-    let server = start(ServerSettings::default()).await;
-    let mut body = vec![0x0a, 0];
-    for _ in 0..70 {
-        for tag in [0x2a, 0x0a] {
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let mut body = vec![0x0a, 0];
+        for _ in 0..70 {
+            for tag in [0x2a, 0x0a] {
+                let mut outer = vec![tag];
+                prost::encoding::encode_varint(body.len() as u64, &mut outer);
+                outer.append(&mut body);
+                body = outer;
+            }
+        }
+        for tag in [0x2a, 0x12, 0x12, 0x0a] {
             let mut outer = vec![tag];
             prost::encoding::encode_varint(body.len() as u64, &mut outer);
             outer.append(&mut body);
             body = outer;
         }
+        let (_, headers) = grpc(server.address, LOGS, &[], &framed(false, &body)).await;
+        assert_eq!(code(&headers), 13, "{headers:?}");
     }
-    for tag in [0x2a, 0x12, 0x12, 0x0a] {
-        let mut outer = vec![tag];
-        prost::encoding::encode_varint(body.len() as u64, &mut outer);
-        outer.append(&mut body);
-        body = outer;
-    }
-    let (_, headers) = grpc(server.address, LOGS, &[], &framed(false, &body)).await;
-    assert_eq!(code(&headers), 13, "{headers:?}");
 }
 
 #[tokio::test]
 async fn metadata_enters_the_context_only_when_asked_for() {
-    for include_metadata in [false, true] {
-        let server = start(ServerSettings { include_metadata, ..ServerSettings::default() }).await;
-        let mut request = Request::new(sample(Signal::Logs, 1).decode_logs());
-        request.metadata_mut().insert("x-tenant", "blue".parse().expect("value"));
-        logs_client(&server).await.export(request).await.expect("accepted");
-        let (_, context) = server.pipeline.batches.lock().expect("lock")[0].clone();
-        let expected: &[String] = if include_metadata { &["blue".to_owned()] } else { &[] };
-        assert_eq!(context.metadata("X-Tenant"), expected);
-        assert_eq!(context.metadata("host").len(), usize::from(include_metadata));
-        assert_eq!(context.transport, "grpc");
-        assert!(context.peer.is_some_and(|peer| peer.ip().is_loopback()));
+    for protocols in PORTS {
+        for include_metadata in [false, true] {
+            let server = start(ServerSettings { include_metadata, ..on(protocols) }).await;
+            let mut request = Request::new(sample(Signal::Logs, 1).decode_logs());
+            request.metadata_mut().insert("x-tenant", "blue".parse().expect("value"));
+            logs_client(&server).await.export(request).await.expect("accepted");
+            let (_, context) = server.pipeline.batches.lock().expect("lock")[0].clone();
+            let expected: &[String] = if include_metadata { &["blue".to_owned()] } else { &[] };
+            assert_eq!(context.metadata("X-Tenant"), expected);
+            assert_eq!(context.metadata("host").len(), usize::from(include_metadata));
+            assert_eq!(context.transport, "grpc");
+            assert!(context.peer.is_some_and(|peer| peer.ip().is_loopback()));
+        }
     }
 }
 
@@ -258,23 +299,27 @@ async fn both_protocols_share_a_port() {
 
 #[tokio::test]
 async fn headers_over_16_kib_are_refused() {
-    let server = start(ServerSettings::default()).await;
-    let big = "x".repeat(20 << 10);
-    let (status, _) = grpc(server.address, LOGS, &[("x-big", &big)], &framed(false, b"")).await;
-    assert_eq!(status.as_u16(), 431);
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let big = "x".repeat(20 << 10);
+        let (status, _) = grpc(server.address, LOGS, &[("x-big", &big)], &framed(false, b"")).await;
+        assert_eq!(status.as_u16(), 431);
+    }
 }
 
 #[tokio::test]
 async fn a_connection_may_be_reused_after_every_kind_of_refusal() {
-    let server = start(ServerSettings { max_message: 1000, ..ServerSettings::default() }).await;
-    let mut client = logs_client(&server).await;
-    for _ in 0..20 {
-        client.export(logs_request(1, |_| noise(2000))).await.expect_err("refused");
-        client.export(logs_request(1, |_| noise(10))).await.expect("accepted");
+    for protocols in PORTS {
+        let server = start(ServerSettings { max_message: 1000, ..on(protocols) }).await;
+        let mut client = logs_client(&server).await;
+        for _ in 0..20 {
+            client.export(logs_request(1, |_| noise(2000))).await.expect_err("refused");
+            client.export(logs_request(1, |_| noise(10))).await.expect("accepted");
+        }
+        let mut gzip = Vec::new();
+        Encoding::Gzip.compress(b"\x0a\x09\x01", None, &mut gzip).expect("compressed");
+        let (_, headers) =
+            grpc(server.address, LOGS, &[("grpc-encoding", "gzip")], &Bytes::from(framed(true, &gzip))).await;
+        assert_eq!(code(&headers), 13);
     }
-    let mut gzip = Vec::new();
-    Encoding::Gzip.compress(b"\x0a\x09\x01", None, &mut gzip).expect("compressed");
-    let (_, headers) =
-        grpc(server.address, LOGS, &[("grpc-encoding", "gzip")], &Bytes::from(framed(true, &gzip))).await;
-    assert_eq!(code(&headers), 13);
 }

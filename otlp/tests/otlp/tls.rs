@@ -6,7 +6,7 @@ use weir_config::{GoDuration, Optional};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
 use weir_otlp::config::{client_tls, server_tls};
 use weir_otlp::http_server::ServerLimits;
-use weir_otlp::server::ServerSettings;
+use weir_otlp::server::{Protocols, ServerSettings};
 use weir_otlp::tls::{ClientTls, Parameters, ServerTls, TlsAcceptor, TlsConnector, TlsVersions};
 use weir_pdata::Signal;
 
@@ -49,10 +49,19 @@ pub(crate) async fn secured(name: &str) -> (Server, TlsConnector) {
 }
 
 pub(crate) async fn secured_with(name: &str, limits: ServerLimits) -> (Server, TlsConnector) {
+    secured_on(Protocols::Both, name, limits).await
+}
+
+pub(crate) async fn secured_on(
+    protocols: Protocols,
+    name: &str,
+    limits: ServerLimits,
+) -> (Server, TlsConnector) {
     let (acceptor, client) = identity(name);
     let tls = Some(acceptor);
     let server =
-        start(ServerSettings { tls, limits, include_metadata: true, ..ServerSettings::default() }).await;
+        start(ServerSettings { protocols, tls, limits, include_metadata: true, ..ServerSettings::default() })
+            .await;
     (server, client.connector(&["h2", "http/1.1"]).expect("connector"))
 }
 

@@ -13,9 +13,6 @@ use bytes::Bytes;
 
 use crate::Failure;
 
-/// Bytes up to which a copy costs less than what a slice of them may keep alive.
-const SMALL: usize = 4096;
-
 /// Says whether more may be taken in, instead of the limit of the [`Budget`]: a memory limiter.
 pub trait Gate: Send + Sync {
     /// Asked for every reservation, before the bytes are there; must be quick and not block.
@@ -194,11 +191,9 @@ impl Reservation {
         self.bytes
     }
 
-    /// The same bytes, which carry the reservation: it ends with the last slice of them. What is small is copied out of
-    /// the buffer that it came in, which may be much larger.
+    /// The same bytes, which carry the reservation: it ends with the last slice of them.
     #[must_use]
     pub fn hold(self, bytes: Bytes) -> Bytes {
-        let bytes = if bytes.len() <= SMALL { Bytes::copy_from_slice(&bytes) } else { bytes };
         Bytes::from_owner(Held { bytes, _reservation: self })
     }
 }

@@ -9,9 +9,9 @@ use weir_component::{Accepted, Failure, Status};
 
 use super::channel::Channel;
 use super::unavailable;
-use crate::body::FRAME_HEADER;
 use crate::client::{pieces::Pieces, response};
 use crate::encoding::{DecodeError, Encoding};
+use crate::message::FRAME_HEADER;
 use crate::status::{RpcStatus, to_failure};
 
 /// An attempt that tells its connection how it ended, also when it is dropped.

@@ -1,0 +1,58 @@
+//! The server's side of HTTP/2 (RFC 9113) for unary calls, as a machine without input, output or clock of its own: bytes
+//! go in, events come out, answers go in, bytes come out.
+//!
+//! A general library spends most of a small request on what an `Export` call does not have: bodies in both directions that
+//! wait for each other, a task and wakers for every stream, priorities, pushes. Here a request is a head and some bytes,
+//! an answer is known whole when it is given, and everything of a connection happens in one place, so that a stream is
+//! an entry of a small table. docs/adr/0005 says what was measured.
+//!
+//! # Rules
+//! - Bodies are handed on as slices of the input; nothing is gathered here. Windows open again when the owner says that
+//!   it took the bytes ([`Machine::release`]), in steps of half a window.
+//! - An answer that finds no window waits in its stream. One that is complete while the request still arrives ends the
+//!   stream by RST_STREAM(NO_ERROR), and what still comes for it is passed over.
+//! - What is wrong with one request resets its stream; what is wrong with frames or with the compression of fields ends
+//!   the connection (GOAWAY).
+//! - Everything that costs work without being a request is paid out of [`Patience`]; who uses it up is told
+//!   ENHANCE_YOUR_CALM and goes.
+//! - Bounded: streams by `max_streams`, fields by `max_header_bytes`, frames other than DATA by [`MAX_FRAME`], a header
+//!   block by [`MAX_BLOCK`], the output by its owner, who stops reading while [`Machine::output`] is long.
+
+mod answer;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod check;
+mod control;
+mod frame;
+mod headers;
+mod hpack;
+mod machine;
+mod patience;
+mod request;
+mod streams;
+
+pub(crate) use answer::Answer;
+pub(crate) use machine::{Event, Machine};
+
+#[cfg(test)]
+mod tests;
+
+/// What a connection allows its peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Streams at once.
+    pub(crate) max_streams: u32,
+    /// Fields of a request, each with 32 bytes on top (RFC 9113, 6.5.2).
+    pub(crate) max_header_bytes: u32,
+}
+
+/// Largest frame that peers may send. DATA is handed on as it comes.
+const MAX_FRAME: usize = 256 << 10;
+/// Largest header block as it is sent; one that is larger than `max_header_bytes` and smaller than this is read to its
+/// end and answered.
+const MAX_BLOCK: usize = 64 << 10;
+/// What a peer may send ahead on one stream and on the connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The windows of HTTP/2 before anybody says otherwise.
+const DEFAULT_WINDOW: u32 = 65_535;
+const MAX_WINDOW: i64 = 0x7fff_ffff;

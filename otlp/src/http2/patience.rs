@@ -1,0 +1,81 @@
+//! How much a peer may demand that is not a request.
+
+use tokio::time::Instant;
+
+use super::frame::Code;
+use super::machine::Fault;
+
+/// Frames that may come without any request in between.
+const MOST: u32 = 1000;
+/// What a request that was answered brings back: clients send a few window updates and pings with each.
+const PER_REQUEST: u32 = 16;
+/// What a second brings back, for connections that only rest.
+const PER_SECOND: f64 = 10.0;
+
+/// What is left of it. Nothing of the clock is read while there is some.
+#[derive(Debug)]
+pub(super) struct Patience {
+    left: u32,
+    since: Instant,
+}
+
+impl Patience {
+    pub(super) fn new() -> Patience {
+        Patience { left: MOST, since: now() }
+    }
+
+    /// Uses up some.
+    pub(super) fn spend(&mut self, much: u32) -> Result<(), Fault> {
+        if self.left < much {
+            let now = now();
+            let earned = (now - self.since).as_secs_f64() * PER_SECOND;
+            self.left = self.left.saturating_add(earned as u32).min(MOST);
+            self.since = now;
+        }
+        match self.left.checked_sub(much) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(Fault(Code::EnhanceYourCalm, "too many frames that are not requests")),
+        }
+    }
+
+    /// A request was answered.
+    pub(super) fn earn(&mut self) {
+        self.left = (self.left + PER_REQUEST).min(MOST);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ends_and_comes_back_by_requests_and_by_time() {
+        let mut patience = Patience::new();
+        for _ in 0..MOST {
+            patience.spend(1).expect("patient");
+        }
+        assert_eq!(
+            patience.spend(1),
+            Err(Fault(Code::EnhanceYourCalm, "too many frames that are not requests"))
+        );
+        patience.earn();
+        patience.spend(PER_REQUEST).expect("earned");
+        assert!(patience.spend(1).is_err());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        patience.spend(20).expect("rested");
+        assert!(patience.spend(1).is_err());
+        tokio::time::advance(Duration::from_secs(1 << 20)).await;
+        patience.spend(MOST).expect("never more than at first");
+        assert!(patience.spend(1).is_err());
+    }
+}

@@ -1,0 +1,251 @@
+//! The calls of one connection: from their events to their answers.
+
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use http::{Request, Response, StatusCode, Version};
+use tokio::time::Instant;
+use weir_component::Status;
+use weir_pdata::Signal;
+
+use crate::body::Body;
+use crate::http_server::{Peer, text};
+use crate::http2::{Answer, Event, Machine};
+use crate::lifetime::{Activity, Ongoing};
+use crate::message::Arriving;
+use crate::server::grpc::{self, Call};
+use crate::server::{Late, Server, has_grpc_content_type};
+use crate::status::RpcStatus;
+
+/// What almost every request is answered.
+static ACCEPTED: LazyLock<Answer> = LazyLock::new(|| answer(grpc::success()));
+
+fn answer(response: Response<Body>) -> Answer {
+    let (head, body) = response.into_parts();
+    let (data, trailers) = body.into_parts();
+    Answer::new(head.status, &head.headers, data, trailers.as_deref())
+}
+
+/// A call that is not answered.
+struct Open {
+    stream: u32,
+    stage: Stage,
+    signal: Signal,
+    /// Where calls are measured.
+    begun: Option<Instant>,
+    _ongoing: Ongoing,
+}
+
+enum Stage {
+    /// The authenticator is asked. What has come meanwhile is kept, and its window stays shut.
+    Checking { early: Vec<u8>, is_whole: bool },
+    /// The message arrives, since then.
+    Arriving(Box<(Call, Arriving)>, Instant),
+    /// The pipeline has it.
+    Working,
+}
+
+/// What a call waits for, with its result.
+enum Step {
+    Checked(Result<Call, RpcStatus>),
+    Done(Result<(), RpcStatus>),
+}
+
+struct Working {
+    stream: u32,
+    future: BoxFuture<'static, Step>,
+}
+
+impl Future for Working {
+    type Output = (u32, Step);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(u32, Step)> {
+        let stream = self.stream;
+        self.future.as_mut().poll(cx).map(|step| (stream, step))
+    }
+}
+
+pub(super) struct Calls {
+    server: Arc<Server>,
+    peer: Arc<Peer>,
+    pub(super) machine: Machine,
+    /// In the order of their numbers, in which they begin.
+    open: Vec<Open>,
+    working: FuturesUnordered<Working>,
+    activity: Activity,
+}
+
+impl Calls {
+    pub(super) fn new(server: Arc<Server>, peer: Arc<Peer>, machine: Machine, activity: Activity) -> Calls {
+        Calls { server, peer, machine, open: Vec::new(), working: FuturesUnordered::new(), activity }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// When the call began to arrive that has been arriving for longest.
+    pub(super) fn oldest_arrival(&self) -> Option<Instant> {
+        let since = |open: &Open| if let Stage::Arriving(_, since) = open.stage { Some(since) } else { None };
+        self.open.iter().filter_map(since).min()
+    }
+
+    /// Takes what the peer sent, at that time.
+    pub(super) fn event(&mut self, event: Event, input: &[u8], now: Instant) {
+        match event {
+            Event::Head(stream, head) => self.begin(stream, head, now),
+            Event::TooLarge(stream) => {
+                let text =
+                    text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request headers are too large\n");
+                self.machine.answer(stream, answer(text));
+            }
+            Event::Data(stream, range) => self.data(stream, &input[range]),
+            Event::End(stream) => self.end(stream),
+            Event::Reset(stream) => self.forget(stream),
+        }
+    }
+
+    /// Goes on with what was waited for.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while let Poll::Ready(Some((stream, step))) = self.working.poll_next_unpin(cx) {
+            match step {
+                Step::Done(result) => self.answer(stream, result),
+                Step::Checked(checked) => self.checked(stream, checked, now),
+            }
+        }
+    }
+
+    fn begin(&mut self, stream: u32, head: Arc<Request<()>>, now: Instant) {
+        let ongoing = self.activity.begin(Version::HTTP_2);
+        if !has_grpc_content_type(&head) {
+            self.machine.answer(stream, answer(grpc::not_grpc()));
+            return;
+        }
+        let begun = self.server.observed.is_some().then_some(now);
+        let (signal, encoding) = match self.server.method(&head) {
+            Ok(method) => method,
+            Err(status) => {
+                let signal = self.server.signal(head.method(), head.uri().path()).ok();
+                self.measure(begun, signal, Some(status.status()));
+                self.machine.answer(stream, answer(grpc::failure(&status)));
+                return;
+            }
+        };
+        let stage = if self.server.settings.auth.is_none() {
+            let call = self.server.call(&head, signal, encoding, &self.peer, Vec::new());
+            Stage::Arriving(Box::new((call, self.server.message())), now)
+        } else {
+            let (server, peer) = (Arc::clone(&self.server), Arc::clone(&self.peer));
+            let future = Box::pin(async move {
+                let checked = server.caller(&head).await.map_err(|failure| RpcStatus::of(&failure));
+                Step::Checked(checked.map(|auth| server.call(&head, signal, encoding, &peer, auth)))
+            });
+            self.working.push(Working { stream, future });
+            Stage::Checking { early: Vec::new(), is_whole: false }
+        };
+        self.open.push(Open { stream, stage, signal, begun, _ongoing: ongoing });
+    }
+
+    fn checked(&mut self, stream: u32, checked: Result<Call, RpcStatus>, now: Instant) {
+        let message = self.server.message();
+        let Some(open) = self.open(stream) else { return };
+        let Stage::Checking { early, is_whole } = std::mem::replace(&mut open.stage, Stage::Working) else {
+            return;
+        };
+        match checked {
+            Ok(call) => {
+                open.stage = Stage::Arriving(Box::new((call, message)), now);
+                self.data(stream, &early);
+                if is_whole {
+                    self.end(stream);
+                }
+            }
+            Err(status) => {
+                self.machine.release(stream, early.len());
+                self.answer(stream, Err(status));
+            }
+        }
+    }
+
+    fn data(&mut self, stream: u32, piece: &[u8]) {
+        let pushed = match self.open(stream).map(|open| &mut open.stage) {
+            Some(Stage::Checking { early, .. }) => {
+                early.extend_from_slice(piece);
+                return;
+            }
+            Some(Stage::Arriving(call, _)) => call.1.push(piece),
+            Some(Stage::Working) | None => Ok(()),
+        };
+        self.machine.release(stream, piece.len());
+        if let Err(e) = pushed {
+            let limit = self.server.settings.max_message;
+            self.answer(stream, Err(grpc::not_one_message(&e, limit)));
+        }
+    }
+
+    fn end(&mut self, stream: u32) {
+        let Some(open) = self.open(stream) else { return };
+        match std::mem::replace(&mut open.stage, Stage::Working) {
+            Stage::Arriving(arrived, _) => {
+                let (call, message) = *arrived;
+                let server = Arc::clone(&self.server);
+                let future = Box::pin(async move { Step::Done(server.finish(call, message.finish()).await) });
+                self.working.push(Working { stream, future });
+            }
+            Stage::Checking { early, .. } => open.stage = Stage::Checking { early, is_whole: true },
+            Stage::Working => {}
+        }
+    }
+
+    fn answer(&mut self, stream: u32, result: Result<(), RpcStatus>) {
+        let Ok(at) = self.place(stream) else { return };
+        let open = self.open.remove(at);
+        self.measure(open.begun, Some(open.signal), result.as_ref().err().map(RpcStatus::status));
+        let answer = match result {
+            Ok(()) => ACCEPTED.clone(),
+            Err(status) => answer(grpc::failure(&status)),
+        };
+        self.machine.answer(stream, answer);
+    }
+
+    /// Nobody waits for the answer any more: what is done for it ends.
+    fn forget(&mut self, stream: u32) {
+        let Ok(at) = self.place(stream) else { return };
+        let open = self.open.remove(at);
+        if let Stage::Checking { early, .. } = &open.stage {
+            self.machine.release(stream, early.len());
+        }
+        if !matches!(open.stage, Stage::Arriving(..)) {
+            let others = std::mem::take(&mut self.working).into_iter();
+            self.working = others.filter(|working| working.stream != stream).collect();
+        }
+    }
+
+    /// Refuses the calls that have been arriving since `since` or longer.
+    pub(super) fn refuse_arriving(&mut self, since: Instant, late: &Late) {
+        let arrives = |open: &Open| matches!(open.stage, Stage::Arriving(_, begun) if begun <= since);
+        let streams: Vec<u32> =
+            self.open.iter().filter(|open| arrives(open)).map(|open| open.stream).collect();
+        for stream in streams {
+            self.answer(stream, Err(grpc::too_late(late)));
+        }
+    }
+
+    fn open(&mut self, stream: u32) -> Option<&mut Open> {
+        self.place(stream).ok().and_then(|at| self.open.get_mut(at))
+    }
+
+    fn place(&self, stream: u32) -> Result<usize, usize> {
+        self.open.binary_search_by_key(&stream, |open| open.stream)
+    }
+
+    fn measure(&self, begun: Option<Instant>, signal: Option<Signal>, status: Option<Status>) {
+        if let (Some(observed), Some(begun)) = (&self.server.observed, begun) {
+            observed.grpc_ended(begun.into_std(), signal, status);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Serving one connection of a gRPC port in one task.
+//!
+//! In each turn everything that has come is read, every call goes on as far as it can, and all answers leave in one write.
+//! The bytes are read into a buffer of the thread and copied once, into the buffer of their message: connections that
+//! rest hold no buffers, and a message holds no more than itself.
+
+mod calls;
+mod clocks;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{LAST_BYTES, Late, Server};
+use crate::http_server::Peer;
+use crate::http2::{Event, Limits, Machine};
+use crate::io::Io;
+use crate::lifetime::{Activity, Timer, timer};
+use calls::Calls;
+use clocks::{Clocks, Due, now};
+
+/// Bytes of one read, and reads of one turn.
+const READ: usize = 64 << 10;
+const READS: usize = 4;
+/// Nothing is read while that much waits to be written: who does not take answers shall not ask.
+const MAX_OUTPUT: usize = 64 << 10;
+/// How long a peer that was told to go and has no request under way may take to go.
+const GONE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// Serves a connection until the peer leaves or, after the server's stop, until the requests under way are answered.
+pub(super) async fn drive(io: Io, server: Arc<Server>, peer: Arc<Peer>) {
+    let stop = server.stop.clone();
+    let mut stop = pin!(stop.requested());
+    let mut connection = Connection::new(io, server, peer);
+    poll_fn(|cx| connection.poll(cx, stop.as_mut())).await;
+}
+
+/// How reading ended in a turn.
+enum Reads {
+    /// Everything was read.
+    All,
+    /// There may be more.
+    Some,
+    /// Answers wait to be written first.
+    Held,
+    /// The peer is gone.
+    Ended,
+}
+
+struct Connection {
+    io: Io,
+    calls: Calls,
+    clocks: Clocks,
+    body_timeout: Duration,
+    events: Vec<Event>,
+    /// How much of the output is written.
+    written: usize,
+    to_flush: bool,
+    stopped: bool,
+    leaving: bool,
+    /// Looks after calls that arrive slowly, while there are some that arrive.
+    arrival: Option<Timer>,
+    /// The server is to stop: what has not arrived by then is refused, again and again.
+    last_bytes: Option<Timer>,
+    /// When a peer that was told to go should be gone.
+    gone: Option<Timer>,
+    /// Everything is said: how long the peer may take to hear it.
+    closing: Option<Timer>,
+}
+
+impl Connection {
+    fn new(io: Io, server: Arc<Server>, peer: Arc<Peer>) -> Connection {
+        let limits = &server.settings.limits;
+        let machine = Machine::new(Limits {
+            max_streams: limits.max_concurrent_streams,
+            max_header_bytes: limits.max_header_bytes,
+        });
+        let activity = Activity::default();
+        let clocks = Clocks::new(limits, activity.clone());
+        let body_timeout = limits.body_timeout;
+        Connection {
+            io,
+            calls: Calls::new(server, peer, machine, activity),
+            clocks,
+            body_timeout,
+            events: Vec::new(),
+            written: 0,
+            to_flush: false,
+            stopped: false,
+            leaving: false,
+            arrival: None,
+            last_bytes: None,
+            gone: None,
+            closing: None,
+        }
+    }
+
+    fn poll<S: Future<Output = ()>>(&mut self, cx: &mut Context<'_>, stop: Pin<&mut S>) -> Poll<()> {
+        if self.closing.is_some() {
+            return self.poll_close(cx);
+        }
+        if !self.stopped && stop.poll(cx).is_ready() {
+            self.stopped = true;
+            self.last_bytes = Some(timer(LAST_BYTES));
+            self.leave();
+        }
+        if self.poll_clocks(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.closing.is_some() {
+            return self.poll_close(cx);
+        }
+        loop {
+            let reads = self.poll_read(cx);
+            self.calls.poll(cx, self.clocks.heard());
+            self.watch_arrivals(cx);
+            if self.poll_write(cx).is_err() {
+                return Poll::Ready(());
+            }
+            if self.calls.machine.is_over() {
+                tracing::debug!("connection ended");
+                self.closing = Some(timer(GONE));
+                return self.poll_close(cx);
+            }
+            match reads {
+                Reads::All => return Poll::Pending,
+                Reads::Ended => return Poll::Ready(()),
+                // Others want to move on too.
+                Reads::Some => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Reads::Held if self.waits_to_write() > MAX_OUTPUT => return Poll::Pending,
+                Reads::Held => {}
+            }
+        }
+    }
+
+    /// Ready when the connection ends at once.
+    fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(due) = self.clocks.poll(cx) {
+            match due {
+                Due::End => return Poll::Ready(()),
+                Due::Ask => self.calls.machine.ask_for_presence(),
+                Due::Leave => self.leave(),
+            }
+        }
+        while ran_out(&mut self.last_bytes, cx) {
+            self.calls.refuse_arriving(now(), &Late::Stopping);
+            self.last_bytes = Some(timer(LAST_BYTES));
+        }
+        while ran_out(&mut self.gone, cx) {
+            if self.calls.is_empty() {
+                self.closing = Some(timer(GONE));
+                break;
+            }
+            self.gone = Some(timer(GONE));
+        }
+        if ran_out(&mut self.arrival, cx)
+            && let Some(since) = now().checked_sub(self.body_timeout)
+        {
+            self.calls.refuse_arriving(since, &Late::Slow);
+        }
+        Poll::Pending
+    }
+
+    fn leave(&mut self) {
+        if !self.leaving {
+            self.leaving = true;
+            self.calls.machine.leave();
+            self.gone = Some(timer(GONE));
+        }
+    }
+
+    /// Sets the clock of calls that arrive slowly; of those that are whole in one turn nothing is ever set.
+    fn watch_arrivals(&mut self, cx: &mut Context<'_>) {
+        if self.arrival.is_none()
+            && let Some(since) = self.calls.oldest_arrival()
+        {
+            let left = self.body_timeout.saturating_sub(now().saturating_duration_since(since));
+            let mut clock = timer(left.max(Duration::from_millis(1)));
+            if clock.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            self.arrival = Some(clock);
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Reads {
+        BUFFER.with_borrow_mut(|buffer| {
+            for _ in 0..READS {
+                if self.waits_to_write() > MAX_OUTPUT {
+                    return Reads::Held;
+                }
+                let mut read = ReadBuf::new(buffer);
+                match Pin::new(&mut self.io).poll_read(cx, &mut read) {
+                    Poll::Pending => return Reads::All,
+                    Poll::Ready(Err(_)) => return Reads::Ended,
+                    Poll::Ready(Ok(())) if read.filled().is_empty() => return Reads::Ended,
+                    Poll::Ready(Ok(())) => self.receive(read.filled()),
+                }
+            }
+            Reads::Some
+        })
+    }
+
+    fn receive(&mut self, input: &[u8]) {
+        self.clocks.hear();
+        let now = self.clocks.heard();
+        self.calls.machine.receive(input, &mut self.events);
+        for event in self.events.drain(..) {
+            self.calls.event(event, input, now);
+        }
+    }
+
+    fn waits_to_write(&mut self) -> usize {
+        self.calls.machine.output().len() - self.written
+    }
+
+    /// Writes as much as the peer takes.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let output = self.calls.machine.output();
+        while self.written < output.len() {
+            match Pin::new(&mut self.io).poll_write(cx, &output[self.written..]) {
+                Poll::Pending => {
+                    // A peer that never takes all of it must not make it grow.
+                    drop(output.drain(..std::mem::take(&mut self.written)));
+                    return Ok(());
+                }
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => self.written += written?,
+            }
+            self.to_flush = true;
+        }
+        self.written = 0;
+        output.clear();
+        output.shrink_to(KEPT);
+        if self.to_flush
+            && let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx)
+        {
+            self.to_flush = false;
+            flushed?;
+        }
+        Ok(())
+    }
+
+    /// Says what is left to say and waits until the peer has heard it: closing a socket while bytes of the peer are on
+    /// their way would destroy what it has not read.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ran_out(&mut self.closing, cx) || self.poll_write(cx).is_err() {
+            return Poll::Ready(());
+        }
+        if self.waits_to_write() > 0 || self.to_flush {
+            return Poll::Pending;
+        }
+        if let Poll::Ready(Err(_)) = Pin::new(&mut self.io).poll_shutdown(cx) {
+            return Poll::Ready(());
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            for _ in 0..READS {
+                let mut read = ReadBuf::new(buffer);
+                match Pin::new(&mut self.io).poll_read(cx, &mut read) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+}
+
+/// Room for output that a connection keeps while it rests.
+const KEPT: usize = 1 << 10;
+
+fn ran_out(clock: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
+    let ran_out = clock.as_mut().is_some_and(|clock| clock.as_mut().poll(cx).is_ready());
+    if ran_out {
+        *clock = None;
+    }
+    ran_out
+}
