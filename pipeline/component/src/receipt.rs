@@ -78,8 +78,15 @@ impl Receipt {
     }
 
     fn told(done: Done) -> Receipt {
-        let state = State { open: 1, failure: None, done: Some(done) };
-        Receipt { shares: vec![Share(Arc::new(Wait(Mutex::new(state))))] }
+        // Room for an observer too, which most receipts get.
+        let mut shares = Vec::with_capacity(2);
+        shares.push(Share::of(done));
+        Receipt { shares }
+    }
+
+    /// Tells the outcome to `observer` too, as [`Receipt::observed`].
+    pub fn observe(&mut self, observer: impl FnOnce(&Outcome) + Send + 'static) {
+        self.shares.push(Share::of(Done::Observer(Box::new(observer))));
     }
 
     /// A receipt for telemetry that nobody waits for: the agent's own.
@@ -123,6 +130,11 @@ impl Drop for Receipt {
 }
 
 impl Share {
+    fn of(done: Done) -> Share {
+        let state = State { open: 1, failure: None, done: Some(done) };
+        Share(Arc::new(Wait(Mutex::new(state))))
+    }
+
     fn fork(&self) -> Share {
         self.0.state(|state| state.open += 1);
         Share(Arc::clone(&self.0))

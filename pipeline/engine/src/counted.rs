@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
 use weir_component::{
-    Batch, Clock, Consumer, Count, Host, Metric, MetricKind, MetricsLevel, Outcome, Output, Receipt, Running,
+    Batch, Clock, Consumer, Count, Host, Metric, MetricKind, MetricsLevel, Outcome, Output, Running,
     Transform, Verdict, Work,
 };
 use weir_pdata::Signal;
@@ -100,7 +100,7 @@ impl Consumer for Accepting {
         if let Some(tally) = tally.or(self.by_transport.first()) {
             let (accepted, refused) = (tally.accepted.clone(), tally.refused.clone());
             let running = tally.begin(&mut batch);
-            batch.receipt.join(Receipt::observed(move |outcome| {
+            batch.receipt.observe(move |outcome| {
                 if outcome.is_ok() {
                     accepted.add(items)
                 } else {
@@ -109,7 +109,7 @@ impl Consumer for Accepting {
                 if let Some(running) = running {
                     end(running, signal, items, outcome);
                 }
-            }));
+            });
         }
         self.next.send(batch).await;
     }

@@ -1,9 +1,10 @@
 //! A stage: a task behind a bounded mailbox.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
+use futures_util::future::{BoxFuture, Either, select};
 use tokio::sync::mpsc;
 use weir_component::{Batch, Consumer, Count, Instant, Stage, StageContext};
 
@@ -79,10 +80,14 @@ pub(crate) async fn run(
             None => tracing::debug!(otelcol.component.id = %cx.id, "nothing to take over"),
         }
     }
+    let mut alarm = Alarm::default();
     loop {
-        match next(&mut letters, stage.wake_at(), &cx).await {
+        match next(&mut letters, alarm.at(stage.wake_at(), &cx), &cx).await {
             Event::Letter(port, batch) => stage.on_batch(port, batch, &cx).await,
-            Event::Wake => stage.on_wake(&cx).await,
+            Event::Wake => {
+                alarm = Alarm::default();
+                stage.on_wake(&cx).await;
+            }
             Event::Closed => break,
         }
     }
@@ -96,15 +101,37 @@ enum Event {
     Closed,
 }
 
+/// The sleep until a stage wants to be woken, kept as long as it wants the same: setting a timer costs more than taking a
+/// letter.
+#[derive(Default)]
+struct Alarm(Option<(Instant, BoxFuture<'static, ()>)>);
+
+impl Alarm {
+    fn at(
+        &mut self,
+        wake_at: Option<Instant>,
+        cx: &StageContext,
+    ) -> Option<&mut (Instant, BoxFuture<'static, ()>)> {
+        if self.0.as_ref().map(|(at, _)| *at) != wake_at {
+            self.0 = wake_at.map(|at| (at, cx.clock.sleep_until(at)));
+        }
+        self.0.as_mut()
+    }
+}
+
 /// The next letter, or the wake-up when it is due. A due wake-up comes first, so that a busy stage is still woken.
-async fn next(letters: &mut Letters, wake_at: Option<Instant>, cx: &StageContext) -> Event {
-    let letter = Box::pin(letters.recv());
-    let received = match wake_at {
+async fn next(
+    letters: &mut Letters,
+    alarm: Option<&mut (Instant, BoxFuture<'static, ()>)>,
+    cx: &StageContext,
+) -> Event {
+    let letter = pin!(letters.recv());
+    let received = match alarm {
         None => letter.await,
-        Some(at) if at <= cx.clock.now() => return Event::Wake,
-        Some(at) => match select(cx.clock.sleep_until(at), letter).await {
-            Either::Left(_) => return Event::Wake,
-            Either::Right((received, _)) => received,
+        Some((at, _)) if *at <= cx.clock.now() => return Event::Wake,
+        Some((_, sleep)) => match select(letter, sleep).await {
+            Either::Left((received, _)) => received,
+            Either::Right(_) => return Event::Wake,
         },
     };
     received.map_or(Event::Closed, |(port, batch)| Event::Letter(port, batch))
