@@ -239,7 +239,7 @@ pub struct Forecast {
     pub unit: String,
     /// What each leaked one costs, in `unit`.
     pub per_item: f64,
-    /// Seconds until the limit, absent for never.
+    /// Seconds until the limit, absent for never, and as long as it is not known.
     pub seconds: Option<f64>,
     /// With the upper bound of the rate.
     pub seconds_low: Option<f64>,
@@ -249,6 +249,8 @@ pub struct Forecast {
     pub plateau: Option<f64>,
     /// Why it levels off or how the numbers were come by.
     pub note: String,
+    /// Why no time can be told yet; empty when there is one, or when it is never.
+    pub unknown: String,
 }
 
 /// The population over time; all lists have the same length.

@@ -24,7 +24,7 @@ use weir_connection::board::Board;
 use weir_connection::events::{Client, Connection, Event as ConnectionEvent, Side};
 use weir_connection::names;
 use weir_connection::process::ProcessInfo;
-use weir_connection::report::{Finding, State};
+use weir_connection::report::{Finding, Forecast, State};
 use weir_connection::spans::{Which, span_id, trace_id};
 use weir_connection::table::ConnectionTable;
 use weir_engine::{ComponentSpec, Components, PipelineSpec, ServiceSpec, build};
@@ -185,6 +185,8 @@ fn service(metrics: usize) -> ServiceSpec {
 /// What came of the recording: the client's finding, minute by minute, whenever its state changed, and all that left.
 struct Judged {
     seen: Vec<(u64, Finding)>,
+    /// Forecasts of memory, by the minute.
+    memory: Vec<(f64, Forecast)>,
     lab: Arc<Lab>,
     client: ProcessInfo,
 }
@@ -262,16 +264,19 @@ fn judge(metrics: usize) -> Judged {
     let mut engine = started.expect("the start ends").expect("starts");
 
     let mut seen: Vec<(u64, Finding)> = Vec::new();
+    let mut memory = Vec::new();
     for minute in 0..length * SLOWER / 60_000_000_000 {
         simulation.run(simulation.clock().sleep(Duration::from_secs(60))).expect("time passes");
         let now = simulation.clock().unix_nanos() as f64 / 1e9;
         let found = client(board.report(now, 0.0, "", Vec::new()).series);
+        let forecasts = found.iter().flat_map(|f| &f.forecast).filter(|f| f.resource == "memory");
+        memory.extend(forecasts.map(|f| (minute as f64 * 60.0, f.clone())));
         if let Some(finding) = found.filter(|f| seen.last().is_none_or(|(_, last)| last.state != f.state)) {
             seen.push((minute, finding));
         }
     }
     simulation.run(async move { engine.stop(Duration::from_secs(60)).await }).expect("the stop ends");
-    Judged { seen, lab, client: process }
+    Judged { seen, memory, lab, client: process }
 }
 
 impl Judged {
@@ -350,8 +355,28 @@ fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window()
     assert!((leaking.growth.rate * 60.0 - 1.0).abs() < 0.1, "one a minute: {:?}", leaking.growth);
     let sources: Vec<&str> = leaking.evidence.iter().map(|e| e.source.as_str()).collect();
     assert_eq!(sources, ["events", "sockets", "goroutines"], "{:#?}", leaking.evidence);
+    memory_is_forecast_once_it_is_known(&judged.memory);
     said_in_log_records(&judged);
     said_in_metrics_with_exemplars(&judged);
+}
+
+/// While the process is young nothing is said; from then on what was said before stays right.
+fn memory_is_forecast_once_it_is_known(forecasts: &[(f64, Forecast)]) {
+    let (known, unknown): (Vec<_>, Vec<_>) = forecasts.iter().partition(|(_, f)| f.unknown.is_empty());
+    assert!(!unknown.is_empty() && known.len() > 10, "{forecasts:#?}");
+    assert!(forecasts.is_sorted_by_key(|(_, f)| f.unknown.is_empty()), "known, and then not: {forecasts:#?}");
+    assert!(
+        unknown.iter().all(|(_, f)| f.seconds.is_none() && f.unknown.contains("what one costs")),
+        "{unknown:#?}"
+    );
+    for (i, (time, earlier)) in known.iter().enumerate() {
+        assert!(earlier.note.starts_with("one costs "), "{earlier:#?}");
+        let (low, high) = earlier.seconds_low.zip(earlier.seconds_high).expect("an interval");
+        for (at, later) in &known[i..] {
+            let left = at + later.seconds.expect("a time") - time;
+            assert!((low..=high).contains(&left), "at {time}: {earlier:#?} at {at}: {later:#?}");
+        }
+    }
 }
 
 /// A log record for each change, with what each source says.

@@ -104,6 +104,10 @@ pub(super) fn runs_out(finding: &Finding, now: f64, clock: Clock) -> String {
             parts.push(hit(forecast, seconds, now, clock));
             continue;
         }
+        if !forecast.unknown.is_empty() {
+            parts.push(format!("{} not known yet ({})", limit_name(forecast), visible(&forecast.unknown)));
+            continue;
+        }
         let reason = levels_off(finding, forecast);
         match steady.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, names)) => names.push(limit_name(forecast)),

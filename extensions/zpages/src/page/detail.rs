@@ -114,6 +114,9 @@ fn tiles(report: &Report, finding: &Finding, now: f64) -> Element {
 fn time_left(finding: &Finding, made: f64, now: f64, tile: Element, value: Element) -> Element {
     let under = el("dd").class("under");
     let Some(forecast) = soonest(finding) else {
+        if let Some(unknown) = finding.forecast.iter().find(|f| !f.unknown.is_empty()) {
+            return tile.child(value.text("not known yet")).child(under.text(&unknown.unknown));
+        }
         let text = if finding.forecast.is_empty() { "not known" } else { "never" };
         let note =
             finding.forecast.first().map_or("no limit was measured yet", |forecast| forecast.note.as_str());

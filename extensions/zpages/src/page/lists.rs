@@ -56,6 +56,9 @@ fn forecast_row(forecast: &Forecast, made: f64, now: f64) -> Vec<Element> {
             let reached = number(units::duration(seconds - passed)).child(el("small").text(range));
             (reached, el("td").class("num").child(moment(made + seconds, now)))
         }
+        _ if !forecast.unknown.is_empty() => {
+            (number("not known yet").child(el("small").text(&forecast.unknown)), number("–"))
+        }
         (None, Some(level)) => {
             let levels = format!("levels off near {}", units::quantity(level, &forecast.unit));
             (number("never").child(el("small").text(levels)), number("–"))

@@ -106,6 +106,9 @@ fn left(finding: &Finding, cell: Element, passed: f64) -> Element {
             cell.text(units::duration(seconds)).child(minor(limit_name(forecast)))
         }
         None if finding.forecast.is_empty() => cell.child(nothing("no forecast")),
+        None if finding.forecast.iter().any(|f| !f.unknown.is_empty()) => {
+            cell.child(nothing("not known yet"))
+        }
         None => cell.text("never"),
     }
 }

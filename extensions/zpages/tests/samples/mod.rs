@@ -136,6 +136,7 @@ pub(crate) fn hostile_with(text: &str) -> Report {
             seconds_high: None,
             plateau: Some(f64::NAN),
             note: t(),
+            unknown: t(),
         }],
         cure: t(),
         history: History {
@@ -255,6 +256,7 @@ fn client_per_call() -> Finding {
                 seconds_high: Some(19_400.0),
                 plateau: None,
                 note: "memory per connection measured over the last minute".into(),
+                unknown: String::new(),
             },
             level("descriptors", 1_048_576.0, 294.0, "{file_descriptor}", 3_612.0),
             level("ephemeral_ports", 28_232.0, 282.0, "{port}", 3_600.0),

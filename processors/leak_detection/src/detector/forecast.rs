@@ -1,22 +1,27 @@
 //! When which limit is reached, with the band of the slope, or where the growth levels off before.
 //!
+//! What one costs in memory is measured on a process that does other things, too, and whose collector gives memory back
+//! in steps: as long as the measure is too uncertain to tell a time by, it is said that there is none yet.
+//!
 //! That gRPC closes idle sockets is its default; no source tells what `grpc.WithIdleTimeout` says, so the note does.
 
 use super::classify::Class;
 use super::input::{Resource, Source};
+use super::scale::SECOND;
 use super::series::Series;
 use super::stats;
 use super::view::{Judgement, View};
-use super::words::span;
+use super::words::{count, span};
 use weir_connection::report::{Forecast, State};
+use weir_connection::terminal::units::bytes;
 
 /// Seconds after which grpc-go closes the socket of an idle client, since version 1.59, unless `grpc.WithIdleTimeout` says otherwise.
 pub(crate) const GRPC_IDLE_TIMEOUT: f64 = 1800.0;
-/// Memory per leaked gRPC client connection, bytes, where it cannot be measured: 56 KB with grpc-go 1.85, 87 KB with 1.60.
-const GRPC_BYTES: f64 = 56_000.0;
 /// Blocks, and growth within them, from which memory per item is measured.
 const MIN_BLOCKS: usize = 6;
 const MIN_GROWTH: f64 = 20.0;
+/// Part of what one costs by which it may be uncertain: two standard errors.
+const UNCERTAIN: f64 = 0.3;
 
 /// Growth per second with its band.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -43,31 +48,58 @@ pub(crate) fn forecasts(view: &View<'_>, judgement: &Judgement, rate: Rate) -> V
 fn memory(view: &View<'_>, rate: Rate) -> Option<Forecast> {
     let facts = &view.process.facts;
     let (limit, used) = (facts.memory_limit?, facts.memory?);
-    let grpc = matches!(view.primary.subject.resource, Resource::GrpcClient | Resource::GrpcConnection);
-    let (per_item, note) = match bytes_per_item(view) {
-        Some(bytes) => (bytes, "memory of one is measured"),
-        None if grpc => (GRPC_BYTES, "memory of one is typical, not measured yet"),
-        None => return None,
+    let cost = match cost(view) {
+        Ok(cost) => cost,
+        Err(unknown) => return Some(Forecast { unknown, ..never("memory", "By", limit, used, "") }),
     };
-    Some(reached("memory", "By", limit, used, per_item, rate, note))
+    let note = format!(
+        "one costs {} to {}, measured over {}",
+        bytes(cost.low),
+        bytes(cost.high),
+        span(cost.seconds)
+    );
+    let middle = reached("memory", "By", limit, used, cost.bytes, rate, &note);
+    let with = |bytes: f64| reached("memory", "By", limit, used, bytes, rate, "");
+    let (seconds_low, seconds_high) = (with(cost.high).seconds_low, with(cost.low).seconds_high);
+    Some(Forecast { seconds_low, seconds_high, ..middle })
 }
 
-/// Bytes of resident memory per open one, from the blocks since the onset.
-fn bytes_per_item(view: &View<'_>) -> Option<f64> {
+/// Resident memory of one, bytes, with two standard errors to both sides.
+struct Cost {
+    bytes: f64,
+    low: f64,
+    high: f64,
+    /// How long it was measured.
+    seconds: f64,
+}
+
+/// What one costs by the blocks since the onset; an error is why that is not known yet.
+fn cost(view: &View<'_>) -> Result<Cost, String> {
     let onset = view.primary.basis().onset;
-    let points: Vec<(f64, f64)> = view
-        .primary
-        .fine
-        .blocks()
-        .iter()
-        .filter(|block| block.time >= onset && !block.memory.is_nan())
-        .map(|block| (f64::from(block.open), f64::from(block.memory)))
-        .collect();
-    let growth = points.last()?.0 - points.first()?.0;
-    if points.len() < MIN_BLOCKS || growth < MIN_GROWTH {
-        return None;
+    let blocks: Vec<_> = view.primary.fine.blocks().iter().filter(|block| block.time >= onset).collect();
+    let measured = blocks.iter().filter(|block| !block.memory.is_nan());
+    let points: Vec<(f64, f64)> =
+        measured.map(|block| (f64::from(block.open), f64::from(block.memory))).collect();
+    let block = view.scale.block as f64 / SECOND;
+    let growth = points.last().zip(points.first()).map_or(0.0, |(last, first)| last.0 - first.0);
+    let line = stats::theil_sen(&points).filter(|_| points.len() >= MIN_BLOCKS && growth >= MIN_GROWTH);
+    let Some(line) = line else {
+        return Err(format!(
+            "what one costs is measured once {} more were opened in {}",
+            count(MIN_GROWTH),
+            span(MIN_BLOCKS as f64 * block)
+        ));
+    };
+    let error = 2.0 * stats::slope_error(&points, line.median);
+    if line.median < 1.0 || error > UNCERTAIN * line.median {
+        return Err(format!(
+            "what one costs is too uncertain so far: {}, give or take {}",
+            bytes(line.median.max(0.0)),
+            bytes(error)
+        ));
     }
-    stats::theil_sen(&points).map(|slopes| slopes.median).filter(|bytes| *bytes >= 1.0)
+    let (low, high) = (line.median - error, line.median + error);
+    Ok(Cost { bytes: line.median, low, high, seconds: points.len() as f64 * block })
 }
 
 fn descriptors(view: &View<'_>, judgement: &Judgement, rate: Rate) -> Option<Forecast> {
@@ -152,6 +184,7 @@ fn reached(
         seconds_high: seconds(rate.low),
         plateau: None,
         note: note.to_owned(),
+        unknown: String::new(),
     }
 }
 

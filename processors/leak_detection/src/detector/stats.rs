@@ -26,6 +26,22 @@ pub(crate) fn mann_kendall(values: &[f64]) -> f64 {
     (s - s.signum()) as f64 / variance.sqrt()
 }
 
+/// Standard error of a slope through (x, y) points, by what the points lie off the line with that slope through their
+/// median; infinite for fewer than three points, or when no two differ in x.
+pub(crate) fn slope_error(points: &[(f64, f64)], slope: f64) -> f64 {
+    let n = points.len() as f64;
+    let mean = points.iter().map(|(x, _)| x).sum::<f64>() / n;
+    let spread: f64 = points.iter().map(|(x, _)| (x - mean).powi(2)).sum();
+    if points.len() < 3 || spread <= 0.0 {
+        return f64::INFINITY;
+    }
+    let mut off: Vec<f64> = points.iter().map(|(x, y)| y - slope * x).collect();
+    off.sort_unstable_by(f64::total_cmp);
+    let middle = (off[(off.len() - 1) / 2] + off[off.len() / 2]) / 2.0;
+    let squares: f64 = off.iter().map(|y| (y - middle).powi(2)).sum();
+    (squares / (n - 2.0) / spread).sqrt()
+}
+
 /// Slopes between all pairs of points: their median and the 15 % and 85 % quantiles.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Slopes {
@@ -137,6 +153,19 @@ pub(crate) fn onset(points: &[(f64, f64)]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_error_of_a_slope_is_that_of_the_points_beside_the_line() {
+        let line: Vec<(f64, f64)> = (0..10).map(|i| (f64::from(i), 3.0 * f64::from(i))).collect();
+        assert_eq!(slope_error(&line, 3.0), 0.0);
+        let noisy: Vec<(f64, f64)> = (0..10)
+            .map(|i| (f64::from(i), 3.0 * f64::from(i) + if i % 2 == 0 { 4.0 } else { -4.0 }))
+            .collect();
+        // 160 / 8 squares over a spread of 82.5.
+        assert!((slope_error(&noisy, 3.0) - 0.4924).abs() < 1e-3, "{}", slope_error(&noisy, 3.0));
+        assert_eq!(slope_error(&line[..2], 3.0), f64::INFINITY);
+        assert_eq!(slope_error(&[(1.0, 1.0); 5], 3.0), f64::INFINITY);
+    }
 
     #[test]
     fn a_rising_row_has_the_z_of_the_tables() {
