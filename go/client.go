@@ -34,8 +34,8 @@ func NewClient(target string, opts ...grpc.DialOption) (*ClientConn, error) {
 		}
 		return &ClientConn{ClientConn: conn}, nil
 	}
-	site, stack := callSites.caller()
-	record := process.newClient(target, site, stack)
+	site, stack, first := callSites.caller()
+	record := process.newClient(target, site, stack, first)
 	handler := &clientHandler{registry: process, client: record}
 	// First, so that a DialOption among opts finds the connections taken.
 	opts = append([]grpc.DialOption{grpc.WithStatsHandler(handler)}, opts...)

@@ -11,4 +11,5 @@ func ForgetSites() {
 	callSites.mu.Lock()
 	defer callSites.mu.Unlock()
 	clear(callSites.known)
+	clear(callSites.stacks)
 }

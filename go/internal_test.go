@@ -205,7 +205,7 @@ func handlerCalls() (client, server func(ctx context.Context), r *registry) {
 		LocalAddr:  &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1},
 		RemoteAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2},
 	}
-	ch := &clientHandler{registry: r, client: r.newClient("target", &site{}, "")}
+	ch := &clientHandler{registry: r, client: r.newClient("target", &site{}, nil, false)}
 	ch.HandleConn(ch.TagConn(context.Background(), info), &stats.ConnBegin{Client: true})
 	sh := &serverHandler{registry: r}
 	serverCtx := sh.TagConn(context.Background(), info)

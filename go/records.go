@@ -2,6 +2,7 @@ package weir
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,8 +17,11 @@ func (e *event) encode(observed int64) []byte {
 	switch e.kind {
 	case clientCreated:
 		attributes := append(e.client.reference(), e.client.siteAttributes()...)
-		if e.client.stack != "" {
-			attributes = append(attributes, str("code.stacktrace", e.client.stack))
+		if stack := e.client.stack; stack != nil {
+			attributes = append(attributes, integer("code.stack.id", int64(stack.id)))
+			if e.client.first {
+				attributes = append(attributes, str("code.stacktrace", stack.text))
+			}
 		}
 		return logRecord("grpc.client.created", e.at, observed, attributes, nil)
 	case clientClosed:
@@ -132,7 +136,26 @@ type snapshotHeader struct {
 	interval time.Duration
 	totals   totals
 	parts    int
-	last     bool // no further one follows
+	last     bool         // no further one follows
+	stacks   []*callStack // stated in the first part
+}
+
+// maxStatedStacks is how many stacks a snapshot repeats, for a receiver that has
+// not seen the first client of each.
+const maxStatedStacks = 20
+
+// stacks are those by which most of the open clients were made.
+func (s *snapshot) stacks() []*callStack {
+	counts := make(map[*callStack]int)
+	for _, c := range s.clients {
+		if c.stack != nil {
+			counts[c.stack]++
+		}
+	}
+	most := slices.SortedFunc(maps.Keys(counts), func(a, b *callStack) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a.id, b.id))
+	})
+	return most[:min(len(most), maxStatedStacks)]
 }
 
 // encode makes the LogRecord of part number n, counted from 1.
@@ -150,6 +173,9 @@ func (h *snapshotHeader) encode(p part, n int, observed int64) []byte {
 		integer("server.rpcs", h.totals.serverRPCs),
 		integer("events.dropped", int64(h.totals.dropped)),
 	}
+	if n == 1 && len(h.stacks) > 0 {
+		attributes = append(attributes, stackList(h.stacks))
+	}
 	if h.last {
 		attributes = append(attributes, boolean("snapshot.last", true))
 	}
@@ -162,6 +188,15 @@ func (h *snapshotHeader) encode(p part, n int, observed int64) []byte {
 	}
 	body := appendField(nil, valueArray, array)
 	return logRecord("grpc.snapshot", h.at, observed, attributes, body)
+}
+
+// stackList states stacks by their ids.
+func stackList(stacks []*callStack) attribute {
+	var array []byte
+	for _, s := range stacks {
+		array = appendEntry(array, []attribute{integer("s", int64(s.id)), str("x", s.text)})
+	}
+	return attribute{"snapshot.stacks", appendField(nil, valueArray, array)}
 }
 
 // appendEntry adds a kvlist to an encoded ArrayValue.
@@ -184,6 +219,9 @@ func (c *clientRecord) entry() []attribute {
 	}
 	if c.site.function != "" {
 		entry = append(entry, str("f", c.site.file), integer("n", int64(c.site.line)), str("m", c.site.function))
+	}
+	if c.stack != nil {
+		entry = append(entry, integer("s", int64(c.stack.id)))
 	}
 	return entry
 }

@@ -31,8 +31,9 @@ type clientRecord struct {
 	id     uint64
 	target string
 	site   *site
-	stack  string // only for the first client of a site
-	begin  int64  // Unix ns
+	stack  *callStack // nil when unknown
+	first  bool       // the first client of that stack
+	begin  int64      // Unix ns
 	conn   weak.Pointer[grpc.ClientConn]
 
 	rpcs   atomic.Int64 // RPCs started
@@ -141,8 +142,8 @@ func newRegistry() *registry {
 var process = newRegistry()
 
 // newClient numbers a client that is about to be made.
-func (r *registry) newClient(target string, site *site, stack string) *clientRecord {
-	return &clientRecord{id: r.lastClient.Add(1), target: target, site: site, stack: stack}
+func (r *registry) newClient(target string, site *site, stack *callStack, first bool) *clientRecord {
+	return &clientRecord{id: r.lastClient.Add(1), target: target, site: site, stack: stack, first: first}
 }
 
 // clientOpened records that the client exists.

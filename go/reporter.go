@@ -221,6 +221,7 @@ func (r *reporter) sendSnapshot(state *snapshot) bool {
 		totals:   state.totals,
 		parts:    len(parts),
 		last:     r.last,
+		stacks:   state.stacks(),
 	}
 	for i, p := range parts {
 		record := header.encode(p, i+1, time.Now().UnixNano())

@@ -12,8 +12,12 @@ const (
 	// maxSiteFrames limits how far up the stack a site is looked for.
 	maxSiteFrames = 64
 	// maxKnownSites limits the memory for sites; a site beyond it is reported
-	// all the same, but not remembered and without its stack.
+	// all the same, but not remembered.
 	maxKnownSites = 1024
+	// maxKnownStacks limits the memory for stacks; a client beyond it has none.
+	maxKnownStacks = 1024
+	// maxStackFrames is how many frames of a stack are kept, from the site upwards.
+	maxStackFrames = 8
 )
 
 // dialHelperPackages are last elements of import paths whose functions dial for
@@ -35,11 +39,22 @@ type site struct {
 // label is the value of the pprof label weir.site.
 func (s *site) label() string { return s.file + ":" + strconv.Itoa(s.line) }
 
-// sites remembers the call sites seen, so that each is stored once and its
-// stack is sent once.
+// callStack is a way in which a site was reached: the site and its callers.
+type callStack struct {
+	id   uint64
+	text string // as Go's own traces print it, the site first
+}
+
+// stackKey tells stacks apart: return addresses, beginning inside this module.
+type stackKey [maxStackFrames + 8]uintptr
+
+// sites remembers the call sites and stacks seen, so that each is stored once
+// and each stack is sent once.
 type sites struct {
 	mu     sync.Mutex
 	known  map[site]*site
+	stacks map[stackKey]*callStack
+	last   uint64 // id of the newest stack
 	ignore atomic.Pointer[[]string]
 }
 
@@ -51,7 +66,7 @@ type sites struct {
 // below a path). Names add up; other names than these are ignored.
 func IgnoreFunctions(names ...string) { callSites.addIgnored(names) }
 
-var callSites = &sites{known: make(map[site]*site)}
+var callSites = &sites{known: make(map[site]*site), stacks: make(map[stackKey]*callStack)}
 
 func (s *sites) addIgnored(names []string) {
 	if len(names) == 0 {
@@ -67,29 +82,42 @@ func (s *sites) addIgnored(names []string) {
 	s.ignore.Store(&all)
 }
 
-// caller finds the site of the client being made. The stack is not empty only
-// for the first client of a site.
-func (s *sites) caller() (*site, string) {
+// caller finds the site of the client being made and the stack by which it was
+// reached, nil when there are too many. It tells whether the stack is new.
+func (s *sites) caller() (*site, *callStack, bool) {
 	var pcs [maxSiteFrames]uintptr
 	n := runtime.Callers(2, pcs[:])
 	found, ok := s.search(pcs[:n])
 	if !ok {
-		return &site{}, ""
+		return &site{}, nil, false
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	known := s.known[found]
-	first := known == nil && len(s.known) < maxKnownSites
 	if known == nil {
 		known = &found
+		if len(s.known) < maxKnownSites {
+			s.known[found] = known
+		}
 	}
-	if first {
-		s.known[found] = known
+	stack, first := s.stack(pcs[:n], known)
+	return known, stack, first
+}
+
+// stack needs the lock.
+func (s *sites) stack(pcs []uintptr, at *site) (*callStack, bool) {
+	var key stackKey
+	copy(key[:], pcs)
+	if known := s.stacks[key]; known != nil {
+		return known, false
 	}
-	s.mu.Unlock()
-	if !first {
-		return known, ""
+	if len(s.stacks) >= maxKnownStacks {
+		return nil, false
 	}
-	return known, formatStack(pcs[:n])
+	s.last++
+	stack := &callStack{id: s.last, text: formatStack(pcs, at)}
+	s.stacks[key] = stack
+	return stack, true
 }
 
 // search returns the first frame that is neither this module's, nor grpc's, nor
@@ -155,13 +183,16 @@ func isIgnored(function string, ignored []string) bool {
 	return false
 }
 
-// formatStack prints a stack as Go's own traces do: function, then file:line.
-func formatStack(pcs []uintptr) string {
+// formatStack prints a stack as Go's own traces do, function, then file:line,
+// from the site upwards.
+func formatStack(pcs []uintptr, at *site) string {
 	var b strings.Builder
 	frames := runtime.CallersFrames(pcs)
-	for {
+	for written := 0; written < maxStackFrames; {
 		frame, more := frames.Next()
-		if frame.Function != "" && !isModule(frame.Function) {
+		here := site{file: frame.File, line: frame.Line, function: frame.Function}
+		if frame.Function != "" && (written > 0 || here == *at) {
+			written++
 			b.WriteString(frame.Function)
 			b.WriteString("\n\t")
 			b.WriteString(frame.File)
@@ -170,7 +201,8 @@ func formatStack(pcs []uintptr) string {
 			b.WriteByte('\n')
 		}
 		if !more {
-			return b.String()
+			break
 		}
 	}
+	return b.String()
 }

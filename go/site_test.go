@@ -159,3 +159,68 @@ func TestGoroutinesOfAClientCarryItsSiteAndTheCallerKeepsItsLabels(t *testing.T)
 		}
 	})
 }
+
+// viaHelper dials for its callers, and nothing tells that it does.
+func viaHelper(t *testing.T) *weir.ClientConn {
+	t.Helper()
+	conn, err := weir.NewClient("passthrough:///helped", insecureOption())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func TestStacksTellTheCallersOfOneSiteApart(t *testing.T) {
+	weir.ForgetSites()
+	a := newAgent(t)
+	a.start(t)
+	_, file, line, _ := runtime.Caller(0)
+	for i := range 4 {
+		if i == 0 {
+			viaHelper(t)
+			continue
+		}
+		viaHelper(t)
+	}
+	callers := []string{fmt.Sprintf("%s:%d", file, line+3), fmt.Sprintf("%s:%d", file, line+6)}
+	var created []record
+	eventually(t, "4 clients", func() bool {
+		created = withTarget(a.events("grpc.client.created"), "passthrough:///helped")
+		return len(created) == 4
+	})
+	stacks, used, sites := map[any]string{}, map[any]int{}, map[any]bool{}
+	for _, c := range created {
+		used[c.attr["code.stack.id"]]++
+		sites[c.attr["code.line.number"]] = true
+		if text, ok := c.attr["code.stacktrace"].(string); ok {
+			stacks[c.attr["code.stack.id"]] = text
+		}
+	}
+	if len(sites) != 1 || len(stacks) != 2 || len(used) != 2 {
+		t.Fatalf("%d sites, %d stacks of %v", len(sites), len(stacks), used)
+	}
+	for id, text := range stacks {
+		frames := strings.Split(text, "\n")
+		caller := callers[0]
+		if used[id] == 3 {
+			caller = callers[1]
+		}
+		if !strings.HasSuffix(frames[0], "viaHelper") || len(frames) < 4 || frames[3] != "\t"+caller {
+			t.Errorf("the stack of %d clients, called at %s, is %q", used[id], caller, frames)
+		}
+		if len(frames) > 2*8+1 {
+			t.Errorf("%d lines of stack", len(frames))
+		}
+	}
+	// For an agent that was not there when they were made.
+	eventually(t, "a snapshot with both stacks", func() bool {
+		last, ok := a.lastSnapshot()
+		stated, _ := last.attr["snapshot.stacks"].([]any)
+		if !ok || len(stated) < 2 {
+			return false
+		}
+		first := stated[0].(map[string]any)
+		return used[first["s"]] == 3 && first["x"] == stacks[first["s"]]
+	})
+}

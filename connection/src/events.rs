@@ -94,7 +94,9 @@ pub struct Client {
     pub target: String,
     /// Line that made it.
     pub site: CodeSite,
-    /// Stack of that call; only on the first of a site.
+    /// Number of the stack of that call in its process, 0 when unknown.
+    pub stack_id: u64,
+    /// The stack as Go's own traces print it, the site first; only on the first client of that stack.
     pub stack: String,
 }
 
@@ -142,6 +144,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// The module was stopped: there will be no further one.
     pub last: bool,
+    /// Stacks by their numbers, those by which most of the clients were made.
+    pub stacks: Vec<(u64, String)>,
     /// ClientConns.
     pub clients: Vec<Client>,
     /// Connections.
@@ -177,6 +181,7 @@ pub fn read(record: &LogRecord<'_>) -> Result<Event, String> {
             active: time,
             target: attributes.text("grpc.target"),
             site: attributes.site(),
+            stack_id: attributes.number("code.stack.id"),
             stack: attributes.text("code.stacktrace"),
             ..Client::default()
         })),
@@ -234,6 +239,10 @@ fn snapshot(attributes: &Fields<'_>, time: u64, body: AnyValue<'_>) -> Result<Sn
         last: matches!(attributes.0.get("snapshot.last"), Some(AnyValue::Bool(true))),
         ..Snapshot::default()
     };
+    for entry in attributes.0.get("snapshot.stacks").iter().flat_map(AnyValue::items) {
+        let entry = Fields(entry.entries());
+        snapshot.stacks.push((entry.id("s")?, entry.text("x")));
+    }
     if snapshot.part > snapshot.parts {
         return Err(format!("snapshot.part {} is above snapshot.parts {}", snapshot.part, snapshot.parts));
     }
@@ -306,6 +315,7 @@ impl Fields<'_> {
                 line: self.0.int("n").unwrap_or_default(),
                 function: self.text("m"),
             },
+            stack_id: self.number("s"),
             stack: String::new(),
         })
     }

@@ -185,6 +185,24 @@ pub struct Site {
     pub source: String,
     /// What is uncertain about it; empty when exact.
     pub uncertainty: String,
+    /// The stack by which it made most of them, the line itself first: `function file:line`. Empty when unknown.
+    pub stack: Vec<String>,
+    /// Where the stacks that lead to it part, most frequent first; its caller where they do not.
+    pub callers: Vec<Caller>,
+}
+
+/// A line from which a line that leaks is reached.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Caller {
+    /// File as compiled.
+    pub file: String,
+    /// Line, from 1.
+    pub line: i64,
+    /// Function.
+    pub function: String,
+    /// Share of what the line made and is open, 0 to 1.
+    pub share: f64,
 }
 
 /// Numbers of the growth.

@@ -1,12 +1,12 @@
 //! Everything that is open: one table for each agent, shared by the sources that join in it.
 //!
 //! Here is what is kept and how events change it; `snapshot` puts it right, `measure` counts it, `exemplars` shows single
-//! connections, `ended` those that are gone but for their sockets, `gone` processes that have ended, `targets` what they
+//! connections, `callers` who made them, `ended` those that are gone but for their sockets, `gone` processes that have ended, `targets` what they
 //! lead to.
 //!
 //! # Design
 //! Per process two maps, ClientConns and connections, keyed by the ids that the process gave them. An entry is small
-//! (a client 48 bytes, a connection 120, plus the map), targets and sites are interned. Totals and lifetimes are kept
+//! (a client 40 bytes, a connection 120, plus the map), targets and sites are interned. Totals and lifetimes are kept
 //! per series as events come in; ages and idle times are counted when somebody asks.
 //!
 //! A snapshot is the truth: what the table believes open and a complete snapshot does not name has ended, and its end
@@ -18,6 +18,7 @@
 //!
 //! Limits: processes, entries per process, targets and sites per process; what is beyond is counted, not kept.
 
+mod callers;
 mod ended;
 mod exemplars;
 mod gone;
@@ -34,6 +35,8 @@ use crate::events::{self, Client, Connection, Event, Side};
 use crate::process::{ProcessInfo, ProcessKey};
 use crate::publish::{CodeSite, Lifetimes, ProcessPoint, SeriesPoint};
 use crate::report::{Exemplar, Stack};
+use callers::CallStacks;
+pub use callers::Callers;
 use ended::EndedConnections;
 pub use ended::{Ended, MAX_ENDED};
 pub use gone::Gone;
@@ -87,7 +90,7 @@ struct Process {
     connections: HashMap<u64, ConnectionEntry>,
     targets: Interned<String>,
     sites: Interned<CodeSite>,
-    site_stacks: BTreeMap<u32, String>,
+    call_stacks: CallStacks,
     series: BTreeMap<SeriesId, SeriesTotals>,
     pending: Option<Pending>,
     lost: u64,
@@ -107,6 +110,8 @@ struct ClientEntry {
     open_rpcs: u32,
     target: u32,
     site: u32,
+    /// Number of the stack that made it, 0 when unknown.
+    stack: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -330,7 +335,7 @@ impl Process {
             connections: HashMap::new(),
             targets: Interned::default(),
             sites: Interned::default(),
-            site_stacks: BTreeMap::new(),
+            call_stacks: CallStacks::default(),
             series: BTreeMap::new(),
             pending: None,
             lost: 0,
@@ -425,9 +430,7 @@ impl Process {
         }
         let target = self.targets.id(events::target_address(&client.target).to_owned());
         let site = self.sites.id(client.site);
-        if !client.stack.is_empty() && self.site_stacks.len() < MAX_INTERNED {
-            self.site_stacks.entry(site).or_insert(client.stack);
-        }
+        self.call_stacks.learn(client.stack_id, &client.stack);
         let entry = ClientEntry {
             begin: client.begin,
             active: client.active,
@@ -435,6 +438,7 @@ impl Process {
             open_rpcs: u32::try_from(client.open_rpcs).unwrap_or(u32::MAX),
             target,
             site,
+            stack: u32::try_from(client.stack_id).unwrap_or(0),
         };
         let id = SeriesId { resource: GRPC_CLIENT, side: Side::Client, target };
         if self.clients.insert(client.id, entry).is_none() {

@@ -108,6 +108,7 @@ fn block(painter: &mut Painter<'_>, finding: &Finding, now: f64) {
     let aligned = headline(painter, finding, now, site);
     if let Some(site) = site {
         site_line(painter, site, aligned);
+        painter.field("called by", &sentence::callers(site));
     }
     for other in finding.other_sites.iter().take(3) {
         other_site_line(painter, other);

@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value as Json;
 use serde_yaml_ng::Value;
 use weir_connection::names::{Described, Kind, leak_metric, metric};
-use weir_connection::report::{Evidence, Exemplar, Finding, Forecast, Report, Site, Source, Stack};
+use weir_connection::report::{Caller, Evidence, Exemplar, Finding, Forecast, Report, Site, Source, Stack};
 
 use crate::conformance::{Component, complement, components, errors_of, root, yaml_blocks};
 
@@ -339,7 +339,7 @@ fn fields(value: &Json, prefix: &str, found: &mut BTreeSet<String>) {
 #[test]
 fn every_field_of_the_document_of_verdicts_is_documented() {
     let finding = Finding {
-        site: Some(Site::default()),
+        site: Some(Site { callers: vec![Caller::default()], ..Site::default() }),
         other_sites: vec![Site::default()],
         evidence: vec![Evidence::default()],
         forecast: vec![Forecast::default()],

@@ -220,6 +220,27 @@ fn leak_without_line(scenario: &str) -> Outcome {
     }
 }
 
+/// The line stands in a function that two lines call, one three times as often: both are named.
+fn leak_in_a_wrapper() -> Outcome {
+    let watch = Watch::new("wrapper");
+    let agent = watch.agent();
+    let mut program = watch.scenario("client_per_call", &["-wrapper"]);
+    let said = program.announcement();
+    let found = wait_for(&agent, "a leak with its callers", |f| {
+        let called = f.site.as_ref().is_some_and(|site| site.callers.len() == 2);
+        f.process.pid == said.pid && f.side == "client" && f.state == State::Leaking && called
+    })?;
+    let site = found.site.clone().unwrap_or_default();
+    let callers: Vec<_> = site.callers.iter().map(|c| (c.function.as_str(), c.share)).collect();
+    let right = site_of(&found).is_some_and(|line| said.sites.contains(&line))
+        && site.callers.iter().all(|c| c.file.ends_with("leaks.go") && c.function.contains("clientPerCall"))
+        && site.callers[0].line != site.callers[1].line
+        && (0.65..0.85).contains(&site.callers[0].share)
+        && site.stack.first().is_some_and(|f| f.ends_with(&format!("{}:{}", site.file, site.line)))
+        && found.missing.iter().any(|m| m.contains(&format!("WEIR_IGNORE_FUNCTIONS={}", site.function)));
+    ensure(right, || format!("{site:#?} {callers:?} {:?}", found.missing))
+}
+
 /// Watches a healthy scenario; at the end `right` must accept the state of its client.
 fn healthy(scenario: &str, right: impl Fn(&Finding) -> bool) -> Outcome {
     let watch = Watch::new(scenario);
@@ -238,6 +259,7 @@ fn every_leak_is_found_with_its_class_and_its_line() {
     all(&[
         ("client_per_call", &|| leak_with_line("client_per_call", &[])),
         ("client_per_call through a dial helper", &|| leak_with_line("client_per_call", &["-helper"])),
+        ("client_per_call in a wrapper", &leak_in_a_wrapper),
         ("clientconn_unclosed_idle", &|| leak_with_line("clientconn_unclosed_idle", &["-keep"])),
         ("stream_not_cancelled", &|| leak_without_line("stream_not_cancelled")),
         ("peer_closed_app_holds", &|| leak_without_line("peer_closed_app_holds")),

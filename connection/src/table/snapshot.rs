@@ -10,6 +10,7 @@ impl Process {
         self.interval = snapshot.interval.clamp(0.1, 3600.0);
         self.totals = snapshot.totals;
         self.stopped = snapshot.last;
+        snapshot.stacks.iter().for_each(|(id, text)| self.call_stacks.learn(*id, text));
         let fresh = self.pending.as_ref().is_none_or(|p| p.id != snapshot.id);
         if fresh {
             self.pending = Some(Pending {

@@ -36,18 +36,8 @@ fn connection(id: u64, begin: u64) -> Connection {
 
 fn snapshot(id: u64, time: u64, clients: Vec<Client>, connections: Vec<Connection>) -> Event {
     let totals = Totals { client_rpcs: 9, ..Totals::default() };
-    let last = false;
-    Event::Snapshot(Snapshot {
-        id,
-        part: 1,
-        parts: 1,
-        time,
-        interval: 2.0,
-        totals,
-        last,
-        clients,
-        connections,
-    })
+    let head = Snapshot { id, part: 1, parts: 1, time, interval: 2.0, totals, ..Snapshot::default() };
+    Event::Snapshot(Snapshot { clients, connections, ..head })
 }
 
 fn series(table: &ConnectionTable, now: u64, resource: &str) -> SeriesPoint {
@@ -261,4 +251,28 @@ fn an_end_whose_begin_never_came_is_a_lost_event_and_one_that_comes_twice_is_not
     assert_eq!(lost(vec![snapshot(1, SECOND, vec![client(1, 0)], vec![connection(1, 0)])]), 0);
     assert_eq!(lost(vec![closed(1), end(1), closed(1), end(1)]), 0);
     assert_eq!(lost(vec![closed(9), end(9)]), 2);
+}
+
+#[test]
+fn the_callers_of_a_line_are_counted_by_the_clients_that_are_open() {
+    let stack = |caller: i64| format!("dialOrders\n\torders.go:41\nmain.f{caller}\n\tmain.go:{caller}\n");
+    let by = |id: u64, stack_id: u64, stack: String| Client { stack_id, stack, ..client(id, SECOND) };
+    let is = |site: &CodeSite| site.line == 41;
+    let told = ConnectionTable::default();
+    let created =
+        [by(1, 1, stack(80)), by(2, 2, stack(90)), by(3, 2, String::new()), by(4, 2, String::new())];
+    told.apply(&info(), 0, SECOND, created.map(Event::ClientCreated).to_vec());
+    // An agent that came later knows them from a snapshot.
+    let late = ConnectionTable::default();
+    let mut all = snapshot(1, SECOND, (1..=4).map(|id| by(id, id.min(2), String::new())).collect(), vec![]);
+    if let Event::Snapshot(snapshot) = &mut all {
+        snapshot.stacks = vec![(1, stack(80)), (2, stack(90))];
+    }
+    late.apply(&info(), 0, SECOND, vec![all]);
+    for table in [&told, &late] {
+        let callers = table.callers(&info().key, is).expect("callers").callers;
+        let lines: Vec<_> = callers.iter().map(|(site, share)| (site.line, *share)).collect();
+        assert_eq!(lines, [(90, 0.75), (80, 0.25)]);
+        assert_eq!(table.callers(&info().key, |site| site.line == 1), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::text::visible;
 use super::units::{self, Clock};
-use crate::report::{Finding, Forecast, Source, State};
+use crate::report::{Caller, Finding, Forecast, Site, Source, State};
 
 /// Joins the words of a value, so that wrapping does not tear it; shown as an ordinary space.
 pub(super) const GLUE: char = '\u{a0}';
@@ -43,6 +43,17 @@ pub fn since(finding: &Finding) -> &'static str {
 
 fn grows(finding: &Finding) -> bool {
     matches!(finding.state, State::Suspect | State::Leaking)
+}
+
+/// From where a line is reached: `cart.go:12 checkout() 60 %, orders.go:7 cancel() 40 %`; empty when unknown.
+pub fn callers(site: &Site) -> String {
+    let one = |caller: &Caller| {
+        let place = units::location(&visible(&caller.file), caller.line);
+        let share = if site.callers.len() > 1 { units::percent(caller.share) } else { String::new() };
+        let text = format!("{place} {} {share}", visible(&units::function(&caller.function)));
+        glued(text.trim_end().to_owned())
+    };
+    site.callers.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// `58 open of 58 begun, 57 idle since their first call`.

@@ -3,7 +3,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::{Evidence, Forecast, Growth, Process, Source};
+use crate::report::{Caller, Evidence, Forecast, Growth, Process, Source};
 
 /// 2026-03-14 15:02:10 UTC.
 const NOW: f64 = 1_773_500_530.0;
@@ -36,7 +36,7 @@ fn leaking() -> Finding {
             function: "main.dialOrders".into(),
             share: 1.0,
             source: "events".into(),
-            uncertainty: String::new(),
+            ..Site::default()
         }),
         growth: Growth {
             rate: 2.0,
@@ -93,6 +93,7 @@ fn suspect() -> Finding {
             share: 0.714,
             source: "heap".into(),
             uncertainty: "from sampled allocations: 50 % to 90 %".into(),
+            ..Site::default()
         }),
         growth: Growth {
             rate: 1.0 / 300.0,
@@ -309,7 +310,7 @@ prop_compose! {
         agrees in any::<Option<bool>>(),
     ) -> Finding {
         let text = |index: usize| texts[index].clone();
-        let made_by = Site { file: text(0), line, function: text(1), share: numbers[0], source: text(2), uncertainty: text(3) };
+        let made_by = Site { file: text(0), line, function: text(1), share: numbers[0], source: text(2), uncertainty: text(3), ..Site::default() };
         Finding {
             state,
             since: numbers[1],
@@ -362,4 +363,28 @@ proptest! {
             prop_assert!(!text.chars().any(|c| c != '\n' && text::is_unsafe(c)));
         }
     }
+}
+
+#[test]
+fn callers_of_the_line_are_written_below_it_with_their_shares() {
+    let caller = |line, share| Caller {
+        file: "shop/cart.go".into(),
+        line,
+        function: "main.(*cart).buy".into(),
+        share,
+    };
+    let with = |callers: Vec<Caller>| {
+        let site = Site { file: "dial.go".into(), line: 7, callers, ..Site::default() };
+        let finding = Finding { state: State::Leaking, site: Some(site), ..Finding::default() };
+        render_finding(&finding, 0.0, &Options { width: 120, ..Options::default() })
+    };
+    let two = with(vec![caller(12, 0.75), caller(30, 0.25)]);
+    assert!(
+        two.contains(
+            "\n  called by shop/cart.go:12 (*cart).buy() 75 %, shop/cart.go:30 (*cart).buy() 25 %\n"
+        ),
+        "{two}"
+    );
+    assert!(with(vec![caller(12, 1.0)]).contains("\n  called by shop/cart.go:12 (*cart).buy()\n"));
+    assert!(!with(Vec::new()).contains("called by"));
 }

@@ -3,7 +3,8 @@
 use weir_component::Clock;
 use weir_connection::names::{self, leak_metric};
 use weir_connection::process::{ProcessInfo, ProcessKey};
-use weir_connection::report::{Finding, State};
+use weir_connection::publish::CodeSite;
+use weir_connection::report::{Caller, Finding, Site, State};
 use weir_connection::spans;
 use weir_connection::table::{ConnectionTable, MAX_EXEMPLARS};
 use weir_connection::terminal;
@@ -38,6 +39,36 @@ impl Emitter<'_> {
         finding.exemplars = self.table.exemplars(&key, &finding.resource, &finding.target, now);
         finding.exemplars.iter_mut().for_each(|e| self.roots.shorten(&mut e.site));
         finding.stacks = self.table.stacks(&key);
+        finding.site.iter_mut().chain(&mut finding.other_sites).for_each(|site| self.add_callers(&key, site));
+        if let Some(site) = finding.site.as_ref().filter(|site| site.callers.len() > 1) {
+            finding.missing.push(format!(
+                "a line for each of the {} callers of {}: is it a helper that dials for others, set \
+                 WEIR_IGNORE_FUNCTIONS={} in the service",
+                site.callers.len(),
+                site.function,
+                site.function
+            ));
+        }
+    }
+
+    /// Adds how a line is reached.
+    fn add_callers(&self, key: &ProcessKey, site: &mut Site) {
+        let short = |file: &str| {
+            let mut file = file.to_owned();
+            self.roots.shorten(&mut file);
+            file
+        };
+        let is = |known: &CodeSite| known.line == site.line && short(&known.file) == site.file;
+        let Some(found) = self.table.callers(key, is) else { return };
+        let frame = |f: &CodeSite| format!("{} {}:{}", f.function, short(&f.file), f.line);
+        let caller = |(f, share): &(CodeSite, f64)| Caller {
+            file: short(&f.file),
+            line: f.line,
+            function: f.function.clone(),
+            share: *share,
+        };
+        (site.stack, site.callers) =
+            (found.stack.iter().map(frame).collect(), found.callers.iter().map(caller).collect());
     }
 
     /// Where connections of a finding lead, as `address:port`; empty when none is known.

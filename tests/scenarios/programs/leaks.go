@@ -19,9 +19,13 @@ import (
 
 func clientPerCall(ctx context.Context, w *world) error {
 	security := grpc.WithTransportCredentials(insecure.NewCredentials())
-	return w.each(ctx, func(int) (err error) {
+	return w.each(ctx, func(n int) (err error) {
 		var conn client
 		switch {
+		case w.wrapper && n%4 == 3:
+			conn, err = w.dial()
+		case w.wrapper:
+			conn, err = w.dial()
 		case w.plain:
 			w.nextLine("grpc.NewClient")
 			conn, err = grpc.NewClient(w.target, security)

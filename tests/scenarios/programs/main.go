@@ -38,6 +38,7 @@ type options struct {
 	plain       bool
 	keep        bool
 	helper      bool
+	wrapper     bool
 	loseAll     bool
 }
 
@@ -107,6 +108,7 @@ func parse(s scenario, arguments []string) (options, error) {
 	flags.BoolVar(&o.plain, "plain", false, "without the weir module")
 	flags.BoolVar(&o.keep, "keep", false, "clientconn_unclosed_idle: keep references, so that clients are not garbage collected")
 	flags.BoolVar(&o.helper, "helper", false, "client_per_call: dial through a helper package")
+	flags.BoolVar(&o.wrapper, "wrapper", false, "client_per_call: dial through a function that two lines call")
 	flags.BoolVar(&o.loseAll, "drop-snapshots", false, "events_lost: lose the snapshots too")
 	flags.Parse(arguments)
 	if o.rate <= 0 || o.rate > 1000 {
@@ -115,8 +117,8 @@ func parse(s scenario, arguments []string) (options, error) {
 	if o.plain && s.module == needsModule {
 		return o, fmt.Errorf("%s has no -plain variant: it is about the module", s.name)
 	}
-	if o.helper && (o.plain || s.name != "client_per_call") {
-		return o, fmt.Errorf("-helper goes with client_per_call, without -plain")
+	if (o.helper || o.wrapper) && (o.plain || s.name != "client_per_call") {
+		return o, fmt.Errorf("-helper and -wrapper go with client_per_call, without -plain")
 	}
 	if s.module == noModule {
 		o.plain = true

@@ -1,13 +1,13 @@
 //! All that is known of one finding.
 
 use weir_connection::report::{Finding, Report, State};
-use weir_connection::terminal::sentence::{began, label, limit_name, population, since, soonest};
+use weir_connection::terminal::sentence::{self, began, label, limit_name, population, since, soonest};
 use weir_connection::terminal::units;
 
 use super::chart::charts;
 use super::evidence::{disagreement, evidence};
 use super::html::{Element, el};
-use super::lists::{exemplars, forecasts, sites, stacks};
+use super::lists::{call_stack, exemplars, forecasts, sites, stacks};
 use super::parts::{ago, badge, moment, site, source_of, state_class, who};
 
 /// The section of a finding, with its anchor as id.
@@ -30,6 +30,7 @@ pub(super) fn finding(report: &Report, finding: &Finding, index: usize, anchor: 
             .child(el("h3").text("What was not available"))
             .child(el("ul").class("missing").children(lines));
     }
+    section = section.children(call_stack(finding));
     section = section.children(sites(&finding.other_sites)).children(forecasts(finding, report.time, now));
     section.children(exemplars(&finding.exemplars)).children(stacks(&finding.stacks))
 }
@@ -69,8 +70,10 @@ fn tiles(report: &Report, finding: &Finding, now: f64) -> Element {
             units::percent(found.share)
         );
         let known = source_of(found);
-        row =
-            row.child(wide("Where").child(value().child(site(found))).child(under(made)).child(under(known)));
+        let callers = sentence::callers(found);
+        let called = (!callers.is_empty()).then(|| under(format!("called by {callers}")));
+        let place = wide("Where").child(value().child(site(found))).child(under(made)).children(called);
+        row = row.child(place.child(under(known)));
     }
     let growth = &finding.growth;
     let rate = match growth.rate {

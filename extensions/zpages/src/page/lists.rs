@@ -10,6 +10,13 @@ use super::parts::{cell, copy, moment, number, site, site_text, source_of, wide_
 /// Stacks that are shown; the rest is counted.
 const MAX_STACKS: usize = 20;
 
+/// The stack by which the line made most of them.
+pub(super) fn call_stack(finding: &Finding) -> Option<Element> {
+    let frames = finding.site.as_ref().map(|found| found.stack.as_slice()).unwrap_or_default();
+    let text = el("pre").text(frames.join("\n"));
+    (frames.len() > 1).then(|| el("div").child(el("h3").text("How the line is reached")).child(text))
+}
+
 pub(super) fn sites(sites: &[Site]) -> Option<Element> {
     let rows: Vec<Vec<Element>> = sites
         .iter()

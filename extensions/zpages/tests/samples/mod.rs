@@ -2,8 +2,8 @@
 //! in the product.
 
 use weir_connection::report::{
-    Evidence, Exemplar, Finding, Forecast, Growth, History, Process, Report, SCHEMA, Site, Source, Stack,
-    State,
+    Caller, Evidence, Exemplar, Finding, Forecast, Growth, History, Process, Report, SCHEMA, Site, Source,
+    Stack, State,
 };
 
 /// 2026-03-14 15:02:10 UTC.
@@ -85,8 +85,17 @@ pub(crate) fn hostile() -> Report {
 /// A report in which every string is `text`.
 pub(crate) fn hostile_with(text: &str) -> Report {
     let t = || text.to_owned();
-    let site =
-        Site { file: t(), line: i64::MIN, function: t(), share: f64::NAN, source: t(), uncertainty: t() };
+    let caller = Caller { file: t(), line: i64::MAX, function: t(), share: f64::NAN };
+    let site = Site {
+        file: t(),
+        line: i64::MIN,
+        function: t(),
+        share: f64::NAN,
+        source: t(),
+        uncertainty: t(),
+        stack: vec![t(), t()],
+        callers: vec![caller.clone(), caller],
+    };
     let finding = Finding {
         id: t(),
         state: State::Leaking,
@@ -209,6 +218,24 @@ fn client_per_call() -> Finding {
         share: 1.0,
         source: "events".into(),
         uncertainty: String::new(),
+        stack: vec![
+            "main.dialOrders examples/leaky/client/orders.go:41".into(),
+            "main.(*shop).placeOrder examples/leaky/client/main.go:88".into(),
+        ],
+        callers: vec![
+            Caller {
+                file: "examples/leaky/client/main.go".into(),
+                line: 88,
+                function: "main.(*shop).placeOrder".into(),
+                share: 0.75,
+            },
+            Caller {
+                file: "examples/leaky/client/main.go".into(),
+                line: 97,
+                function: "main.(*shop).cancel".into(),
+                share: 0.25,
+            },
+        ],
     };
     Finding {
         id: "checkout-4242-grpc_client".into(),
@@ -359,6 +386,7 @@ fn close_wait() -> Finding {
             share: 0.714,
             source: "heap".into(),
             uncertainty: "50 % to 90 % of the growth".into(),
+            ..Site::default()
         }),
         other_sites: vec![Site {
             file: "internal/replication/probe.go".into(),
@@ -366,7 +394,7 @@ fn close_wait() -> Finding {
             function: "replication.probe".into(),
             share: 0.12,
             source: "heap".into(),
-            uncertainty: String::new(),
+            ..Site::default()
         }],
         growth: Growth {
             rate: 1.0 / 300.0,

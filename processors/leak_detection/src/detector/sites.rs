@@ -70,6 +70,7 @@ pub(crate) fn ranked<'a>(books: impl Iterator<Item = &'a SiteBook> + Clone) -> V
             share: growth / total,
             source: site.source.name().to_owned(),
             uncertainty: uncertainty(site.source).to_owned(),
+            ..Site::default()
         })
         .collect()
 }
