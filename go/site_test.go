@@ -138,7 +138,8 @@ func TestGoroutinesOfAClientCarryItsSiteAndTheCallerKeepsItsLabels(t *testing.T)
 			t.Fatal(err)
 		}
 		labelled, own := 0, false
-		for block := range strings.SplitSeq(b.String(), "\n\n") {
+		_, profile, _ := strings.Cut(b.String(), "\n") // without the line of the total
+		for block := range strings.SplitSeq(profile, "\n\n") {
 			if strings.Contains(block, fmt.Sprintf("%q:%q", "weir.site", fmt.Sprintf("%s:%d", file, line+1))) {
 				if !strings.Contains(block, fmt.Sprintf("%q:%q", "weir.target", target)) {
 					t.Errorf("no target in %s", block)
