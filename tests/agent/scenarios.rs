@@ -10,6 +10,9 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod lines;
+mod unheard;
+
 use std::fmt::Write;
 use std::sync::{Condvar, Mutex};
 use std::thread;
@@ -17,7 +20,10 @@ use std::time::Duration;
 
 use weir_connection::report::{Finding, Report, State};
 
-use crate::support::{Agent, Announcement, LONG, Program, WatchedLeaks, free_port, kill, now, wait_until};
+use lines::{leak_in_a_wrapper, leak_with_line, leak_with_sampled_line, leak_without_line};
+use unheard::ends_are_never_told;
+
+use crate::support::{Agent, LONG, Program, WatchedLeaks, free_port, kill, now, wait_until};
 
 /// How long a healthy program is watched.
 const WATCHED: Duration = Duration::from_secs(45);
@@ -178,69 +184,6 @@ fn all(cases: &[(&str, &(dyn Fn() -> Outcome + Sync))]) {
     assert!(wrong.is_empty(), "{} of {} are wrong:\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
 }
 
-/// Runs a leaking scenario until the verdict and, when it is to have a line, until one is named. No other class may be
-/// named on the way.
-fn leak(scenario: &str, more: &[&str], line: bool) -> Result<(Finding, Announcement), String> {
-    let watch = Watch::new(scenario);
-    let agent = watch.agent();
-    let mut program = watch.scenario(scenario, more);
-    let said = program.announcement();
-    let found = wait_for(&agent, "a verdict on the client", |f| {
-        let leaking = f.state == State::Leaking && f.process.pid == said.pid && f.side == "client";
-        leaking && !f.class.is_empty() && (!line || f.site.is_some())
-    })?;
-    ensure(found.class == scenario, || {
-        format!("class {:?}: {}", found.class, shown(agent.report().as_ref()))
-    })?;
-    ensure(found.target == said.target || found.target.is_empty(), || format!("target {:?}", found.target))?;
-    Ok((found, said))
-}
-
-/// The same, and the line must be one of the announced ones.
-fn leak_with_line(scenario: &str, more: &[&str]) -> Outcome {
-    let (found, said) = leak(scenario, more, true)?;
-    let line = site_of(&found);
-    ensure(line.as_ref().is_some_and(|l| said.sites.contains(l)), || {
-        format!("the site is {:?}, right would be one of {:?}", found.site, said.sites)
-    })
-}
-
-/// The same where no source can know the line for sure: none is named, or one with its uncertainty, and the report says
-/// how to get it.
-fn leak_without_line(scenario: &str) -> Outcome {
-    let (found, said) = leak(scenario, &[], false)?;
-    match &found.site {
-        Some(site) => ensure(
-            !site.uncertainty.is_empty() || said.sites.contains(&format!("{}:{}", site.file, site.line)),
-            || format!("a wrong line as if it were sure: {site:?}, right would be one of {:?}", said.sites),
-        ),
-        None => ensure(found.missing.iter().any(|m| m.contains("line")), || {
-            format!("neither a line nor how to get it: {:?}", found.missing)
-        }),
-    }
-}
-
-/// The line stands in a function that two lines call, one three times as often: both are named.
-fn leak_in_a_wrapper() -> Outcome {
-    let watch = Watch::new("wrapper");
-    let agent = watch.agent();
-    let mut program = watch.scenario("client_per_call", &["-wrapper"]);
-    let said = program.announcement();
-    let found = wait_for(&agent, "a leak with its callers", |f| {
-        let called = f.site.as_ref().is_some_and(|site| site.callers.len() == 2);
-        f.process.pid == said.pid && f.side == "client" && f.state == State::Leaking && called
-    })?;
-    let site = found.site.clone().unwrap_or_default();
-    let callers: Vec<_> = site.callers.iter().map(|c| (c.function.as_str(), c.share)).collect();
-    let right = site_of(&found).is_some_and(|line| said.sites.contains(&line))
-        && site.callers.iter().all(|c| c.file.ends_with("leaks.go") && c.function.contains("clientPerCall"))
-        && site.callers[0].line != site.callers[1].line
-        && (0.65..0.85).contains(&site.callers[0].share)
-        && site.stack.first().is_some_and(|f| f.ends_with(&format!("{}:{}", site.file, site.line)))
-        && found.missing.iter().any(|m| m.contains(&format!("WEIR_IGNORE_FUNCTIONS={}", site.function)));
-    ensure(right, || format!("{site:#?} {callers:?} {:?}", found.missing))
-}
-
 /// Watches a healthy scenario; at the end `right` must accept the state of its client.
 fn healthy(scenario: &str, right: impl Fn(&Finding) -> bool) -> Outcome {
     let watch = Watch::new(scenario);
@@ -261,12 +204,49 @@ fn every_leak_is_found_with_its_class_and_its_line() {
         ("client_per_call through a dial helper", &|| leak_with_line("client_per_call", &["-helper"])),
         ("client_per_call in a wrapper", &leak_in_a_wrapper),
         ("clientconn_unclosed_idle", &|| leak_with_line("clientconn_unclosed_idle", &["-keep"])),
-        ("stream_not_cancelled", &|| leak_without_line("stream_not_cancelled")),
-        ("peer_closed_app_holds", &|| leak_without_line("peer_closed_app_holds")),
-        ("transport_per_request", &|| leak_without_line("transport_per_request")),
-        ("http_body_unclosed", &|| leak_without_line("http_body_unclosed")),
+        ("client_per_call without the module", &|| leak_with_sampled_line("client_per_call", &["-plain"])),
+        ("stream_not_cancelled", &|| {
+            leak_without_line(
+                "stream_not_cancelled",
+                "the line that opens them: no source tells it; look for streaming calls",
+            )
+        }),
+        ("peer_closed_app_holds", &|| {
+            leak_without_line(
+                "peer_closed_app_holds",
+                "the line that opens them: no source tells it of plain sockets",
+            )
+        }),
+        ("transport_per_request", &|| leak_with_sampled_line("transport_per_request", &[])),
+        ("http_body_unclosed", &|| leak_with_sampled_line("http_body_unclosed", &[])),
         ("fd_dup", &|| leak_with_line("fd_dup", &[])),
     ]);
+}
+
+/// Clients that nobody can reach any more: the runtime itself proves their goroutines leaked, no statistics are needed.
+#[test]
+fn what_the_runtime_proves_leaked_is_evidence() {
+    let watch = Watch::new("goroutineleak");
+    let endpoint = format!("endpoint: \"http://127.0.0.1:{}\"", watch.pprof);
+    let yaml = watch
+        .yaml
+        .replace(&endpoint, &format!("{endpoint}, profiles: [goroutine, goroutineleak]"))
+        .replace("[grpc_connections, socket_diag, pprof]", "[pprof]");
+    let agent = Agent::start(&yaml, watch.pages);
+    let pprof = format!("127.0.0.1:{}", watch.pprof);
+    let arguments = ["-plain", "-pprof", pprof.as_str()];
+    let mut program =
+        Program::scenario_with_leak_profile("clientconn_unclosed_idle", &watch.name, &arguments);
+    let said = program.announcement();
+    let proved = "goroutines that the runtime proved leaked";
+    let found = wait_for(&agent, "a leak that the runtime proves", |f| {
+        let details = f.evidence.iter().flat_map(|e| &e.details);
+        f.process.pid == said.pid
+            && f.state == State::Leaking
+            && details.into_iter().any(|d| d.contains(proved))
+    })
+    .unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(found.class, "clientconn_unclosed_idle", "{}", shown(agent.report().as_ref()));
 }
 
 #[test]
@@ -303,6 +283,7 @@ fn healthy_services_are_never_called_leaking_and_the_reason_is_given() {
         // Snapshots put right what is lost, so that nothing is left but what the program does.
         ("events_lost", &|| healthy("events_lost", |f| f.state == State::Ok && f.class == "churn")),
         ("events_lost with the snapshots", &events_and_snapshots_lost),
+        ("ends that are never told", &ends_are_never_told),
         ("the agent's own connections", &own_connections),
         ("its server comes back on the same port", &server_comes_back),
     ]);

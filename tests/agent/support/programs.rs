@@ -45,6 +45,12 @@ impl Program {
         Program::start(&binary("scenario"), name, &arguments, &[])
     }
 
+    /// The same, built so that it serves the profile `goroutineleak`.
+    pub(crate) fn scenario_with_leak_profile(scenario: &str, name: &str, arguments: &[&str]) -> Program {
+        let arguments = [&[scenario, "-duration", "5m"], arguments].concat();
+        Program::start(&leak_profile_binary(), name, &arguments, &[])
+    }
+
     /// Starts `leaky-client` or `leaky-server` of the example as a process called `name`.
     pub(crate) fn example(
         program: &str,
@@ -103,6 +109,34 @@ fn binary(name: &str) -> PathBuf {
     BUILT.get_or_init(build).join(name)
 }
 
+/// Path of a Go that is new enough.
+fn go() -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backends/go.sh");
+    let go = Command::new(script).output().expect("go.sh runs");
+    assert!(go.status.success(), "there is no Go: {}", String::from_utf8_lossy(&go.stderr));
+    String::from_utf8_lossy(&go.stdout).trim().to_owned()
+}
+
+/// The scenarios with the profile `goroutineleak`: an experiment of Go 1.26, from 1.27 on every program has it.
+fn leak_profile_binary() -> PathBuf {
+    let path = binary("scenario");
+    let go = go();
+    let version = Command::new(&go).args(["env", "GOVERSION"]).output().expect("go runs").stdout;
+    if !version.starts_with(b"go1.26") {
+        return path;
+    }
+    let own = path.with_file_name("scenario-goroutineleak");
+    let built = Command::new(&go)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/programs"))
+        .env("GOEXPERIMENT", "goroutineleakprofile")
+        .args(["build", "-o"])
+        .arg(&own)
+        .output()
+        .expect("go runs");
+    assert!(built.status.success(), "go build: {}", String::from_utf8_lossy(&built.stderr));
+    own
+}
+
 fn build() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-programs");
@@ -110,9 +144,7 @@ fn build() -> PathBuf {
     // Other test programs may build the same at this moment.
     let lock = File::create(out.join(".lock")).expect("a lock file");
     lock.lock().expect("the lock");
-    let go = Command::new(root.join("tests/backends/go.sh")).output().expect("go.sh runs");
-    assert!(go.status.success(), "there is no Go: {}", String::from_utf8_lossy(&go.stderr));
-    let go = String::from_utf8_lossy(&go.stdout).trim().to_owned();
+    let go = go();
     for (folder, package, name) in [
         ("tests/scenarios/programs", ".", "scenario"),
         ("examples/leaky", "./client", "leaky-client"),

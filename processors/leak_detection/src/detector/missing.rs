@@ -41,15 +41,19 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
         );
     }
     if !sited && view.client() && view.primary.grows() {
-        list.push(line(&view.primary.subject.resource, grpc, has(Source::Events), profiled));
+        let counted = has(Source::Profile);
+        list.push(line(&view.primary.subject.resource, grpc, has(Source::Events), profiled, counted));
     }
     let rare = pace::rare(view.members.iter().copied(), view.scale);
     list.into_iter().map(str::to_owned).chain(rare.into_values()).collect()
 }
 
-/// How to get the line.
-fn line(resource: &Resource, grpc: bool, events: bool, profiled: bool) -> &'static str {
+/// How to get the line; `counted` says that a profile counts them, too.
+fn line(resource: &Resource, grpc: bool, events: bool, profiled: bool, counted: bool) -> &'static str {
     match (resource, grpc) {
+        (Resource::Socket | Resource::CloseWait, false) if profiled && !counted => {
+            "the line that opens them: no source tells it of plain sockets; look for the code that dials this target"
+        }
         (Resource::GrpcStream, _) => {
             "the line that opens them: no source tells it; look for streaming calls to this target that nobody cancels"
         }

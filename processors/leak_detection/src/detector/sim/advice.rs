@@ -75,6 +75,16 @@ fn sockets_that_may_be_grpcs_are_advised_the_module_and_profiles() {
 }
 
 #[test]
+fn of_plain_sockets_it_is_said_that_no_source_tells_their_line() {
+    let rows = [(Source::Sockets, Resource::Socket, "10.0.0.1:25", 2.0)];
+    let text = missing(&watch(&rows, &[("other", 1.0)]), "socket");
+    assert_eq!(
+        text,
+        "the line that opens them: no source tells it of plain sockets; look for the code that dials this target"
+    );
+}
+
+#[test]
 fn clients_made_beside_the_module_are_said_to_be() {
     let rows = [
         (Source::Profile, Resource::GrpcClient, "", 2.0),
