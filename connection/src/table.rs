@@ -158,6 +158,8 @@ struct Pending {
 /// What the kernel says of one socket, for exemplars.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SocketFact {
+    /// `SO_COOKIE`, 0 when unknown.
+    pub cookie: u64,
     /// TCP state, lower case.
     pub state: String,
     /// Seconds without payload.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Change, ClientEntry, ConnectionEntry, GRPC_CLIENT, MAX_EXEMPLARS, Process};
+use super::{Change, ClientEntry, ConnectionEntry, GRPC_CLIENT, MAX_EXEMPLARS, Process, SocketFact};
 use crate::report::Exemplar;
 use crate::spans;
 
@@ -34,7 +34,9 @@ impl Process {
     fn exemplar(&self, change: &Change, now: u64) -> Exemplar {
         let c = &change.connection;
         let text = |a: Option<SocketAddr>| a.map(|a| a.to_string()).unwrap_or_default();
-        let socket = c.local.zip(c.peer).and_then(|pair| self.sockets.get(&pair));
+        // Addresses are used again, cookies are not.
+        let same = |s: &&SocketFact| c.cookie == 0 || s.cookie == 0 || c.cookie == s.cookie;
+        let socket = c.local.zip(c.peer).and_then(|pair| self.sockets.get(&pair)).filter(same);
         Exemplar {
             id: c.id.to_string(),
             local: text(c.local),

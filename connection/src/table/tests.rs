@@ -199,8 +199,9 @@ fn exemplars_are_the_longest_idle_with_what_the_kernel_says_of_them() {
     let open: Vec<_> = (1..=30).map(|i| connection(i, i * SECOND)).collect();
     table.apply(&info(), 0, 40 * SECOND, vec![snapshot(1, 40 * SECOND, vec![], open)]);
     let pair = ("127.0.0.1:40001".parse().expect("address"), "127.0.0.1:50051".parse().expect("address"));
-    let fact = SocketFact { state: "established".into(), idle: 38.5, sent: 300, received: 200 };
-    table.put_sockets(&info(), 40 * SECOND, [(pair, fact)].into_iter());
+    let fact =
+        |cookie| SocketFact { cookie, state: "established".into(), idle: 38.5, sent: 300, received: 200 };
+    table.put_sockets(&info(), 40 * SECOND, [(pair, fact(8))].into_iter());
     let exemplars = table.exemplars(&info().key, GRPC_CONNECTION, "127.0.0.1:50051", 40 * SECOND);
     assert_eq!(exemplars.len(), MAX_EXEMPLARS);
     assert_eq!(
@@ -209,6 +210,15 @@ fn exemplars_are_the_longest_idle_with_what_the_kernel_says_of_them() {
     );
     assert_eq!(exemplars[0].trace_id.len(), 32);
     assert!(table.exemplars(&info().key, GRPC_CONNECTION, "elsewhere:1", 0).is_empty());
+    // Another socket has its addresses now.
+    let other = ConnectionTable::default();
+    let begun = Connection { cookie: 9, ..connection(1, SECOND) };
+    other.apply(&info(), 0, 40 * SECOND, vec![Event::Begin(begun)]);
+    for (cookie, bytes) in [(8, None), (9, Some(300)), (0, Some(300))] {
+        other.put_sockets(&info(), 40 * SECOND, [(pair, fact(cookie))].into_iter());
+        let exemplars = other.exemplars(&info().key, GRPC_CONNECTION, "127.0.0.1:50051", 40 * SECOND);
+        assert_eq!(exemplars[0].bytes_sent, bytes, "{cookie}");
+    }
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn process_point(m: &ProcessMetrics) -> ProcessPoint {
 pub(crate) fn facts(sample: &ProcessSample) -> impl Iterator<Item = ((SocketAddr, SocketAddr), SocketFact)> {
     sample.series.iter().flat_map(|s| &s.exemplars).map(|e| {
         let fact = SocketFact {
+            cookie: e.cookie,
             state: e.state.name().to_owned(),
             idle: e.idle_ns as f64 / 1e9,
             sent: e.sent_bytes,
