@@ -294,9 +294,15 @@ fn without_pipelines_extensions_run_when_the_gate_is_on() {
     command.current_dir(dir.path()).args(["--config=c.yaml", gates]).stdin(Stdio::null()).stderr(log);
     let mut child = command.spawn().expect("it starts");
     let log = || std::fs::read_to_string(dir.path().join("log")).expect("the log is read");
-    let ready = wait_until(LONG, || Some(log()).filter(|log| log.contains("Everything is ready.")));
+    let is_there = |log: &String| {
+        log.contains("Everything is ready.")
+            && log.contains("Health Check state change\t{")
+            && log.contains("\"status\": \"ready\"")
+    };
+    let ready = wait_until(LONG, || Some(log()).filter(is_there));
     crate::support::kill("TERM", child.id());
     let status = child.wait().expect("it ends");
     assert!(ready.is_some() && status.success(), "{}", log());
     assert!(log().contains("Feature gate is accepted, without effect"), "{}", log());
+    assert!(log().contains("\"status\": \"unavailable\""), "{}", log());
 }

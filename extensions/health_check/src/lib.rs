@@ -4,7 +4,9 @@ mod later;
 mod rfc3339;
 
 use std::future::ready;
+use std::pin::pin;
 
+use futures_util::future::select;
 use http::{Method, Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use weir_component::{
@@ -121,13 +123,31 @@ impl Extension for HealthCheck {
 
     async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
         let Some(server) = self.bound else { return Err(Failure::permanent("was not started")) };
-        let page = Page { config: self.config, host: cx.host, clock: cx.clock };
-        server.serve(cx.stop, move |request| ready(page.health(&request))).await;
+        let said = pin!(say_changes(&cx));
+        let page = Page { config: self.config, host: cx.host.clone(), clock: cx.clock.clone() };
+        let served = pin!(server.serve(cx.stop.clone(), move |request| ready(page.health(&request))));
+        // The last change is said before the server has ended.
+        select(said, served).await;
         Ok(())
     }
 
     fn needs(&self) -> Vec<String> {
         PageServer::needs(&self.config.server)
+    }
+}
+
+/// Logs each change of what is answered, for ever.
+async fn say_changes(cx: &ExtensionContext) {
+    let mut known = Health::NotReady;
+    loop {
+        known = cx.host.health_after(known).await;
+        let status = if known == Health::Ready { "ready" } else { "unavailable" };
+        tracing::info!(
+            otelcol.component.id = %cx.id,
+            otelcol.component.kind = "extension",
+            status,
+            "Health Check state change"
+        );
     }
 }
 

@@ -217,6 +217,13 @@ impl Host {
         *self.inner.health.borrow()
     }
 
+    /// Waits until the agent is in another state than `known`, and says in which.
+    pub async fn health_after(&self, known: Health) -> Health {
+        // The sender is this host's own, so that the wait cannot be cut off.
+        let changed = self.inner.health.subscribe().wait_for(|now| *now != known).await.map(|now| *now);
+        changed.unwrap_or(known)
+    }
+
     /// The bytes of telemetry that the agent may hold; receivers reserve from it before they read a request.
     pub fn budget(&self) -> &Budget {
         &self.inner.budget

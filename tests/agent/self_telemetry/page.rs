@@ -258,7 +258,7 @@ fn a_view_keeps_the_labels_that_it_does_not_exclude() {
         fleet.wait("an answer", 60, || get(port, "/"));
     }
     let mut labels = [BTreeSet::new(), BTreeSet::new()];
-    for _ in 0..100 {
+    for _ in 0..600 {
         plain.send();
         viewed.send();
         pause();
