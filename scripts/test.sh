@@ -17,7 +17,7 @@ unformatted=$("$(dirname "$GO")/gofmt" -l go examples tests/scenarios tests/clie
 [ -z "$unformatted" ] || die "gofmt -w $unformatted"
 
 step "test servers (built once, then cached)"
-tests/backends/install.sh prometheus victoriametrics jaeger otelcol >/dev/null
+tests/backends/install.sh prometheus victoriametrics jaeger otelcol h2spec >/dev/null
 
 step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings

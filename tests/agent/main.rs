@@ -9,6 +9,7 @@ mod conformance;
 mod dependency_law;
 mod docs;
 mod durable;
+mod http2;
 mod oracle;
 mod real_configs;
 mod recorded;
