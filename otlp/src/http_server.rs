@@ -57,6 +57,8 @@ pub struct ServerLimits {
     pub ping_interval: Option<Duration>,
     /// HTTP/2: a connection that does not answer a ping within that time is closed. Default 20 s.
     pub ping_timeout: Duration,
+    /// Ports for gRPC alone: how often peers may ping. Default as often as other frames that are not requests.
+    pub ping_policy: Option<PingPolicy>,
     /// A connection without requests is told to go after that time. Default never.
     pub max_connection_idle: Option<Duration>,
     /// Any connection is told to go after that time, give or take 20 %, so that clients spread over new servers.
@@ -86,6 +88,7 @@ impl Default for ServerLimits {
             min_body_rate: 1024,
             ping_interval: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
+            ping_policy: None,
             max_connection_idle: None,
             max_connection_age: Some(Duration::from_secs(30 * 60)),
             max_connection_age_grace: None,
@@ -93,6 +96,16 @@ impl Default for ServerLimits {
             check_host: false,
         }
     }
+}
+
+/// Which pings a gRPC server puts up with. A peer that pings more often a third time is sent away (`too_many_pings`);
+/// an answer to a request makes up for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PingPolicy {
+    /// Least time between two pings.
+    pub min_time: Duration,
+    /// Whether that goes for peers without a request under way too; else they may ping every two hours.
+    pub permit_without_stream: bool,
 }
 
 /// Who sent a request.

@@ -41,6 +41,7 @@ impl Machine {
         let is_all = answer.rest.is_none();
         stream.rest = answer.rest;
         self.patience.earn();
+        self.pings.answer();
         if std::mem::replace(&mut self.wrote_block, true) {
             put_block(&mut self.out, id, &answer.head, is_all, self.peer_max_frame);
         } else {

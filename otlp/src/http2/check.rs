@@ -13,7 +13,7 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// is said or happens after the end.
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
 pub fn converse(bytes: &[u8], seed: u64) {
-    let mut machine = Machine::new(Limits { max_streams: 3, max_header_bytes: 500 });
+    let mut machine = Machine::new(Limits { max_streams: 3, max_header_bytes: 500, pings: None });
     let mut random = seed | 1;
     let mut input = [PREFACE, bytes].concat();
     let mut open: Vec<(u32, bool)> = Vec::new();

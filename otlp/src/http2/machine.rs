@@ -10,6 +10,7 @@ use super::frame::{self, Code, HEAD, Head, flag, kind, setting};
 use super::headers::{Block, Seen};
 use super::hpack::Decoder;
 use super::patience::Patience;
+use super::pings::Pings;
 use super::streams::{Past, Streams};
 use super::{CONNECTION_WINDOW, DEFAULT_WINDOW, Limits, MAX_FRAME, STREAM_WINDOW};
 
@@ -84,6 +85,7 @@ pub(crate) struct Machine {
     pub(super) peer_max_frame: usize,
     pub(super) wrote_block: bool,
     pub(super) patience: Patience,
+    pub(super) pings: Pings,
     pub(super) out: Vec<u8>,
     failed: bool,
 }
@@ -119,6 +121,7 @@ impl Machine {
             peer_max_frame: 16 << 10,
             wrote_block: false,
             patience: Patience::new(),
+            pings: Pings::new(limits.pings),
             out,
             failed: false,
         }

@@ -27,11 +27,14 @@ mod headers;
 mod hpack;
 mod machine;
 mod patience;
+mod pings;
 mod request;
 mod streams;
 
 pub(crate) use answer::Answer;
 pub(crate) use machine::{Event, Machine};
+
+use crate::http_server::PingPolicy;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +46,8 @@ pub(crate) struct Limits {
     pub(crate) max_streams: u32,
     /// Fields of a request, each with 32 bytes on top (RFC 9113, 6.5.2).
     pub(crate) max_header_bytes: u32,
+    /// How often it may ping.
+    pub(crate) pings: Option<PingPolicy>,
 }
 
 /// Largest frame that peers may send. DATA is handed on as it comes.

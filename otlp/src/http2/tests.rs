@@ -12,7 +12,7 @@ use super::frame::{
 };
 use super::*;
 
-const LIMITS: Limits = Limits { max_streams: 4, max_header_bytes: 1000 };
+const LIMITS: Limits = Limits { max_streams: 4, max_header_bytes: 1000, pings: None };
 
 /// The head of a call, as references into the static table and literals.
 const CALL: &[u8] = b"\x83\x86\x04\x02/x\x01\x01a";
@@ -418,6 +418,22 @@ async fn a_client_that_works_may_ping_and_open_windows_as_often_as_it_likes() {
         talk.machine.output().clear();
     }
     assert!(!talk.machine.is_over());
+}
+
+#[tokio::test]
+async fn a_peer_that_pings_more_often_than_it_may_is_told_so() {
+    let policy = PingPolicy { min_time: std::time::Duration::from_secs(3600), permit_without_stream: true };
+    let mut talk = Talk::begin();
+    talk.machine = Machine::new(Limits { pings: Some(policy), ..LIMITS });
+    let mut hello = PREFACE.to_vec();
+    put_settings(&mut hello, &[]);
+    talk.say(&hello).heard();
+    let ping = frame(kind::PING, 0, 0, &[0; 8]);
+    for _ in 0..3 {
+        assert_eq!(talk.say(&ping).heard(), ["PING+1 0 8"]);
+    }
+    let out = std::mem::take(talk.say(&ping).machine.output());
+    assert!(out.ends_with(b"too_many_pings") && talk.machine.is_over());
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use weir_config::net::{GrpcServerConfig, HttpServerConfig, KeepaliveServerParameters};
 use weir_config::{GoDuration, Issues, Optional, Validate};
 use weir_otlp::config as shared;
-use weir_otlp::http_server::ServerLimits;
+use weir_otlp::http_server::{PingPolicy, ServerLimits};
 use weir_otlp::server::{Protocols as Spoken, ServerSettings};
 use weir_pdata::Signal;
 
@@ -87,11 +87,17 @@ pub(crate) fn grpc_settings(config: &GrpcServerConfig) -> ServerSettings {
     let keepalive = config.keepalive.as_ref().and_then(|k| k.server_parameters.as_ref());
     let limits = with_keepalive(ServerLimits::default(), keepalive);
     let streams = config.max_concurrent_streams;
+    let enforcement = config.keepalive.as_ref().and_then(|k| k.enforcement_policy.as_ref());
+    let ping_policy = enforcement.and_then(|policy| {
+        let min_time = policy.min_time.non_zero()?;
+        Some(PingPolicy { min_time, permit_without_stream: policy.permit_without_stream })
+    });
     ServerSettings {
         protocols: Spoken::Grpc,
         max_message: config.max_message_bytes(),
         include_metadata: config.include_metadata,
         limits: ServerLimits {
+            ping_policy,
             max_concurrent_streams: if streams == 0 { limits.max_concurrent_streams } else { streams },
             ..limits
         },

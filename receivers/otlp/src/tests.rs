@@ -140,6 +140,8 @@ protocols:
         (64 << 20, 16, true)
     );
     assert_eq!(grpc.limits.max_connection_age, Some(second(12)));
+    let policy = grpc.limits.ping_policy.map(|policy| (policy.min_time, policy.permit_without_stream));
+    assert_eq!(policy, Some((second(10), true)));
     assert_eq!((grpc.limits.ping_interval, grpc.limits.ping_timeout), (Some(second(30)), second(5)));
     let http = config.protocols.http.as_ref().expect("on").settings().expect("settings");
     assert_eq!(

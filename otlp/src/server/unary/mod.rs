@@ -84,6 +84,7 @@ impl Connection {
         let machine = Machine::new(Limits {
             max_streams: limits.max_concurrent_streams,
             max_header_bytes: limits.max_header_bytes,
+            pings: limits.ping_policy,
         });
         let activity = Activity::default();
         let clocks = Clocks::new(limits, activity.clone());

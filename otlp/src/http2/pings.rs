@@ -1,0 +1,113 @@
+//! Which pings a server puts up with (grpc-go's `EnforcementPolicy`).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::frame::Code;
+use super::machine::Fault;
+use crate::http_server::PingPolicy;
+
+/// Pings that come too early and are let pass.
+const STRIKES: u32 = 2;
+
+/// Between two pings of a peer that has no request under way and may not ping then; as in grpc-go.
+const WITHOUT_STREAM: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// The pings of one peer.
+#[derive(Debug)]
+pub(super) struct Pings {
+    policy: Option<PingPolicy>,
+    last: Option<Instant>,
+    strikes: u32,
+    answered: bool,
+}
+
+impl Pings {
+    /// Without a policy any ping is good.
+    pub(super) fn new(policy: Option<PingPolicy>) -> Pings {
+        Pings { policy, last: None, strikes: 0, answered: false }
+    }
+
+    /// A request was answered: pings that measure the way belong to it.
+    pub(super) fn answer(&mut self) {
+        self.answered = true;
+    }
+
+    /// The peer has pinged.
+    pub(super) fn ping(&mut self, has_streams: bool) -> Result<(), Fault> {
+        let Some(policy) = self.policy else { return Ok(()) };
+        let now = now();
+        let last = self.last.replace(now);
+        if std::mem::take(&mut self.answered) {
+            self.strikes = 0;
+            return Ok(());
+        }
+        let apart =
+            if has_streams || policy.permit_without_stream { policy.min_time } else { WITHOUT_STREAM };
+        if last.is_some_and(|last| now.saturating_duration_since(last) < apart) {
+            self.strikes += 1;
+        }
+        if self.strikes > STRIKES {
+            // The words are those for which gRPC clients look, to ping less often on their next connection.
+            return Err(Fault(Code::EnhanceYourCalm, "too_many_pings"));
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOO_MANY: Result<(), Fault> = Err(Fault(Code::EnhanceYourCalm, "too_many_pings"));
+
+    fn pings(permit_without_stream: bool) -> Pings {
+        Pings::new(Some(PingPolicy { min_time: Duration::from_secs(10), permit_without_stream }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_early_pings_are_let_pass_and_the_third_is_too_many() {
+        let mut pings = pings(true);
+        for _ in 0..3 {
+            assert_eq!(pings.ping(false), Ok(()));
+        }
+        assert_eq!(pings.ping(false), TOO_MANY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pings_in_good_time_and_after_answers_are_not_counted() {
+        let mut pings = pings(false);
+        for _ in 0..20 {
+            assert_eq!(pings.ping(true), Ok(()));
+            tokio::time::advance(Duration::from_secs(10)).await;
+        }
+        for _ in 0..20 {
+            pings.answer();
+            assert_eq!(pings.ping(false), Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_request_pings_need_a_permit() {
+        let mut pings = pings(false);
+        for _ in 0..3 {
+            assert_eq!(pings.ping(false), Ok(()));
+            tokio::time::advance(Duration::from_secs(60)).await;
+        }
+        assert_eq!(pings.ping(false), TOO_MANY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_policy_every_ping_is_good() {
+        let mut pings = Pings::new(None);
+        for _ in 0..100 {
+            assert_eq!(pings.ping(false), Ok(()));
+        }
+    }
+}
