@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, ToSocketAddrs, UnixListener};
 use weir_component::{Claim, Failure, Host};
 use weir_config::net::check_host_port;
 
@@ -34,10 +34,13 @@ impl Listener {
     /// # Errors
     /// A permanent failure that names the endpoint, what the system said, and the cure.
     pub async fn tcp(endpoint: &str) -> Result<Listener, Failure> {
-        let endpoint = &*with_host(endpoint);
-        match TcpListener::bind(endpoint).await {
+        Listener::bound(endpoint, &*with_host(endpoint)).await
+    }
+
+    async fn bound(endpoint: &str, addresses: impl ToSocketAddrs) -> Result<Listener, Failure> {
+        match TcpListener::bind(addresses).await {
             Ok(listener) => Ok(Listener(Arc::new(Kind::Tcp(listener)))),
-            Err(e) => Err(bind_failure("tcp", endpoint, &e)),
+            Err(e) => Err(bind_failure("tcp", &with_host(endpoint), &e)),
         }
     }
 
@@ -69,15 +72,18 @@ impl Listener {
             // Any free port: never one that somebody has.
             return Listener::tcp(endpoint).await;
         }
-        // What has no address cannot be bound either, which says why.
-        let addresses = tokio::net::lookup_host(with_host(endpoint).into_owned()).await;
-        let keys: Vec<String> = addresses.into_iter().flatten().map(tcp_key).collect();
+        let found = tokio::net::lookup_host(with_host(endpoint).into_owned()).await;
+        let addresses: Vec<SocketAddr> = match found {
+            Ok(found) => found.collect(),
+            Err(e) => return Err(bind_failure("tcp", &with_host(endpoint), &e)),
+        };
+        let keys: Vec<String> = addresses.iter().map(tcp_key).collect();
         if let Some(listener) = Listener::claimed(host, id, "tcp", endpoint, &keys)? {
             return Ok(listener);
         }
-        let listener = Listener::tcp(endpoint).await?;
+        let listener = Listener::bound(endpoint, &addresses[..]).await?;
         if let Some(address) = listener.local_addr() {
-            host.handover().keep(id, &tcp_key(address), &listener.0);
+            host.handover().keep(id, &tcp_key(&address), &listener.0);
         }
         Ok(listener)
     }
@@ -177,7 +183,7 @@ fn with_host(endpoint: &str) -> Cow<'_, str> {
 }
 
 /// The key of a listener in a handover.
-fn tcp_key(address: SocketAddr) -> String {
+fn tcp_key(address: &SocketAddr) -> String {
     format!("tcp {address}")
 }
 
