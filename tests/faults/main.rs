@@ -25,3 +25,4 @@ mod oracle;
 mod ports;
 mod proxy;
 mod report;
+mod strace;

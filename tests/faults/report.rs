@@ -83,7 +83,6 @@ fn overload_never_ends_in_out_of_memory_and_loses_nothing() {
 fn side_by_side() {
     let only = std::env::var("CASE").unwrap_or_default();
     let only: Vec<u32> = only.split(',').filter_map(|n| n.trim().parse().ok()).collect();
-    let mut rows = Vec::new();
     let mut failed = Vec::new();
     for case in all().iter().filter(|c| only.is_empty() || only.contains(&c.number)) {
         let weir = cell(case, Kind::Weir);
@@ -93,12 +92,12 @@ fn side_by_side() {
             case.number, case.name, case.settings, case.bar, weir, collector
         );
         eprint!("{row}");
-        rows.push((case.number, row));
+        // At once, so that a run that is broken off has done something.
+        write_row(case.number, row);
         if !weir.starts_with("holds") {
             failed.push(case.number);
         }
     }
-    write_page(&rows);
     assert!(failed.is_empty(), "Weir does not hold: {failed:?}");
 }
 
@@ -122,8 +121,8 @@ fn cell(case: &Case, kind: Kind) -> String {
 const BEGIN: &str = "<!-- written by make faults: begin -->\n";
 const END: &str = "<!-- written by make faults: end -->";
 
-/// Puts rows into the table of docs/reliability.md, in the place of those of the same numbers.
-fn write_page(rows: &[(u32, String)]) {
+/// Puts a row into the table of docs/reliability.md, in the place of the one of that number.
+fn write_row(case: u32, row: String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reliability.md");
     let page = fs::read_to_string(&path).expect("docs/reliability.md");
     let (before, rest) = page.split_once(BEGIN).expect("the beginning of the table");
@@ -131,7 +130,7 @@ fn write_page(rows: &[(u32, String)]) {
     let number = |row: &str| row.split('|').nth(1)?.trim().parse::<u32>().ok();
     let old = table.lines().filter_map(|row| Some((number(row)?, format!("{row}\n"))));
     let mut all: BTreeMap<u32, String> = old.collect();
-    all.extend(rows.iter().cloned());
+    all.insert(case, row);
     let head = "| # | Case | Settings | Bar | Weir | Go Collector |\n|---|---|---|---|---|---|\n";
     let rows: String = all.into_values().collect();
     fs::write(&path, format!("{before}{BEGIN}{head}{rows}{END}{after}")).expect("written");

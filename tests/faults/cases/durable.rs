@@ -1,23 +1,23 @@
-//! 1, 2, 4, 49: queues on disk and processes that end without notice.
+//! 1, 2, 4, 48, 49: queues on disk and processes that end without notice.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::{Bench, Case, Extra, Outcome, PATIENT, yaml};
-use crate::agent::{Agent, Kind, Limits, wait_until};
+use crate::agent::{Agent, Kind, Limits};
 use crate::backend::Mode;
 use crate::load::{Load, Shape, all_arrive, until_acknowledged};
 use crate::ports::free_port;
+use crate::strace::Strace;
 
 /// Records of a request.
 pub(super) const RECORDS: usize = 50;
 /// Requests that an exporter has under way, by default.
 const CONSUMERS: usize = 10;
 
-pub(crate) const CASES: [Case; 4] = [
+pub(crate) const CASES: [Case; 5] = [
     Case {
         number: 1,
         name: "kill -9 five times under load, queue on disk",
@@ -38,6 +38,13 @@ pub(crate) const CASES: [Case; 4] = [
         settings: "fsync: true, 32 clients that wait for each answer, syncs counted by strace",
         bar: "at most 0.1 syncs for each request",
         run: syncs,
+    },
+    Case {
+        number: 48,
+        name: "each third sync, then each third write fails, under load; then kill -9",
+        settings: "fsync: true, EIO and ENOSPC by strace, counted for each thread",
+        bar: "0 lost, goes on",
+        run: failing_calls,
     },
     Case {
         number: 49,
@@ -150,29 +157,47 @@ fn finish(mut outcome: Outcome, mut durable: Durable, kills: usize) -> Outcome {
 
 fn syncs(kind: Kind) -> Outcome {
     let (mut outcome, mut durable) = (Outcome::default(), Durable::new(kind, true));
-    let table = durable.path().join("strace");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-c", "-e", "trace=fsync,fdatasync", "-o"]).arg(&table);
-    command.arg("-p").arg(durable.bench.agent.pid().to_string());
-    let log = TempDir::new().expect("a temporary folder");
-    let said = std::fs::File::create(log.path().join("said")).expect("made");
-    let mut strace = command.stdin(Stdio::null()).stderr(said).spawn().expect("strace starts");
-    let attached = wait_until(Duration::from_secs(20), || {
-        std::fs::read_to_string(log.path().join("said")).ok()?.contains("attached").then_some(())
-    });
+    let strace = Strace::attach(durable.bench.agent.pid(), &["-c", "-e", "trace=fsync,fdatasync"]);
     let oracle = durable.bench.oracle.clone();
     let shape = Shape { clients: 32, pause: Duration::ZERO, ..Shape::default() };
     let load = Load::start(durable.bench.http, &oracle, shape);
     until_acknowledged(&oracle, 100_000);
     let requests = load.stop().accepted;
     all_arrive(&oracle, Duration::from_secs(60));
-    let stopped = Command::new("kill").args(["-s", "INT", &strace.id().to_string()]).status();
-    strace.wait().expect("strace ends");
-    let calls = calls(&std::fs::read_to_string(&table).unwrap_or_default());
-    outcome.fired = attached.is_some() && stopped.is_ok_and(|s| s.success()) && calls > 0 && requests > 1000;
+    let calls = calls(&strace.end());
+    outcome.fired = calls > 0 && requests > 1000;
     let each = calls as f64 / requests.max(1) as f64;
     outcome.see(format!("{each:.2} syncs for each of {requests} requests"));
     outcome.require(each <= 0.1, "more syncs than that");
+    durable.bench.check_alive(&mut outcome);
+    outcome.judge(&oracle, 0);
+    outcome
+}
+
+fn failing_calls(kind: Kind) -> Outcome {
+    let mut outcome = Outcome { fired: true, ..Outcome::default() };
+    let mut durable = Durable::new(kind, true);
+    let oracle = durable.bench.oracle.clone();
+    for (what, calls, error) in
+        [("syncs", "fsync,fdatasync", "EIO"), ("writes", "pwrite64", "EIO"), ("writes", "pwrite64", "ENOSPC")]
+    {
+        let inject = format!("inject={calls}:error={error}:when=3+3");
+        let strace =
+            Strace::attach(durable.bench.agent.pid(), &["-e", &format!("trace={calls}"), "-e", &inject]);
+        let load = Load::start(durable.bench.http, &oracle, Shape::default());
+        until_acknowledged(&oracle, oracle.acknowledged() + 4000);
+        let tally = load.stop();
+        let failed = strace.end().matches("(INJECTED)").count();
+        outcome.fired &= failed > 0;
+        outcome.see(format!(
+            "{failed} {what} failed with {error}, {} requests refused",
+            tally.refused + tally.other
+        ));
+    }
+    let killed = durable.bench.agent.kill();
+    durable.start(&mut outcome);
+    outcome.fired &= killed;
+    all_arrive(&oracle, Duration::from_secs(60));
     durable.bench.check_alive(&mut outcome);
     outcome.judge(&oracle, 0);
     outcome
