@@ -78,12 +78,15 @@ func (h *clientHandler) HandleConn(ctx context.Context, event stats.ConnStats) {
 // TagRPC implements stats.Handler.
 func (h *clientHandler) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
-// HandleRPC implements stats.Handler. It allocates nothing and takes no lock
-// that all RPCs share.
+// HandleRPC implements stats.Handler. For a unary call it allocates nothing and
+// takes no lock that all RPCs share; a stream costs a walk up its stack.
 func (h *clientHandler) HandleRPC(ctx context.Context, event stats.RPCStats) {
 	switch e := event.(type) {
 	case *stats.Begin:
 		h.attemptBegun(e)
+		if h.client != nil && (e.IsClientStream || e.IsServerStream) {
+			h.client.streams.begun(ctx.Done())
+		}
 	case *stats.OutHeader:
 		h.callOn(ctx.Done(), h.registry.connFor(addressKey(e.LocalAddr)))
 	case *stats.InPayload:
@@ -113,6 +116,7 @@ func (h *clientHandler) attemptBegun(e *stats.Begin) {
 func (h *clientHandler) attemptEnded(call <-chan struct{}, e *stats.End) {
 	now := unixNano(e.EndTime)
 	if h.client != nil {
+		h.client.streams.ended(call)
 		if h.client.open.Add(-1) == 0 {
 			// Nobody waits any more; the next connection is not for the calls that gave up.
 			h.client.waiting.Store(0)

@@ -199,6 +199,17 @@ func stackList(stacks []*callStack) attribute {
 	return attribute{"snapshot.stacks", appendField(nil, valueArray, array)}
 }
 
+// streamList states open streams by the lines that opened them.
+func streamList(open []openedAt) attribute {
+	var array []byte
+	for _, o := range open {
+		array = appendEntry(array, []attribute{
+			str("f", o.site.file), integer("n", int64(o.site.line)), str("m", o.site.function), integer("o", int64(o.open)),
+		})
+	}
+	return attribute{"st", appendField(nil, valueArray, array)}
+}
+
 // appendEntry adds a kvlist to an encoded ArrayValue.
 func appendEntry(array []byte, entry []attribute) []byte {
 	list := appendAttributes(nil, listItem, entry)
@@ -222,6 +233,9 @@ func (c *clientRecord) entry() []attribute {
 	}
 	if c.stack != nil {
 		entry = append(entry, integer("s", int64(c.stack.id)))
+	}
+	if open := c.streams.bySite(); len(open) > 0 {
+		entry = append(entry, streamList(open))
 	}
 	return entry
 }

@@ -40,6 +40,8 @@ type clientRecord struct {
 	open   atomic.Int64 // RPCs open, those that wait for a connection included
 	active atomic.Int64 // Unix ns of the last activity, 0 when there was none
 
+	streams streams
+
 	conns   atomic.Int64 // connections open
 	waiting atomic.Int64 // Unix ns since when a call waits for the first one, 0 when none does
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -217,4 +219,48 @@ func TestLargeSnapshotComesInParts(t *testing.T) {
 	if interval := s.attr["snapshot.interval"]; interval != (100 * time.Millisecond).Seconds() {
 		t.Errorf("interval is %v", interval)
 	}
+}
+
+func TestSnapshotsStateOpenStreamsByTheLineThatOpenedThem(t *testing.T) {
+	a := newAgent(t)
+	a.start(t)
+	target := serve(t)
+	conn := dial(t, target)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	client := healthpb.NewHealthClient(conn)
+	_, file, line, _ := runtime.Caller(0)
+	for range 3 {
+		stream, err := client.Watch(ctx, &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(t, conn) // a unary call is no stream
+	stated := func() []any {
+		last, _ := a.lastSnapshot()
+		for _, e := range last.entries {
+			if e["k"] == "g" && e["t"] == target {
+				streams, _ := e["st"].([]any)
+				return streams
+			}
+		}
+		return nil
+	}
+	eventually(t, "three streams of one line", func() bool {
+		streams := stated()
+		if len(streams) != 1 {
+			return false
+		}
+		s := streams[0].(map[string]any)
+		return s["f"] == file && s["n"] == int64(line+2) && s["o"] == int64(3) && strings.HasSuffix(s["m"].(string), "OpenedThem")
+	})
+	cancel()
+	eventually(t, "no stream", func() bool {
+		last, ok := a.lastSnapshot()
+		return ok && len(last.entries) > 0 && stated() == nil
+	})
 }

@@ -94,6 +94,8 @@ pub struct Client {
     pub target: String,
     /// Line that made it.
     pub site: CodeSite,
+    /// Open streams by the lines that opened them.
+    pub streams: Vec<(CodeSite, u64)>,
     /// Number of the stack of that call in its process, 0 when unknown.
     pub stack_id: u64,
     /// The stack as Go's own traces print it, the site first; only on the first client of that stack.
@@ -295,6 +297,11 @@ impl Fields<'_> {
         }
     }
 
+    /// The site of an entry of a snapshot.
+    fn entry_site(&self) -> CodeSite {
+        CodeSite { file: self.text("f"), line: self.0.int("n").unwrap_or_default(), function: self.text("m") }
+    }
+
     fn address(&self, address: &str, port: &str) -> Option<SocketAddr> {
         let ip: IpAddr = self.0.text(address)?.parse().ok()?;
         let port = u16::try_from(self.0.int(port)?).ok()?;
@@ -310,11 +317,11 @@ impl Fields<'_> {
             rpcs: self.number("r"),
             open_rpcs: self.number("o"),
             target: self.text("t"),
-            site: CodeSite {
-                file: self.text("f"),
-                line: self.0.int("n").unwrap_or_default(),
-                function: self.text("m"),
-            },
+            site: self.entry_site(),
+            streams: (self.0.get("st").iter().flat_map(AnyValue::items))
+                .map(|entry| Fields(entry.entries()))
+                .map(|entry| (entry.entry_site(), entry.number("o")))
+                .collect(),
             stack_id: self.number("s"),
             stack: String::new(),
         })

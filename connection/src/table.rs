@@ -91,6 +91,8 @@ struct Process {
     targets: Interned<String>,
     sites: Interned<CodeSite>,
     call_stacks: CallStacks,
+    /// Open streams of clients by the lines that opened them, as the last snapshot had it.
+    streams: HashMap<u64, Vec<(u32, u64)>>,
     series: BTreeMap<SeriesId, SeriesTotals>,
     pending: Option<Pending>,
     lost: u64,
@@ -338,6 +340,7 @@ impl Process {
             targets: Interned::default(),
             sites: Interned::default(),
             call_stacks: CallStacks::default(),
+            streams: HashMap::new(),
             series: BTreeMap::new(),
             pending: None,
             lost: 0,
@@ -454,6 +457,7 @@ impl Process {
             self.lost += u64::from(self.snapshot_time > 0 && !self.recent.has_client(id));
             return;
         };
+        self.streams.remove(&id);
         self.remember_client(id, entry.target);
         let series = SeriesId { resource: GRPC_CLIENT, side: Side::Client, target: entry.target };
         let totals = self.series.entry(series).or_default();

@@ -205,15 +205,18 @@ fn every_leak_is_found_with_its_class_and_its_line() {
         ("client_per_call in a wrapper", &leak_in_a_wrapper),
         ("clientconn_unclosed_idle", &|| leak_with_line("clientconn_unclosed_idle", &["-keep"])),
         ("client_per_call without the module", &|| leak_with_sampled_line("client_per_call", &["-plain"])),
-        ("stream_not_cancelled", &|| {
+        ("stream_not_cancelled", &|| leak_with_line("stream_not_cancelled", &[])),
+        ("stream_not_cancelled without the module", &|| {
             leak_without_line(
                 "stream_not_cancelled",
-                "the line that opens them: no source tells it; look for streaming calls",
+                &["-plain"],
+                "the line that opens them: the companion Go module reports it",
             )
         }),
         ("peer_closed_app_holds", &|| {
             leak_without_line(
                 "peer_closed_app_holds",
+                &[],
                 "the line that opens them: no source tells it of plain sockets",
             )
         }),

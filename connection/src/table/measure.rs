@@ -14,13 +14,17 @@ impl Process {
         for id in self.series.keys() {
             open.entry(*id).or_default();
         }
-        for client in self.clients.values() {
+        for (number, client) in &self.clients {
             let id = SeriesId { resource: GRPC_CLIENT, side: Side::Client, target: client.target };
             let population = open.entry(id).or_default();
             population.add(self.age(client.begin, now), self.idle(client.active), client.rpcs);
             *population.sites.entry(client.site).or_default() += 1;
             let streams = SeriesId { resource: GRPC_STREAM, ..id };
-            open.entry(streams).or_default().open += u64::from(client.open_rpcs);
+            let streams = open.entry(streams).or_default();
+            streams.open += u64::from(client.open_rpcs);
+            for (site, count) in self.streams.get(number).into_iter().flatten() {
+                *streams.sites.entry(*site).or_default() += count;
+            }
         }
         for c in self.connections.values() {
             let id = SeriesId { resource: GRPC_CONNECTION, side: c.side, target: c.target };
@@ -47,17 +51,17 @@ impl Process {
             open: population.open,
             ..SeriesPoint::default()
         };
-        if id.resource == GRPC_STREAM {
-            return base;
-        }
-        let none = SeriesTotals::default();
-        let totals = self.series.get(&id).unwrap_or(&none);
         let mut sites: Vec<_> = population.sites.into_iter().collect();
         sites.sort_by_key(|(site, count)| (std::cmp::Reverse(*count), *site));
         let by_site = (sites.into_iter().take(MAX_SITES))
             .filter_map(|(site, count)| self.sites.get(site).map(|s| (s.clone(), count, "events")))
             .filter(|(site, ..)| !site.file.is_empty())
             .collect();
+        if id.resource == GRPC_STREAM {
+            return SeriesPoint { by_site, ..base };
+        }
+        let none = SeriesTotals::default();
+        let totals = self.series.get(&id).unwrap_or(&none);
         SeriesPoint {
             opened: Some(totals.opened),
             closed: Some(totals.closed),

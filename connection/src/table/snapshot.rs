@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Pending, Process};
+use super::{MAX_ENTRIES, Pending, Process};
 use crate::events::{Client, Connection, Snapshot};
 
 impl Process {
@@ -42,7 +42,14 @@ impl Process {
         }
     }
 
-    fn refresh_client(&mut self, client: Client) {
+    fn refresh_client(&mut self, mut client: Client) {
+        let streams = std::mem::take(&mut client.streams);
+        if streams.is_empty() {
+            self.streams.remove(&client.id);
+        } else if self.streams.contains_key(&client.id) || self.clients.len() < MAX_ENTRIES {
+            let by_site = streams.into_iter().map(|(site, open)| (self.sites.id(site), open)).collect();
+            self.streams.insert(client.id, by_site);
+        }
         match self.clients.get_mut(&client.id) {
             Some(known) => {
                 known.active = known.active.max(client.active);

@@ -286,3 +286,19 @@ fn the_callers_of_a_line_are_counted_by_the_clients_that_are_open() {
         assert_eq!(table.callers(&info().key, |site| site.line == 1), None);
     }
 }
+
+#[test]
+fn streams_are_counted_by_the_lines_that_opened_them() {
+    let table = ConnectionTable::default();
+    let site = |line| CodeSite { file: "watch.go".into(), line, function: "watch".into() };
+    let with = |id: u64, streams: Vec<(CodeSite, u64)>| {
+        let open_rpcs = streams.iter().map(|(_, open)| open).sum();
+        snapshot(id, id * SECOND, vec![Client { streams, open_rpcs, ..client(1, 0) }], vec![])
+    };
+    table.apply(&info(), 0, SECOND, vec![with(1, vec![(site(7), 3), (site(9), 30)])]);
+    let streams = series(&table, SECOND, GRPC_STREAM);
+    let by_line: Vec<_> = streams.by_site.iter().map(|(site, open, how)| (site.line, *open, *how)).collect();
+    assert_eq!((streams.open, by_line), (33, vec![(9, 30, "events"), (7, 3, "events")]));
+    table.apply(&info(), 0, 2 * SECOND, vec![with(2, Vec::new())]);
+    assert_eq!(series(&table, 2 * SECOND, GRPC_STREAM).by_site, []);
+}

@@ -46,8 +46,8 @@ pub(super) fn leak_with_sampled_line(scenario: &str, more: &[&str]) -> Outcome {
 }
 
 /// The same where no source knows the line: none is named, and that is said.
-pub(super) fn leak_without_line(scenario: &str, missing: &str) -> Outcome {
-    let (found, _) = leak(scenario, &[], false)?;
+pub(super) fn leak_without_line(scenario: &str, more: &[&str], missing: &str) -> Outcome {
+    let (found, _) = leak(scenario, more, false)?;
     ensure(found.site.is_none(), || format!("nobody can know that it is {:?}", found.site))?;
     lacks(&found, missing)
 }

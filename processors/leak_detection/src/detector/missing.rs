@@ -55,7 +55,7 @@ fn line(resource: &Resource, grpc: bool, events: bool, profiled: bool, counted: 
             "the line that opens them: no source tells it of plain sockets; look for the code that dials this target"
         }
         (Resource::GrpcStream, _) => {
-            "the line that opens them: no source tells it; look for streaming calls to this target that nobody cancels"
+            "the line that opens them: the companion Go module reports it; look for streaming calls to this target that nobody cancels"
         }
         (_, true) if events => {
             "the line that makes them: weir.NewClient reports it, weir.DialOption does not"
