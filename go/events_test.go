@@ -9,12 +9,14 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/stats"
 
 	weir "github.com/weir-agent/weir/go"
 )
@@ -24,8 +26,9 @@ func TestLifeOfAClientIsReportedFromBothEnds(t *testing.T) {
 	a := newAgent(t)
 	a.start(t)
 	target := serve(t, weir.ServerOption())
+	call := &firstCall{begun: make(chan struct{})}
 	_, file, line, _ := runtime.Caller(0)
-	conn, err := weir.NewClient(target, insecureOption())
+	conn, err := weir.NewClient(target, insecureOption(), grpc.WithStatsHandler(call), grpc.WithContextDialer(call.dial))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +97,31 @@ func TestLifeOfAClientIsReportedFromBothEnds(t *testing.T) {
 		t.Errorf("closed is %v", closed)
 	}
 }
+
+// firstCall lets connections be made once a call has begun, which then waits.
+type firstCall struct {
+	begun chan struct{}
+	once  sync.Once
+}
+
+func (c *firstCall) dial(ctx context.Context, address string) (net.Conn, error) {
+	select {
+	case <-c.begun:
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *firstCall) HandleRPC(_ context.Context, event stats.RPCStats) {
+	if _, ok := event.(*stats.Begin); ok {
+		c.once.Do(func() { close(c.begun) })
+	}
+}
+
+func (c *firstCall) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (c *firstCall) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (c *firstCall) HandleConn(context.Context, stats.ConnStats)                       {}
 
 func port(r record, key string) int {
 	p, _ := r.attr[key].(int64)
