@@ -36,7 +36,7 @@ pub(crate) fn settle(
     }
     changes.retain(|c| c.from != c.to);
     // What explains a growth goes before what it explains.
-    findings.sort_by_key(|f| f.class == HELD_BY_CLIENT);
+    findings.sort_by_key(|f| f.class == HELD_BY_CLIENT || f.resource == GOROUTINE && f.state == State::Ok);
 }
 
 /// Whether the finding is the other end of one of these clients; it then says so.
@@ -235,9 +235,13 @@ mod tests {
             history: History { time: vec![0.0, 20.0], open: vec![0.0, 40.0], ..History::default() },
             ..finding("checkout", "client", "h:1", 0.0)
         };
-        let mut early = vec![young.clone(), goroutines.clone()];
+        let mut early = vec![goroutines.clone(), young.clone()];
         settle(&mut early, &mut Vec::new(), unknown);
-        assert_eq!(early[1].state, State::Ok, "the connections are to be judged first");
+        assert_eq!(
+            (early[1].resource.as_str(), early[1].state),
+            (GOROUTINE, State::Ok),
+            "judged by the other"
+        );
         let mut lasting = vec![young, Finding { state: State::Leaking, ..goroutines.clone() }];
         settle(&mut lasting, &mut Vec::new(), unknown);
         assert_eq!(lasting[1].state, State::Leaking, "connections that are fine explain no leak");
