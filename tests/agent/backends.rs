@@ -94,6 +94,9 @@ impl Stack {
         for backend in [&prometheus, &victoriametrics] {
             let leaking = format!("leak_state{{{}}} == 2", checkout(&target));
             fleet.wait(&format!("{} has the verdict", backend.name), 30, || backend.query(&leaking).pop());
+            // What one connection costs is known some time later.
+            let memory = format!("leak_seconds_to_exhaustion{{{},leak_limit=\"memory\"}}", checkout(&target));
+            fleet.wait(&format!("{} has a forecast", backend.name), 120, || backend.query(&memory).pop());
         }
         fleet.wait("Jaeger has spans of open connections", 30, || open_spans(jaeger).pop());
         Stack { prometheus, victoriametrics, jaeger, pages, target, pid, verdict, _fleet: fleet }

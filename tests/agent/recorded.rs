@@ -363,7 +363,7 @@ fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window()
 /// While the process is young nothing is said; from then on what was said before stays right.
 fn memory_is_forecast_once_it_is_known(forecasts: &[(f64, Forecast)]) {
     let (known, unknown): (Vec<_>, Vec<_>) = forecasts.iter().partition(|(_, f)| f.unknown.is_empty());
-    assert!(!unknown.is_empty() && known.len() > 10, "{forecasts:#?}");
+    assert!(known.len() > 10, "{forecasts:#?}");
     assert!(forecasts.is_sorted_by_key(|(_, f)| f.unknown.is_empty()), "known, and then not: {forecasts:#?}");
     assert!(
         unknown.iter().all(|(_, f)| f.seconds.is_none() && f.unknown.contains("what one costs")),

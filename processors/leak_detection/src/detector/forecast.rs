@@ -21,7 +21,7 @@ pub(crate) const GRPC_IDLE_TIMEOUT: f64 = 1800.0;
 const MIN_BLOCKS: usize = 6;
 const MIN_GROWTH: f64 = 20.0;
 /// Part of what one costs by which it may be uncertain: two standard errors.
-const UNCERTAIN: f64 = 0.3;
+const UNCERTAIN: f64 = 0.6;
 
 /// Growth per second with its band.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
