@@ -360,7 +360,7 @@ fn recorded_evidence_of_a_leak_and_its_mending_is_judged_at_the_default_window()
     said_in_metrics_with_exemplars(&judged);
 }
 
-/// While the process is young nothing is said; from then on what was said before stays right.
+/// Once a time was said there always is one, and what was said before stays right.
 fn memory_is_forecast_once_it_is_known(forecasts: &[(f64, Forecast)]) {
     let (known, unknown): (Vec<_>, Vec<_>) = forecasts.iter().partition(|(_, f)| f.unknown.is_empty());
     assert!(known.len() > 10, "{forecasts:#?}");

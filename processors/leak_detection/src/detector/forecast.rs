@@ -80,9 +80,13 @@ fn cost(view: &View<'_>) -> Result<Cost, String> {
     let measured = blocks.iter().filter(|block| !block.memory.is_nan());
     let points: Vec<(f64, f64)> =
         measured.map(|block| (f64::from(block.open), f64::from(block.memory))).collect();
-    let block = view.scale.block as f64 / SECOND;
+    cost_by(&points, view.scale.block as f64 / SECOND)
+}
+
+/// The same by what was open and the memory at the end of each block of so many seconds.
+fn cost_by(points: &[(f64, f64)], block: f64) -> Result<Cost, String> {
     let growth = points.last().zip(points.first()).map_or(0.0, |(last, first)| last.0 - first.0);
-    let line = stats::theil_sen(&points).filter(|_| points.len() >= MIN_BLOCKS && growth >= MIN_GROWTH);
+    let line = stats::theil_sen(points).filter(|_| points.len() >= MIN_BLOCKS && growth >= MIN_GROWTH);
     let Some(line) = line else {
         return Err(format!(
             "what one costs is measured once {} more were opened in {}",
@@ -90,7 +94,7 @@ fn cost(view: &View<'_>) -> Result<Cost, String> {
             span(MIN_BLOCKS as f64 * block)
         ));
     };
-    let error = 2.0 * stats::slope_error(&points, line.median);
+    let error = 2.0 * stats::slope_error(points, line.median);
     if line.median < 1.0 || error > UNCERTAIN * line.median {
         return Err(format!(
             "what one costs is too uncertain so far: {}, give or take {}",
@@ -196,5 +200,28 @@ fn never(resource: &str, unit: &str, limit: f64, used: f64, note: &str) -> Forec
         unit: unit.to_owned(),
         note: note.to_owned(),
         ..Forecast::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks in which ten are opened at 50 kB each, and every other one has so much more memory.
+    fn points(blocks: u32, noise: f64) -> Vec<(f64, f64)> {
+        let at = |i: u32| (f64::from(i) * 10.0, f64::from(i) * 500e3 + f64::from(i % 2) * noise);
+        (0..blocks).map(at).collect()
+    }
+
+    #[test]
+    fn the_cost_of_one_has_an_interval_or_a_reason_why_it_is_not_known() {
+        let known = cost_by(&points(12, 500e3), 2.5).ok().expect("known");
+        assert!(known.low > 0.0 && known.low < 50e3 && known.high > 50e3, "{} {}", known.low, known.high);
+        assert_eq!(known.seconds, 30.0);
+        for (points, why) in [(points(4, 0.0), "once 20 more were opened"), (points(8, 5e6), "give or take")]
+        {
+            let unknown = cost_by(&points, 2.5).err().expect("unknown");
+            assert!(unknown.contains(why), "{unknown}");
+        }
     }
 }
