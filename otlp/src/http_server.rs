@@ -146,25 +146,12 @@ pub async fn serve<H, F>(
             connection::drive(io, limits, stop, leaving, answer).await;
         }
     };
-    accept_on(listener, tls, &limits, stop, connection).await;
+    accept(listener, tls, &limits, stop, connection).await;
 }
 
 /// Accepts connections until `stop` is requested, has each served by `connection`, and returns when all of them have
 /// ended; whoever serves them has to see to that.
 pub(crate) async fn accept<C, F>(
-    listener: Listener,
-    tls: Option<TlsAcceptor>,
-    limits: &ServerLimits,
-    stop: Stop,
-    connection: C,
-) where
-    C: Fn(Io, Arc<Peer>) -> F + Send + Sync + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
-    accept_on(Arc::new(listener), tls, limits, stop, connection).await;
-}
-
-async fn accept_on<C, F>(
     listener: Arc<Listener>,
     tls: Option<TlsAcceptor>,
     limits: &ServerLimits,

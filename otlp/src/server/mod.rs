@@ -110,7 +110,7 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let server = Arc::new(Server { intake: Intake::new(outputs), observed, stop: stop.clone(), settings });
     if is_grpc {
         let connection = move |io, peer| unary::drive(io, Arc::clone(&server), peer);
-        return http_server::accept(listener, tls, &limits, stop, connection).await;
+        return http_server::accept(Arc::new(listener), tls, &limits, stop, connection).await;
     }
     // Boxed here: what wraps the handler would move it from hand to hand, and it is large.
     let handler = move |request: Request<Incoming>, peer: &Arc<Peer>| {
