@@ -65,6 +65,7 @@ fn memory(view: &View<'_>, rate: Rate) -> Option<Forecast> {
 }
 
 /// Resident memory of one, bytes, with two standard errors to both sides.
+#[derive(Debug)]
 struct Cost {
     bytes: f64,
     low: f64,
@@ -215,12 +216,12 @@ mod tests {
 
     #[test]
     fn the_cost_of_one_has_an_interval_or_a_reason_why_it_is_not_known() {
-        let known = cost_by(&points(12, 500e3), 2.5).ok().expect("known");
+        let known = cost_by(&points(12, 500e3), 2.5).expect("known");
         assert!(known.low > 0.0 && known.low < 50e3 && known.high > 50e3, "{} {}", known.low, known.high);
         assert_eq!(known.seconds, 30.0);
         for (points, why) in [(points(4, 0.0), "once 20 more were opened"), (points(8, 5e6), "give or take")]
         {
-            let unknown = cost_by(&points, 2.5).err().expect("unknown");
+            let unknown = cost_by(&points, 2.5).expect_err("unknown");
             assert!(unknown.contains(why), "{unknown}");
         }
     }
