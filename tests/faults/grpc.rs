@@ -1,13 +1,12 @@
 //! A gRPC backend by hand: it answers each call with the status that it is told.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::h2raw::{self, frame};
+use crate::listening::{Listening, lock};
 use crate::oracle::Oracle;
 use crate::ports::free_port;
 
@@ -24,13 +23,13 @@ pub(crate) struct Answer {
 pub(crate) struct GrpcBackend {
     pub(crate) port: u16,
     shared: Arc<Shared>,
+    _listening: Listening,
 }
 
 struct Shared {
     oracle: Arc<Oracle>,
     answer: Mutex<Answer>,
     calls: AtomicUsize,
-    ended: AtomicBool,
 }
 
 impl GrpcBackend {
@@ -40,24 +39,11 @@ impl GrpcBackend {
             oracle: Arc::clone(oracle),
             answer: Mutex::default(),
             calls: AtomicUsize::new(0),
-            ended: AtomicBool::new(false),
         });
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-        listener.set_nonblocking(true).expect("set");
-        let accepting = Arc::clone(&shared);
-        thread::spawn(move || {
-            while !accepting.ended.load(Ordering::Relaxed) {
-                let Ok((stream, _)) = listener.accept() else {
-                    thread::sleep(Duration::from_millis(5));
-                    continue;
-                };
-                stream.set_nonblocking(false).expect("set");
-                let shared = Arc::clone(&accepting);
-                // It ends with the connection, which is the agent's.
-                thread::spawn(move || drop(serve(stream, &shared)));
-            }
-        });
-        GrpcBackend { port, shared }
+        let serving = Arc::clone(&shared);
+        // A connection ends with the agent, whose it is.
+        let listening = Listening::on(port, move |stream| drop(serve(stream, &serving)));
+        GrpcBackend { port, shared, _listening: listening }
     }
 
     pub(crate) fn set(&self, answer: Answer) {
@@ -67,12 +53,6 @@ impl GrpcBackend {
     /// Calls that came in whole.
     pub(crate) fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for GrpcBackend {
-    fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::Relaxed);
     }
 }
 
@@ -158,8 +138,4 @@ fn base64(bytes: &[u8]) -> String {
         (0..=three.len()).map(move |n| char::from(LETTERS[(bits >> (18 - 6 * n) & 63) as usize]))
     };
     bytes.chunks(3).flat_map(letters).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

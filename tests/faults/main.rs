@@ -19,6 +19,7 @@ mod disk;
 mod grpc;
 mod h2raw;
 mod http;
+mod listening;
 mod load;
 mod oracle;
 #[path = "../agent/support/ports.rs"]

@@ -1,11 +1,13 @@
 //! Who knows what was sent, what was acknowledged and what must have arrived.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use weir_pdata::otlp::{self, LogsRequest, kv};
 use weir_pdata::{Payload, Signal};
+
+use crate::listening::lock;
 
 /// Ids, and what became of them.
 #[derive(Default)]
@@ -116,8 +118,4 @@ fn checked(record: &otlp::logs::v1::LogRecord) -> Option<i64> {
 fn padding(id: i64, length: usize) -> String {
     let letter = char::from(b'a' + (id.rem_euclid(26)) as u8);
     std::iter::repeat_n(letter, length).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,13 @@
 //! A bad network: a proxy on loopback that delays, throttles, swallows and breaks what goes through it.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::listening::{Listening, lock};
 use crate::ports::free_port;
 
 /// What becomes of the bytes of a client.
@@ -30,6 +31,7 @@ pub(crate) enum Fault {
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     shared: Arc<Shared>,
+    _listening: Listening,
 }
 
 struct Shared {
@@ -38,7 +40,6 @@ struct Shared {
     /// Pieces that a fault met.
     met: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
-    ended: AtomicBool,
 }
 
 impl Proxy {
@@ -49,23 +50,10 @@ impl Proxy {
             fault: Mutex::new(Fault::None),
             met: AtomicUsize::new(0),
             open: Mutex::default(),
-            ended: AtomicBool::new(false),
         });
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
-        listener.set_nonblocking(true).expect("set");
-        let accepting = Arc::clone(&shared);
-        thread::spawn(move || {
-            while !accepting.ended.load(Ordering::Relaxed) {
-                let Ok((client, _)) = listener.accept() else {
-                    thread::sleep(Duration::from_millis(5));
-                    continue;
-                };
-                client.set_nonblocking(false).expect("set");
-                let shared = Arc::clone(&accepting);
-                thread::spawn(move || drop(relay(client, &shared)));
-            }
-        });
-        Proxy { port, shared }
+        let relaying = Arc::clone(&shared);
+        let listening = Listening::on(port, move |client| drop(relay(client, &relaying)));
+        Proxy { port, shared, _listening: listening }
     }
 
     /// From now on this happens. What the last fault left hanging is closed.
@@ -83,7 +71,6 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::Relaxed);
         self.set(Fault::None);
     }
 }
@@ -129,8 +116,4 @@ fn relay(mut client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
