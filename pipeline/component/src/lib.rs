@@ -45,7 +45,7 @@ pub use failure::{Failure, Kind, Status};
 pub use handover::{Claim, Handover};
 pub use host::{Blocking, Health, Host, Offers, PipelineInfo, SourceStatus, Stop, Stopper, Topology};
 pub use processor::{Heirloom, Stage, StageContext, Transform, Verdict};
-pub use receipt::{Outcome, Receipt, Settled};
+pub use receipt::{Outcome, Patience, Receipt, Settled};
 pub use receiver::{Receiver, ReceiverContext};
 pub use stats::{Count, Held, Metric, MetricKind, Sample, Stats};
 pub use storage::{Backlog, Capacity, DurableQueue, Receivable, Record, Refused, Storage, Taken};

@@ -23,6 +23,19 @@ pub type Outcome = Result<(), Failure>;
 #[derive(Debug, Default)]
 pub struct Receipt {
     shares: Vec<Share>,
+    patience: Patience,
+}
+
+/// How long a batch that finds no room is kept waiting for it before it is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Patience {
+    /// Not at all: its sender has the data still and hears that it has to send it again.
+    #[default]
+    None,
+    /// A moment: it was acknowledged, but others that want room elsewhere wait behind it.
+    Short,
+    /// Until there is room: it was acknowledged, and all that wait behind it want the same room.
+    Long,
 }
 
 /// One holder's part in one sender's wait.
@@ -81,7 +94,19 @@ impl Receipt {
         // Room for an observer too, which most receipts get.
         let mut shares = Vec::with_capacity(2);
         shares.push(Share::of(done));
-        Receipt { shares }
+        Receipt { shares, patience: Patience::None }
+    }
+
+    /// The same duty, for a batch that waits for room that long.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Receipt {
+        self.patience = patience;
+        self
+    }
+
+    /// How long the batch waits for room.
+    pub fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// Tells the outcome to `observer` too, as [`Receipt::observed`].
@@ -94,14 +119,16 @@ impl Receipt {
         Receipt::default()
     }
 
-    /// One more holder of the same duty.
+    /// One more holder of the same duty, who is not to hold up the others for long.
     #[must_use]
     pub fn fork(&self) -> Receipt {
-        Receipt { shares: self.shares.iter().map(Share::fork).collect() }
+        let shares = self.shares.iter().map(Share::fork).collect();
+        Receipt { shares, patience: self.patience.min(Patience::Short) }
     }
 
-    /// Takes over the duties of `other`.
+    /// Takes over the duties of `other`; the less patient of the two counts.
     pub fn join(&mut self, mut other: Receipt) {
+        self.patience = self.patience.min(other.patience);
         self.shares.append(&mut other.shares);
     }
 
@@ -205,6 +232,15 @@ mod tests {
         assert!(outcome(&mut a).is_none() && outcome(&mut b).is_none());
         first.settle(Ok(()));
         assert!(outcome(&mut a).is_some_and(|o| o.is_ok()) && outcome(&mut b).is_some_and(|o| o.is_ok()));
+    }
+
+    #[test]
+    fn several_holders_wait_a_moment_and_a_sender_that_hears_a_refusal_does_not_wait() {
+        let alone = Receipt::unattended().with_patience(Patience::Long);
+        assert_eq!((alone.fork().patience(), alone.patience()), (Patience::Short, Patience::Long));
+        let mut merged = alone;
+        merged.join(Receipt::new().0);
+        assert_eq!(merged.patience(), Patience::None);
     }
 
     #[test]

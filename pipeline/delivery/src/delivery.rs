@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use weir_component::{
-    Batch, Clock, Consumer, DeliverySettings, Exporter, Failure, Host, QueueSettings, Storage,
+    Batch, Clock, Consumer, DeliverySettings, Exporter, Failure, Host, QueueSettings, Receipt, Storage,
 };
 use weir_pdata::Signal;
 
@@ -132,7 +132,8 @@ impl Inner {
         counts: Arc<QueueCounts>,
     ) -> Result<Arc<dyn Queue>, Failure> {
         let Some(storage) = &settings.storage else {
-            return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts)));
+            let (clock, ending) = (self.sender.clock.clone(), self.sender.draining.ending().clone());
+            return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts, clock, ending)));
         };
         let name = queue_name(&self.sender.id, self.signal);
         let opener = self.storage(storage)?;
@@ -179,7 +180,10 @@ impl Consumer for Delivery {
             return;
         }
         let Batch { payload, mut receipt, context } = batch;
-        let early = if self.0.wait_for_result { None } else { Some(std::mem::take(&mut receipt)) };
+        let early = (!self.0.wait_for_result).then(|| {
+            let waits = Receipt::unattended().with_patience(receipt.patience());
+            std::mem::replace(&mut receipt, waits)
+        });
         counts.offered(&payload);
         let traced = counts.begin(&context);
         let context = traced.as_ref().map_or(context, |(_, within)| Arc::new(within.clone()));

@@ -15,6 +15,16 @@ impl Ending {
     pub fn begin(&self) {
         self.0.happen();
     }
+
+    /// Whether it has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.has_happened()
+    }
+
+    /// Completes when it has begun.
+    pub(crate) async fn begun(&self) {
+        self.0.wait().await;
+    }
 }
 
 /// Items whose senders heard success and that were not delivered before the agent ended.
@@ -44,6 +54,11 @@ impl Draining {
         Draining { closed: Once::default(), ending: ending.clone() }
     }
 
+    /// The end that it hears of.
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
     /// Nothing comes in any more.
     pub(crate) fn close(&self) {
         self.closed.happen();
@@ -61,13 +76,13 @@ impl Draining {
 
     /// Whether what is left is to be sent now or never.
     pub(crate) fn has_begun(&self) -> bool {
-        self.closed.has_happened() && self.ending.0.has_happened()
+        self.closed.has_happened() && self.ending.has_begun()
     }
 
     /// Completes when what is left is to be sent now or never.
     pub(crate) async fn begun(&self) {
         self.closed.wait().await;
-        self.ending.0.wait().await;
+        self.ending.begun().await;
     }
 }
 

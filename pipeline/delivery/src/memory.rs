@@ -1,14 +1,34 @@
 //! The memory queue: bounded by a count and by bytes.
+//!
+//! # Who waits for room
+//! A sender that still has its data is refused at once, unless `block_on_overflow`. What was acknowledged already
+//! ([`Patience`]) would be lost by a refusal, so it waits: for a moment, or until there is room. It waits for a moment, too,
+//! before the queue is full: once much is queued and the destination takes what it is sent, a queue that grew further would
+//! only cost memory and delay, and the senders hear the true pace. A destination that takes nothing fills the queue up to
+//! its bounds without a wait: for that it is there.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{BoxFuture, select};
 use tokio::sync::Notify;
-use weir_component::{Batch, Failure, QueueSettings, Sizer};
+use weir_component::{Batch, Clock, Failure, Instant, Patience, QueueSettings, Sizer};
 
 use crate::counts::QueueCounts;
+use crate::ending::Ending;
 use crate::queue::{self, Load, Queue, Room};
+
+/// Bytes in the queue and under way beyond which what was acknowledged waits a moment while the destination keeps going.
+const MUCH: usize = 16 << 20;
+
+/// The moment.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// A destination that has finished nothing for so long does not keep going.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// A [`Queue`] in memory.
 pub(crate) struct MemoryQueue {
@@ -17,6 +37,8 @@ pub(crate) struct MemoryQueue {
     readable: Notify,
     writable: Notify,
     counts: Arc<QueueCounts>,
+    clock: Clock,
+    ending: Ending,
 }
 
 #[derive(Default)]
@@ -27,19 +49,36 @@ struct State {
     /// Items that were put in and are not settled yet.
     items: usize,
     closed: bool,
-    /// Somebody was refused since the dispatcher last asked.
+    /// Somebody found no room since the dispatcher last asked.
     pressed: bool,
+    /// When something was last settled.
+    released: Option<Instant>,
+}
+
+/// Why a batch is not put in at once.
+enum Obstacle {
+    Closed,
+    Full,
+    /// There is room, but much is queued already.
+    Much,
 }
 
 impl MemoryQueue {
     /// An empty queue that shows its size in `counts`.
-    pub(crate) fn new(settings: QueueSettings, counts: Arc<QueueCounts>) -> MemoryQueue {
+    pub(crate) fn new(
+        settings: QueueSettings,
+        counts: Arc<QueueCounts>,
+        clock: Clock,
+        ending: Ending,
+    ) -> MemoryQueue {
         MemoryQueue {
             settings,
             state: Mutex::default(),
             readable: Notify::new(),
             writable: Notify::new(),
             counts,
+            clock,
+            ending,
         }
     }
 
@@ -61,20 +100,54 @@ impl MemoryQueue {
         }
     }
 
-    fn try_put(&self, state: &mut State, batch: Batch, room: Room) -> Result<(), (Batch, Failure)> {
+    /// What keeps a batch out, or lets it wait although there is room: until `moment`.
+    fn obstacle(
+        &self,
+        state: &State,
+        room: Room,
+        patience: Patience,
+        moment: Option<Instant>,
+    ) -> Option<Obstacle> {
         if state.closed {
-            return Err((batch, queue::closed()));
+            return Some(Obstacle::Closed);
         }
-        if state.used + room.count > self.settings.queue_size || state.bytes + room.bytes > self.max_bytes() {
-            state.pressed = true;
-            return Err((batch, queue::full()));
+        let bytes = state.bytes + room.bytes;
+        if state.used + room.count > self.settings.queue_size || bytes > self.max_bytes() {
+            // At the end nobody else can keep it, and what stands behind has to see that no more comes.
+            let last = patience == Patience::Long && self.ending.has_begun();
+            return (!last).then_some(Obstacle::Full);
         }
+        if patience == Patience::None || bytes <= MUCH || self.ending.has_begun() {
+            return None;
+        }
+        let now = self.clock.now();
+        let keeps_going = state.released.is_some_and(|at| now - at < STANDSTILL);
+        (keeps_going && moment.is_none_or(|moment| now < moment)).then_some(Obstacle::Much)
+    }
+
+    fn insert(&self, state: &mut State, batch: Batch, room: Room) {
         state.used += room.count;
         state.bytes += room.bytes;
         state.items += batch.payload.items();
         state.batches.push_back(batch);
         self.counts.size.set(state.used);
-        Ok(())
+    }
+
+    /// How long a batch waits for room, which may come before: the end of the wait, or the answer to who does not wait.
+    fn wait(
+        &self,
+        obstacle: Obstacle,
+        patience: Patience,
+        moment: Instant,
+    ) -> Result<BoxFuture<'_, ()>, Failure> {
+        match (obstacle, patience) {
+            (Obstacle::Closed, _) => Err(queue::closed()),
+            (Obstacle::Full, _) if self.settings.block_on_overflow => Ok(Box::pin(std::future::pending())),
+            (Obstacle::Full, Patience::Long) => Ok(Box::pin(self.ending.begun())),
+            (Obstacle::Full, Patience::Short) if self.clock.now() >= moment => Err(queue::full()),
+            (Obstacle::Full, Patience::None) => Err(queue::full()),
+            (Obstacle::Full | Obstacle::Much, _) => Ok(self.clock.sleep_until(moment)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -97,22 +170,24 @@ impl Queue for MemoryQueue {
             ));
             return Err((batch, failure));
         }
-        let mut waiting = Some(batch);
+        let patience = batch.receipt.patience();
+        let mut moment = None;
         loop {
             let writable = self.writable.notified();
-            {
+            let obstacle = {
                 let mut state = self.lock();
-                if let Some(batch) = waiting.take() {
-                    match self.try_put(&mut state, batch, room) {
-                        Ok(()) => break,
-                        Err((batch, failure)) if state.closed || !self.settings.block_on_overflow => {
-                            return Err((batch, failure));
-                        }
-                        Err((batch, _)) => waiting = Some(batch),
-                    }
-                }
+                let Some(obstacle) = self.obstacle(&state, room, patience, moment) else {
+                    self.insert(&mut state, batch, room);
+                    break;
+                };
+                state.pressed |= matches!(obstacle, Obstacle::Full);
+                obstacle
+            };
+            let moment = *moment.get_or_insert_with(|| self.clock.now() + MOMENT);
+            match self.wait(obstacle, patience, moment) {
+                Ok(end) => drop(select(pin!(writable), end).await),
+                Err(failure) => return Err((batch, failure)),
             }
-            writable.await;
         }
         self.readable.notify_one();
         Ok(())
@@ -146,6 +221,7 @@ impl Queue for MemoryQueue {
         state.items = state.items.saturating_sub(items);
         state.used = state.used.saturating_sub(room.count);
         state.bytes = state.bytes.saturating_sub(room.bytes);
+        state.released = Some(self.clock.now());
         self.counts.size.set(state.used);
         drop(state);
         self.writable.notify_waiters();

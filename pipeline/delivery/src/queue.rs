@@ -8,7 +8,8 @@ use weir_component::{Batch, Failure};
 #[async_trait]
 pub(crate) trait Queue: Send + Sync {
     /// Puts a batch in, with its receipt where somebody still waits for it; a durable queue has it on disk when this
-    /// completes. Waits for room only with `block_on_overflow`.
+    /// completes. Waits for room with `block_on_overflow`, and as long as its receipt has
+    /// patience.
     ///
     /// # Errors
     /// The batch and why it was refused: full (retryable), larger than the whole queue (permanent), closed.

@@ -1,10 +1,17 @@
-//! Batch processors in front of durable queues.
+//! Batch processors in front of queues.
 //!
+//! A batch processor acknowledges what it holds, so what it sends on must not be refused. In front of a queue in memory its
+//! batches wait for room when nobody else is held up by that, and the stage refuses what comes meanwhile: senders are
+//! told, and nothing is lost ([`may_refuse`]). Where receivers or exporters are shared with other pipelines, one
+//! destination that stands still would stop the others: there it loses what it cannot take, counted, as in the Collector.
+//!
+//! # Durable queues
 //! A batch processor acknowledges what it holds. In front of a durable queue that would be a promise which a crash breaks,
 //! and holding the receipts instead would stall every sender for the timeout. So the engine leaves such a processor out of
 //! every pipeline from which something goes into a durable queue, and batches by its settings behind that queue.
 
-use weir_component::{BatchSettings, DeliverySettings, Processor};
+use async_trait::async_trait;
+use weir_component::{Batch, BatchSettings, Consumer, DeliverySettings, Output, Patience, Processor};
 use weir_pdata::Signal;
 
 use crate::build::{Builder, find};
@@ -43,6 +50,42 @@ pub(crate) fn behind_durable(
         queue.batch.clone_from(&in_front);
     }
     Some(in_front)
+}
+
+/// Whether nobody but this pipeline's exporter is held up when its queue has no room: one exporter, and nothing that stands
+/// in other pipelines too. With `block_on_overflow` senders wait instead of being refused.
+pub(crate) fn may_refuse(builder: &Builder<'_>, connections: &Connections<'_>, at: usize) -> bool {
+    let spec = builder.spec;
+    let pipeline = &spec.pipelines[at];
+    let [exporter] = pipeline.exporters.as_slice() else { return false };
+    let key = Key::Exporter(exporter.clone(), pipeline.signal);
+    let waits = builder.parts.graph.get(&key).is_none_or(|node| node.blocks);
+    if waits || !connections.behind(exporter, pipeline.signal).is_empty() {
+        return false;
+    }
+    let others = || (spec.pipelines.iter().enumerate()).filter(|(i, _)| *i != at).map(|(_, other)| other);
+    let shared_receiver = |id: &String| {
+        find(&spec.connectors, id).is_some()
+            || others().any(|other| other.signal == pipeline.signal && other.receivers.contains(id))
+    };
+    let shared_processor = |id: &String| {
+        let kind = find(&spec.processors, id).and_then(|spec| builder.components.processor(spec.kind()));
+        kind.is_none_or(|factory| factory.shared)
+    };
+    !pipeline.receivers.iter().any(shared_receiver) && !pipeline.processors.iter().any(shared_processor)
+}
+
+/// Lets batches that were acknowledged already wait until there is room.
+pub(crate) struct Patient(pub(crate) Output);
+
+#[async_trait]
+impl Consumer for Patient {
+    async fn consume(&self, mut batch: Batch) {
+        if batch.receipt.patience() == Patience::Short {
+            batch.receipt = batch.receipt.with_patience(Patience::Long);
+        }
+        self.0.send(batch).await;
+    }
 }
 
 /// Whether something of a pipeline goes into a durable queue, through connectors too; those behind are built already.

@@ -157,7 +157,7 @@ impl<'a> Builder<'a> {
         }
         let mut next = fan_out(ends);
         for id in pipeline.processors.iter().rev() {
-            next = self.processor(id, at, next)?;
+            next = self.processor(connections, id, at, next)?;
         }
         Some(next)
     }
@@ -192,6 +192,7 @@ impl<'a> Builder<'a> {
         let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
         let undelivered = opening.undelivered();
+        let blocks = parts.delivery.queue.as_ref().is_some_and(|queue| queue.block_on_overflow);
         let output = if parts.delivery.queue.is_some() {
             Output::new(Arc::new(consumer))
         } else {
@@ -200,6 +201,7 @@ impl<'a> Builder<'a> {
         let node = Running {
             undelivered,
             durable,
+            blocks,
             ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone()))
         };
         self.parts.exporters.push((id.to_owned(), opening));
@@ -254,7 +256,13 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    fn processor(&mut self, id: &str, at: usize, next: Output) -> Option<Output> {
+    fn processor(
+        &mut self,
+        connections: &Connections<'_>,
+        id: &str,
+        at: usize,
+        next: Output,
+    ) -> Option<Output> {
         let pipeline = &self.spec.pipelines[at];
         let signal = pipeline.signal;
         let spec = find(&self.spec.processors, id)?;
@@ -278,9 +286,12 @@ impl<'a> Builder<'a> {
             );
             return Some(next);
         }
+        let refuse = batch::may_refuse(self, connections, at);
+        let next = if refuse { Output::new(Arc::new(batch::Patient(next))) } else { next };
         let key = Key::Stage(pipeline.id.clone(), id.to_owned());
         if let Some(node) = self.kept(&key, spec) {
             let maker = self.turn(key, node, vec![port(next)])?;
+            maker.refuse_when_stuck(refuse);
             return Some(Output::new(Arc::new(maker.port(0, flow.incoming))));
         }
         let processor = (factory.create)(&self.build("processors", spec));
@@ -295,6 +306,7 @@ impl<'a> Builder<'a> {
             Processor::Stage(stage) | Processor::Batch(stage, _) => stage,
         };
         let (maker, letters) = MailboxMaker::new();
+        maker.refuse_when_stuck(refuse);
         let entry = Output::new(Arc::new(maker.port(0, flow.incoming)));
         let (next, joint) = Output::jointed(next);
         let port = port(Output::new(Arc::new(Outgoing { count: flow.outgoing, next })));

@@ -55,6 +55,8 @@ pub(crate) struct Running {
     pub(crate) undelivered: Undelivered,
     /// What an exporter with a durable queue batches by for a processor in front of it; `None`: the queue is not durable.
     pub(crate) durable: Option<Option<BatchSettings>>,
+    /// An exporter whose senders wait for room in its queue: `block_on_overflow`.
+    pub(crate) blocks: bool,
     /// Its task, once it has one.
     pub(crate) task: Option<TaskHandle>,
 }
@@ -78,6 +80,7 @@ impl Running {
             legacy: Legacy::default(),
             undelivered: Undelivered::default(),
             durable: None,
+            blocks: false,
             task: None,
         }
     }

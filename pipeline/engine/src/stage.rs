@@ -1,12 +1,14 @@
 //! A stage: a task behind a bounded mailbox.
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{BoxFuture, Either, select};
+use futures_util::future::{BoxFuture, Either, poll_immediate, select};
 use tokio::sync::mpsc;
-use weir_component::{Batch, Consumer, Count, Instant, Stage, StageContext};
+use weir_component::{Batch, Consumer, Count, Failure, Instant, Patience, Stage, StageContext};
 
 use crate::reload::RECEIVERS;
 use crate::run::ABORT;
@@ -14,6 +16,9 @@ use crate::running::{Legacy, TaskHandle};
 
 /// Batches that may wait in front of a stage; beyond that, senders wait.
 const MAILBOX: usize = 64;
+
+/// How long senders wait with a stage that waits for what follows it, where they are refused then.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A batch and the port by which it came in.
 type Letter = (usize, Batch);
@@ -26,21 +31,36 @@ pub(crate) struct Mailbox {
 }
 
 /// The stage's end of its mailbox.
-pub(crate) type Letters = mpsc::Receiver<Letter>;
+pub(crate) struct Letters {
+    receiver: mpsc::Receiver<Letter>,
+    /// Taken, and not for the stage yet.
+    held: Option<Letter>,
+    refuses: Arc<AtomicBool>,
+}
 
 /// A mailbox with any number of ways in, made by [`MailboxMaker::port`].
 #[derive(Clone)]
-pub(crate) struct MailboxMaker(mpsc::Sender<Letter>);
+pub(crate) struct MailboxMaker {
+    sender: mpsc::Sender<Letter>,
+    refuses: Arc<AtomicBool>,
+}
 
 impl MailboxMaker {
     pub(crate) fn new() -> (MailboxMaker, Letters) {
-        let (sender, letters) = mpsc::channel(MAILBOX);
-        (MailboxMaker(sender), letters)
+        let (sender, receiver) = mpsc::channel(MAILBOX);
+        let refuses = Arc::new(AtomicBool::new(false));
+        let letters = Letters { receiver, held: None, refuses: Arc::clone(&refuses) };
+        (MailboxMaker { sender, refuses }, letters)
     }
 
     /// A way in that belongs to the stage's port of that number.
     pub(crate) fn port(&self, port: usize, incoming: Count) -> Mailbox {
-        Mailbox { port, sender: self.0.clone(), incoming }
+        Mailbox { port, sender: self.sender.clone(), incoming }
+    }
+
+    /// Whether senders are refused while the stage waits for longer than [`PATIENCE`]; otherwise they wait with it.
+    pub(crate) fn refuse_when_stuck(&self, refuse: bool) {
+        self.refuses.store(refuse, Ordering::Relaxed);
     }
 }
 
@@ -83,16 +103,50 @@ pub(crate) async fn run(
     let mut alarm = Alarm::default();
     loop {
         match next(&mut letters, alarm.at(stage.wake_at(), &cx), &cx).await {
-            Event::Letter(port, batch) => stage.on_batch(port, batch, &cx).await,
+            Event::Letter(port, batch) => {
+                answering(stage.on_batch(port, batch, &cx), &mut letters, &cx).await
+            }
             Event::Wake => {
                 alarm = Alarm::default();
-                stage.on_wake(&cx).await;
+                answering(stage.on_wake(&cx), &mut letters, &cx).await;
             }
             Event::Closed => break,
         }
     }
     stage.on_drain(&cx).await;
     legacy.leave(stage.hand_over());
+}
+
+/// Does a stage's `work`. When that waits for longer than [`PATIENCE`] and the mailbox is one that refuses, those whose
+/// letters wait are told to come again.
+async fn answering(mut work: BoxFuture<'_, ()>, letters: &mut Letters, cx: &StageContext) {
+    if !letters.refuses.load(Ordering::Relaxed) {
+        return work.await;
+    }
+    // Most work never waits, and a timer costs more than the work.
+    if poll_immediate(&mut work).await.is_some() {
+        return;
+    }
+    let Either::Right(((), mut work)) = select(work, cx.clock.sleep(PATIENCE)).await else { return };
+    while letters.held.is_none() {
+        let letter = match select(work, pin!(letters.receiver.recv())).await {
+            Either::Left(_) => return,
+            Either::Right((letter, rest)) => {
+                work = rest;
+                letter
+            }
+        };
+        match letter {
+            Some((_, batch)) if batch.receipt.is_attended() && batch.receipt.patience() == Patience::None => {
+                let failure =
+                    Failure::retry("no room behind it: what follows takes less than what comes; send later");
+                batch.receipt.settle(Err(failure.reported_by(&cx.id)));
+            }
+            Some(letter) => letters.held = Some(letter),
+            None => break,
+        }
+    }
+    work.await;
 }
 
 enum Event {
@@ -125,7 +179,10 @@ async fn next(
     alarm: Option<&mut (Instant, BoxFuture<'static, ()>)>,
     cx: &StageContext,
 ) -> Event {
-    let letter = pin!(letters.recv());
+    if let Some((port, batch)) = letters.held.take() {
+        return Event::Letter(port, batch);
+    }
+    let letter = pin!(letters.receiver.recv());
     let received = match alarm {
         None => letter.await,
         Some((at, _)) if *at <= cx.clock.now() => return Event::Wake,

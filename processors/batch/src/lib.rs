@@ -1,7 +1,9 @@
 //! Puts requests together until there are enough or time is up.
 //!
 //! As in the Collector it acknowledges what it takes: what becomes of a batch downstream is logged and counted, not told to
-//! the senders. In front of a durable queue the engine leaves it out and batches by its settings behind the queue. Use the
+//! the senders. So its batches wait for room in a queue where others would be refused ([`Patience`]): until there is room
+//! where they alone want it, during which the engine refuses at the door what comes; a moment where others would be held
+//! up. In front of a durable queue the engine leaves it out and batches by its settings behind the queue. Use the
 //! exporters' `sending_queue::batch` where senders must know.
 
 mod metrics;
@@ -12,8 +14,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, BatchSettings, Build, BuildError, Context, Count, Failure, Host, Instant, Maturity, Processor,
-    ProcessorFactory, Receipt, Sizer, Stability, Stage, StageContext, async_trait,
+    Batch, BatchSettings, Build, BuildError, Context, Count, Failure, Host, Instant, Maturity, Patience,
+    Processor, ProcessorFactory, Receipt, Sizer, Stability, Stage, StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
 use weir_pdata::{Payload, Signal};
@@ -188,7 +190,8 @@ impl Batcher {
             if let Err(error) = outcome {
                 lost(&id, &count, items, error);
             }
-        });
+        })
+        .with_patience(Patience::Short);
         Batch { payload, receipt, context: Arc::clone(context) }
     }
 }

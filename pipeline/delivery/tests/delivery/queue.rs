@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use weir_component::{Failure, Kind, QueueSettings, Sizer};
+use weir_component::{Failure, Kind, Patience, QueueSettings, Sizer};
 use weir_pdata::Signal;
 use weir_testkit::{Reply, payload};
 
-use crate::support::{Bench, SECOND, bare, queued, slow, with_queue};
+use crate::support::{Bench, Heard, SECOND, bare, queued, slow, with_queue};
 
 fn full() -> (Kind, String) {
     (Kind::Retry(None), "sending queue is full".to_owned())
@@ -227,4 +227,69 @@ fn every_item_that_was_given_is_counted_once() {
     }
     bench.run_to_end();
     assert_eq!(bench.counts(), [9, 10, 10, 1], "4 + 5 sent, 5 + 5 failed, 5 + 5 refused, 1 rejected");
+}
+
+/// A queue with room for so many batches of `bytes`, whose exporter takes a second for each.
+fn room_for(batches: usize, bytes: usize) -> Bench {
+    let queue = QueueSettings { max_bytes: batches * bytes, num_consumers: 1, ..QueueSettings::default() };
+    Bench::new(with_queue(queue), |_, _| slow(SECOND))
+}
+
+/// Tenths of a second until a sender was told.
+fn tenths(heard: &Heard) -> u64 {
+    (heard.after().expect("told") * 10.0).round() as u64
+}
+
+#[test]
+fn what_was_acknowledged_waits_for_room_as_long_as_its_patience_allows() {
+    let large = payload(Signal::Logs, 0, 1000);
+    let bench = room_for(2, large.encoded_len());
+    let first = [bench.send_payload(large.clone()), bench.send_payload(large.clone())];
+    bench.settle();
+    let none = bench.send_patiently(Patience::None, large.clone());
+    let short = bench.send_patiently(Patience::Short, large.clone());
+    let long = [Patience::Long; 3].map(|patience| bench.send_patiently(patience, large.clone()));
+    bench.run_to_end();
+    assert!(first.iter().chain(&long).all(|heard| heard.outcome().is_ok()));
+    assert_eq!([none.failure(), short.failure()], [full(), full()]);
+    assert_eq!([none, short].map(|heard| tenths(&heard)), [0, 1]);
+    let mut after = long.map(|heard| tenths(&heard));
+    after.sort_unstable();
+    assert_eq!(after, [10, 20, 30]);
+}
+
+#[test]
+fn at_the_end_what_waits_for_room_is_let_in_and_what_a_sender_still_has_is_refused() {
+    let large = payload(Signal::Logs, 0, 1000);
+    let mut bench = room_for(1, large.encoded_len());
+    bench.send_payload(large.clone());
+    bench.settle();
+    let waits = bench.send_patiently(Patience::Long, large.clone());
+    bench.settle();
+    assert!(waits.is_open());
+    bench.close();
+    bench.settle();
+    assert!(waits.outcome().is_ok());
+    bench.run_to_end();
+    assert_eq!(bench.counts(), [2000, 0, 0, 0]);
+}
+
+#[test]
+fn much_in_the_queue_holds_up_what_was_acknowledged_only_while_the_destination_keeps_going() {
+    let large = payload(Signal::Logs, 0, 50_000);
+    let batches = (16 << 20) / large.encoded_len();
+    for keeps_going in [true, false] {
+        let reply = move |n: usize, _: &_| if n == 0 || keeps_going { slow(SECOND / 2) } else { Reply::Hang };
+        let queue = QueueSettings { num_consumers: 1, ..QueueSettings::default() };
+        let bench = Bench::new(with_queue(queue), reply);
+        bench.send(0, 1);
+        for _ in 0..batches {
+            bench.send_patiently(Patience::Short, large.clone());
+        }
+        bench.pass(if keeps_going { 6 * SECOND / 10 } else { 16 * SECOND / 10 });
+        let sent = [Patience::None, Patience::Short].map(|p| bench.send_patiently(p, large.clone()));
+        bench.pass(SECOND);
+        let expected = if keeps_going { [6, 7] } else { [16, 16] };
+        assert_eq!(sent.map(|heard| tenths(&heard)), expected);
+    }
 }

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use weir_component::{
     Batch, Build, Capabilities, Clock, Consumer, Context, DeliverySettings, ExtensionContext, Failure, Host,
-    Instant, Kind, Outcome, QueueSettings, Receipt, RetrySettings, Runtime, Stop, Storage,
+    Instant, Kind, Outcome, Patience, QueueSettings, Receipt, RetrySettings, Runtime, Stop, Storage,
 };
 use weir_delivery::{Delivered, Delivery, Ending, Opening, deliver};
 use weir_pdata::{Payload, Signal};
@@ -176,7 +176,17 @@ impl Bench {
         heard
     }
 
-    /// The same, but the sender goes away after `patience`.
+    /// Sends what was acknowledged already, or with no patience what its sender still has.
+    pub(crate) fn send_patiently(&self, patience: Patience, payload: Payload) -> Heard {
+        let heard = Heard::default();
+        let delivery = self.delivery.clone().expect("not closed");
+        let mut batch = self.batch(payload, &heard);
+        batch.receipt = batch.receipt.with_patience(patience);
+        self.simulation.spawn(Box::pin(async move { delivery.consume(batch).await }));
+        heard
+    }
+
+    /// The same as [`Bench::send`], but the sender goes away after `patience`.
     pub(crate) fn send_impatiently(&self, first: i64, items: usize, patience: Duration) -> Heard {
         let heard = Heard::default();
         let delivery = self.delivery.clone().expect("not closed");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "helpers of tests")]
 
+mod acknowledged;
 mod build;
 mod ends;
 mod lifecycle;

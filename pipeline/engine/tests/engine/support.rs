@@ -18,14 +18,15 @@ use weir_testkit::{
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// `test` does what its script says for every signal; `traces` knows traces only; one `shared` processor is one
-/// instance for all its pipelines; `same` connects pipelines of one signal and `count` traces with metrics. `file_storage`
-/// is the real one.
+/// instance for all its pipelines; `same` connects pipelines of one signal and `count` traces with metrics. `batch` and
+/// `file_storage` are the real ones.
 pub(crate) const COMPONENTS: Components = Components {
     receivers: &[RECEIVER, ReceiverFactory { kind: "traces", signals: &[Signal::Traces], ..RECEIVER }],
     processors: &[
         PROCESSOR,
         ProcessorFactory { kind: "traces", signals: &[Signal::Traces], ..PROCESSOR },
         ProcessorFactory { kind: "shared", shared: true, ..PROCESSOR },
+        weir_processor_batch::FACTORY,
     ],
     exporters: &[EXPORTER, ExporterFactory { kind: "traces", signals: &[Signal::Traces], ..EXPORTER }],
     connectors: &[

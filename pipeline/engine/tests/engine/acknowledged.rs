@@ -1,0 +1,191 @@
+//! What a batch processor has acknowledged when the queue behind it has no room.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use weir_component::{DeliverySettings, Failure, Kind, QueueSettings, RetrySettings};
+use weir_engine::{ComponentSpec, Engine, PipelineSpec, ServiceSpec};
+use weir_pdata::Signal::Logs;
+use weir_testkit::{Parcel, ReceiverScript, Reply};
+
+use crate::support::{SECOND, World, pipeline, service};
+
+const PARCELS: i64 = 40;
+
+/// A service whose `batch` makes one batch of each request.
+fn batched(pipelines: Vec<PipelineSpec>) -> ServiceSpec {
+    let mut spec = service(&[], pipelines);
+    spec.processors.retain(|processor| processor.id != "batch");
+    let node = weir_config::parse_body("send_batch_size: 1").expect("YAML");
+    spec.processors.push(ComponentSpec { id: "batch".to_owned(), node });
+    spec
+}
+
+fn one_way() -> ServiceSpec {
+    batched(vec![pipeline("logs", &["test/r"], &["batch"], &["test/e"])])
+}
+
+/// Room for four requests, tried again each second without end.
+fn small_queue() -> QueueSettings {
+    QueueSettings { queue_size: 4, num_consumers: 2, ..QueueSettings::default() }
+}
+
+fn delivery(queue: QueueSettings) -> DeliverySettings {
+    let retry = RetrySettings {
+        initial_interval: SECOND,
+        max_interval: SECOND,
+        max_elapsed_time: Duration::ZERO,
+        ..RetrySettings::default()
+    };
+    DeliverySettings { retry: Some(retry), queue: Some(queue), ..DeliverySettings::default() }
+}
+
+/// An exporter whose backend is down until the returned flag says that it is up.
+fn down(world: &World, id: &str, queue: QueueSettings) -> Arc<AtomicBool> {
+    let up = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&up);
+    world.exporter(id, delivery(queue), move |_, _| match flag.load(Ordering::Relaxed) {
+        true => Reply::Accept,
+        false => Reply::Fail(Failure::retry("connection refused")),
+    });
+    up
+}
+
+/// A client sends [`PARCELS`] requests, ten a second.
+fn start(world: &World, spec: &ServiceSpec) -> Engine {
+    let parcel = |first| Parcel { after: SECOND / 10, signal: Logs, first, items: 1 };
+    let clients = vec![(0..PARCELS).map(parcel).collect()];
+    world.lab.receiver("test/r", ReceiverScript { clients, ..ReceiverScript::default() });
+    world.start(spec).expect("starts")
+}
+
+/// Those that were accepted; all others heard that they have to send again.
+fn accepted(world: &World) -> Vec<i64> {
+    let heard = |first: &i64| match world.heard(*first) {
+        Ok(()) => true,
+        Err((kind, text)) => {
+            assert_eq!(kind, Kind::Retry(None));
+            assert!(text.starts_with("no room behind it: "), "{text}");
+            false
+        }
+    };
+    (0..PARCELS).filter(heard).collect()
+}
+
+fn lost(world: &World) -> u64 {
+    world.count("otelcol_processor_batch_lost_items", "batch")
+}
+
+fn delivered(world: &World, id: &str) -> Vec<i64> {
+    let mut delivered = world.lab.delivered(id);
+    delivered.sort_unstable();
+    delivered
+}
+
+#[test]
+fn while_the_only_backend_is_down_senders_are_refused_and_nothing_acknowledged_is_lost() {
+    for seed in 0..20 {
+        let (world, spec) = (World::new(seed), one_way());
+        world.script(&spec);
+        let up = down(&world, "test/e", small_queue());
+        let engine = start(&world, &spec);
+        world.pass(10 * SECOND);
+        let accepted = accepted(&world);
+        assert_eq!(accepted.len(), 5, "four fill the queue and one waits for room: {accepted:?}");
+        up.store(true, Ordering::Relaxed);
+        world.pass(10 * SECOND);
+        assert_eq!((delivered(&world, "test/e"), lost(&world)), (accepted, 0));
+        assert!(world.stop(engine, 10 * SECOND).is_clean());
+    }
+}
+
+#[test]
+fn a_backend_that_is_slow_is_waited_for() {
+    let (world, spec) = (World::new(1), one_way());
+    world.script(&spec);
+    let slow = |_: usize, _: &weir_pdata::Payload| Reply::After(SECOND / 2, Box::new(Reply::Accept));
+    world.exporter("test/e", delivery(small_queue()), slow);
+    let engine = start(&world, &spec);
+    world.pass(60 * SECOND);
+    assert_eq!(accepted(&world), (0..PARCELS).collect::<Vec<_>>(), "room comes within the patience");
+    assert_eq!((delivered(&world, "test/e"), lost(&world)), ((0..PARCELS).collect(), 0));
+    world.stop(engine, 10 * SECOND);
+}
+
+#[test]
+fn a_backend_that_is_down_stops_neither_another_exporter_nor_another_pipeline() {
+    let beside = || pipeline("logs", &["test/r"], &["batch"], &["test/e", "test/well"]);
+    let apart = || {
+        vec![
+            pipeline("logs", &["test/r"], &["batch"], &["test/e"]),
+            pipeline("logs/other", &["test/r"], &["batch"], &["test/well"]),
+        ]
+    };
+    for pipelines in [vec![beside()], apart()] {
+        let (world, spec) = (World::new(1), batched(pipelines));
+        world.script(&spec);
+        let up = down(&world, "test/e", small_queue());
+        let engine = start(&world, &spec);
+        world.pass(20 * SECOND);
+        assert_eq!(accepted(&world).len(), 40);
+        assert_eq!(delivered(&world, "test/well").len(), 40);
+        up.store(true, Ordering::Relaxed);
+        world.pass(10 * SECOND);
+        let delivered = delivered(&world, "test/e").len();
+        assert_eq!((delivered, lost(&world)), (4, 36), "what found no room is counted");
+        world.stop(engine, 10 * SECOND);
+    }
+}
+
+#[test]
+fn with_block_on_overflow_senders_wait_and_are_not_refused() {
+    let (world, spec) = (World::new(1), one_way());
+    world.script(&spec);
+    let up = down(&world, "test/e", QueueSettings { block_on_overflow: true, ..small_queue() });
+    let engine = start(&world, &spec);
+    world.pass(100 * SECOND);
+    assert_eq!(world.lab.outcomes(20), [], "it waits");
+    up.store(true, Ordering::Relaxed);
+    world.pass(10 * SECOND);
+    assert_eq!(delivered(&world, "test/e"), (0..PARCELS).collect::<Vec<_>>());
+    world.stop(engine, 10 * SECOND);
+}
+
+#[test]
+fn a_stop_tries_what_waits_for_room_once_more_and_names_what_it_cannot_deliver() {
+    for recovers in [true, false] {
+        let (world, spec) = (World::new(1), one_way());
+        world.script(&spec);
+        let up = down(&world, "test/e", small_queue());
+        let engine = start(&world, &spec);
+        world.pass(10 * SECOND);
+        let accepted = accepted(&world);
+        up.store(recovers, Ordering::Relaxed);
+        let begun = world.clock.now();
+        let stopped = world.stop(engine, 10 * SECOND);
+        assert!(world.clock.now() - begun < 2 * SECOND, "no pause is waited for");
+        let undelivered: usize = stopped.undelivered.iter().map(|(_, _, items)| items).sum();
+        assert_eq!(delivered(&world, "test/e").len() + undelivered, accepted.len());
+        assert_eq!((lost(&world), stopped.is_clean()), (0, recovers));
+    }
+}
+
+#[test]
+fn a_reload_that_adds_an_exporter_lets_the_first_lose_rather_than_stop_it() {
+    let (world, spec) = (World::new(1), one_way());
+    let both = batched(vec![pipeline("logs", &["test/r"], &["batch"], &["test/e", "test/well"])]);
+    world.script(&both);
+    let up = down(&world, "test/e", small_queue());
+    let engine = start(&world, &spec);
+    world.pass(2 * SECOND);
+    let (engine, outcome) = world.reload(engine, &both);
+    assert_eq!(outcome, Ok(()));
+    up.store(true, Ordering::Relaxed);
+    world.pass(2 * SECOND);
+    up.store(false, Ordering::Relaxed);
+    world.pass(20 * SECOND);
+    assert!(delivered(&world, "test/well").len() > 10);
+    assert_eq!(world.heard(PARCELS - 1), Ok(()), "not refused any more");
+    world.stop(engine, 10 * SECOND);
+}
