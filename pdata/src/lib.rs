@@ -3,6 +3,7 @@
 //! - [`Signal`]: the four kinds of telemetry;
 //! - [`validate`](validate::validate): the structural walk at the door;
 //! - [`Payload`]: one or more validated requests of one signal, merged without copying, split on boundaries;
+//! - [`Gathering`]: many requests put together, the small ones in blocks;
 //! - [`view`]: borrowed, lazy reading of the bytes;
 //! - [`edit`]: rewriting only the touched bytes;
 //! - [`json`]: OTLP/JSON to protobuf and back, driven by the table in [`schema`];
@@ -12,6 +13,7 @@
 //! This crate depends on nothing else of ours.
 
 pub mod edit;
+mod gathering;
 pub mod json;
 pub mod otlp;
 mod payload;
@@ -25,5 +27,6 @@ pub mod text;
 pub mod validate;
 pub mod view;
 
+pub use gathering::Gathering;
 pub use payload::Payload;
 pub use signal::Signal;

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, BatchSettings, Build, BuildError, Context, Count, Failure, Host, Instant, Maturity, Patience,
-    Processor, ProcessorFactory, Receipt, Sizer, Stability, Stage, StageContext, async_trait,
+    Batch, BatchSettings, Budget, Build, BuildError, Context, Count, Failure, Host, Instant, Maturity,
+    Patience, Processor, ProcessorFactory, Receipt, Reservation, Sizer, Stability, Stage, StageContext,
+    async_trait,
 };
 use weir_config::{GoDuration, Options};
-use weir_pdata::{Payload, Signal};
+use weir_pdata::{Gathering, Payload, Signal};
 
 use metrics::Metrics;
 
@@ -97,9 +98,9 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
 impl Drop for Batcher {
     fn drop(&mut self) {
         // At a deadline, or after a panic.
-        for shard in self.shards.values().filter(|shard| !shard.payload.is_empty()) {
+        for shard in self.shards.values().filter(|shard| !shard.gathered.is_empty()) {
             let failure = Failure::abandoned("the processor was dropped before it had sent everything");
-            lost(&self.id, &self.metrics.lost, shard.payload.items(), &failure);
+            lost(&self.id, &self.metrics.lost, shard.gathered.items(), &failure);
         }
         // After a reload another one may count on.
         self.metrics.combinations.sub(if self.keys.is_empty() { 1 } else { self.shards.len() });
@@ -108,8 +109,35 @@ impl Drop for Batcher {
 
 /// Requests of one combination of metadata values.
 struct Shard {
-    payload: Payload,
+    gathered: Gathering,
+    /// Of the block that is being filled; full ones carry their own.
+    room: Reservation,
     deadline: Instant,
+}
+
+impl Shard {
+    fn new(signal: Signal, budget: &Budget, deadline: Instant) -> Shard {
+        let (room, budget) = (budget.begin(), budget.clone());
+        let keep = move |block: Vec<u8>| {
+            let mut room = budget.begin();
+            room.force(block.capacity());
+            room.hold(block.into())
+        };
+        Shard { gathered: Gathering::new(signal, keep), room, deadline }
+    }
+
+    /// Adds a request; one of another signal is handed back.
+    fn add(&mut self, payload: Payload) -> Result<(), Payload> {
+        let added = self.gathered.add(payload);
+        self.room.force(self.gathered.open_block());
+        added
+    }
+
+    fn split_off_front(&mut self, max: usize) -> Payload {
+        let front = self.gathered.split_off_front(max);
+        self.room.force(self.gathered.open_block());
+        front
+    }
 }
 
 struct Batcher {
@@ -163,10 +191,10 @@ impl Batcher {
         };
         let mut parts = Vec::new();
         let mut by_size = 0;
-        while !shard.payload.is_empty() && (all || shard.payload.items() >= self.size) {
-            by_size += usize::from(shard.payload.items() >= self.size);
+        while !shard.gathered.is_empty() && (all || shard.gathered.items() >= self.size) {
+            by_size += usize::from(shard.gathered.items() >= self.size);
             let max = if self.max_size > 0 { self.max_size } else { usize::MAX };
-            parts.push(shard.payload.split_off_front(max));
+            parts.push(shard.split_off_front(max));
         }
         if parts.is_empty() {
             return;
@@ -218,16 +246,17 @@ impl Stage for Batcher {
                 return;
             }
             let deadline = cx.clock.now() + self.timeout;
-            self.shards.insert(key.clone(), Shard { payload: Payload::empty(payload.signal()), deadline });
+            let shard = Shard::new(payload.signal(), cx.host.budget(), deadline);
+            self.shards.insert(key.clone(), shard);
             if !self.keys.is_empty() {
                 self.metrics.combinations.add(1);
             }
         }
         if let Some(shard) = self.shards.get_mut(&key) {
-            if shard.payload.is_empty() {
+            if shard.gathered.is_empty() {
                 shard.deadline = cx.clock.now() + self.timeout;
             }
-            if let Err(stranger) = shard.payload.append(payload) {
+            if let Err(stranger) = shard.add(payload) {
                 let message =
                     format!("a batch of {} came into a pipeline of another signal", stranger.signal());
                 receipt.settle(Err(Failure::permanent(message)));
@@ -240,13 +269,13 @@ impl Stage for Batcher {
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.shards.values().filter(|s| !s.payload.is_empty()).map(|s| s.deadline).min()
+        self.shards.values().filter(|s| !s.gathered.is_empty()).map(|s| s.deadline).min()
     }
 
     async fn on_wake(&mut self, cx: &StageContext) {
         let now = cx.clock.now();
         let due: Vec<_> = (self.shards.iter())
-            .filter(|(_, s)| !s.payload.is_empty() && s.deadline <= now)
+            .filter(|(_, s)| !s.gathered.is_empty() && s.deadline <= now)
             .map(|(key, _)| key.clone())
             .collect();
         for key in due {

@@ -155,6 +155,23 @@ fn a_trickle_does_not_put_off_the_time_of_a_batch() {
     }
 }
 
+#[test]
+fn what_it_holds_is_in_the_budget_until_it_is_gone() {
+    let b = bench(Config { send_batch_size: 400, ..Config::default() });
+    let budget = b.cx.host.budget().clone();
+    let mut b = b;
+    for first in 0..399 {
+        b = b.put(first, 1);
+    }
+    let one = weir_testkit::payload(Signal::Logs, 0, 1).encoded_len();
+    assert!((399 * one..3 * 399 * one).contains(&budget.held()), "{} of {one} each", budget.held());
+    let b = b.put(399, 1);
+    assert_eq!(b.sizes(), [400]);
+    assert!(budget.held() >= 400 * one, "the batch carries what is reserved for it");
+    drop(b);
+    assert_eq!(budget.held(), 0);
+}
+
 /// Never takes anything.
 struct Full;
 
