@@ -40,6 +40,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) primary: &'a Series,
     pub(crate) members: Vec<&'a Series>,
     pub(crate) judgement: Judgement,
+    /// Series that the other views contradict now.
+    pub(crate) doubted: Vec<&'a Series>,
 }
 
 impl Judged<'_> {
@@ -75,13 +77,16 @@ pub(crate) fn judge<'a>(
         let order = |s: &Series| (s.subject.resource.clone(), s.subject.source);
         order(a).cmp(&order(b))
     });
-    let mut telling: Vec<&Series> = Vec::new();
+    let (mut telling, mut doubted): (Vec<&Series>, Vec<&Series>) = (Vec::new(), Vec::new());
     for primary in members.iter().copied() {
         let view =
             View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
         let shown = members.iter().any(|sockets| view.fresh(sockets) && shows(sockets, primary));
         if shown || telling.iter().any(|other| covers(other, primary)) {
             continue;
+        }
+        if gates::contradicted(&view) {
+            doubted.push(primary);
         }
         let judgement = of_series(&view, masked(primary));
         if judgement.gate == Some(gates::Gate::TelemetryLoss) && lost.is_none() {
@@ -103,7 +108,7 @@ pub(crate) fn judge<'a>(
     };
     if let Some(end) = bench.process.ended() {
         let judgement = Judgement { ended: Some(end), ..Judgement::default() };
-        return Some(Judged { primary, members, judgement });
+        return Some(Judged { primary, members, judgement, doubted });
     }
     let view =
         View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
@@ -116,7 +121,7 @@ pub(crate) fn judge<'a>(
     if judgement.state == State::Ok && !judgement.exceeded.is_empty() {
         judgement.state = State::Suspect;
     }
-    Some(Judged { primary, members, judgement })
+    Some(Judged { primary, members, judgement, doubted })
 }
 
 /// Whether what a series counts is counted as well, and better, by an earlier one from inside the process: sockets and

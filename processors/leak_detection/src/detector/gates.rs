@@ -7,6 +7,9 @@ use weir_connection::report::State;
 
 /// Part of what is believed open that the other views must at least show.
 const SEEN: f64 = 0.5;
+/// Blocks for which they must show less before what was leaking is not: events of many ends at once arrive later than the
+/// views that see them gone.
+const DOUBT_BLOCKS: i64 = 2;
 /// Streams per connection of the growth from which its connections count as in use.
 const STREAMED: f64 = 0.5;
 
@@ -37,17 +40,21 @@ pub(crate) fn gate(view: &View<'_>) -> Option<Gate> {
     if view.primary.subject.resource == Resource::Goroutine {
         return Some(Gate::OnlyGoroutines);
     }
-    if telemetry_lost(view) {
+    if contradicted(view) && (view.primary.machine.state != State::Leaking || long_doubted(view)) {
         return Some(Gate::TelemetryLoss);
     }
     in_use(view).then_some(Gate::InUse)
+}
+
+fn long_doubted(view: &View<'_>) -> bool {
+    view.primary.doubted.is_some_and(|since| view.now - since >= DOUBT_BLOCKS * view.scale.block)
 }
 
 /// Whether the events believe in things that neither kernel nor goroutines show.
 ///
 /// A ClientConn without a socket is no contradiction: gRPC closes the socket of an idle client and keeps its goroutines.
 /// Only a census without them, or events known to be lost, contradict it.
-fn telemetry_lost(view: &View<'_>) -> bool {
+pub(crate) fn contradicted(view: &View<'_>) -> bool {
     let primary = view.primary;
     if primary.subject.source != Source::Events || !primary.subject.resource.is_grpc() {
         return false;

@@ -81,10 +81,11 @@ impl Detector {
     pub(super) fn judge_all(&mut self) -> Vec<Change> {
         let mut standings = std::mem::take(&mut self.standings);
         let mut seen = HashSet::new();
-        let mut changes = Vec::new();
+        let (mut changes, mut doubted) = (Vec::new(), HashSet::new());
         let now = self.now;
         self.each_group(now, |key, bench, group, judged| {
             seen.insert(key.clone());
+            doubted.extend(judged.doubted.iter().map(|series| (key.0, series.subject.clone())));
             let standing = standings.entry(key.clone()).or_insert_with(|| Standing {
                 id: finding_id(&bench.process.key, &key),
                 since: now,
@@ -104,6 +105,11 @@ impl Detector {
                 changes.push(Change { from, to, finding: finding::finding(bench, group, judged, standing) });
             }
         });
+        for (subject, id) in &self.index {
+            if let Some((_, series)) = self.series.get_mut(id) {
+                series.doubted = doubted.contains(subject).then(|| series.doubted.unwrap_or(now));
+            }
+        }
         // Subjects that went into another one, or are no longer told of.
         for (key, standing) in std::mem::take(&mut standings) {
             if seen.contains(&key) {

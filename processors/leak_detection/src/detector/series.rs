@@ -84,6 +84,8 @@ pub(crate) struct Series {
     pub(crate) onset: Option<i64>,
     /// Old sockets in CLOSE_WAIT, collected clients or live descriptors that make a leak certain.
     pub(crate) certain: Option<Certain>,
+    /// Since when the other views show much less, agent's time in ns.
+    pub(crate) doubted: Option<i64>,
     stale_blocks: i64,
 }
 
@@ -137,6 +139,7 @@ impl Series {
             sites: SiteBook::default(),
             onset: None,
             certain: None,
+            doubted: None,
             stale_blocks: 0,
         }
     }

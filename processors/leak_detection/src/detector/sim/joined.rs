@@ -123,6 +123,25 @@ fn a_clock_that_is_set_back_in_between_does_not_hide_a_leak() {
 }
 
 #[test]
+fn a_mass_close_of_which_the_events_tell_late_is_one_recovery() {
+    let act = |world: &mut World| match world.time {
+        ..7200.0 => leak(world),
+        _ => world.conns.truncate(1),
+    };
+    let mut last = BTreeMap::new();
+    let (changes, _, _) = watch(WIDE, 4.0, act, |time, observation, emit| {
+        let sample = last.entry(observation.key.clone()).or_insert_with(|| observation.sample.clone());
+        if observation.key.source != Source::Events || !(7200.0..7500.0).contains(&time) {
+            sample.clone_from(&observation.sample);
+        }
+        emit(Observation { sample: sample.clone(), ..observation });
+    });
+    let after = changes.iter().filter(|(minutes, _)| *minutes >= 120.0);
+    let told: Vec<_> = after.map(|(_, change)| (change.from, change.to)).collect();
+    assert_eq!(told, [(State::Leaking, State::Recovering), (State::Recovering, State::Ok)]);
+}
+
+#[test]
 fn gaps_in_the_data_delay_a_verdict_but_do_not_prevent_it() {
     let (changes, _, _) = watch(WIDE, 4.0, leak, |time, observation, emit| {
         if !(1500.0..2700.0).contains(&time) {
