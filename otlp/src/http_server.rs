@@ -51,8 +51,10 @@ pub struct ServerLimits {
     pub idle_timeout: Option<Duration>,
     /// For the body of a request. Default 60 s.
     pub body_timeout: Duration,
-    /// HTTP requests: bytes a second that a body has to bring on average, looked at every 10 s. Default 1024.
+    /// Bytes a second that the body of a request has to bring on average. Default 1024.
     pub min_body_rate: usize,
+    /// How often that is looked at. Default every 10 s.
+    pub body_look: Duration,
     /// HTTP/2: a ping is sent after that time without any frame. Default 60 s.
     pub ping_interval: Option<Duration>,
     /// HTTP/2: a connection that does not answer a ping within that time is closed. Default 20 s.
@@ -86,6 +88,7 @@ impl Default for ServerLimits {
             idle_timeout: Some(Duration::from_secs(120)),
             body_timeout: Duration::from_secs(60),
             min_body_rate: 1024,
+            body_look: Duration::from_secs(10),
             ping_interval: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
             ping_policy: None,

@@ -28,6 +28,7 @@ mod lifetime;
 mod listen;
 mod message;
 mod observed;
+mod pace;
 pub mod pages;
 pub mod server;
 mod status;

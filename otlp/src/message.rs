@@ -84,6 +84,11 @@ impl Arriving {
         Ok(())
     }
 
+    /// Bytes so far.
+    pub(crate) fn arrived(&self) -> usize {
+        self.has + self.content.len()
+    }
+
     /// The message, once everything has come.
     pub(crate) fn finish(self) -> Result<Message, MessageError> {
         if self.has < FRAME_HEADER || self.content.len() < self.length() {

@@ -5,13 +5,13 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prost::Message;
+use tokio::time::Instant;
 use weir_component::{AuthData, Failure, Reservation, Status};
 use weir_pdata::{Signal, json};
 
@@ -19,14 +19,12 @@ use super::intake::{self, Refused};
 use super::{Late, Server};
 use crate::body::{self, Body, ReadError};
 use crate::encoding::{self, DecodeError, Encoding};
-use crate::http_server::{Peer, respond, text};
+use crate::http_server::{Peer, ServerLimits, respond, text};
+use crate::pace::Pace;
 use crate::status::{self, RpcStatus};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
-
-/// Between two looks at how much of a body has arrived.
-const LOOK: Duration = Duration::from_secs(10);
 
 /// How a body is encoded.
 #[derive(Clone, Copy, PartialEq)]
@@ -126,7 +124,7 @@ impl Server {
         let arrived = AtomicUsize::new(0);
         let reading =
             pin!(self.arrival(body::read_reserved(body, limit, self.settings.budget.begin(), &arrived)));
-        let too_slow = pin!(too_slow(self.settings.limits.min_body_rate, &arrived));
+        let too_slow = pin!(too_slow(&self.settings.limits, &arrived));
         let read = match select(reading, too_slow).await {
             Either::Left((read, _)) => read,
             Either::Right(((), _)) => Err(Late::Slow),
@@ -193,14 +191,12 @@ impl Refusal {
     }
 }
 
-/// Completes when less has arrived than `rate` bytes for each second so far.
+/// Completes when too little has arrived.
 #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-async fn too_slow(rate: usize, arrived: &AtomicUsize) {
-    let each = rate.saturating_mul(usize::try_from(LOOK.as_secs()).unwrap_or(usize::MAX));
-    let mut expected = 0_usize;
-    while arrived.load(Ordering::Relaxed) >= expected {
-        tokio::time::sleep(LOOK).await;
-        expected = expected.saturating_add(each);
+async fn too_slow(limits: &ServerLimits, arrived: &AtomicUsize) {
+    let mut pace = Pace::new(limits, Instant::now());
+    while pace.keeps_up(arrived.load(Ordering::Relaxed), Instant::now()) {
+        tokio::time::sleep_until(pace.next_look()).await;
     }
 }
 

@@ -252,6 +252,32 @@ async fn a_body_that_does_not_arrive_in_time_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_is_refused_long_before_its_time_is_over() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let look = Duration::from_millis(100);
+    let limits = ServerLimits { min_body_rate: 1 << 20, body_look: look, ..ServerLimits::default() };
+    let server = start(ServerSettings { limits, ..ServerSettings::default() }).await;
+    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let (mut reader, mut writer) = stream.into_split();
+    let head =
+        "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
+    writer.write_all(head.as_bytes()).await.expect("written");
+    let answer = async {
+        let mut begin = [0; 12];
+        crate::support::within(reader.read_exact(&mut begin)).await.expect("read");
+        begin
+    };
+    let mut answer = std::pin::pin!(answer);
+    let begin = loop {
+        if let Ok(begin) = tokio::time::timeout(look / 20, &mut answer).await {
+            break begin;
+        }
+        drop(writer.write_all(b" ").await);
+    };
+    assert_eq!(&begin, b"HTTP/1.1 408");
+}
+
+#[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     use tokio::io::AsyncReadExt;
     let limits = ServerLimits { first_request_timeout: Duration::from_millis(50), ..ServerLimits::default() };

@@ -17,6 +17,7 @@ use crate::http_server::{Peer, text};
 use crate::http2::{Answer, Event, Machine};
 use crate::lifetime::{Activity, Ongoing};
 use crate::message::Arriving;
+use crate::pace::Pace;
 use crate::server::grpc::{self, Call};
 use crate::server::{Late, Server, has_grpc_content_type};
 use crate::status::RpcStatus;
@@ -43,10 +44,16 @@ struct Open {
 enum Stage {
     /// The authenticator is asked. What has come meanwhile is kept, and its window stays shut.
     Checking { early: Vec<u8>, is_whole: bool },
-    /// The message arrives, since then.
-    Arriving(Box<(Call, Arriving)>, Instant),
+    /// The message arrives.
+    Arriving(Box<(Call, Arriving, Arrival)>),
     /// The pipeline has it.
     Working,
+}
+
+/// How a message has been arriving.
+struct Arrival {
+    since: Instant,
+    pace: Pace,
 }
 
 /// What a call waits for, with its result.
@@ -88,10 +95,22 @@ impl Calls {
         self.open.is_empty()
     }
 
-    /// When the call began to arrive that has been arriving for longest.
-    pub(super) fn oldest_arrival(&self) -> Option<Instant> {
-        let since = |open: &Open| if let Stage::Arriving(_, since) = open.stage { Some(since) } else { None };
-        self.open.iter().filter_map(since).min()
+    /// When to look next at the calls that arrive; none when none does.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let timeout = self.server.settings.limits.body_timeout;
+        let next = |open: &Open| match &open.stage {
+            Stage::Arriving(arriving) => {
+                let Arrival { since, pace } = &arriving.2;
+                let end = since.checked_add(timeout);
+                Some(end.map_or(pace.next_look(), |end| end.min(pace.next_look())))
+            }
+            _ => None,
+        };
+        self.open.iter().filter_map(next).min()
+    }
+
+    fn arrival(&self, now: Instant) -> Arrival {
+        Arrival { since: now, pace: Pace::new(&self.server.settings.limits, now) }
     }
 
     /// Takes what the peer sent, at that time.
@@ -137,7 +156,7 @@ impl Calls {
         };
         let stage = if self.server.settings.auth.is_none() {
             let call = self.server.call(&head, signal, encoding, &self.peer, Vec::new());
-            Stage::Arriving(Box::new((call, self.server.message())), now)
+            Stage::Arriving(Box::new((call, self.server.message(), self.arrival(now))))
         } else {
             let (server, peer) = (Arc::clone(&self.server), Arc::clone(&self.peer));
             let future = Box::pin(async move {
@@ -151,14 +170,14 @@ impl Calls {
     }
 
     fn checked(&mut self, stream: u32, checked: Result<Call, RpcStatus>, now: Instant) {
-        let message = self.server.message();
+        let (message, arrival) = (self.server.message(), self.arrival(now));
         let Some(open) = self.open(stream) else { return };
         let Stage::Checking { early, is_whole } = std::mem::replace(&mut open.stage, Stage::Working) else {
             return;
         };
         match checked {
             Ok(call) => {
-                open.stage = Stage::Arriving(Box::new((call, message)), now);
+                open.stage = Stage::Arriving(Box::new((call, message, arrival)));
                 self.data(stream, &early);
                 if is_whole {
                     self.end(stream);
@@ -177,7 +196,7 @@ impl Calls {
                 early.extend_from_slice(piece);
                 return;
             }
-            Some(Stage::Arriving(call, _)) => call.1.push(piece),
+            Some(Stage::Arriving(call)) => call.1.push(piece),
             Some(Stage::Working) | None => Ok(()),
         };
         self.machine.release(stream, piece.len());
@@ -190,8 +209,8 @@ impl Calls {
     fn end(&mut self, stream: u32) {
         let Some(open) = self.open(stream) else { return };
         match std::mem::replace(&mut open.stage, Stage::Working) {
-            Stage::Arriving(arrived, _) => {
-                let (call, message) = *arrived;
+            Stage::Arriving(arrived) => {
+                let (call, message, _) = *arrived;
                 let server = Arc::clone(&self.server);
                 let future = Box::pin(async move { Step::Done(server.finish(call, message.finish()).await) });
                 self.working.push(Working { stream, future });
@@ -219,17 +238,31 @@ impl Calls {
         if let Stage::Checking { early, .. } = &open.stage {
             self.machine.release(stream, early.len());
         }
-        if !matches!(open.stage, Stage::Arriving(..)) {
+        if !matches!(open.stage, Stage::Arriving(_)) {
             let others = std::mem::take(&mut self.working).into_iter();
             self.working = others.filter(|working| working.stream != stream).collect();
         }
     }
 
-    /// Refuses the calls that have been arriving since `since` or longer.
-    pub(super) fn refuse_arriving(&mut self, since: Instant, late: &Late) {
-        let arrives = |open: &Open| matches!(open.stage, Stage::Arriving(_, begun) if begun <= since);
-        let streams: Vec<u32> =
-            self.open.iter().filter(|open| arrives(open)).map(|open| open.stream).collect();
+    /// Refuses the calls that arrive too slowly.
+    pub(super) fn refuse_slow(&mut self, now: Instant) {
+        let timeout = self.server.settings.limits.body_timeout;
+        self.refuse(&Late::Slow, |message, Arrival { since, pace }| {
+            now.saturating_duration_since(*since) >= timeout || !pace.keeps_up(message.arrived(), now)
+        });
+    }
+
+    /// Refuses all calls that arrive, because the server is to stop.
+    pub(super) fn refuse_arriving(&mut self) {
+        self.refuse(&Late::Stopping, |_, _| true);
+    }
+
+    fn refuse(&mut self, late: &Late, mut is_late: impl FnMut(&Arriving, &mut Arrival) -> bool) {
+        let mut late_stream = |open: &mut Open| match &mut open.stage {
+            Stage::Arriving(call) => is_late(&call.1, &mut call.2).then_some(open.stream),
+            _ => None,
+        };
+        let streams: Vec<u32> = self.open.iter_mut().filter_map(&mut late_stream).collect();
         for stream in streams {
             self.answer(stream, Err(grpc::too_late(late)));
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{LAST_BYTES, Late, Server};
+use super::{LAST_BYTES, Server};
 use crate::http_server::Peer;
 use crate::http2::{Event, Limits, Machine};
 use crate::io::Io;
@@ -61,7 +61,6 @@ struct Connection {
     io: Io,
     calls: Calls,
     clocks: Clocks,
-    body_timeout: Duration,
     events: Vec<Event>,
     /// How much of the output is written.
     written: usize,
@@ -88,12 +87,10 @@ impl Connection {
         });
         let activity = Activity::default();
         let clocks = Clocks::new(limits, activity.clone());
-        let body_timeout = limits.body_timeout;
         Connection {
             io,
             calls: Calls::new(server, peer, machine, activity),
             clocks,
-            body_timeout,
             events: Vec::new(),
             written: 0,
             to_flush: false,
@@ -157,7 +154,7 @@ impl Connection {
             }
         }
         while ran_out(&mut self.last_bytes, cx) {
-            self.calls.refuse_arriving(now(), &Late::Stopping);
+            self.calls.refuse_arriving();
             self.last_bytes = Some(timer(LAST_BYTES));
         }
         while ran_out(&mut self.gone, cx) {
@@ -166,11 +163,6 @@ impl Connection {
                 break;
             }
             self.gone = Some(timer(GONE));
-        }
-        if ran_out(&mut self.arrival, cx)
-            && let Some(since) = now().checked_sub(self.body_timeout)
-        {
-            self.calls.refuse_arriving(since, &Late::Slow);
         }
         Poll::Pending
     }
@@ -183,12 +175,16 @@ impl Connection {
         }
     }
 
-    /// Sets the clock of calls that arrive slowly; of those that are whole in one turn nothing is ever set.
+    /// Looks at calls that arrive slowly, after everything was read that is there. Of those that are whole in one turn
+    /// nothing is ever set.
     fn watch_arrivals(&mut self, cx: &mut Context<'_>) {
+        if ran_out(&mut self.arrival, cx) {
+            self.calls.refuse_slow(now());
+        }
         if self.arrival.is_none()
-            && let Some(since) = self.calls.oldest_arrival()
+            && let Some(next) = self.calls.next_look()
         {
-            let left = self.body_timeout.saturating_sub(now().saturating_duration_since(since));
+            let left = next.saturating_duration_since(now());
             let mut clock = timer(left.max(Duration::from_millis(1)));
             if clock.as_mut().poll(cx).is_ready() {
                 cx.waker().wake_by_ref();
