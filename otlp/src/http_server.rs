@@ -13,6 +13,7 @@ use weir_component::Stop;
 use crate::addresses::Addresses;
 use crate::body::Body;
 use crate::connection::{self, Leaving};
+use crate::descriptors::Use;
 use crate::io::Io;
 use crate::listen::Listener;
 use crate::tls::TlsAcceptor;
@@ -35,6 +36,9 @@ pub struct ServerLimits {
     pub http: Http,
     /// Connections at once; further ones wait in the system's backlog. Default 10,000.
     pub max_connections: usize,
+    /// Whose connections they are, which says what they leave of the descriptors of the process. Default senders of
+    /// telemetry.
+    pub for_use: Use,
     /// Connections of one address at once; further ones are closed. Loopback addresses and Unix sockets have no such
     /// limit. Default 1,000.
     pub max_connections_per_address: usize,
@@ -80,6 +84,7 @@ impl Default for ServerLimits {
         ServerLimits {
             http: Http::Both,
             max_connections: 10_000,
+            for_use: Use::Telemetry,
             max_connections_per_address: 1_000,
             max_concurrent_streams: 100,
             max_header_bytes: 16 << 10,
@@ -97,6 +102,18 @@ impl Default for ServerLimits {
             max_connection_age_grace: None,
             keep_alive: true,
             check_host: false,
+        }
+    }
+}
+
+impl ServerLimits {
+    /// For pages of operators on an address that should be loopback.
+    pub fn of_pages() -> ServerLimits {
+        ServerLimits {
+            max_connections: 256,
+            for_use: Use::Pages,
+            check_host: true,
+            ..ServerLimits::default()
         }
     }
 }
@@ -168,12 +185,15 @@ pub(crate) async fn accept<C, F>(
     let shared = Arc::new((tls, connection));
     let addresses = Addresses::default();
     let mut connections = JoinSet::new();
+    // Kept over the turns, because it may hold a connection.
+    let mut accepting = Box::pin(listener.accept(limits.for_use));
     loop {
         tokio::select! {
             biased;
             () = stop.requested() => break,
             Some(ended) = connections.join_next() => report_panic(ended),
-            (io, address) = listener.accept(), if connections.len() < limits.max_connections => {
+            (io, address) = &mut accepting, if connections.len() < limits.max_connections => {
+                accepting.set(listener.accept(limits.for_use));
                 let Some(place) = addresses.enter(address, limits.max_connections_per_address) else {
                     tracing::debug!(?address, "too many connections from one address, the new one is closed");
                     continue;
@@ -188,6 +208,7 @@ pub(crate) async fn accept<C, F>(
             }
         }
     }
+    drop(accepting);
     if !listener.is_handed_over() {
         drop(listener);
     }

@@ -20,6 +20,7 @@ pub mod client;
 pub mod config;
 mod connection;
 pub mod credential;
+mod descriptors;
 pub mod encoding;
 mod http2;
 pub mod http_server;

@@ -3,14 +3,17 @@
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream as UnixStdStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, ToSocketAddrs, UnixListener};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, UnixListener, UnixStream};
 use weir_component::{Claim, Failure, Host};
 use weir_config::net::check_host_port;
 
+use crate::descriptors::Use;
 use crate::io::Io;
 
 /// A bound listener. A component that takes the place of another one in a reload gets the very same, so that the port is
@@ -49,10 +52,7 @@ impl Listener {
     /// # Errors
     /// As [`Listener::tcp`].
     pub async fn unix(path: &str) -> Result<Listener, Failure> {
-        if tokio::net::UnixStream::connect(path)
-            .await
-            .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
-        {
+        if UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
             // Nobody is behind it: a leftover of a process that was killed.
             drop(tokio::fs::remove_file(path).await);
         }
@@ -139,10 +139,11 @@ impl Listener {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// The next connection. Errors of single connections are passed over, errors of the system slow it down.
-    pub(crate) async fn accept(&self) -> (Io, Option<SocketAddr>) {
+    /// The next connection for that use, once it may have a descriptor. Errors of single connections are passed over,
+    /// errors of the system slow it down. A future that is dropped may hold a connection.
+    pub(crate) async fn accept(&self, for_use: Use) -> (Io, Option<SocketAddr>) {
         loop {
-            match self.try_accept().await {
+            match self.try_accept(for_use).await {
                 Ok(accepted) => return accepted,
                 Err(e) if is_of_the_peer(&e) => {}
                 Err(e) => {
@@ -153,15 +154,26 @@ impl Listener {
         }
     }
 
-    async fn try_accept(&self) -> io::Result<(Io, Option<SocketAddr>)> {
+    async fn try_accept(&self, for_use: Use) -> io::Result<(Io, Option<SocketAddr>)> {
         match &*self.0 {
             Kind::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
+                let (mut stream, peer) = listener.accept().await?;
+                if for_use.is_beyond(&stream) {
+                    let below = free_below(stream.into_std()?, std::net::TcpStream::try_clone, for_use).await;
+                    stream = TcpStream::from_std(below)?;
+                }
                 // Answers are small and complete: waiting to fill a segment only delays them.
                 stream.set_nodelay(true)?;
                 Ok((Io::Tcp(stream), Some(peer)))
             }
-            Kind::Unix(listener, _) => Ok((Io::Unix(listener.accept().await?.0), None)),
+            Kind::Unix(listener, _) => {
+                let (mut stream, _) = listener.accept().await?;
+                if for_use.is_beyond(&stream) {
+                    let below = free_below(stream.into_std()?, UnixStdStream::try_clone, for_use).await;
+                    stream = UnixStream::from_std(below)?;
+                }
+                Ok((Io::Unix(stream), None))
+            }
         }
     }
 }
@@ -191,6 +203,23 @@ fn tcp_key(address: &SocketAddr) -> String {
 fn is_of_the_peer(e: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput | NotConnected)
+}
+
+/// Waits until a connection that took one of the last descriptors can have a lower one.
+async fn free_below<S: AsRawFd>(stream: S, copy: impl Fn(&S) -> io::Result<S>, for_use: Use) -> S {
+    tracing::warn!(
+        "the descriptors that connections may take are used up: new connections wait; raise the limit of open files \
+         (RLIMIT_NOFILE)"
+    );
+    loop {
+        rest(REST).await;
+        // A copy has the lowest number that is free.
+        if let Ok(copy) = copy(&stream)
+            && !for_use.is_beyond(&copy)
+        {
+            return copy;
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]

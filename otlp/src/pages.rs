@@ -60,7 +60,7 @@ impl PageServer {
         let tls = shared::server_tls(&server.tls).map_err(Failure::permanent)?;
         let tls = tls.map(|tls| tls.acceptor(&["h2", "http/1.1"])).transpose();
         let tls = tls.map_err(|e| Failure::permanent(format!("failed to load TLS config: {e}")))?;
-        let limits = ServerLimits { check_host: true, max_connections: 256, ..shared::server_limits(server) };
+        let limits = shared::server_limits(ServerLimits::of_pages(), server);
         let listener = shared::listen(&cx.host, &cx.id, &server.address).await?;
         Ok(PageServer { listener, tls, limits, door })
     }

@@ -10,6 +10,7 @@ mod dependency_law;
 mod docs;
 mod durable;
 mod http2;
+mod limits;
 mod oracle;
 mod real_configs;
 mod recorded;

@@ -108,7 +108,7 @@ impl Extension for Pprof {
         let Some(listener) = self.bound else {
             return Err(Failure::permanent("was not started"));
         };
-        let limits = ServerLimits { check_host: true, ..ServerLimits::default() };
+        let limits = ServerLimits::of_pages();
         let clock = cx.clock.clone();
         http_server::serve(listener, None, limits, cx.stop, move |request, _| {
             answer(Arc::new(request), clock.clone())

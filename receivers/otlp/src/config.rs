@@ -135,7 +135,7 @@ impl HttpConfig {
             include_metadata: server.include_metadata,
             response_headers: response_headers(server)?,
             cors: shared::cors(server),
-            limits: shared::server_limits(server),
+            limits: shared::server_limits(ServerLimits::default(), server),
             ..ServerSettings::default()
         })
     }

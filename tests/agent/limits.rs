@@ -1,0 +1,99 @@
+//! What strangers can take of the process, and what they cannot.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::collector::sink::Sink;
+use crate::support::{Agent, LONG, closed_port, free_port, get, post, wait_until};
+
+/// Files that the agent may have open. The last quarter is not for senders.
+const FILES: u64 = 96;
+/// Listeners of senders, each of which may hold one connection that waits, and a few files that are open for a moment.
+const SOME: u64 = 8;
+
+const RECORD: &str = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"}}]}]}]}"#;
+
+/// The agent, started by a shell that first does `limit`.
+fn limited(yaml: &str, pages: u16, limit: &str) -> Agent {
+    let script = format!("{limit}; exec \"$0\" \"$@\"");
+    let agent = Agent::spawn_with(yaml, pages, |own| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(own.get_program()).args(own.get_args());
+        if let Some(dir) = own.get_current_dir() {
+            command.current_dir(dir);
+        }
+        command.env("NO_COLOR", "1");
+        command
+    });
+    agent.wait_for_log("Everything is ready.");
+    agent
+}
+
+/// Sends a record over a connection that stays open; the first line of the answer.
+fn send(stream: &mut TcpStream) -> String {
+    stream.set_read_timeout(Some(LONG)).expect("set");
+    let head = "POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ";
+    stream.write_all(format!("{head}{}\r\n\r\n{RECORD}", RECORD.len()).as_bytes()).expect("written");
+    let (mut answer, end) = (Vec::new(), b"{\"partialSuccess\":{}}");
+    while !answer.ends_with(end) {
+        let mut part = [0; 512];
+        let read = stream.read(&mut part).expect("an answer");
+        assert!(read > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&part[..read]);
+    }
+    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+}
+
+/// Open files of the agent that count towards its limit; those that it was born with may have any number.
+fn open_files(agent: &Agent) -> u64 {
+    let listed = fs::read_dir(format!("/proc/{}/fd", agent.pid())).expect("the agent's descriptors");
+    let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    numbers.filter(|number| *number < FILES).count() as u64
+}
+
+#[test]
+fn senders_that_take_every_descriptor_leave_pages_reloads_queues_and_their_exporters_what_they_need() {
+    let queue = TempDir::new().expect("a folder");
+    let [http, grpc, health, zpages, metrics] = [(); 5].map(|()| free_port());
+    let yaml = |backend: u16| {
+        format!(
+            "extensions:\n  file_storage: {{directory: {}}}\n  health_check: {{endpoint: '127.0.0.1:{health}'}}\n\
+             \x20 zpages: {{endpoint: '127.0.0.1:{zpages}'}}\n\
+             receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{http}'}}, \
+             grpc: {{endpoint: '127.0.0.1:{grpc}'}}}}}}}}\n\
+             exporters:\n  otlp_http:\n    endpoint: http://127.0.0.1:{backend}/q\n    compression: none\n\
+             \x20   sending_queue: {{storage: file_storage}}\n\
+             \x20   retry_on_failure: {{initial_interval: 50ms, max_interval: 200ms, max_elapsed_time: 0}}\n\
+             service:\n  extensions: [file_storage, health_check, zpages]\n\
+             \x20 pipelines: {{logs: {{receivers: [otlp], exporters: [otlp_http]}}}}\n\
+             \x20 telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: \
+             {{host: 127.0.0.1, port: {metrics}}}}}}}}}]}}}}\n",
+            queue.path().display()
+        )
+    };
+    let agent = limited(&yaml(closed_port()), zpages, &format!("ulimit -n {FILES}"));
+    let connect = |port: u16| TcpStream::connect(("127.0.0.1", port)).expect("in the backlog at least");
+    let mut sender = connect(http);
+    assert_eq!(send(&mut sender), "HTTP/1.1 200 OK");
+    let silent: Vec<TcpStream> = (0..FILES).map(|n| connect(if n % 2 == 0 { http } else { grpc })).collect();
+    agent.wait_for_log("the descriptors that connections may take are used up");
+    let open = open_files(&agent);
+    assert!(open <= FILES - FILES / 4 + SOME, "{open} are open");
+    for (port, path) in [(health, "/"), (zpages, "/debug/servicez"), (metrics, "/metrics")] {
+        assert_eq!(get(port, path).map(|answer| answer.status), Some(200), "{path}");
+    }
+    assert_eq!(send(&mut sender), "HTTP/1.1 200 OK");
+    let sink = Sink::start();
+    fs::write(agent.config(), yaml(sink.port)).expect("written");
+    agent.signal("HUP");
+    agent.wait_for_log("Config updated.");
+    let arrived =
+        || (sink.of("q", |received| received.payload.items()).into_iter().sum::<usize>() == 2).then_some(());
+    wait_until(LONG, arrived).expect("what was queued is delivered");
+    drop(silent);
+    assert_eq!(post(http, "/v1/logs", RECORD).map(|answer| answer.status), Some(200), "it recovers");
+}
