@@ -7,6 +7,7 @@
 
 mod book;
 mod cgroup;
+pub mod core_dumps;
 pub mod descriptors;
 mod diag;
 mod dump;

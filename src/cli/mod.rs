@@ -35,6 +35,10 @@ struct Cli {
     /// leaves the running configuration. They are looked for every second.
     #[arg(long)]
     watch_config: bool,
+    /// Leaves it to the system whether a crash writes a core file. Without this none is written, because secrets and
+    /// telemetry would be in it.
+    #[arg(long, global = true)]
+    core_dumps: bool,
     /// Print the version.
     #[arg(short = 'v', long, action = ArgAction::Version)]
     version: Option<bool>,
@@ -123,6 +127,12 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::usage(&error, &program().name),
     };
+    // Before anything is read that may be secret.
+    if !cli.core_dumps
+        && let Err(error) = weir_kernel::core_dumps::prevent()
+    {
+        return failed(&format!("core dumps cannot be prevented: {error}; --core-dumps allows them"));
+    }
     let root = ConfigArgs { color: cli.color, ..cli.config };
     match cli.command {
         None => run::run(&root, cli.watch_config),

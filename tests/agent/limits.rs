@@ -3,12 +3,15 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 
 use tempfile::TempDir;
 
 use crate::collector::sink::Sink;
-use crate::support::{Agent, LONG, closed_port, free_port, get, post, wait_until};
+use crate::support::{Agent, LONG, as_nobody, closed_port, free_port, get, post, wait_until};
 
 /// Files that the agent may have open. The last quarter is not for senders.
 const FILES: u64 = 96;
@@ -17,20 +20,22 @@ const SOME: u64 = 8;
 
 const RECORD: &str = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"}}]}]}]}"#;
 
-/// The agent, started by a shell that first does `limit`.
-fn limited(yaml: &str, pages: u16, limit: &str) -> Agent {
-    let script = format!("{limit}; exec \"$0\" \"$@\"");
-    let agent = Agent::spawn_with(yaml, pages, |own| {
-        let mut command = Command::new("sh");
-        command.args(["-c", &script]).arg(own.get_program()).args(own.get_args());
-        if let Some(dir) = own.get_current_dir() {
-            command.current_dir(dir);
-        }
-        command.env("NO_COLOR", "1");
-        command
+/// The agent, started by a shell that first does `limit`, with more arguments.
+fn limited(yaml: &str, pages: u16, limit: &str, arguments: &[&str]) -> Agent {
+    let agent = Agent::spawn_with(yaml, pages, |mut own| {
+        own.args(arguments);
+        behind(limit, &own)
     });
     agent.wait_for_log("Everything is ready.");
     agent
+}
+
+/// A shell that does `limit` and becomes that command.
+fn behind(limit: &str, own: &Command) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]).arg(own.get_program()).args(own.get_args());
+    command.current_dir(own.get_current_dir().expect("a folder")).env("NO_COLOR", "1");
+    command
 }
 
 /// Sends a record over a connection that stays open; the first line of the answer.
@@ -75,7 +80,7 @@ fn senders_that_take_every_descriptor_leave_pages_reloads_queues_and_their_expor
             queue.path().display()
         )
     };
-    let agent = limited(&yaml(closed_port()), zpages, &format!("ulimit -n {FILES}"));
+    let agent = limited(&yaml(closed_port()), zpages, &format!("ulimit -n {FILES}"), &[]);
     let connect = |port: u16| TcpStream::connect(("127.0.0.1", port)).expect("in the backlog at least");
     let mut sender = connect(http);
     assert_eq!(send(&mut sender), "HTTP/1.1 200 OK");
@@ -96,4 +101,64 @@ fn senders_that_take_every_descriptor_leave_pages_reloads_queues_and_their_expor
     wait_until(LONG, arrived).expect("what was queued is delivered");
     drop(silent);
     assert_eq!(post(http, "/v1/logs", RECORD).map(|answer| answer.status), Some(200), "it recovers");
+}
+
+/// A word in a secret place.
+const CANARY: &str = "c4n4ry5ecret";
+
+/// What is left of an agent with a secret that crashed: how it ended, and whether the secret is in a file beside it.
+fn crashed(arguments: &[&str]) -> (ExitStatus, bool) {
+    let (entry, backend) = (free_port(), closed_port());
+    let yaml = format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{entry}'}}}}}}}}\n\
+         exporters: {{otlp_http: {{endpoint: 'http://127.0.0.1:{backend}', headers: {{authorization: '${{env:SECRET}}'}}}}}}\n\
+         service:\n  pipelines: {{logs: {{receivers: [otlp], exporters: [otlp_http]}}}}\n  telemetry: {{metrics: {{level: none}}}}\n"
+    );
+    let limit = format!("export SECRET={CANARY}; ulimit -c $(ulimit -Hc)");
+    let mut agent = limited(&yaml, 0, &limit, arguments);
+    agent.signal("ABRT");
+    let status = agent.wait_for_exit();
+    assert_eq!(status.signal(), Some(6), "{status}");
+    let dir = agent.config().parent().map(Path::to_owned).expect("a folder");
+    let found = Command::new("grep").args(["-raq", CANARY]).arg(dir).status().expect("grep runs");
+    (status, found.success())
+}
+
+#[test]
+fn a_crash_leaves_no_core_file_unless_it_is_asked_for() {
+    let (status, is_left) = crashed(&[]);
+    assert_eq!((status.core_dumped(), is_left), (false, false));
+    let (status, is_left) = crashed(&["--core-dumps"]);
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("it is there");
+    let is_beside = !pattern.starts_with(['|', '@', '/']);
+    assert_eq!(is_left, is_beside && status.core_dumped(), "core_pattern {pattern:?}, {status}");
+    if !status.core_dumped() {
+        // Said aloud, so that a machine that never writes any does not look like a pass.
+        eprintln!("this machine writes no core files: {pattern}");
+    }
+}
+
+#[test]
+fn where_the_limit_of_core_files_is_0_for_good_the_process_is_undumpable_and_still_knows_itself() {
+    if fs::metadata("/proc/self").expect("proc").uid() != 0 {
+        // Said aloud: only root can become somebody else, and who is not root could not see the difference.
+        eprintln!("skipped: not root");
+        return;
+    }
+    let (entry, metrics) = (free_port(), free_port());
+    let yaml = format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{entry}'}}}}}}}}\nexporters: {{nop: }}\n\
+         service:\n  pipelines: {{logs: {{receivers: [otlp], exporters: [nop]}}}}\n\
+         \x20 telemetry: {{metrics: {{level: detailed, readers: [{{pull: {{exporter: {{prometheus: \
+         {{host: 127.0.0.1, port: {metrics}}}}}}}}}]}}}}\n"
+    );
+    let agent = Agent::spawn_with(&yaml, 0, |own| behind("ulimit -c 0", &as_nobody(&own)));
+    agent.wait_for_log("Everything is ready.");
+    // The kernel gives what belongs to an undumpable process to root (proc(5)).
+    let owner = |path: &str| fs::metadata(format!("/proc/{}{path}", agent.pid())).map(|file| file.uid()).ok();
+    assert_eq!((owner(""), owner("/maps")), (Some(65534), Some(0)));
+    let page = get(metrics, "/metrics").expect("the metrics answer").body;
+    for name in ["process_memory_rss", "process_cpu_seconds"] {
+        assert!(page.contains(name), "{name} is not in:\n{page}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The real binary with a configuration of its own, on ports of its own.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -30,6 +31,19 @@ pub(crate) fn validate(yaml: &str) -> (i32, String) {
 fn binary(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.current_dir(dir).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// The same command as the user nobody; only root may.
+pub(crate) fn as_nobody(agent: &Command) -> Command {
+    let dir = agent.get_current_dir().expect("a folder");
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("others may read the configuration");
+    // The folder of the build may be closed to others.
+    let copy = dir.join("weir");
+    fs::copy(agent.get_program(), &copy).expect("a copy of the binary");
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.arg(copy).args(agent.get_args()).current_dir(dir).env("NO_COLOR", "1");
     command
 }
 

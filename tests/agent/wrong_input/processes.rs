@@ -1,12 +1,11 @@
 //! Processes that are not there, too many, or of somebody else.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::process::Command;
+use std::os::unix::fs::MetadataExt;
 
 use weir_connection::report::Source;
 
-use crate::support::{Agent, LONG, Program, free_port, wait_until};
+use crate::support::{Agent, LONG, Program, as_nobody, free_port, wait_until};
 
 fn yaml(process: &str, pages: u16) -> String {
     format!(
@@ -96,19 +95,6 @@ fn processes_of_another_user_are_named_with_the_capability_that_is_missing() {
     let degraded = source(&agent, "degraded");
     assert!(degraded.message.contains("CAP_SYS_PTRACE"), "{}", degraded.message);
     assert!(agent.log().contains("CAP_SYS_PTRACE"), "{}", agent.log());
-}
-
-/// The same command as the user nobody.
-fn as_nobody(agent: &Command) -> Command {
-    let dir = agent.get_current_dir().expect("a folder");
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("others may read the configuration");
-    // The folder of the build may be closed to others.
-    let copy = dir.join("weir");
-    fs::copy(agent.get_program(), &copy).expect("a copy of the binary");
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-    command.arg(copy).args(agent.get_args()).current_dir(dir).env("NO_COLOR", "1");
-    command
 }
 
 #[test]

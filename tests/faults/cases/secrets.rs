@@ -1,6 +1,7 @@
 //! 44: secrets, and everywhere that they could be read.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use super::{Bench, Case, Extra, Outcome};
@@ -12,8 +13,8 @@ use crate::ports::{closed_port, free_port};
 pub(crate) const CASES: [Case; 1] = [Case {
     number: 44,
     name: "secrets in URL, headers, tokens and passwords, of the configuration and of a caller",
-    settings: "debug log, backend down, own metrics, zpages, a reload that fails at a secret, print-config",
-    bar: "not to be read in the log, on pages, in answers, in errors or in what is printed",
+    settings: "debug log, backend down, own metrics, zpages, a reload that fails at a secret, print-config, SIGABRT",
+    bar: "not to be read in the log, on pages, in answers, in errors or in what is printed; no core file",
     run: secrets,
 }];
 
@@ -34,7 +35,7 @@ fn secrets(kind: Kind) -> Outcome {
     let mut outcome = Outcome::default();
     let (own, pages, guarded) = (free_port(), free_port(), free_port());
     let mut configuration = String::new();
-    let bench = Bench::edited(kind, false, Extra::default(), |yaml, backend| {
+    let mut bench = Bench::edited(kind, false, Extra::default(), |yaml, backend| {
         configuration = with_secrets(&yaml, backend, own, pages, guarded);
         configuration.clone()
     });
@@ -60,6 +61,9 @@ fn secrets(kind: Kind) -> Outcome {
     bench.agent.configure(&configuration.replace("authorization:", "wrong: [1, 2], authorization:"));
     bench.agent.signal("HUP");
     let refused = bench.agent.wait_for_log("wrong", 0);
+    bench.agent.signal("ABRT");
+    let ended = bench.agent.end();
+    outcome.require(!ended.status.core_dumped(), "a core file is left");
     heard.push(("the log", bench.agent.log()));
     let leaks: Vec<_> =
         heard.iter().filter(|(_, text)| text.contains(CANARY)).map(|(what, _)| *what).collect();
