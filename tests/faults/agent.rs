@@ -24,7 +24,7 @@ pub(crate) struct Limits {
     pub(crate) memory_mib: Option<u64>,
     /// Open files.
     pub(crate) files: Option<u32>,
-    /// The process whose file systems it sees: [`SmallDisk`](crate::disk::SmallDisk).
+    /// The process whose file systems it sees: [`disk`](crate::disk).
     pub(crate) mounts_of: Option<u32>,
 }
 

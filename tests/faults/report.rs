@@ -104,7 +104,13 @@ fn side_by_side() {
 /// What came of a case, in a cell of the table.
 fn cell(case: &Case, kind: Kind) -> String {
     let ran = std::panic::catch_unwind(|| (case.run)(kind));
-    let Ok(Outcome { fired, seen, broken }) = ran else { return "**could not be run**".to_owned() };
+    let Outcome { fired, seen, broken } = match ran {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let why = panic.downcast_ref::<String>().map_or("", String::as_str);
+            return format!("**could not be run**: {}", why.lines().next().unwrap_or_default());
+        }
+    };
     let mut text = match (fired, broken.is_empty()) {
         (true, true) => "holds".to_owned(),
         (false, true) => "invalid: the fault never happened".to_owned(),

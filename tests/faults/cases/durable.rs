@@ -15,7 +15,7 @@ use crate::strace::Strace;
 /// Records of a request.
 pub(super) const RECORDS: usize = 50;
 /// Requests that an exporter has under way, by default.
-const CONSUMERS: usize = 10;
+pub(super) const CONSUMERS: usize = 10;
 
 pub(crate) const CASES: [Case; 5] = [
     Case {
@@ -74,7 +74,14 @@ impl Durable {
 
     /// With its queue there.
     pub(super) fn within(kind: Kind, backend_up: bool, path: &Path, limits: Limits) -> Durable {
-        let extra = Extra { exporter: PATIENT, storage: Some(path), limits, ..Extra::default() };
+        let extra = Extra { storage: Some(path), limits, ..Extra::default() };
+        Durable::with(kind, backend_up, extra)
+    }
+
+    /// With its queue and limits as there.
+    pub(super) fn with(kind: Kind, backend_up: bool, extra: Extra<'_>) -> Durable {
+        let extra = Extra { exporter: PATIENT, ..extra };
+        let limits = extra.limits;
         let bench = Bench::new(kind, backend_up, extra);
         let yaml = bench.yaml(extra);
         Durable { bench, kind, yaml, limits, dir: None }

@@ -10,6 +10,7 @@ mod durable;
 mod hostile;
 mod memory;
 mod pages;
+mod power;
 mod reload;
 mod secrets;
 mod stop;
@@ -79,6 +80,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(backends::CASES);
     cases.extend(durable::CASES);
+    cases.extend(power::CASES);
     cases.extend(disk_full::CASES);
     cases.extend(damage::CASES);
     cases.extend(answers::CASES);
@@ -116,6 +118,8 @@ struct Extra<'a> {
     receiver: &'a str,
     /// Where the exporter's queue is on disk.
     storage: Option<&'a Path>,
+    /// Whether such a queue says success before the disk has it.
+    unsynced: bool,
 }
 
 impl Bench {
@@ -151,12 +155,16 @@ impl Bench {
 }
 
 fn yaml(http: u16, grpc: u16, backend: u16, extra: Extra<'_>) -> String {
-    let Extra { exporter, processors: (section, list), receiver, storage, .. } = extra;
+    let Extra { exporter, processors: (section, list), receiver, storage, unsynced, .. } = extra;
     let (extensions, queue, running) = match storage {
         None => (String::new(), "", ""),
         // What a queue on disk promises holds with fsync, which the Collector has to be told.
         Some(path) => (
-            format!("extensions:\n  file_storage: {{directory: \"{}\", fsync: true}}\n", path.display()),
+            format!(
+                "extensions:\n  file_storage: {{directory: \"{}\", fsync: {}}}\n",
+                path.display(),
+                !unsynced
+            ),
             "    sending_queue: {storage: file_storage, queue_size: 100000}\n",
             "  extensions: [file_storage]\n",
         ),
