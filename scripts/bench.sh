@@ -2,7 +2,7 @@
 # make bench: Weir beside a Go Collector between the load generator and the sink of benches/, in interleaved rounds; the
 # tables go into docs/benchmarks.md. What is measured: benches/src/scenario.rs.
 #
-#   make bench                  all scenarios, 5 rounds of 6 s for each agent (about half an hour)
+#   make bench                  all scenarios, 3 rounds of 4 s for each agent (about ten minutes)
 #   make bench CHECK=1          fails when a bar does not hold
 #   make bench ONLY=gzip,http   some scenarios; the document stays as it is
 #   make bench CURVES=1         Weir alone: connections, items per request, pipelines
@@ -27,7 +27,7 @@ fi
 
 need_go
 otelcol=$(tests/backends/install.sh otelcol)/otelcol
-options=(--weir "$BIN/weir" --otelcol "$otelcol" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-6}")
+options=(--weir "$BIN/weir" --otelcol "$otelcol" --rounds "${ROUNDS:-3}" --seconds "${SECONDS_EACH:-4}")
 about="Weir $(git describe --always --dirty), $("$otelcol" --version), $(uname -sr), $(nproc) CPUs"
 options+=(--about "$about ($(date -u +%F))")
 [ -z "${CHECK:-}" ] || options+=(--check)
