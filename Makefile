@@ -7,9 +7,9 @@ run:
 test:
 	@scripts/test.sh
 
-# CHECK=1 fails under the bars, ONLY=gzip,http runs some, CURVES=1 and COUNT=1 are Weir alone: scripts/bench.sh.
+# CHECK=1 fails under the bars, ONLY=gzip,http runs some, OTHER=rotel compares with Rotel, CURVES=1 and COUNT=1 are Weir alone: scripts/bench.sh.
 bench:
-	@CHECK=$(CHECK) ONLY=$(ONLY) CURVES=$(CURVES) COUNT=$(COUNT) scripts/bench.sh
+	@CHECK=$(CHECK) OTHER=$(OTHER) ONLY=$(ONLY) CURVES=$(CURVES) COUNT=$(COUNT) scripts/bench.sh
 
 # CASE=21,22 drives only those.
 faults:

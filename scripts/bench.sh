@@ -5,6 +5,7 @@
 #   make bench                  all scenarios, 3 rounds of 4 s for each agent (about ten minutes)
 #   make bench CHECK=1          fails when a bar does not hold
 #   make bench ONLY=gzip,http   some scenarios; the document stays as it is
+#   make bench OTHER=rotel      beside Rotel in place of the Collector, in the scenarios that it knows
 #   make bench CURVES=1         Weir alone: connections, items per request, pipelines
 #   make bench COUNT=1          instructions of the hot paths and of the whole agent, by callgrind: no noise
 #
@@ -26,9 +27,13 @@ if [ -n "${COUNT:-}" ]; then
 fi
 
 need_go
-otelcol=$(tests/backends/install.sh otelcol)/otelcol
-options=(--weir "$BIN/weir" --otelcol "$otelcol" --rounds "${ROUNDS:-3}" --seconds "${SECONDS_EACH:-4}")
-about="Weir $(git describe --always --dirty), $("$otelcol" --version), $(uname -sr), $(nproc) CPUs"
+case ${OTHER:-otelcol} in
+  otelcol | rotel) other=${OTHER:-otelcol} ;;
+  *) die "OTHER is '$OTHER'; there are otelcol, rotel" ;;
+esac
+binary=$(tests/backends/install.sh "$other")/$other
+options=(--weir "$BIN/weir" "--$other" "$binary" --rounds "${ROUNDS:-3}" --seconds "${SECONDS_EACH:-4}")
+about="Weir $(git describe --always --dirty), $("$binary" --version), $(uname -sr), $(nproc) CPUs"
 options+=(--about "$about ($(date -u +%F))")
 [ -z "${CHECK:-}" ] || options+=(--check)
 if [ -n "${ONLY:-}" ]; then

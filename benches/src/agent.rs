@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::scenario::Scenario;
+
 /// A running agent; it is killed when this is dropped.
 pub(crate) struct Agent {
     child: Child,
@@ -15,25 +17,66 @@ pub(crate) struct Agent {
 /// Longest wait for the port.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// An agent that is compared.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub(crate) binary: PathBuf,
+    pub(crate) kind: Kind,
+}
+
+/// What an agent takes its settings from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The Collector's YAML.
+    Collector,
+    /// Rotel's options.
+    Rotel,
+}
+
+impl Program {
+    /// What it is started with for a scenario.
+    fn arguments(
+        &self,
+        scenario: &Scenario,
+        input: u16,
+        output: u16,
+        dir: &Path,
+    ) -> Result<Vec<String>, String> {
+        match self.kind {
+            Kind::Collector => {
+                let file = dir.join("agent.yaml");
+                std::fs::write(&file, scenario.config(input, output)).map_err(|e| e.to_string())?;
+                Ok(vec!["--config".to_owned(), file.display().to_string()])
+            }
+            Kind::Rotel => scenario.rotel(input, output).ok_or_else(|| "it has no such setting".to_owned()),
+        }
+    }
+}
+
 impl Agent {
-    /// Starts `binary` with a configuration and waits for its port.
-    pub(crate) fn start(binary: &Path, config: &str, port: u16, dir: &Path) -> Result<Agent, String> {
-        let file: PathBuf = dir.join("agent.yaml");
-        std::fs::write(&file, config).map_err(|e| e.to_string())?;
+    /// Starts `program` for a scenario and waits for its port `input`.
+    pub(crate) fn start(
+        program: &Program,
+        scenario: &Scenario,
+        input: u16,
+        output: u16,
+        dir: &Path,
+    ) -> Result<Agent, String> {
+        let binary = &program.binary;
+        let arguments = program.arguments(scenario, input, output, dir)?;
         let log_file = dir.join("agent.log");
         let log = std::fs::File::create(&log_file).map_err(|e| e.to_string())?;
         let errors = log.try_clone().map_err(|e| e.to_string())?;
         let begin = Instant::now();
         let child = Command::new(binary)
-            .arg("--config")
-            .arg(&file)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
             .spawn()
             .map_err(|e| format!("{}: {e}", binary.display()))?;
         let mut agent = Agent { child, ready: Duration::ZERO };
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", input)).is_err() {
             let ended = agent.child.try_wait().map_err(|e| e.to_string())?;
             if ended.is_some() || begin.elapsed() > PATIENCE {
                 let log = std::fs::read_to_string(&log_file).unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::agent::{Kind, Program};
 use crate::report::thousands;
 use crate::scenario::Scenario;
 use crate::{measure, println};
@@ -27,8 +28,9 @@ async fn curve(weir: &Path, time: Duration, what: &str, points: &[(String, Scena
         "| {what} | CPU per item that left, ns | items per second | peak RSS, MB |\n|---|---|---|---|"
     ));
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let program = Program { binary: weir.to_owned(), kind: Kind::Collector };
     for (name, scenario) in points {
-        let round = measure::round(weir, scenario, time, dir.path()).await?;
+        let round = measure::round(&program, scenario, time, dir.path()).await?;
         let (cost, rate) = (1e9 / round.per_cpu.max(1.0), thousands(round.per_second));
         println(&format!("| {name} | {cost:.0} | {rate} | {} |", round.peak >> 10));
     }

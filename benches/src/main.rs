@@ -29,6 +29,7 @@ use clap::{Args, Parser, Subcommand};
 use weir_otlp::encoding::Encoding;
 use weir_pdata::Signal;
 
+use agent::{Kind, Program};
 use load::{Load, Protocol};
 use report::Row;
 use sample::Sample;
@@ -96,16 +97,19 @@ struct Run {
     #[arg(long)]
     weir: PathBuf,
     /// Binary of the Collector.
-    #[arg(long)]
-    otelcol: PathBuf,
+    #[arg(long, required_unless_present = "rotel")]
+    otelcol: Option<PathBuf>,
+    /// Binary of Rotel, in place of the Collector; there are no bars then.
+    #[arg(long, conflicts_with_all = ["otelcol", "check"])]
+    rotel: Option<PathBuf>,
     /// Only scenarios of that name.
     #[arg(long)]
     only: Option<String>,
     /// Rounds of each scenario.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Seconds of each round.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 4)]
     seconds: u64,
     /// Fail when a bar does not hold.
     #[arg(long)]
@@ -171,9 +175,28 @@ async fn sink(endpoint: &str) -> Result<(), String> {
     Ok(())
 }
 
+impl Run {
+    fn weir(&self) -> Program {
+        Program { binary: self.weir.clone(), kind: Kind::Collector }
+    }
+
+    fn other(&self) -> Result<Program, String> {
+        let (binary, kind) = match (&self.otelcol, &self.rotel) {
+            (_, Some(rotel)) => (rotel, Kind::Rotel),
+            (Some(otelcol), None) => (otelcol, Kind::Collector),
+            (None, None) => return Err("nothing to compare with".to_owned()),
+        };
+        Ok(Program { binary: binary.clone(), kind })
+    }
+
+    fn wants(&self, scenario: &Scenario) -> bool {
+        let named = self.only.as_ref().is_none_or(|only| only.split(',').any(|name| name == scenario.name));
+        named && (self.rotel.is_none() || scenario.rotel(0, 0).is_some())
+    }
+}
+
 async fn compare(run: &Run) -> Result<(), String> {
-    let wanted = |name: &str| run.only.as_ref().is_none_or(|only| only.split(',').any(|o| o == name));
-    let scenarios: Vec<_> = scenario::all().into_iter().filter(|s| wanted(s.name)).collect();
+    let scenarios: Vec<_> = scenario::all().into_iter().filter(|scenario| run.wants(scenario)).collect();
     if scenarios.is_empty() {
         let names: Vec<_> = scenario::all().iter().map(|s| s.name).collect();
         return Err(format!("no scenario of that name; there are {}", names.join(", ")));
@@ -194,11 +217,14 @@ async fn compare(run: &Run) -> Result<(), String> {
         "{}; {} rounds of {} s for each agent and scenario, agents in turn.",
         run.about, run.rounds, run.seconds
     );
-    let tables = report::markdown(&rows, &failed, &settings);
+    let (tables, place) = match run.rotel {
+        None => (report::markdown(&rows, &failed, &settings), report::COLLECTOR),
+        Some(_) => (report::beside(&rows, &failed, &settings), report::OTHERS),
+    };
     println(&tables);
     if let Some(path) = &run.write {
         let document = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-        std::fs::write(path, report::replace(&document, &tables)?).map_err(|e| e.to_string())?;
+        std::fs::write(path, report::replace(&document, &tables, place)?).map_err(|e| e.to_string())?;
     }
     let below: Vec<_> = report::below(&rows).into_iter().chain(failed).collect();
     if run.check && !below.is_empty() {
@@ -213,15 +239,16 @@ async fn rounds(run: &Run, scenario: Scenario, dir: &Path) -> Result<Row, String
     // At a fixed rate an agent needs so little CPU time that its clock of 10 ms is coarse.
     let time = if scenario.rate.is_some() { 2 * time } else { time };
     let direct = if scenario.latency { measure::direct(&scenario, time).await?.0 } else { 0.0 };
+    let programs = (run.weir(), run.other()?);
     let mut rounds = Vec::new();
     for i in 0..run.rounds {
         // Who comes first changes, so that what the machine does meanwhile falls on both.
         let (weir, other) = if i % 2 == 0 {
-            let weir = measure::round(&run.weir, &scenario, time, dir).await?;
-            (weir, measure::round(&run.otelcol, &scenario, time, dir).await?)
+            let weir = measure::round(&programs.0, &scenario, time, dir).await?;
+            (weir, measure::round(&programs.1, &scenario, time, dir).await?)
         } else {
-            let other = measure::round(&run.otelcol, &scenario, time, dir).await?;
-            (measure::round(&run.weir, &scenario, time, dir).await?, other)
+            let other = measure::round(&programs.1, &scenario, time, dir).await?;
+            (measure::round(&programs.0, &scenario, time, dir).await?, other)
         };
         show(scenario.name, &weir, &other);
         rounds.push((weir, other));

@@ -1,10 +1,10 @@
 //! One agent in one scenario.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::{Agent, free_port};
+use crate::agent::{Agent, Program, free_port};
 use crate::load::Load;
 use crate::sample::Sample;
 use crate::scenario::Scenario;
@@ -28,18 +28,17 @@ pub(crate) struct Round {
     pub(crate) latency: Option<(f64, f64)>,
 }
 
-/// Runs `binary` in a scenario for that long.
+/// Runs `program` in a scenario for that long.
 pub(crate) async fn round(
-    binary: &Path,
+    program: &Program,
     scenario: &Scenario,
     time: Duration,
     dir: &Path,
 ) -> Result<Round, String> {
     let sink = Sink::start("127.0.0.1:0", scenario.latency).await?;
     let input = free_port()?;
-    let (path, file_dir): (PathBuf, PathBuf) = (binary.into(), dir.into());
-    let config = scenario.config(input, sink.port);
-    let starting = tokio::task::spawn_blocking(move || Agent::start(&path, &config, input, &file_dir));
+    let (program, of, dir, output) = (program.clone(), scenario.clone(), dir.to_owned(), sink.port);
+    let starting = tokio::task::spawn_blocking(move || Agent::start(&program, &of, input, output, &dir));
     let agent = starting.await.map_err(|e| e.to_string())??;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let (idle, _) = agent.memory()?;

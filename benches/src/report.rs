@@ -186,16 +186,56 @@ pub(crate) fn below(rows: &[Row]) -> Vec<String> {
     ratios.chain(lost).chain(other).collect()
 }
 
-/// Puts the tables between the marks of a document.
-pub(crate) fn replace(document: &str, tables: &str) -> Result<String, String> {
-    let missing = || format!("the document has no lines {BEGIN} and {END}");
-    let (head, rest) = document.split_once(BEGIN).ok_or_else(missing)?;
-    let (_, tail) = rest.split_once(END).ok_or_else(missing)?;
-    Ok(format!("{head}{BEGIN}\n{tables}{END}{tail}"))
+/// The table beside an agent without bars.
+pub(crate) fn beside(rows: &[Row], failed: &[String], settings: &str) -> String {
+    let mut out = format!(
+        "{settings}\n\n| scenario | Weir, items per CPU second | Rotel | ratio | peak RSS, MB | lost |\n|---|---|---|---|---|---|\n"
+    );
+    for row in rows {
+        let ratio = row.ratio();
+        let both = |of: &dyn Fn(&Round) -> f64| (row.weir(of).median, row.collector(of).median);
+        let ((weir, other), unit) = match row.scenario.latency {
+            true => (both(&|r| row.added(r).max(0.0)), " µs added"),
+            false => (both(&|r| r.per_cpu), ""),
+        };
+        let peak = both(&|r| r.peak as f64 / 1024.0);
+        let lost: (i64, i64) = row.rounds.iter().fold((0, 0), |sum, (a, b)| (sum.0 + a.lost, sum.1 + b.lost));
+        let _infallible = writeln!(
+            out,
+            "| {} | {}{unit} | {}{unit} | **{:.1}x** ({:.1} to {:.1}) | {:.0} / {:.0} | {} / {} |",
+            row.scenario.name,
+            thousands(weir),
+            thousands(other),
+            ratio.median,
+            ratio.min,
+            ratio.max,
+            peak.0,
+            peak.1,
+            lost.0,
+            lost.1,
+        );
+    }
+    for failed in failed {
+        let _infallible = writeln!(out, "| {failed} | | | | | |");
+    }
+    out
 }
 
-const BEGIN: &str = "<!-- make bench writes from here -->";
-const END: &str = "<!-- to here -->";
+/// Where tables stand in a document: the line before them and the line after.
+pub(crate) type Place = (&'static str, &'static str);
+
+/// Of those beside the Collector.
+pub(crate) const COLLECTOR: Place = ("<!-- make bench writes from here -->", "<!-- to here -->");
+/// Of those beside other agents.
+pub(crate) const OTHERS: Place = ("<!-- make bench OTHER writes from here -->", "<!-- up to here -->");
+
+/// Puts the tables in their place in a document.
+pub(crate) fn replace(document: &str, tables: &str, (begin, end): Place) -> Result<String, String> {
+    let missing = || format!("the document has no lines {begin} and {end}");
+    let (head, rest) = document.split_once(begin).ok_or_else(missing)?;
+    let (_, tail) = rest.split_once(end).ok_or_else(missing)?;
+    Ok(format!("{head}{begin}\n{tables}{end}{tail}"))
+}
 
 #[cfg(test)]
 mod tests {
@@ -223,9 +263,11 @@ mod tests {
 
     #[test]
     fn tables_go_between_the_marks_and_nothing_else_changes() {
-        let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        assert_eq!(replace(&document, "new\n"), Ok(format!("before\n{BEGIN}\nnew\n{END}\nafter\n")));
-        assert!(replace("without", "new").is_err());
+        let (begin, end) = OTHERS;
+        let document = format!("before\n{begin}\nold\n{end}\nafter\n");
+        let expected = format!("before\n{begin}\nnew\n{end}\nafter\n");
+        assert_eq!(replace(&document, "new\n", OTHERS), Ok(expected));
+        assert!(replace(&document, "new", COLLECTOR).is_err());
     }
 
     #[test]

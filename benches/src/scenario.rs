@@ -87,6 +87,35 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// The same as options of Rotel; nothing where it has none for it.
+    pub(crate) fn rotel(&self, input: u16, output: u16) -> Option<Vec<String>> {
+        let (endpoint, address, protocol) = match self.protocol {
+            Protocol::Grpc => ("--otlp-grpc-endpoint", "--otlp-http-endpoint", "grpc"),
+            Protocol::Http => ("--otlp-http-endpoint", "--otlp-grpc-endpoint", "http"),
+        };
+        let compression = match self.outgoing {
+            Encoding::Identity => "none",
+            Encoding::Gzip => "gzip",
+            _ => return None,
+        };
+        if self.edits || self.pipelines > 1 {
+            return None;
+        }
+        let [input, output] = [input, output].map(|port| format!("127.0.0.1:{port}"));
+        let output = format!("http://{output}");
+        let mut options =
+            vec!["start", endpoint, &input, "--exporter", "otlp", "--otlp-exporter-endpoint", &output];
+        // The other port must not be taken by somebody else.
+        options.extend([address, "127.0.0.1:0", "--otlp-exporter-protocol", protocol]);
+        options.extend(["--otlp-exporter-compression", compression]);
+        if self.latency {
+            options.push("--disable-batching");
+        }
+        Some(options.into_iter().map(str::to_owned).collect())
+    }
+}
+
 /// Insert, update, delete and rename on every item.
 const EDITS: &str = ", attributes: {actions: [\
     {key: deployment.environment.name, value: production, action: insert}, \

@@ -3,7 +3,8 @@
 #
 #   tests/backends/install.sh prometheus victoriametrics jaeger otelcol
 #
-# There are two more: h2spec, and prometheus-ui, Prometheus' pages for a browser (the only one that needs npm).
+# There are three more: h2spec; prometheus-ui, Prometheus' pages for a browser (the only one that needs npm); and rotel, an
+# agent to compare with, which comes built (the only one that needs pip).
 #
 # Present ones cost milliseconds. Versions are in ./versions; a changed recipe gives a new folder in the cache. Sources
 # come through Go's module client and are checked against the pinned checksums. One build runs at a time, however many
@@ -57,6 +58,19 @@ build_h2spec() {
   cp -r "$here/h2spec" "$work/main"
   cd "$work/main"
   go_build github.com/summerwind/h2spec/cmd/h2spec
+}
+
+build_rotel() {
+  local hashes
+  python3 -m pip --version >/dev/null || { echo "pip is missing, which gets Rotel: apt-get install python3-pip"; return 1; }
+  # shellcheck disable=SC2086 # one argument per checksum
+  hashes=$(printf ' --hash=sha256:%s' $ROTEL_WHEEL_SHA256)
+  echo "rotel==$ROTEL_VERSION$hashes" >"$work/requirements.txt"
+  # The program needs no Python; its wheels are of one release of it.
+  PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 python3 -m pip install --quiet --no-compile --no-deps \
+    --only-binary :all: --platform "manylinux_2_34_$(uname -m)" --python-version 3.11 --target "$work/wheel" \
+    -r "$work/requirements.txt"
+  install -m 755 "$work/wheel/rotel/rotel-agent" "$work/bin/rotel"
 }
 
 # Prometheus reads its pages from web/ui/static if it is started in a folder named prometheus: there is one in bin.
@@ -135,7 +149,7 @@ finish() {
   exit $code
 }
 
-names='prometheus victoriametrics jaeger otelcol h2spec prometheus-ui'
+names='prometheus victoriametrics jaeger otelcol h2spec prometheus-ui rotel'
 [ $# -gt 0 ] || { say "usage: install.sh NAME..., the names are: $names"; exit 2; }
 for name in "$@"; do
   [[ " $names " == *" $name "* ]] || { say "there is no server '$name'; the names are: $names"; exit 2; }
