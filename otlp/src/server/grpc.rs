@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use weir_component::{AuthData, Context, Status};
 use weir_pdata::Signal;
 
-use super::intake::{self, Refused};
+use super::intake::{self, Format, Refused};
 use super::{Late, Server};
 use crate::body::Body;
 use crate::encoding::{self, DecodeError, Encoding};
@@ -92,22 +92,28 @@ impl Server {
                 let text = "grpc: compressed flag set with identity or empty encoding";
                 return Err(RpcStatus::new(Status::Internal, text));
             }
-            (true, encoding) => encoding.decompress(message.content, limit).map_err(|e| match e {
-                DecodeError::TooLarge => {
-                    let text = format!("grpc: received message after decompression larger than max {limit}");
-                    RpcStatus::new(Status::ResourceExhausted, text)
-                }
-                DecodeError::Corrupt(why) => RpcStatus::new(
-                    Status::Internal,
-                    format!("grpc: failed to decompress the received message: {why}"),
-                ),
-            })?,
+            (true, encoding) => {
+                self.intake.large.decompress(encoding, message.content, limit).await.map_err(|e| match e {
+                    DecodeError::TooLarge => {
+                        let text =
+                            format!("grpc: received message after decompression larger than max {limit}");
+                        RpcStatus::new(Status::ResourceExhausted, text)
+                    }
+                    DecodeError::Corrupt(why) => RpcStatus::new(
+                        Status::Internal,
+                        format!("grpc: failed to decompress the received message: {why}"),
+                    ),
+                })?
+            }
         };
-        let accepted = self.intake.accept(call.signal, content, message.room, call.context).await;
+        let intake = &self.intake;
+        let accepted =
+            intake.accept(call.signal, Format::Protobuf, content, message.room, call.context).await;
         accepted.map_err(|refused| match refused {
             Refused::Malformed(e) => {
                 RpcStatus::new(Status::Internal, format!("grpc: error unmarshalling request: {e}"))
             }
+            Refused::NotJson(e) => RpcStatus::new(Status::Internal, e.to_string()),
             Refused::Failed(failure) => RpcStatus::of(&failure),
         })
     }

@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use prost::Message;
 use tokio::time::Instant;
 use weir_component::{AuthData, Failure, Reservation, Status};
-use weir_pdata::{Signal, json};
+use weir_pdata::Signal;
 
-use super::intake::{self, Refused};
+use super::intake::{self, Format, Refused};
 use super::{Late, Server};
 use crate::body::{self, Body, ReadError};
 use crate::encoding::{self, DecodeError, Encoding};
@@ -25,13 +25,6 @@ use crate::status::{self, RpcStatus};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
-
-/// How a body is encoded.
-#[derive(Clone, Copy, PartialEq)]
-enum Format {
-    Protobuf,
-    Json,
-}
 
 /// Why a request was refused: the HTTP status and the body.
 struct Refusal(StatusCode, RpcStatus);
@@ -107,13 +100,11 @@ impl Server {
         let encoding = self.encoding(request.headers())?;
         let context = intake::context("http", &request, peer, &self.settings, auth);
         let (content, room) = self.content(request.into_body(), encoding).await?;
-        let content = match format {
-            Format::Protobuf if content.len() < SMALL => Bytes::copy_from_slice(&content),
-            Format::Protobuf => content,
-            Format::Json => json::to_protobuf(signal, &content).map_err(|e| bad_request(e.to_string()))?,
-        };
-        self.intake.accept(signal, content, room, context).await.map_err(|refused| match refused {
+        let is_small = format == Format::Protobuf && content.len() < SMALL;
+        let content = if is_small { Bytes::copy_from_slice(&content) } else { content };
+        self.intake.accept(signal, format, content, room, context).await.map_err(|refused| match refused {
             Refused::Malformed(e) => bad_request(e.to_string()),
+            Refused::NotJson(e) => bad_request(e.to_string()),
             Refused::Failed(failure) => failed(&failure),
         })
     }
@@ -146,7 +137,7 @@ impl Server {
                 return Err(Refusal(StatusCode::REQUEST_TIMEOUT, answer));
             }
         };
-        let content = encoding.decompress(raw, limit).map_err(|e| match e {
+        let content = self.intake.large.decompress(encoding, raw, limit).await.map_err(|e| match e {
             DecodeError::TooLarge => too_large(),
             DecodeError::Corrupt(_) => bad_request(e.to_string()),
         })?;

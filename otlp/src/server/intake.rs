@@ -5,28 +5,44 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use weir_component::{AuthData, Batch, Context, Failure, Outputs, Receipt, Reservation};
+use weir_pdata::json::{self, JsonError};
 use weir_pdata::validate::Malformed;
 use weir_pdata::{Payload, Signal};
 
 use super::ServerSettings;
+use super::large::Large;
 use crate::http_server::Peer;
 
 /// Where requests go.
 pub(super) struct Intake {
     outputs: Outputs,
+    pub(super) large: Large,
+}
+
+/// Bytes from which a request is large, as it is encoded.
+const LARGE_PROTOBUF: usize = 4 << 20;
+const LARGE_JSON: usize = 256 << 10;
+
+/// How a request is encoded.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Format {
+    Protobuf,
+    Json,
 }
 
 /// Why a request was not taken.
 pub(super) enum Refused {
     /// It is not well formed.
     Malformed(Malformed),
+    /// It is not the JSON of its signal.
+    NotJson(JsonError),
     /// What the receipt said.
     Failed(Failure),
 }
 
 impl Intake {
-    pub(super) fn new(outputs: Outputs) -> Intake {
-        Intake { outputs }
+    pub(super) fn new(outputs: Outputs, large: Large) -> Intake {
+        Intake { outputs, large }
     }
 
     /// Whether the signal is served.
@@ -40,13 +56,16 @@ impl Intake {
     pub(super) async fn accept(
         &self,
         signal: Signal,
+        format: Format,
         request: Bytes,
-        mut room: Reservation,
+        room: Reservation,
         context: Context,
     ) -> Result<(), Refused> {
-        room.fit(request.len()).map_err(Refused::Failed)?;
-        let request = room.hold(request);
-        let payload = Payload::from_request(signal, request).map_err(Refused::Malformed)?;
+        let large = if format == Format::Json { LARGE_JSON } else { LARGE_PROTOBUF };
+        let is_large = request.len() > large;
+        let read = self.large.work(is_large, move || read(signal, format, request, room)).await;
+        let panicked = || Refused::Failed(Failure::permanent("reading the request failed"));
+        let payload = read.ok_or_else(panicked)??;
         if payload.is_empty() {
             return Ok(());
         }
@@ -57,6 +76,15 @@ impl Intake {
         output.send(Batch { payload, receipt, context: Arc::new(context) }).await;
         settled.await.map_err(Refused::Failed)
     }
+}
+
+fn read(signal: Signal, format: Format, request: Bytes, mut room: Reservation) -> Result<Payload, Refused> {
+    let request = match format {
+        Format::Protobuf => request,
+        Format::Json => json::to_protobuf(signal, &request).map_err(Refused::NotJson)?,
+    };
+    room.fit(request.len()).map_err(Refused::Failed)?;
+    Payload::from_request(signal, room.hold(request)).map_err(Refused::Malformed)
 }
 
 /// What is known of the sender. Header values that are not text are left out.

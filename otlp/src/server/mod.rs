@@ -6,6 +6,7 @@
 //! 2. The authenticator, where there is one, checks the caller by the head alone.
 //! 3. The body becomes one piece of memory, without a copy when it came in one DATA frame, and is decompressed. Both
 //!    sizes are limited.
+//!    Large ones are worked on beside the threads that move requests.
 //! 4. The payload is validated, handed to the output of its signal, and its receipt is awaited.
 //! 5. What the receipt says becomes the answer: retryable failures stay retryable for the sender.
 
@@ -13,6 +14,7 @@ mod cors;
 mod grpc;
 mod http;
 mod intake;
+mod large;
 mod unary;
 
 use std::pin::pin;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use futures_util::poll;
 use hyper::body::Incoming;
-use weir_component::{AuthData, Budget, Failure, Outputs, Stop, Telemetry};
+use weir_component::{AuthData, Budget, Failure, Host, Outputs, Stop, Telemetry};
 use weir_pdata::Signal;
 
 use crate::auth::Authenticator;
@@ -33,6 +35,7 @@ use crate::listen::Listener;
 use crate::observed::Requests;
 use crate::tls::TlsAcceptor;
 use intake::Intake;
+use large::Large;
 
 pub use cors::Cors;
 
@@ -73,6 +76,9 @@ pub struct ServerSettings {
     /// From which every request is reserved as it arrives, for as long as something of it is held. Default without
     /// limit; receivers give that of their host.
     pub budget: Budget,
+    /// Whose threads for blocking work read large requests, so that others do not wait for them. Default none: they are
+    /// read where they arrive.
+    pub host: Option<Host>,
     /// With what requests are measured and traced. Default not at all.
     pub telemetry: Telemetry,
     /// Limits of connections. `http` in it is overruled by `protocols`.
@@ -93,6 +99,7 @@ impl Default for ServerSettings {
             auth: None,
             tls: None,
             budget: Budget::default(),
+            host: None,
             telemetry: Telemetry::default(),
             limits: ServerLimits::default(),
         }
@@ -107,7 +114,8 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let is_grpc = settings.protocols == Protocols::Grpc;
     let tls = settings.tls.clone();
     let observed = Requests::new(&settings.telemetry);
-    let server = Arc::new(Server { intake: Intake::new(outputs), observed, stop: stop.clone(), settings });
+    let intake = Intake::new(outputs, Large::new(settings.host.clone()));
+    let server = Arc::new(Server { intake, observed, stop: stop.clone(), settings });
     if is_grpc {
         let connection = move |io, peer| unary::drive(io, Arc::clone(&server), peer);
         return http_server::accept(Arc::new(listener), tls, &limits, stop, connection).await;

@@ -1,17 +1,23 @@
 //! What a server takes of its machine at most.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use http::Request;
 use tokio::io::AsyncReadExt;
-use weir_component::{Budget, Status};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use weir_component::{Blocking, Budget, Host, Status, Telemetry};
 use weir_otlp::client::{Compression, GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
 use weir_otlp::encoding::Encoding;
 use weir_otlp::http_server::ServerLimits;
-use weir_otlp::server::ServerSettings;
+use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
-use crate::support::{Server, logs_request, sample, start, within};
+use crate::support::{Server, http as http_request, logs_request, noise, sample, start, within};
 use crate::tls::secured_with;
 
 fn grpc(server: &Server, compression: Compression) -> GrpcClient {
@@ -91,4 +97,81 @@ async fn an_old_connection_is_left_without_losing_a_request() {
     let batches = server.pipeline.batches.lock().expect("lock");
     let connections: BTreeSet<_> = batches.iter().map(|(_, context)| context.peer).collect();
     assert!(connections.len() > 1, "{connections:?}");
+}
+
+/// Work that waits for leave.
+struct Patient {
+    begun: AtomicUsize,
+    leave: watch::Sender<bool>,
+}
+
+impl Blocking for Patient {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let mut leave = self.leave.subscribe();
+        Box::pin(async move {
+            drop(leave.wait_for(|leave| *leave).await);
+            work();
+        })
+    }
+}
+
+fn json(compressed: bool, records: usize, pad: usize) -> Vec<u8> {
+    let record = format!(r#"{{"body":{{"stringValue":"{}"}}}}"#, "x".repeat(pad));
+    let records = vec![record; records].join(",");
+    let json = format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#).into_bytes();
+    let mut out = Vec::new();
+    if compressed {
+        Encoding::Gzip.compress(&json, None, &mut out).expect("compressed");
+    }
+    if compressed { out } else { json }
+}
+
+#[tokio::test]
+async fn large_requests_are_read_elsewhere_while_small_ones_are_answered() {
+    let patient = Arc::new(Patient { begun: AtomicUsize::new(0), leave: watch::Sender::new(false) });
+    let host = Host::new("1.0.0", 0, Telemetry::default(), Arc::<Patient>::clone(&patient));
+    let server = start(ServerSettings { host: Some(host), ..ServerSettings::default() }).await;
+    let post = |body: Vec<u8>, is_compressed: bool| {
+        let request = Request::post(server.url("/v1/logs")).header("content-type", "application/json");
+        let request = if is_compressed { request.header("content-encoding", "gzip") } else { request };
+        async move { http_request(request, body).await.0.as_u16() }
+    };
+    let mut waiting = JoinSet::new();
+    // Large as it came; a few bytes that become 2 MiB, then large in its decompressed form too.
+    for (body, is_compressed) in [(json(false, 3000, 100), false), (json(true, 20, 100_000), true)] {
+        let begun = patient.begun.load(Ordering::Relaxed);
+        waiting.spawn(post(body, is_compressed));
+        while patient.begun.load(Ordering::Relaxed) == begun && waiting.len() == 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(within(post(json(is_compressed, 1, 1), is_compressed)).await, 200);
+    }
+    let small = within(grpc(&server, Compression::GZIP).export(&sample(Signal::Logs, 100))).await;
+    small.expect("answered");
+    assert_eq!(server.pipeline.payloads().len(), 3, "the large ones wait");
+    patient.leave.send_replace(true);
+    assert_eq!(within(waiting.join_all()).await, [200, 200]);
+    assert_eq!(patient.begun.load(Ordering::Relaxed), 3);
+    assert_eq!(server.pipeline.payloads().len(), 5);
+}
+
+#[tokio::test]
+async fn a_large_message_of_grpc_is_read_elsewhere_too_and_what_is_wrong_with_it_is_said() {
+    let patient = Arc::new(Patient { begun: AtomicUsize::new(0), leave: watch::Sender::new(true) });
+    let host = Host::new("1.0.0", 0, Telemetry::default(), Arc::<Patient>::clone(&patient));
+    for protocols in [Protocols::Grpc, Protocols::Both] {
+        let host = Some(host.clone());
+        let server = start(ServerSettings { protocols, host, ..ServerSettings::default() }).await;
+        let begun = patient.begun.load(Ordering::Relaxed);
+        let client = grpc(&server, Compression::GZIP);
+        let large = logs_request(1, |_| noise(400_000)).into();
+        within(client.export(&large)).await.expect("accepted");
+        assert_eq!(patient.begun.load(Ordering::Relaxed), begun + 1);
+        let bomb = logs_request(1, |_| "x".repeat(5 << 20)).into();
+        let refused = within(client.export(&bomb)).await.expect_err("refused");
+        assert!(refused.message().contains("after decompression larger than max"), "{refused}");
+        assert_eq!(patient.begun.load(Ordering::Relaxed), begun + 2);
+        assert_eq!(server.pipeline.payloads().len(), 1);
+    }
 }

@@ -107,9 +107,13 @@ impl Receiver for GrpcConnections {
         let port =
             Port { signal: Signal::Logs, pipeline: cx.id.clone(), output: Output::new(Arc::new(intake)) };
         let max = usize::try_from(self.config.max_request_body_size).unwrap_or(usize::MAX);
-        let budget = cx.host.budget().clone();
-        let settings =
-            ServerSettings { max_body: max, max_message: max, budget, ..ServerSettings::default() };
+        let settings = ServerSettings {
+            max_body: max,
+            max_message: max,
+            budget: cx.host.budget().clone(),
+            host: Some(cx.host.clone()),
+            ..ServerSettings::default()
+        };
         let server = serve(listener, settings, Outputs::new(vec![port]), cx.stop.clone());
         let publisher = publish(&self.tracker, self.config.collection_interval.as_std(), &cx);
         join(server, publisher).await;

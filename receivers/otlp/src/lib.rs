@@ -49,6 +49,7 @@ impl Receiver for Otlp {
             settings.auth = Authenticator::of_grpc(grpc.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&grpc.tls, &["h2"])?;
             settings.budget = cx.host.budget().clone();
+            settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
             self.servers.push((shared::listen(&cx.host, &cx.id, &grpc.address).await?, settings));
             log_start(cx, "Starting GRPC server", &grpc.address.endpoint);
@@ -60,6 +61,7 @@ impl Receiver for Otlp {
             settings.auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2", "http/1.1"])?;
             settings.budget = cx.host.budget().clone();
+            settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
             self.servers.push((shared::listen(&cx.host, &cx.id, &server.address).await?, settings));
             log_start(cx, "Starting HTTP server", &server.address.endpoint);
