@@ -1,5 +1,7 @@
 //! The one message of a unary gRPC call, as it arrives (gRPC over HTTP/2, "Length-Prefixed-Message").
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use http_body::Body as HttpBody;
 use weir_component::{Failure, Reservation};
@@ -103,8 +105,12 @@ impl Arriving {
     }
 }
 
-/// Reads the one message of a unary call.
-pub(crate) async fn read_message<B>(mut body: B, mut arriving: Arriving) -> Result<Message, MessageError>
+/// Reads the one message of a unary call, and counts in `arrived`.
+pub(crate) async fn read_message<B>(
+    mut body: B,
+    mut arriving: Arriving,
+    arrived: &AtomicUsize,
+) -> Result<Message, MessageError>
 where
     B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
 {
@@ -115,6 +121,7 @@ where
             ReadError::TooLarge => MessageError::Several,
         })?;
         arriving.push(&piece)?;
+        arrived.store(arriving.arrived(), Ordering::Relaxed);
     }
     arriving.finish()
 }

@@ -4,6 +4,7 @@
 //! Collector's users know them.
 
 use std::sync::LazyLock;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -48,8 +49,9 @@ impl Server {
         let (signal, encoding) = self.method(&request)?;
         let auth = self.caller(&request).await.map_err(|failure| RpcStatus::of(&failure))?;
         let call = self.call(&request, signal, encoding, peer, auth);
-        let reading = message::read_message(request.into_body(), self.message());
-        match self.arrival(reading).await {
+        let arrived = AtomicUsize::new(0);
+        let reading = message::read_message(request.into_body(), self.message(), &arrived);
+        match self.arrival(reading, &arrived).await {
             Ok(message) => self.finish(call, message).await,
             Err(late) => Err(too_late(&late)),
         }

@@ -3,15 +3,12 @@
 //! Sources: OTLP specification 1.11 ("OTLP/HTTP"), the Go Collector's receiver for texts and codes. A body over the
 //! limit is answered 413 as the specification has it, where the Collector says 400.
 
-use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use prost::Message;
-use tokio::time::Instant;
 use weir_component::{AuthData, Failure, Reservation, Status};
 use weir_pdata::Signal;
 
@@ -19,8 +16,7 @@ use super::intake::{self, Format, Refused};
 use super::{Late, Server};
 use crate::body::{self, Body, ReadError};
 use crate::encoding::{self, DecodeError, Encoding};
-use crate::http_server::{Peer, ServerLimits, respond, text};
-use crate::pace::Pace;
+use crate::http_server::{Peer, respond, text};
 use crate::status::{self, RpcStatus};
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -113,13 +109,8 @@ impl Server {
     async fn content(&self, body: Incoming, encoding: Encoding) -> Result<(Bytes, Reservation), Refusal> {
         let limit = self.settings.max_body;
         let arrived = AtomicUsize::new(0);
-        let reading =
-            pin!(self.arrival(body::read_reserved(body, limit, self.settings.budget.begin(), &arrived)));
-        let too_slow = pin!(too_slow(&self.settings.limits, &arrived));
-        let read = match select(reading, too_slow).await {
-            Either::Left((read, _)) => read,
-            Either::Right(((), _)) => Err(Late::Slow),
-        };
+        let reading = body::read_reserved(body, limit, self.settings.budget.begin(), &arrived);
+        let read = self.arrival(reading, &arrived).await;
         let (raw, room) = match read {
             Ok(Ok(raw)) => raw,
             Ok(Err(ReadError::TooLarge)) => return Err(too_large()),
@@ -179,15 +170,6 @@ impl Refusal {
             response.headers_mut().insert(header::ACCEPT_ENCODING, accepted);
         }
         response
-    }
-}
-
-/// Completes when too little has arrived.
-#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-async fn too_slow(limits: &ServerLimits, arrived: &AtomicUsize) {
-    let mut pace = Pace::new(limits, Instant::now());
-    while pace.keeps_up(arrived.load(Ordering::Relaxed), Instant::now()) {
-        tokio::time::sleep_until(pace.next_look()).await;
     }
 }
 

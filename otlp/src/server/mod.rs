@@ -19,12 +19,14 @@ mod unary;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use futures_util::poll;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use weir_component::{AuthData, Budget, Failure, Host, Outputs, Stop, Telemetry};
 use weir_pdata::Signal;
 
@@ -33,6 +35,7 @@ use crate::body::Body;
 use crate::http_server::{self, Http, Peer, ServerLimits};
 use crate::listen::Listener;
 use crate::observed::Requests;
+use crate::pace::Pace;
 use crate::tls::TlsAcceptor;
 use intake::Intake;
 use large::Large;
@@ -154,9 +157,9 @@ impl Server {
         }
     }
 
-    /// Reads a request within the time that it may take.
+    /// Reads a request within the time that it may take, while it keeps the pace; `arrived` says how much is there.
     #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-    async fn arrival<T>(&self, reading: impl Future<Output = T>) -> Result<T, Late> {
+    async fn arrival<T>(&self, reading: impl Future<Output = T>, arrived: &AtomicUsize) -> Result<T, Late> {
         let mut reading = pin!(reading);
         // Most requests are there at the first look, and for those no timer is set up.
         if let Poll::Ready(read) = poll!(reading.as_mut()) {
@@ -171,6 +174,7 @@ impl Server {
             read = reading => Ok(read),
             () = stopping => Err(Late::Stopping),
             () = tokio::time::sleep(self.settings.limits.body_timeout) => Err(Late::Slow),
+            () = too_slow(&self.settings.limits, arrived) => Err(Late::Slow),
         }
     }
 
@@ -201,6 +205,15 @@ impl Server {
         let route = served.filter(|s| self.intake.takes(*s)).map(|s| self.settings.paths[s.index()].as_str());
         let tls = self.settings.tls.is_some();
         observed.http(request, route, tls, async |request| self.http(request, peer).await).await
+    }
+}
+
+/// Completes when too little has arrived.
+#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+async fn too_slow(limits: &ServerLimits, arrived: &AtomicUsize) {
+    let mut pace = Pace::new(limits, Instant::now());
+    while pace.keeps_up(arrived.load(Ordering::Relaxed), Instant::now()) {
+        tokio::time::sleep_until(pace.next_look()).await;
     }
 }
 

@@ -120,21 +120,24 @@ async fn a_message_that_drips_is_refused_long_before_its_time_is_over_and_its_ro
     let look = Duration::from_millis(100);
     let limits = ServerLimits { min_body_rate: 1 << 20, body_look: look, ..ServerLimits::default() };
     let budget = Budget::default();
-    let server = start(ServerSettings { budget: budget.clone(), ..settings(limits) }).await;
-    let mut raw = raw(&server).await;
-    let (response, mut body) = raw.call();
-    body.send_data(Bytes::from_static(&[0, 0, 1, 0, 0]), false).expect("sent");
-    let mut answered = std::pin::pin!(status(response));
-    let code = loop {
-        if let Ok(code) = tokio::time::timeout(look / 20, &mut answered).await {
-            break code;
-        }
-        drop(body.send_data(Bytes::from_static(&[7]), false));
-    };
-    assert_eq!((code.as_str(), budget.held()), ("4", 0));
-    let (response, mut body) = raw.call();
-    body.send_data(framed(false, b"").into(), true).expect("sent");
-    assert!(within(response).await.is_ok(), "the connection is still good");
+    for protocols in [Protocols::Grpc, Protocols::Both] {
+        let settings = ServerSettings { budget: budget.clone(), ..settings(limits.clone()) };
+        let server = start(ServerSettings { protocols, ..settings }).await;
+        let mut raw = raw(&server).await;
+        let (response, mut body) = raw.call();
+        body.send_data(Bytes::from_static(&[0, 0, 1, 0, 0]), false).expect("sent");
+        let mut answered = std::pin::pin!(status(response));
+        let code = loop {
+            if let Ok(code) = tokio::time::timeout(look / 20, &mut answered).await {
+                break code;
+            }
+            drop(body.send_data(Bytes::from_static(&[7]), false));
+        };
+        assert_eq!((code.as_str(), budget.held()), ("4", 0));
+        let (response, mut body) = raw.call();
+        body.send_data(framed(false, b"").into(), true).expect("sent");
+        assert!(within(response).await.is_ok(), "the connection is still good");
+    }
 }
 
 #[tokio::test]
