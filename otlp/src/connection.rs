@@ -24,6 +24,7 @@ use weir_component::Stop;
 
 use crate::body::Body;
 use crate::http_server::{Http, ServerLimits};
+use crate::http2::Guarded;
 use crate::io::Io;
 use crate::lifetime::{Activity, End, Lifetime, Timer, timer};
 
@@ -87,7 +88,8 @@ pub(crate) async fn drive<H, F>(
             Ok::<_, std::convert::Infallible>(response)
         }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(Guarded::new(io, activity.clone())), service));
     let mut streams = FuturesUnordered::new();
     let mut stop_requested = pin!(stop.requested());
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));

@@ -42,6 +42,11 @@ impl Activity {
         self.0.begun.load(Ordering::Relaxed)
     }
 
+    /// Requests that are over.
+    pub(crate) fn answered(&self) -> u64 {
+        self.begun().saturating_sub(self.0.open.load(Ordering::Relaxed) as u64)
+    }
+
     /// Whether a request is under way.
     pub(crate) fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Relaxed) > 0

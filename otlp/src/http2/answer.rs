@@ -40,7 +40,7 @@ impl Machine {
         let Some(stream) = self.streams.get(id).filter(|stream| stream.rest.is_none()) else { return };
         let is_all = answer.rest.is_none();
         stream.rest = answer.rest;
-        self.patience.earn();
+        self.patience.earn(1);
         self.pings.answer();
         if std::mem::replace(&mut self.wrote_block, true) {
             put_block(&mut self.out, id, &answer.head, is_all, self.peer_max_frame);

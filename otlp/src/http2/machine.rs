@@ -15,7 +15,7 @@ use super::streams::{Past, Streams};
 use super::{CONNECTION_WINDOW, DEFAULT_WINDOW, Limits, MAX_FRAME, STREAM_WINDOW};
 
 /// What clients send first (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What happened on a stream. Events of streams that the owner has answered meanwhile are to be passed over.
 #[derive(Debug)]

@@ -23,6 +23,7 @@ mod answer;
 pub(crate) mod check;
 mod control;
 mod frame;
+mod guard;
 mod headers;
 mod hpack;
 mod machine;
@@ -32,6 +33,7 @@ mod request;
 mod streams;
 
 pub(crate) use answer::Answer;
+pub(crate) use guard::Guarded;
 pub(crate) use machine::{Event, Machine};
 
 use crate::http_server::PingPolicy;

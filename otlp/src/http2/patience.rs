@@ -41,9 +41,10 @@ impl Patience {
         }
     }
 
-    /// A request was answered.
-    pub(super) fn earn(&mut self) {
-        self.left = (self.left + PER_REQUEST).min(MOST);
+    /// So many requests were answered.
+    pub(super) fn earn(&mut self, requests: u64) {
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        self.left = self.left.saturating_add(requests.saturating_mul(PER_REQUEST)).min(MOST);
     }
 }
 
@@ -68,7 +69,7 @@ mod tests {
             patience.spend(1),
             Err(Fault(Code::EnhanceYourCalm, "too many frames that are not requests"))
         );
-        patience.earn();
+        patience.earn(1);
         patience.spend(PER_REQUEST).expect("earned");
         assert!(patience.spend(1).is_err());
         tokio::time::advance(Duration::from_secs(2)).await;

@@ -4,6 +4,7 @@
 
 mod auth;
 mod clients;
+mod floods;
 mod grpc_port;
 mod limits;
 mod proxy;

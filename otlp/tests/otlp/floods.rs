@@ -1,0 +1,94 @@
+//! Frames of HTTP/2 that are not requests, as fast as they can be sent: whoever serves the port ends it.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use weir_otlp::server::{Protocols, ServerSettings};
+use weir_pdata::Signal;
+
+use crate::support::{Server, framed, grpc, http, sample, start, within};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
+}
+
+/// POST of `/x` in plain literals (RFC 7541, 6.2.2).
+fn call() -> Vec<u8> {
+    let fields = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "weir")];
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).expect("short"));
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// Sends `first`, then what `next` makes of the numbers of streams, until the server ends the connection.
+async fn flood(server: &Server, first: Vec<u8>, next: impl Fn(u32) -> Vec<u8>) {
+    let stream = TcpStream::connect(server.address).await.expect("connected");
+    let (mut reader, mut writer) = stream.into_split();
+    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, &[])[..], &first].concat();
+    writer.write_all(&hello).await.expect("written");
+    let sending = async {
+        let mut stream = 3;
+        loop {
+            let frames: Vec<u8> = (0..100).flat_map(|n| next(stream + 2 * n)).collect();
+            stream += 200;
+            if writer.write_all(&frames).await.is_err() {
+                // The end is to be read.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let ended = async { while reader.read(&mut [0; 16 << 10]).await.is_ok_and(|read| read > 0) {} };
+    tokio::select! {
+        () = sending => {}
+        () = ended => {}
+    }
+}
+
+#[tokio::test]
+async fn every_flood_is_ended_and_others_are_served() {
+    let open = || frame(HEADERS, END_HEADERS, 1, &call());
+    for protocols in [Protocols::Grpc, Protocols::Http, Protocols::Both] {
+        let server = start(ServerSettings { protocols, ..ServerSettings::default() }).await;
+        within(flood(&server, Vec::new(), |_| frame(PING, 0, 0, &[0; 8]))).await;
+        within(flood(&server, Vec::new(), |_| frame(PING, 1, 0, &[0; 8]))).await;
+        within(flood(&server, Vec::new(), |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))).await;
+        within(flood(&server, Vec::new(), |_| frame(77, 0, 0, &[]))).await;
+        within(flood(&server, open(), |_| frame(DATA, 0, 1, &[]))).await;
+        within(flood(&server, open(), |_| frame(PRIORITY, 0, 1, &[0; 5]))).await;
+        within(flood(&server, open(), |_| frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]))).await;
+        let begun = frame(HEADERS, 0, 1, &call());
+        within(flood(&server, begun, |_| frame(CONTINUATION, 0, 1, &[]))).await;
+        let reset = |stream: u32| {
+            [frame(HEADERS, END_HEADERS, stream, &call()), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])]
+                .concat()
+        };
+        within(flood(&server, Vec::new(), reset)).await;
+        let is_served = if protocols == Protocols::Http {
+            let request =
+                http::Request::post(server.url("/v1/logs")).header("content-type", "application/x-protobuf");
+            http(request, sample(Signal::Logs, 1).to_bytes()).await.0.is_success()
+        } else {
+            let logs = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+            let message = framed(false, &sample(Signal::Logs, 1).to_bytes());
+            grpc(server.address, logs, &[], &message).await.1["grpc-status"] == "0"
+        };
+        assert!(is_served, "{protocols:?}");
+    }
+}
