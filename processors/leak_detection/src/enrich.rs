@@ -10,7 +10,7 @@ use weir_connection::process::{ProcessInfo, ProcessKey};
 use weir_connection::report::{Finding, State};
 use weir_connection::table::ConnectionTable;
 use weir_connection::{events, names};
-use weir_pdata::otlp::common::v1::{AnyValue, KeyValue, any_value::Value};
+use weir_pdata::edit::{AttributeList, Editor, Encoded, Message, Then};
 use weir_pdata::view;
 use weir_pdata::{Payload, Signal};
 
@@ -23,11 +23,7 @@ pub(crate) fn enrich(payload: &mut Payload, findings: &[Finding], table: &Connec
     if urgent.is_empty() || !concerns(payload, &urgent) {
         return;
     }
-    match payload.signal() {
-        Signal::Traces => traces(payload, &urgent, table),
-        Signal::Logs => logs(payload, &urgent, table),
-        Signal::Metrics | Signal::Profiles => {}
-    }
+    payload.edit(&mut Verdicts { signal: payload.signal(), urgent, table, subject: Subject::default() });
 }
 
 /// Whether anything in the payload may be touched; reads no more than it must.
@@ -53,34 +49,59 @@ fn is_of(finding: &Finding, info: &ProcessInfo) -> bool {
     !finding.instance.is_empty() && finding.instance == info.instance
 }
 
+/// Leads through a payload and adds the verdicts.
+struct Verdicts<'a> {
+    signal: Signal,
+    urgent: Vec<&'a Finding>,
+    table: &'a ConnectionTable,
+    /// Of the resource that is looked at.
+    subject: Subject<'a>,
+}
+
+impl Editor for Verdicts<'_> {
+    fn resource(&mut self, resource: view::Resource<'_>, _: &mut Message<'_, '_>) -> Then {
+        let info = ProcessInfo::read(resource.attributes());
+        let findings: Vec<_> = self.urgent.iter().filter(|f| is_of(f, &info)).copied().collect();
+        if findings.is_empty() {
+            return Then::Keep;
+        }
+        let key = self.table.find(&info.key.host, info.key.pid, &info.instance);
+        self.subject = Subject { findings, known: key.map(|key| (self.table, key)) };
+        Then::Descend
+    }
+
+    fn scope(&mut self, scope: view::Scope<'_>, _: &mut Message<'_, '_>) -> Then {
+        let ours = self.signal == Signal::Logs || scope.name() == names::SCOPE;
+        if ours { Then::Descend } else { Then::Keep }
+    }
+
+    fn item(&mut self, item: &mut Message<'_, '_>) -> Then {
+        let (span, record) = (item.as_span(), item.as_log_record());
+        let Some(attributes) = item.attributes() else { return Then::Keep };
+        if let Some(span) = span {
+            let told = span.name().strip_prefix("grpc.connection ").unwrap_or_default();
+            self.subject.add(attributes, told);
+        } else if record.is_some_and(|record| events::is_event(record.event_name())) {
+            let told = told_by(attributes);
+            self.subject.add(attributes, &told);
+        }
+        Then::Keep
+    }
+}
+
 /// The verdicts on one process, and what the table knows of it.
+#[derive(Default)]
 struct Subject<'a> {
     findings: Vec<&'a Finding>,
-    table: &'a ConnectionTable,
-    key: Option<ProcessKey>,
+    known: Option<(&'a ConnectionTable, ProcessKey)>,
 }
 
 impl<'a> Subject<'a> {
-    fn new(
-        urgent: &[&'a Finding],
-        table: &'a ConnectionTable,
-        resource: Option<&weir_pdata::otlp::resource::v1::Resource>,
-    ) -> Subject<'a> {
-        let info = info(resource);
-        let findings: Vec<&Finding> = urgent.iter().filter(|f| is_of(f, &info)).copied().collect();
-        let known = || table.find(&info.key.host, info.key.pid, &info.instance);
-        let key = if findings.is_empty() { None } else { known() };
-        Subject { findings, table, key }
-    }
-
     /// Adds the finding on the client or connection that the attributes name, else the one on the whole process.
     /// `told` is the target that the record itself tells of.
-    fn add(&self, attributes: &mut Vec<KeyValue>, told: &str) {
-        if self.findings.is_empty() {
-            return;
-        }
+    fn add(&self, attributes: &mut AttributeList<'_>, told: &str) {
         let (client, connection) = (id(attributes, "grpc.client.id"), id(attributes, "connection.id"));
-        let known = self.key.as_ref().map(|key| self.table.targets(key, client, connection));
+        let known = self.known.as_ref().map(|(table, key)| table.targets(key, client, connection));
         let finding = self.on(&known.unwrap_or_default(), events::target_address(told));
         add(attributes, finding.or_else(|| self.findings.iter().find(|f| f.target.is_empty()).copied()));
     }
@@ -100,42 +121,11 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn traces(payload: &mut Payload, urgent: &[&Finding], table: &ConnectionTable) {
-    let mut request = payload.decode_traces();
-    for resource in &mut request.resource_spans {
-        let subject = Subject::new(urgent, table, resource.resource.as_ref());
-        for scope in &mut resource.scope_spans {
-            if scope.scope.as_ref().is_none_or(|s| s.name != names::SCOPE) {
-                continue;
-            }
-            for span in &mut scope.spans {
-                let told = span.name.strip_prefix("grpc.connection ").unwrap_or_default();
-                subject.add(&mut span.attributes, told);
-            }
-        }
-    }
-    *payload = Payload::from(request);
-}
-
-fn logs(payload: &mut Payload, urgent: &[&Finding], table: &ConnectionTable) {
-    let mut request = payload.decode_logs();
-    for resource in &mut request.resource_logs {
-        let subject = Subject::new(urgent, table, resource.resource.as_ref());
-        for record in resource.scope_logs.iter_mut().flat_map(|s| &mut s.log_records) {
-            if events::is_event(&record.event_name) {
-                let told = told_by(&record.attributes);
-                subject.add(&mut record.attributes, &told);
-            }
-        }
-    }
-    *payload = Payload::from(request);
-}
-
 /// The target that an event tells of: the gRPC target of a client, else the peer address, else nothing.
-fn told_by(attributes: &[KeyValue]) -> String {
-    let text = |key: &str| match find(attributes, key) {
-        Some(Value::StringValue(s)) => s.clone(),
-        Some(Value::IntValue(i)) => i.to_string(),
+fn told_by(attributes: &AttributeList<'_>) -> String {
+    let text = |key: &str| match attributes.get(key).map(|value| attributes.read_value(value)) {
+        Some(view::AnyValue::Str(text)) => text.to_owned(),
+        Some(view::AnyValue::Int(number)) => number.to_string(),
         _ => String::new(),
     };
     let (target, address) = (text("grpc.target"), text("network.peer.address"));
@@ -146,40 +136,19 @@ fn told_by(attributes: &[KeyValue]) -> String {
 }
 
 /// A positive integer; 0 when there is none.
-fn id(attributes: &[KeyValue], key: &str) -> u64 {
-    match find(attributes, key) {
-        Some(Value::IntValue(id)) => u64::try_from(*id).unwrap_or(0),
-        _ => 0,
-    }
+fn id(attributes: &AttributeList<'_>, key: &str) -> u64 {
+    let id = attributes.get(key).and_then(|value| attributes.read_value(value).as_i64());
+    id.and_then(|id| u64::try_from(id).ok()).unwrap_or(0)
 }
 
-fn add(attributes: &mut Vec<KeyValue>, finding: Option<&Finding>) {
+fn add(attributes: &mut AttributeList<'_>, finding: Option<&Finding>) {
     let Some(finding) = finding else { return };
     let new = verdict_attributes(finding);
-    attributes.retain(|a| !new.iter().any(|n| n.key == a.key));
-    attributes.extend(new);
-}
-
-/// Identity of a resource, read from its owned form.
-fn info(resource: Option<&weir_pdata::otlp::resource::v1::Resource>) -> ProcessInfo {
-    let mut info = ProcessInfo::default();
-    let Some(resource) = resource else { return info };
-    let text = |key: &str| match find(&resource.attributes, key) {
-        Some(Value::StringValue(s)) => s.clone(),
-        _ => String::new(),
-    };
-    if let Some(Value::IntValue(pid)) = find(&resource.attributes, names::PROCESS_PID) {
-        info.key.pid = *pid;
+    attributes.retain(|key| !new.iter().any(|pair| pair.key == key));
+    for pair in &new {
+        let value = attributes.encoded(&Encoded::from(&pair.value.clone().unwrap_or_default()));
+        attributes.push(&pair.key, value);
     }
-    info.key.host = text(names::HOST_NAME);
-    info.instance = text(names::SERVICE_INSTANCE_ID);
-    info.service = text(names::SERVICE_NAME);
-    info
-}
-
-fn find<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
-    let found = attributes.iter().find(|a| a.key == key)?;
-    found.value.as_ref().and_then(|AnyValue { value }| value.as_ref())
 }
 
 #[cfg(test)]

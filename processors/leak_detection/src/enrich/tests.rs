@@ -4,6 +4,7 @@ use weir_connection::report::{Finding, Process, State};
 use weir_connection::spans;
 use weir_connection::table::{Change, ConnectionTable};
 use weir_pdata::Payload;
+use weir_pdata::otlp::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
 use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use weir_pdata::otlp::{LogsRequest, kv};
 
@@ -73,7 +74,8 @@ fn record_of(
 }
 
 fn state(attributes: &[KeyValue]) -> Option<String> {
-    match find(attributes, names::LEAK_STATE)? {
+    let found = attributes.iter().find(|pair| pair.key == names::LEAK_STATE)?;
+    match found.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text.clone()),
         _ => None,
     }
@@ -131,4 +133,35 @@ fn a_verdict_on_the_whole_process_is_on_all_of_its_connections_and_on_no_other_p
     let mut other = leak("");
     other.process.pid = 8;
     assert_eq!(spans_of(&changes, &[other], &table), [None]);
+}
+
+#[test]
+fn values_that_nest_as_deep_as_they_may_pass_with_the_verdict() {
+    let table = ConnectionTable::default();
+    table.apply(&info(), 0, 1, dialled(1, "orders:50051", "10.0.0.7:50051").to_vec());
+    let mut value = AnyValue { value: Some(Value::IntValue(1)) };
+    for _ in 0..weir_pdata::validate::MAX_VALUE_DEPTH {
+        value = AnyValue { value: Some(Value::ArrayValue(ArrayValue { values: vec![value] })) };
+    }
+    let attributes = vec![
+        kv("grpc.client.id", 1),
+        KeyValue { key: "deep".into(), value: Some(value), ..KeyValue::default() },
+    ];
+    let record = LogRecord { event_name: "grpc.client.closed".into(), attributes, ..LogRecord::default() };
+    let scope = weir_pdata::otlp::common::v1::InstrumentationScope {
+        attributes: vec![kv(events::VERSION_ATTRIBUTE, events::VERSION)],
+        ..Default::default()
+    };
+    let scope_logs =
+        vec![ScopeLogs { scope: Some(scope), log_records: vec![record], ..ScopeLogs::default() }];
+    let resource_logs =
+        vec![ResourceLogs { resource: Some(info().resource()), scope_logs, ..ResourceLogs::default() }];
+    let mut payload = Payload::from(LogsRequest { resource_logs });
+    enrich(&mut payload, &[leak("")], &table);
+    assert_eq!(payload.items(), 1);
+    let resource = view::resources(&payload).next().expect("a resource");
+    let scope = resource.scopes().next().expect("a scope");
+    let record = scope.log_records().next().expect("a record");
+    assert_eq!(record.attributes().text(names::LEAK_STATE), Some("leaking"));
+    assert!(record.attributes().get("deep").is_some());
 }
