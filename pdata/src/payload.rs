@@ -4,7 +4,7 @@
 //! OTLP export requests of traces, metrics and logs consist of one repeated field, so the concatenation of two encoded
 //! requests is the encoded union of both. A payload is therefore a list of *chunks*, each the bytes of one whole,
 //! validated request as it was received. Merging moves chunks, nothing is copied or decoded, and an exporter writes the
-//! chunks one after the other. Only profiles, whose dictionary is shared by index, are re-encoded on a merge.
+//! chunks one after the other. Only profiles, whose dictionary is shared by index, are copied on a merge.
 //!
 //! Readers go over [`Payload::requests`] with the views of [`crate::view`].
 

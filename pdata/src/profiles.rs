@@ -1,141 +1,155 @@
 //! Merging profiles: their dictionary is shared by index, so the second payload's indices are moved.
 //!
 //! Source: opentelemetry-proto `profiles/v1development`: entry 0 of every table is the null entry.
+//!
+//! # Design
+//! Nothing is decoded: the fields of the first payload are kept as they are, those of the second are copied with other
+//! numbers in the fields that are indices, which their names tell ([`Shift::of`]). So values of any depth and unknown fields
+//! pass.
 
-use crate::Payload;
-use crate::otlp::ProfilesRequest;
-use crate::otlp::common::v1::{AnyValue, KeyValue, any_value::Value};
-use crate::otlp::profiles::v1development::{Profile, ProfilesDictionary, ValueType};
+use bytes::Bytes;
+use prost::encoding::encode_varint;
+
+use crate::schema::{Field, Id, Kind};
+use crate::split::write_message;
+use crate::view::{self, Fields, Value};
+use crate::{Payload, Signal};
+
+/// Number of the dictionary in a request.
+const DICTIONARY: u32 = 2;
 
 /// Both payloads as one request with one dictionary. Entries are appended, not deduplicated.
 pub(crate) fn merge(first: &Payload, second: &Payload) -> Payload {
-    let mut whole = first.decode_profiles();
-    let other = second.decode_profiles();
-    let table = whole.dictionary.get_or_insert_default();
-    let dictionary = other.dictionary.unwrap_or_default();
-    let shift = Shift::between(table, &dictionary);
-    shift.append(table, dictionary);
-    for mut resource in other.resource_profiles {
-        shift.key_values(resource.resource.iter_mut().flat_map(|r| &mut r.attributes));
-        for scope in &mut resource.scope_profiles {
-            shift.key_values(scope.scope.iter_mut().flat_map(|s| &mut s.attributes));
-            scope.profiles.iter_mut().for_each(|p| shift.profile(p));
+    let (one, two) = (first.to_bytes(), second.to_bytes());
+    let shift = Shift::between(&one, &two);
+    let (mut out, mut tables) = (Vec::with_capacity(one.len() + two.len() + 16), Vec::new());
+    for field in Fields::new(&one) {
+        match field.number {
+            DICTIONARY => tables.extend_from_slice(field.bytes()),
+            _ => out.extend_from_slice(&one[field.start..field.end]),
         }
-        whole.resource_profiles.push(resource);
     }
-    Payload::from(ProfilesRequest { ..whole })
+    for field in Fields::new(&two) {
+        match field.number {
+            1 => write_message(1, &shift.moved(Id::ResourceProfiles, field.bytes()), &mut out),
+            DICTIONARY => tables.extend(shift.moved(Id::Dictionary, field.bytes())),
+            _ => out.extend_from_slice(&two[field.start..field.end]),
+        }
+    }
+    write_message(DICTIONARY, &tables, &mut out);
+    Payload::trusted(Signal::Profiles, Bytes::from(out), first.items() + second.items())
 }
 
-/// By how much indices into each table move.
-struct Shift {
-    mapping: i32,
-    location: i32,
-    function: i32,
-    link: i32,
-    string: i32,
-    attribute: i32,
-    stack: i32,
-}
+/// By how much indices into each table of a dictionary move, by the number of the table.
+struct Shift([i32; 8]);
+
+const MAPPINGS: usize = 1;
+const LOCATIONS: usize = 2;
+const FUNCTIONS: usize = 3;
+const LINKS: usize = 4;
+const STRINGS: usize = 5;
+const ATTRIBUTES: usize = 6;
+const STACKS: usize = 7;
 
 impl Shift {
-    /// A table that the second dictionary leaves out moves nothing: index 0 then keeps meaning "none".
-    fn between(first: &ProfilesDictionary, second: &ProfilesDictionary) -> Shift {
-        let by = |first: usize, second: usize| {
-            if second == 0 { 0 } else { i32::try_from(first).unwrap_or(i32::MAX) }
-        };
-        Shift {
-            mapping: by(first.mapping_table.len(), second.mapping_table.len()),
-            location: by(first.location_table.len(), second.location_table.len()),
-            function: by(first.function_table.len(), second.function_table.len()),
-            link: by(first.link_table.len(), second.link_table.len()),
-            string: by(first.string_table.len(), second.string_table.len()),
-            attribute: by(first.attribute_table.len(), second.attribute_table.len()),
-            stack: by(first.stack_table.len(), second.stack_table.len()),
-        }
-    }
-
-    fn append(&self, to: &mut ProfilesDictionary, mut from: ProfilesDictionary) {
-        for m in &mut from.mapping_table {
-            add(&mut m.filename_strindex, self.string);
-            self.attributes(&mut m.attribute_indices);
-        }
-        for l in &mut from.location_table {
-            add(&mut l.mapping_index, self.mapping);
-            self.attributes(&mut l.attribute_indices);
-            l.lines.iter_mut().for_each(|line| add(&mut line.function_index, self.function));
-        }
-        for f in &mut from.function_table {
-            add(&mut f.name_strindex, self.string);
-            add(&mut f.system_name_strindex, self.string);
-            add(&mut f.filename_strindex, self.string);
-        }
-        for a in &mut from.attribute_table {
-            add(&mut a.key_strindex, self.string);
-            add(&mut a.unit_strindex, self.string);
-            self.value(a.value.as_mut());
-        }
-        for s in &mut from.stack_table {
-            s.location_indices.iter_mut().for_each(|i| add(i, self.location));
-        }
-        to.mapping_table.append(&mut from.mapping_table);
-        to.location_table.append(&mut from.location_table);
-        to.function_table.append(&mut from.function_table);
-        to.link_table.append(&mut from.link_table);
-        to.string_table.append(&mut from.string_table);
-        to.attribute_table.append(&mut from.attribute_table);
-        to.stack_table.append(&mut from.stack_table);
-    }
-
-    fn profile(&self, p: &mut Profile) {
-        self.value_type(p.sample_type.as_mut());
-        self.value_type(p.period_type.as_mut());
-        self.attributes(&mut p.attribute_indices);
-        for sample in &mut p.samples {
-            add(&mut sample.stack_index, self.stack);
-            add(&mut sample.link_index, self.link);
-            self.attributes(&mut sample.attribute_indices);
-        }
-    }
-
-    fn value_type(&self, v: Option<&mut ValueType>) {
-        if let Some(v) = v {
-            add(&mut v.type_strindex, self.string);
-            add(&mut v.unit_strindex, self.string);
-        }
-    }
-
-    fn attributes(&self, indices: &mut [i32]) {
-        indices.iter_mut().for_each(|i| add(i, self.attribute));
-    }
-
-    fn key_values<'a>(&self, pairs: impl Iterator<Item = &'a mut KeyValue>) {
-        for pair in pairs {
-            if pair.key.is_empty() {
-                add(&mut pair.key_strindex, self.string);
+    /// A table that the second request leaves out moves nothing: index 0 then keeps meaning "none".
+    fn between(first: &[u8], second: &[u8]) -> Shift {
+        let lengths = |request: &[u8]| {
+            let mut lengths = [0; 8];
+            let dictionaries = Fields::new(request).filter(|field| field.number == DICTIONARY);
+            for entry in dictionaries.flat_map(|dictionary| Fields::new(dictionary.bytes())) {
+                if let Some(length) = lengths.get_mut(entry.number as usize) {
+                    *length += 1;
+                }
             }
-            self.value(pair.value.as_mut());
-        }
+            lengths
+        };
+        let (mut shift, second) = (lengths(first), lengths(second));
+        shift.iter_mut().zip(second).filter(|(_, length)| *length == 0).for_each(|(by, _)| *by = 0);
+        Shift(shift)
     }
 
-    /// Depth is bounded: the payload was validated.
-    fn value(&self, value: Option<&mut AnyValue>) {
-        match value.and_then(|v| v.value.as_mut()) {
-            Some(Value::ArrayValue(list)) => list.values.iter_mut().for_each(|v| self.value(Some(v))),
-            Some(Value::KvlistValue(map)) => self.key_values(map.values.iter_mut()),
-            Some(Value::StringValueStrindex(i)) => add(i, self.string),
-            _ => {}
+    /// By how much the index in a field moves; `None` for a field that is no index.
+    fn of(&self, field: &Field) -> Option<i32> {
+        let table = match field.name {
+            "mappingIndex" => MAPPINGS,
+            "locationIndices" => LOCATIONS,
+            "functionIndex" => FUNCTIONS,
+            "linkIndex" => LINKS,
+            "attributeIndices" => ATTRIBUTES,
+            "stackIndex" => STACKS,
+            name if name.ends_with("trindex") => STRINGS,
+            _ => return None,
+        };
+        Some(self.0[table])
+    }
+
+    /// A message with its indices moved. Depth is bounded: the payload was validated.
+    fn moved(&self, id: Id, message: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(message.len() + 8);
+        // A key that is written out is none that is given by index.
+        let by_index =
+            id != Id::KeyValue || !Fields::new(message).any(|f| f.number == 1 && !f.bytes().is_empty());
+        for field in Fields::new(message) {
+            let raw = &message[field.start..field.end];
+            let known = id.message().field(field.number);
+            match known.map(|known| (known, known.kind, self.of(known))) {
+                Some((known, Kind::Message(child), _)) if known.repeated || known.explicit => {
+                    write_message(field.number, &self.moved(child, field.bytes()), &mut out);
+                }
+                Some((_, Kind::Message(child), _)) => {
+                    // The parts of a message that may be there once are one message.
+                    let parts = Fields::new(message).filter(|f| f.number == field.number);
+                    if parts.clone().all(|part| part.start <= field.start) {
+                        let whole = parts.map(|part| part.bytes()).collect::<Vec<_>>().concat();
+                        write_message(field.number, &self.moved(child, &whole), &mut out);
+                    }
+                }
+                Some((_, _, Some(by))) if by_index => index(&field, by, &mut out),
+                _ => out.extend_from_slice(raw),
+            }
+        }
+        let is_there = |number: u8| Fields::new(message).any(|field| field.number == u32::from(number));
+        for known in id.message().fields.iter().filter(|f| !f.repeated && !f.explicit && !is_there(f.number))
+        {
+            // Index 0, the null entry, moves like all others: the second dictionary brings its own.
+            if let Some(by) = self.of(known).filter(|by| *by != 0 && by_index) {
+                encode_varint(u64::from(known.number) << 3, &mut out);
+                put(0, by, &mut out);
+            }
+        }
+        out
+    }
+}
+
+/// Writes a field of one index, or of several that are packed.
+fn index(field: &view::Field<'_>, by: i32, out: &mut Vec<u8>) {
+    match field.value {
+        Value::Bytes(mut packed) => {
+            let mut moved = Vec::with_capacity(packed.len() + 8);
+            while let Ok(index) = prost::encoding::decode_varint(&mut packed) {
+                put(index, by, &mut moved);
+            }
+            write_message(field.number, &moved, out);
+        }
+        _ => {
+            encode_varint(u64::from(field.number) << 3, out);
+            put(field.u64(), by, out);
         }
     }
 }
 
-/// Index 0, the null entry, moves like all others: the second dictionary brings its own.
-fn add(index: &mut i32, by: i32) {
-    *index = index.saturating_add(by);
+/// Writes an index, an `int32`, moved.
+fn put(index: u64, by: i32, out: &mut Vec<u8>) {
+    let index = index as i32;
+    encode_varint(i64::from(index.saturating_add(by)).cast_unsigned(), out);
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::otlp::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
     use crate::testing;
+    use crate::validate::{MAX_VALUE_DEPTH, validate};
     use crate::{Payload, Signal};
 
     #[test]
@@ -147,5 +161,44 @@ mod tests {
         merged.append(b).expect("same signal");
         assert_eq!((merged.signal(), merged.items()), (Signal::Profiles, 5));
         assert_eq!(testing::flatten(&merged), expected);
+    }
+
+    #[test]
+    fn values_that_nest_as_deep_as_they_may_are_still_there_after_a_merge() {
+        let mut deep = AnyValue { value: Some(Value::StringValueStrindex(1)) };
+        for _ in 0..MAX_VALUE_DEPTH {
+            deep = AnyValue { value: Some(Value::ArrayValue(ArrayValue { values: vec![deep] })) };
+        }
+        let mut second = testing::profiles("b", 3);
+        let resource = second.resource_profiles[0].resource.as_mut().expect("a resource");
+        resource.attributes.push(KeyValue { key: "deep".into(), value: Some(deep), ..KeyValue::default() });
+        let mut merged = Payload::from(testing::profiles("a", 2));
+        merged.append(Payload::from(second)).expect("same signal");
+        assert_eq!(merged.items(), 5);
+        assert_eq!(validate(Signal::Profiles, &merged.to_bytes()), Ok(5));
+        let resource = crate::view::resources(&merged).nth(1).expect("the second");
+        let mut value = resource.attributes().get("deep").expect("there");
+        let mut depth = 0;
+        while let Some(inner) = value.items().next() {
+            (value, depth) = (inner, depth + 1);
+        }
+        assert_eq!(depth, MAX_VALUE_DEPTH);
+    }
+
+    #[test]
+    fn messages_in_parts_and_unknown_fields_survive_a_merge() {
+        let nest = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+        // Type 1 and unit 2 in two parts of one sample type; field 15 of the profile is unknown.
+        let profile = [nest(1, &[0x08, 1]), nest(1, &[0x10, 2]), nest(2, &[]), nest(15, b"new")].concat();
+        let tables = [nest(5, b""), nest(5, b"cpu"), nest(5, b"ns")].concat();
+        let request = [nest(1, &nest(2, &nest(2, &profile))), nest(2, &tables)].concat();
+        let second = Payload::from_request(Signal::Profiles, request.into()).expect("well formed");
+        let mut merged = Payload::from(testing::profiles("a", 1));
+        let strings = merged.decode_profiles().dictionary.unwrap_or_default().string_table.len() as i32;
+        merged.append(second).expect("same signal");
+        let read = merged.decode_profiles().resource_profiles[1].scope_profiles[0].profiles[0].clone();
+        let kind = read.sample_type.expect("a type");
+        assert_eq!((kind.type_strindex, kind.unit_strindex), (strings + 1, strings + 2));
+        assert!(merged.to_bytes().windows(3).any(|window| window == b"new"));
     }
 }

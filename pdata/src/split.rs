@@ -60,7 +60,7 @@ fn divide(id: Id, bytes: &[u8], n: usize, head: &mut Vec<u8>, tail: &mut Vec<u8>
     }
 }
 
-fn write_message(number: u32, body: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_message(number: u32, body: &[u8], out: &mut Vec<u8>) {
     prost::encoding::encode_varint(u64::from(number << 3 | 2), out);
     prost::encoding::encode_varint(body.len() as u64, out);
     out.extend_from_slice(body);
@@ -73,7 +73,7 @@ fn items_in(id: Id, field: &Field<'_>) -> usize {
 }
 
 /// The message type of a field when it is an item or leads to items.
-fn item_bearer(id: Id, number: u32) -> Option<Id> {
+pub(crate) fn item_bearer(id: Id, number: u32) -> Option<Id> {
     let Kind::Message(child) = id.message().field(number)?.kind else {
         return None;
     };
