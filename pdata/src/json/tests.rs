@@ -54,6 +54,15 @@ fn enums_are_read_by_number_or_name() {
 }
 
 #[test]
+fn doubles_are_read_to_their_last_bit() {
+    for bits in [0x3cb9_0b00_0000_0000_u64, 0x3ff0_0000_0000_0001, 0x7fef_ffff_ffff_ffff, 1] {
+        let number = f64::from_bits(bits);
+        let read = body(&format!(r#"{{"doubleValue":{number:e}}}"#));
+        assert_eq!(read, Some(Value::DoubleValue(number)), "{number:e}");
+    }
+}
+
+#[test]
 fn integers_are_read_from_strings_and_numbers_within_their_range() {
     assert_eq!(body(r#"{"intValue":"-9223372036854775808"}"#), Some(Value::IntValue(i64::MIN)));
     assert_eq!(body(r#"{"intValue":7}"#), Some(Value::IntValue(7)));
