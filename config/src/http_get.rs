@@ -117,7 +117,7 @@ fn talk<S: Read + Write>(mut stream: S, target: &Target<'_>) -> io::Result<Vec<u
 }
 
 /// Status and body of an answer.
-fn read_answer(answer: &[u8]) -> io::Result<(u16, Vec<u8>)> {
+pub(crate) fn read_answer(answer: &[u8]) -> io::Result<(u16, Vec<u8>)> {
     let wrong = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
     let end = answer.windows(4).take(MAX_HEAD).position(|window| window == b"\r\n\r\n");
     let end = end.ok_or_else(|| wrong("malformed HTTP response"))?;

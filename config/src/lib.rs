@@ -88,6 +88,11 @@
 //! list of structs, nested sections have their own type's defaults.
 
 mod catalog;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod check;
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
 #[cfg(test)]
 mod corpus_tests;
 mod de;

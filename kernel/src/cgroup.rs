@@ -50,7 +50,7 @@ impl Hierarchy {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+pub(crate) struct Mount {
     hierarchy: Hierarchy,
     /// Directory of the hierarchy that is mounted; not `/` in a container without a cgroup namespace.
     root: PathBuf,
@@ -58,7 +58,7 @@ struct Mount {
 }
 
 /// A line of `/proc/self/mountinfo` that mounts a hierarchy with memory limits.
-fn parse_mount(line: &str) -> Option<Mount> {
+pub(crate) fn parse_mount(line: &str) -> Option<Mount> {
     let (mount, kind) = line.split_once(" - ")?;
     let mut kind = kind.split(' ');
     let hierarchy = match kind.next()? {

@@ -74,7 +74,7 @@ impl SocketSource for Dumper {
 }
 
 /// Datagrams to and from the kernel.
-trait Transport {
+pub(crate) trait Transport {
     fn send(&mut self, request: &[u8]) -> io::Result<()>;
     /// One datagram and its true length, which is greater when it did not fit.
     fn receive(&mut self) -> io::Result<(&[u8], usize)>;
@@ -130,7 +130,7 @@ impl Transport for Netlink {
     }
 }
 
-fn dump(
+pub(crate) fn dump(
     transport: &mut impl Transport,
     sequence: &mut u32,
     query: &Query,

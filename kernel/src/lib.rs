@@ -7,7 +7,12 @@
 
 mod book;
 mod cgroup;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod check;
 pub mod core_dumps;
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
 pub mod descriptors;
 mod diag;
 mod dump;

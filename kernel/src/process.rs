@@ -301,7 +301,7 @@ pub(crate) fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { command: command.to_owned(), ended: matches!(state, "Z" | "X" | "x"), start_ticks })
 }
 
-fn parse_descriptor_limit(text: &str) -> Option<u64> {
+pub(crate) fn parse_descriptor_limit(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
@@ -312,14 +312,14 @@ pub(crate) fn parse_kilobytes(text: &str, label: &str) -> Option<u64> {
     value.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn parse_port_range(text: &str) -> Option<u64> {
+pub(crate) fn parse_port_range(text: &str) -> Option<u64> {
     let mut bounds = text.split_ascii_whitespace().map(str::parse::<u64>);
     let (low, high) = (bounds.next()?.ok()?, bounds.next()?.ok()?);
     high.checked_sub(low)?.checked_add(1)
 }
 
 /// `12.34 5.6` is 12.34 s.
-fn parse_uptime_ns(text: &str) -> Option<u64> {
+pub(crate) fn parse_uptime_ns(text: &str) -> Option<u64> {
     let (seconds, hundredths) = text.split_ascii_whitespace().next()?.split_once('.')?;
     let whole = seconds.parse::<u64>().ok()?.checked_mul(NANOSECONDS)?;
     let part = hundredths.get(..2)?.parse::<u64>().ok()?;

@@ -19,6 +19,9 @@ mod body;
 pub mod client;
 pub mod config;
 mod connection;
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
 pub mod credential;
 mod descriptors;
 pub mod encoding;
@@ -40,6 +43,10 @@ pub use listen::Listener;
 
 /// What fuzzing drives beside the public interface.
 #[cfg(feature = "fuzzing")]
-pub mod fuzzing {
+pub mod check {
+    pub use crate::client::check as answer;
+    pub use crate::encoding::check as decompress;
     pub use crate::http2::check::converse;
+    pub use crate::http2::check_blocks as blocks;
+    pub use crate::message::check as message;
 }

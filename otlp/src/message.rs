@@ -126,6 +126,30 @@ where
     arriving.finish()
 }
 
+/// A message is the same however it is cut, never longer than allowed, in no larger buffer than it needs, and gives back what
+/// was reserved for it; the first byte says how it is cut. For tests and for fuzzing.
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
+pub fn check(bytes: &[u8]) {
+    const LIMIT: usize = 300;
+    let Some((cut, bytes)) = bytes.split_first() else { return };
+    let budget = weir_component::Budget::default();
+    let read = |length: usize| {
+        let mut arriving = Arriving::new(LIMIT, budget.begin());
+        for piece in bytes.chunks(length) {
+            arriving.push(piece)?;
+            assert!(arriving.content.capacity() <= LIMIT && budget.held() <= bytes.len());
+        }
+        let message = arriving.finish()?;
+        assert!(message.content.len() <= LIMIT && message.content[..] == bytes[FRAME_HEADER..]);
+        Ok::<_, MessageError>((message.compressed, message.content))
+    };
+    let kind =
+        |result: Result<(bool, Bytes), MessageError>| result.map_err(|error| std::mem::discriminant(&error));
+    assert_eq!(kind(read(bytes.len().max(1))), kind(read(1 + usize::from(*cut) % 32)));
+    assert_eq!(budget.held(), 0);
+}
+
 #[cfg(test)]
 mod tests {
     use weir_component::Budget;
@@ -149,6 +173,11 @@ mod tests {
             assert!(message.compressed);
             assert_eq!(message.content, &b"abc"[..]);
         }
+    }
+
+    #[test]
+    fn messages_of_the_corpus_are_the_same_however_they_are_cut() {
+        crate::corpus::corpus("grpc_message").iter().for_each(|bytes| check(bytes));
     }
 
     #[test]

@@ -12,6 +12,11 @@
 //!
 //! This crate depends on nothing else of ours.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod check;
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
 pub mod edit;
 mod gathering;
 pub mod json;

@@ -5,12 +5,17 @@
 
 mod actions;
 mod any;
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
 mod matching;
 mod regex;
 
 pub use actions::{ActionConfig, Actions, Prepared, check as check_actions};
 pub use any::Any;
 pub use matching::{MatchConfig, MatchProperties, Selection, Selections, Selector};
+#[cfg(feature = "fuzzing")]
+pub use regex::check as check_regex;
 pub use regex::compile as compile_regex;
 
 /// A wrong option.

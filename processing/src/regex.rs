@@ -123,6 +123,31 @@ fn begins_repetition(mut rest: Peekable<Chars<'_>>) -> bool {
     rest.next() == Some('}')
 }
 
+/// A pattern without any of what is rewritten means the same as before, text that is quoted matches itself, and what is wrong
+/// with a pattern is said on one line; for tests and for fuzzing.
+#[cfg(any(test, feature = "fuzzing"))]
+#[expect(clippy::expect_used, reason = "a check that does not hold is a fault")]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
+pub fn check(pattern: &str, text: &str) {
+    match compile(pattern) {
+        Ok(compiled) => {
+            let found = compiled.find(text).map(|found| found.range());
+            if !pattern.contains(['\\', '[', '{']) {
+                let plain = Regex::new(pattern).expect("nothing was rewritten");
+                assert_eq!(plain.find(text).map(|found| found.range()), found);
+            }
+        }
+        Err(why) => {
+            let lines = |text: &str| text.lines().count();
+            assert!(lines(&why) <= lines(pattern).max(1) && why.contains(pattern), "{why}");
+        }
+    }
+    if !text.contains("\\E") {
+        let quoted = compile(&format!("^\\Q{text}\\E$")).expect("quoted text is a pattern");
+        assert!(quoted.is_match(text), "{text:?} does not match itself");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +182,15 @@ mod tests {
             regex.capture_names().flatten().map(ToOwned::to_owned).collect()
         };
         assert_eq!(names(r"(?P<a>\d)(?<b>x)"), ["a", "b"]);
+    }
+
+    #[test]
+    fn patterns_of_the_corpus_are_rewritten_without_a_change_of_meaning() {
+        for input in crate::corpus::corpus("regex") {
+            let input = String::from_utf8_lossy(&input);
+            let (pattern, text) = input.split_once('\n').unwrap_or((&input, ""));
+            check(pattern, text);
+        }
     }
 
     #[test]

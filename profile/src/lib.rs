@@ -25,6 +25,11 @@
 //!   with.
 
 pub mod census;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod check;
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
 mod delta;
 mod error;
 mod intern;

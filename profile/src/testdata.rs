@@ -25,15 +25,6 @@ pub(crate) fn site(name: &str) -> String {
     expected("sites", &format!("site.{name}"))
 }
 
-/// Compresses as Go does: one gzip member.
-pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
-    let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let length = compressor.gzip_compress(bytes, &mut out).unwrap();
-    out.truncate(length);
-    out
-}
-
 /// Bytes of a recorded profile without gzip.
 pub(crate) fn plain(name: &str) -> Vec<u8> {
     let compressed = bytes(name);

@@ -2,6 +2,8 @@
 //!
 //! Sources: OTLP specification 1.11 ("OTLP/HTTP"), the texts of the Go Collector's `otlp_http` exporter.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod check;
 mod connector;
 mod cookies;
 mod url;
@@ -398,6 +400,11 @@ mod tests {
 
     fn after(text: &str) -> Option<Duration> {
         retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().expect("value"))]))
+    }
+
+    #[test]
+    fn answers_of_the_corpus_are_read_within_bounds() {
+        crate::corpus::corpus("backend_answer").iter().for_each(|bytes| check::answer(bytes));
     }
 
     #[test]

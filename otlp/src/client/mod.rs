@@ -12,6 +12,8 @@ mod response;
 
 pub use connect::Target;
 pub use grpc::{Balancing, GrpcClient, GrpcSettings, KeepAlive};
+#[cfg(feature = "fuzzing")]
+pub use http::check::answer as check;
 pub use http::{Format, HttpClient, HttpSettings};
 
 use bytes::Bytes;

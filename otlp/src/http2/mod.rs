@@ -34,6 +34,8 @@ mod streams;
 
 pub(crate) use answer::Answer;
 pub(crate) use guard::Guarded;
+#[cfg(feature = "fuzzing")]
+pub use hpack::check::blocks as check_blocks;
 pub(crate) use machine::{Event, Machine};
 
 use crate::http_server::PingPolicy;

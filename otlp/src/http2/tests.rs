@@ -436,6 +436,14 @@ async fn a_peer_that_pings_more_often_than_it_may_is_told_so() {
     assert!(out.ends_with(b"too_many_pings") && talk.machine.is_over());
 }
 
+#[tokio::test]
+async fn conversations_of_the_corpus_do_not_break_the_machine() {
+    for bytes in crate::corpus::corpus("http2") {
+        let (seed, bytes) = bytes.split_first_chunk().expect("a seed");
+        converse(bytes, u64::from_le_bytes(*seed));
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_break_the_machine(bytes in proptest::collection::vec(any::<u8>(), 0..500), seed: u64) {

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::check::{self, round_trip};
+use crate::corpus::corpus;
 use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest};
 use crate::testing;
 use crate::validate::validate;
@@ -160,14 +162,6 @@ fn deep_nesting_in_unknown_members_and_broken_input_does_not_overflow_the_stack(
     assert!(error(Signal::Logs, &json).contains("64 levels"));
 }
 
-fn round_trip(payload: &Payload) -> Bytes {
-    let json = from_protobuf(payload.signal(), payload);
-    serde_json::from_slice::<serde_json::Value>(&json).expect("is JSON");
-    let bytes = to_protobuf(payload.signal(), &json).expect("reads what it wrote");
-    assert_eq!(validate(payload.signal(), &bytes), Ok(payload.items()));
-    bytes
-}
-
 #[test]
 fn the_writer_leaves_out_defaults_and_writes_long_integers_as_strings() {
     let payload = Payload::from(testing::traces(1));
@@ -228,27 +222,19 @@ fn merged_payloads_are_written_as_one_request() {
     assert_eq!(LogsRequest::decode(round_trip(&payload)).expect("decodes"), payload.decode_logs());
 }
 
-fn corpus() -> Vec<Vec<u8>> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/otlp_json");
-    let files = std::fs::read_dir(folder).expect("a corpus").map(|file| file.expect("a file").path());
-    let mut files: Vec<_> = files.collect();
-    files.sort();
-    let texts: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).expect("read")).collect();
-    assert!(texts.len() > 30, "nearly empty");
-    texts
+#[test]
+fn much_of_the_corpus_is_accepted_and_comes_back() {
+    let texts = corpus("otlp_json");
+    texts.iter().for_each(|text| check::json(text));
+    let accepted = texts.iter().flat_map(|text| Signal::ALL.map(|signal| to_protobuf(signal, text).is_ok()));
+    let accepted = accepted.filter(|is_accepted| *is_accepted).count();
+    // Fields of other signals are unknown ones, which are passed over.
+    assert!(accepted > texts.len(), "{accepted} of {}", texts.len());
 }
 
 #[test]
-fn what_is_accepted_of_the_corpus_is_well_formed() {
-    let (texts, mut accepted) = (corpus(), 0);
-    for (text, signal) in texts.iter().flat_map(|text| Signal::ALL.map(|signal| (text, signal))) {
-        if let Ok(bytes) = to_protobuf(signal, text) {
-            accepted += 1;
-            round_trip(&Payload::from_request(signal, bytes).expect("well formed"));
-        }
-    }
-    // Fields of other signals are unknown ones, which are passed over.
-    assert!(accepted > 3 * texts.len(), "{accepted} of {}", texts.len());
+fn requests_of_the_corpus_are_the_same_to_all_readers() {
+    corpus("otlp_protobuf").iter().for_each(|request| check::protobuf(request));
 }
 
 /// Some changes of bytes: what stands at a place is replaced, and what follows is doubled or not.
@@ -293,27 +279,14 @@ proptest! {
     fn changes_of_the_corpus_never_panic_and_what_is_accepted_is_well_formed(
         which in any::<prop::sample::Index>(), changes in changes(of_json())
     ) {
-        let corpus = corpus();
-        let text = changed(which.get::<Vec<u8>>(&corpus).clone(), &changes);
-        for signal in Signal::ALL {
-            if let Ok(bytes) = to_protobuf(signal, &text) {
-                round_trip(&Payload::from_request(signal, bytes).expect("well formed"));
-            }
-        }
+        check::json(&changed(which.get::<Vec<u8>>(&corpus("otlp_json")).clone(), &changes));
     }
 
     #[test]
     fn changes_of_the_corpus_as_protobuf_never_panic_and_what_is_accepted_is_read_again(
         which in any::<prop::sample::Index>(), changes in changes(of_protobuf())
     ) {
-        let corpus = corpus();
-        for signal in Signal::ALL {
-            let Ok(bytes) = to_protobuf(signal, which.get::<Vec<u8>>(&corpus)) else { continue };
-            let bytes = changed(bytes.to_vec(), &changes);
-            if let Ok(payload) = Payload::from_request(signal, Bytes::from(bytes)) {
-                round_trip(&payload);
-            }
-        }
+        check::protobuf(&changed(which.get::<Vec<u8>>(&corpus("otlp_protobuf")).clone(), &changes));
     }
 }
 

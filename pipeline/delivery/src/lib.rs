@@ -21,6 +21,9 @@
 
 mod batching;
 mod claims;
+#[cfg(test)]
+#[path = "../../../fuzz/corpus.rs"]
+mod corpus;
 mod counts;
 mod delivery;
 mod dispatcher;
@@ -33,6 +36,8 @@ mod sender;
 
 pub use delivery::{Delivered, Delivery, Opening, deliver};
 pub use ending::{Ending, Undelivered};
+#[cfg(feature = "fuzzing")]
+pub use record::check as check_record;
 
 #[cfg(doc)]
 use weir_component::Exporter;

@@ -90,6 +90,24 @@ pub(crate) fn decode(signal: Signal, record: &Bytes) -> Result<(Payload, Context
     Ok((payload, context))
 }
 
+/// A record that is read is the same when it is written and read again; for tests and for fuzzing.
+#[cfg(any(test, feature = "fuzzing"))]
+#[expect(clippy::expect_used, reason = "a check that does not hold is a fault")]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
+pub fn check(record: &[u8]) {
+    let record = Bytes::copy_from_slice(record);
+    for signal in Signal::ALL {
+        let Ok((payload, context)) = decode(signal, &record) else { continue };
+        let context = std::sync::Arc::new(context);
+        let batch = Batch { payload, receipt: weir_component::Receipt::unattended(), context };
+        let again = encode(&batch).parts.concat().into();
+        let (payload, context) = decode(signal, &again).expect("what is written is read");
+        assert_eq!((payload.to_bytes(), payload.items()), (batch.payload.to_bytes(), batch.payload.items()));
+        assert_eq!(context, *batch.context);
+        batch.receipt.settle(Ok(()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -123,6 +141,11 @@ mod tests {
             let (read, back) = decode(signal, &joined(&record)).expect("readable");
             assert_eq!((read.to_bytes(), read.items(), &back), (sent.to_bytes(), 30, &context));
         }
+    }
+
+    #[test]
+    fn records_of_the_corpus_are_the_same_when_they_are_written_again() {
+        crate::corpus::corpus("queue_record").iter().for_each(|record| check(record));
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! Keeps a share of spans and log records, so that all agents decide the same about the items of one trace.
 
 mod config;
+#[cfg(test)]
+#[path = "../../../fuzz/corpus.rs"]
+mod corpus;
 mod logs;
 mod sampler;
 mod spans;
 mod threshold;
 mod tracestate;
+
+#[cfg(feature = "fuzzing")]
+pub use tracestate::check as check_trace_state;
 
 use std::sync::Arc;
 

@@ -89,7 +89,7 @@ fn not_pprof(text: &str) -> ProfileError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testdata::gzip;
+    use crate::check::gzip;
 
     #[test]
     fn text_answers_are_named_with_what_to_look_at() {

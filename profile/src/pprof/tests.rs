@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
-use crate::census::{Behind, Census, Kind, Resource, stacks_behind};
-use crate::sites::{Measure, Opened, by_allocations, by_custom_profile, by_entry, by_label};
-use crate::testdata::{Writer, bytes, gzip, message, number, plain, recorded, site};
-use crate::{Keeper, LabelValue, Limits, Profile, ProfileError, SiteRules};
+use crate::check::{self, describe, gzip, use_all};
+use crate::corpus::corpus;
+use crate::testdata::{Writer, bytes, message, number, plain, recorded, site};
+use crate::{LabelValue, Limits, Profile, ProfileError};
 
 const RECORDED: [&str; 6] = [
     "grpc-2.goroutine",
@@ -22,11 +22,6 @@ fn small() -> Writer {
     writer.sample(&[leaf, root], &[5], &[("weir.site", "a.go:1"), ("k", "v")]);
     writer.sample(&[root], &[-2], &[]);
     writer
-}
-
-fn describe(profile: &Profile) -> Vec<(Vec<String>, Vec<i64>)> {
-    let frames = |sample: &crate::Sample<'_>| sample.frames().map(|frame| frame.to_string()).collect();
-    profile.samples().map(|sample| (frames(&sample), sample.values().to_vec())).collect()
 }
 
 #[test]
@@ -228,28 +223,6 @@ fn protobuf_that_is_no_profile_is_refused() {
     assert!(error.contains("without a string table"), "{error}");
 }
 
-/// Asks for everything that can be asked of a profile, and for what holds of any.
-fn use_all(profile: &Profile) {
-    let mut keeper = Keeper::new(10);
-    assert!(keeper.next(profile).is_none());
-    let delta = keeper.next(profile).unwrap();
-    assert!(delta.totals().iter().all(|&total| total == 0));
-    assert!(Census::take(delta.view(), 3).groups.len() <= 3);
-    let rules = SiteRules::default();
-    let census = Census::take(profile.view(), 3);
-    let sites = [
-        by_label(&census, Resource::GrpcClient),
-        by_custom_profile(profile.view(), &rules),
-        by_entry(profile.view(), &Kind::ALL, &rules),
-        by_allocations(profile.view(), Opened::GrpcClient, Measure::InUse, &rules),
-    ];
-    for site in sites.iter().flatten() {
-        assert!((0.0..=1.0).contains(&site.share) && (0.0..=1.0).contains(&site.relative_error), "{site:?}");
-    }
-    assert!(stacks_behind(profile.view(), Behind::default(), 5).len() <= 5);
-    assert_eq!(describe(profile).len(), profile.len());
-}
-
 #[test]
 fn a_profile_cut_anywhere_never_panics() {
     for name in RECORDED {
@@ -267,6 +240,11 @@ fn a_profile_cut_anywhere_never_panics() {
             );
         }
     }
+}
+
+#[test]
+fn answers_of_the_corpus_keep_to_the_limits() {
+    corpus("pprof").iter().for_each(|answer| check::answer(answer));
 }
 
 proptest! {

@@ -3,6 +3,8 @@
 //! Reading keeps the dynamic table that the protocol demands. Writing never uses one: the few fields of an answer are
 //! written as literals, so that answers are the same bytes on every stream.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod check;
 mod huffman;
 mod names;
 

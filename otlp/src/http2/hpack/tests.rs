@@ -106,3 +106,8 @@ fn what_is_written_is_read_again() {
         assert_eq!(headers.get(name).expect("was written").as_bytes(), value);
     }
 }
+
+#[test]
+fn blocks_of_the_corpus_keep_the_table_in_its_bounds() {
+    crate::corpus::corpus("hpack").iter().for_each(|bytes| check::blocks(bytes));
+}

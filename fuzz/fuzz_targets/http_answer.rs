@@ -1,0 +1,4 @@
+//! What a server of configurations answers is read within its bytes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|answer: &[u8]| weir_config::check::http_answer(answer));

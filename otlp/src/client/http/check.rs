@@ -1,0 +1,59 @@
+//! What must hold for any answer of a backend; for tests and for fuzzing.
+#![expect(clippy::expect_used, reason = "a check that does not hold is a fault")]
+
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::cookies::Cookies;
+use super::{explanation, retry_after};
+use crate::client::response;
+use crate::status::{MAX_DELAY, RpcStatus};
+
+/// The lines of an input: values of headers, and everything behind them is the body.
+const LINES: [HeaderName; 6] = [
+    HeaderName::from_static("grpc-status"),
+    HeaderName::from_static("grpc-message"),
+    HeaderName::from_static("grpc-status-details-bin"),
+    header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::CONTENT_TYPE,
+];
+
+/// A status is the same when it is written as trailers and read again, no wait is longer than an hour, nothing that a server
+/// says can forge a line of a log, and cookies come back as one header.
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
+pub fn answer(bytes: &[u8]) {
+    let mut parts = bytes.splitn(LINES.len() + 1, |byte| *byte == b'\n');
+    let mut headers = HeaderMap::new();
+    for (name, value) in LINES.into_iter().zip(&mut parts) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.append(name, value);
+        }
+    }
+    let body = parts.next().unwrap_or_default();
+    assert!(retry_after(&headers).is_none_or(|delay| delay <= MAX_DELAY));
+    trailers(&headers);
+    if let Some((message, _)) = explanation(&headers, body) {
+        assert!(!message.contains(char::is_control), "{message:?}");
+    }
+    for accepted in [response::from_protobuf(body), response::from_json(body)] {
+        assert!(accepted.message.len() <= 3 * body.len());
+    }
+    let cookies = Cookies::default();
+    cookies.keep(&headers, SystemTime::UNIX_EPOCH);
+    if let Some(value) = cookies.header("/", true, SystemTime::UNIX_EPOCH) {
+        assert!(value.is_sensitive() && value.len() <= bytes.len());
+    }
+}
+
+fn trailers(headers: &HeaderMap) {
+    let Some(status) = RpcStatus::from_trailers(headers) else { return };
+    assert!(status.retry_delay().is_none_or(|delay| delay <= MAX_DELAY));
+    serde_json::from_slice::<serde_json::Value>(&status.to_json()).expect("a status is written as JSON");
+    let mut written = HeaderMap::new();
+    status.write_trailers(&mut written);
+    let again = RpcStatus::from_trailers(&written).expect("what is written has a status");
+    assert_eq!((again.code, &again.details), (status.code, &status.details));
+    assert!(status.message.len() > 2048 || again.message == status.message, "{:?}", status.message);
+}

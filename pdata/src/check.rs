@@ -1,0 +1,270 @@
+//! What must hold for any bytes that a peer sends; for tests and for fuzzing.
+#![expect(clippy::expect_used, clippy::panic, reason = "a check that does not hold is a fault")]
+
+use bytes::Bytes;
+use prost::{DecodeError, Message as _};
+use serde::Deserialize;
+
+use crate::edit::{AttributeList, Editor, Message, Then};
+use crate::otlp::common::v1::{InstrumentationScope, KeyValue};
+use crate::otlp::metrics::v1::metric::Data;
+use crate::otlp::resource::v1::Resource;
+use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest, kv};
+use crate::schema::Id;
+use crate::split::item_bearer;
+use crate::validate::{Reason, validate};
+use crate::view::{self, Fields};
+use crate::{Payload, Signal, json};
+
+/// What the reader of JSON accepts is a well-formed request, which means the same when it is written and read again.
+pub fn json(text: &[u8]) {
+    for signal in Signal::ALL {
+        if let Ok(request) = json::to_protobuf(signal, text) {
+            let payload = Payload::from_request(signal, request).expect("what is accepted is well formed");
+            round_trip(&payload);
+        }
+    }
+}
+
+/// Both halves of the validation agree; what they accept is read by prost in the same way, counted in the same way by the
+/// views, survives the way to JSON and back, is the same in parts, and is edited as its owned messages are.
+pub fn protobuf(request: &[u8]) {
+    for signal in Signal::ALL {
+        let items = validate(signal, request).map_err(|malformed| malformed.reason);
+        if items != Err(Reason::Depth) {
+            assert_eq!(items, crate::validate::general_items(Id::request(signal), request));
+        }
+        let Ok(items) = items else { continue };
+        let payload =
+            Payload::from_request(signal, Bytes::copy_from_slice(request)).expect("it was accepted");
+        assert_eq!(payload.items(), items);
+        round_trip(&payload);
+        look_at(&payload);
+        parts(&payload, 1 + request.len() % 3);
+        edited(&payload);
+        merged(&payload);
+    }
+}
+
+/// Writes a payload as JSON and reads it again: the request that comes back.
+pub(crate) fn round_trip(payload: &Payload) -> Bytes {
+    let signal = payload.signal();
+    let text = json::from_protobuf(signal, payload);
+    let mut reader = serde_json::Deserializer::from_slice(&text);
+    reader.disable_recursion_limit();
+    serde::de::IgnoredAny::deserialize(&mut reader).expect("what is written is JSON");
+    reader.end().expect("and nothing else");
+    let request = json::to_protobuf(signal, &text).expect("what is written is read");
+    assert_eq!(validate(signal, &request), Ok(payload.items()));
+    if let Some(meant) = canonical(signal, &payload.to_bytes()) {
+        assert_eq!(canonical(signal, &request), Some(meant), "{}", String::from_utf8_lossy(&text));
+    }
+    request
+}
+
+/// The same request in the form in which prost writes it: without unknown fields, in the order of the fields. `None` when
+/// values nest deeper than prost reads.
+fn canonical(signal: Signal, request: &[u8]) -> Option<Vec<u8>> {
+    fn of<M: prost::Message + Default>(request: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        M::decode(request).map(|message| message.encode_to_vec())
+    }
+    let written = match signal {
+        Signal::Traces => of::<TracesRequest>(request),
+        Signal::Metrics => of::<MetricsRequest>(request),
+        Signal::Logs => of::<LogsRequest>(request),
+        Signal::Profiles => of::<ProfilesRequest>(request),
+    };
+    match written {
+        Ok(written) => Some(written),
+        Err(error) if error.to_string().contains("recursion limit") => None,
+        Err(error) => panic!("accepted and refused by prost: {error}"),
+    }
+}
+
+/// Everything that the views tell, read once: as many items as were counted, and never more text than there are bytes.
+fn look_at(payload: &Payload) {
+    let mut items = 0;
+    for resource in view::resources(payload) {
+        attributes(resource.attributes());
+        for scope in resource.scopes() {
+            attributes(scope.attributes());
+            assert!(scope.name().len() + scope.version().len() <= payload.encoded_len());
+            match payload.signal() {
+                Signal::Traces => items += scope.spans().map(|span| attributes(span.attributes())).count(),
+                Signal::Logs => {
+                    items += scope.log_records().map(|record| attributes(record.attributes())).count()
+                }
+                Signal::Metrics => scope.metrics().for_each(|metric| attributes_of_points(&metric)),
+                Signal::Profiles => {}
+            }
+        }
+    }
+    if matches!(payload.signal(), Signal::Traces | Signal::Logs) {
+        assert_eq!(items, payload.items());
+    }
+}
+
+fn attributes_of_points(metric: &view::Metric<'_>) {
+    metric.number_points().for_each(|point| attributes(point.attributes()));
+    for point in metric.histogram_points() {
+        attributes(point.attributes());
+        assert!(point.bucket_counts().count() <= metric.as_bytes().len());
+        assert!(point.explicit_bounds().count() <= metric.as_bytes().len() / 8);
+    }
+}
+
+fn attributes(list: view::Attributes<'_>) {
+    for (key, value) in list {
+        let text = crate::text::Plain(value).to_string();
+        assert!(value.as_str().is_none_or(|shown| shown == text), "{key}");
+    }
+}
+
+/// Splits it into parts of at most `most` items: each is well formed, and together they hold the same items in order.
+fn parts(payload: &Payload, most: usize) {
+    let whole = payload.to_bytes();
+    let root = Id::request(payload.signal());
+    let mut expected = Vec::new();
+    items(root, &whole, &mut expected);
+    assert_eq!(expected.len(), payload.items());
+    let (mut rest, mut parts) = (payload.clone(), Vec::new());
+    while !rest.is_empty() {
+        let part = rest.split_off_front(most);
+        assert!(part.items() > 0 && part.items() <= most);
+        let bytes = part.to_bytes();
+        assert_eq!(validate(payload.signal(), &bytes), Ok(part.items()));
+        parts.push(bytes);
+    }
+    let mut found = Vec::new();
+    parts.iter().for_each(|part| items(root, part, &mut found));
+    assert!(found == expected, "the items of the parts are others");
+}
+
+/// Merged with itself it has everything twice.
+fn merged(payload: &Payload) {
+    let mut twice = payload.clone();
+    twice.append(payload.clone()).expect("the same signal");
+    let bytes = twice.to_bytes();
+    assert_eq!(validate(payload.signal(), &bytes), Ok(2 * payload.items()));
+    assert_eq!((twice.items(), twice.encoded_len()), (2 * payload.items(), bytes.len()));
+}
+
+fn items<'a>(id: Id, message: &'a [u8], found: &mut Vec<&'a [u8]>) {
+    for field in Fields::new(message) {
+        match item_bearer(id, field.number) {
+            Some(child) if child.message().item => found.push(field.bytes()),
+            Some(child) => items(child, field.bytes(), found),
+            None => {}
+        }
+    }
+}
+
+const KEY: &str = "k";
+
+/// Sets one attribute of everything that has some.
+struct Mark;
+
+impl Mark {
+    fn set(list: Option<&mut AttributeList<'_>>) {
+        if let Some(list) = list {
+            let value = list.text_value("new");
+            list.set(KEY, value);
+        }
+    }
+
+    fn expected(list: &mut Vec<KeyValue>) {
+        let new = kv(KEY, "new");
+        match list.iter_mut().find(|pair| pair.key == KEY) {
+            Some(pair) => pair.value = new.value,
+            None => list.push(new),
+        }
+    }
+}
+
+impl Editor for Mark {
+    fn resource(&mut self, _: view::Resource<'_>, resource: &mut Message<'_, '_>) -> Then {
+        Mark::set(resource.attributes());
+        Then::Descend
+    }
+
+    fn scope(&mut self, _: view::Scope<'_>, scope: &mut Message<'_, '_>) -> Then {
+        Mark::set(scope.attributes());
+        Then::Descend
+    }
+
+    fn item(&mut self, item: &mut Message<'_, '_>) -> Then {
+        Mark::set(item.attributes());
+        Then::Keep
+    }
+}
+
+/// Editing the bytes gives what editing the owned messages gives.
+fn edited(payload: &Payload) {
+    let signal = payload.signal();
+    let mut new = payload.clone();
+    new.edit(&mut Mark);
+    let bytes = new.to_bytes();
+    assert_eq!(validate(signal, &bytes), Ok(payload.items()));
+    assert_eq!(new.encoded_len(), bytes.len());
+    if let (Some(found), Some(expected)) = (canonical(signal, &bytes), marked(signal, &payload.to_bytes())) {
+        assert!(found == expected, "edited otherwise");
+    }
+}
+
+fn marked(signal: Signal, request: &[u8]) -> Option<Vec<u8>> {
+    fn of_resource(resource: &mut Option<Resource>) {
+        Mark::expected(&mut resource.get_or_insert_default().attributes);
+    }
+    fn of_scope(scope: &mut Option<InstrumentationScope>) {
+        Mark::expected(&mut scope.get_or_insert_default().attributes);
+    }
+    Some(match signal {
+        Signal::Traces => {
+            let mut request = TracesRequest::decode(request).ok()?;
+            for resource in &mut request.resource_spans {
+                of_resource(&mut resource.resource);
+                for scope in &mut resource.scope_spans {
+                    of_scope(&mut scope.scope);
+                    scope.spans.iter_mut().for_each(|span| Mark::expected(&mut span.attributes));
+                }
+            }
+            request.encode_to_vec()
+        }
+        Signal::Logs => {
+            let mut request = LogsRequest::decode(request).ok()?;
+            for resource in &mut request.resource_logs {
+                of_resource(&mut resource.resource);
+                for scope in &mut resource.scope_logs {
+                    of_scope(&mut scope.scope);
+                    scope.log_records.iter_mut().for_each(|record| Mark::expected(&mut record.attributes));
+                }
+            }
+            request.encode_to_vec()
+        }
+        Signal::Metrics => {
+            let mut request = MetricsRequest::decode(request).ok()?;
+            for resource in &mut request.resource_metrics {
+                of_resource(&mut resource.resource);
+                for scope in &mut resource.scope_metrics {
+                    of_scope(&mut scope.scope);
+                    scope.metrics.iter_mut().filter_map(|metric| metric.data.as_mut()).for_each(mark_points);
+                }
+            }
+            request.encode_to_vec()
+        }
+        // Keys may be given by index there, and samples have no attributes of their own.
+        Signal::Profiles => return None,
+    })
+}
+
+fn mark_points(data: &mut Data) {
+    match data {
+        Data::Gauge(data) => data.data_points.iter_mut().for_each(|p| Mark::expected(&mut p.attributes)),
+        Data::Sum(data) => data.data_points.iter_mut().for_each(|p| Mark::expected(&mut p.attributes)),
+        Data::Histogram(data) => data.data_points.iter_mut().for_each(|p| Mark::expected(&mut p.attributes)),
+        Data::ExponentialHistogram(data) => {
+            data.data_points.iter_mut().for_each(|p| Mark::expected(&mut p.attributes));
+        }
+        Data::Summary(data) => data.data_points.iter_mut().for_each(|p| Mark::expected(&mut p.attributes)),
+    }
+}
