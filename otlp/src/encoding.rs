@@ -204,7 +204,12 @@ thread_local! {
     static INFLATE: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
     static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
     static DEFLATE: RefCell<Option<(i32, Compressor)>> = const { RefCell::new(None) };
+    // Room for output in the worst case, of which little is written: what is not written costs no memory.
+    static OUTPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Room for output that a thread keeps; about that of a batch of the default size.
+const KEPT_OUTPUT: usize = 4 << 20;
 
 /// 2^23 = 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -285,11 +290,18 @@ fn deflate(
         let kept = slot.take().filter(|(of, _)| *of == level);
         let fresh = || (level, Compressor::new(CompressionLvl::new(level).unwrap_or_default()));
         let (_, compressor) = slot.insert(kept.unwrap_or_else(fresh));
-        let start = out.len();
-        out.resize(start + bound(compressor), 0);
-        let written = compress(compressor, &mut out[start..]).map_err(|e| e.to_string())?;
-        out.truncate(start + written);
-        Ok(())
+        let bound = bound(compressor);
+        OUTPUT.with_borrow_mut(|output| {
+            if output.len() < bound {
+                *output = vec![0; bound];
+            }
+            let written = compress(compressor, &mut output[..bound]).map_err(|e| e.to_string())?;
+            out.extend_from_slice(&output[..written]);
+            if bound > KEPT_OUTPUT {
+                *output = Vec::new();
+            }
+            Ok(())
+        })
     })
 }
 

@@ -182,7 +182,8 @@ impl GrpcClient {
         if compression.encoding == Encoding::Identity {
             return Ok(Pieces::of(&frame_header(false, payload.encoded_len())?, payload));
         }
-        let mut out = compression.apply(payload.to_bytes(), FRAME_HEADER).await?;
+        let (size, payload) = (payload.encoded_len(), payload.clone());
+        let mut out = compression.apply(size, FRAME_HEADER, move || payload.to_bytes()).await?;
         let header = frame_header(true, out.len() - FRAME_HEADER)?;
         out[..FRAME_HEADER].copy_from_slice(&header);
         Ok(Pieces::one(Bytes::from(out)))

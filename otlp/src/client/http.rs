@@ -231,16 +231,21 @@ impl HttpClient {
     }
 
     async fn body(&self, payload: &Payload) -> Result<Pieces, Failure> {
-        let Compression { encoding, .. } = self.settings.compression;
-        let plain = match self.settings.format {
-            Format::Json => Bytes::from(json::from_protobuf(payload.signal(), payload)),
-            Format::Protobuf if encoding == Encoding::Identity => return Ok(Pieces::of(&[], payload)),
-            Format::Protobuf => payload.to_bytes(),
+        let compression = self.settings.compression;
+        let out = match (self.settings.format, compression.encoding) {
+            (Format::Protobuf, Encoding::Identity) => return Ok(Pieces::of(&[], payload)),
+            (Format::Protobuf, _) => {
+                let (size, payload) = (payload.encoded_len(), payload.clone());
+                compression.apply(size, 0, move || payload.to_bytes()).await?
+            }
+            (Format::Json, encoding) => {
+                let plain = json::from_protobuf(payload.signal(), payload);
+                if encoding == Encoding::Identity {
+                    return Ok(Pieces::one(Bytes::from(plain)));
+                }
+                compression.apply(plain.len(), 0, move || Bytes::from(plain)).await?
+            }
         };
-        if encoding == Encoding::Identity {
-            return Ok(Pieces::one(plain));
-        }
-        let out = self.settings.compression.apply(plain, 0).await?;
         Ok(Pieces::one(Bytes::from(out)))
     }
 

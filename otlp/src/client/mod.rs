@@ -16,7 +16,10 @@ pub use grpc::{Balancing, GrpcClient, GrpcSettings, KeepAlive};
 pub use http::check::answer as check;
 pub use http::{Format, HttpClient, HttpSettings};
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use weir_component::Failure;
 
 use crate::encoding::Encoding;
@@ -36,24 +39,41 @@ impl Compression {
     /// gzip at the level that is cheapest per byte.
     pub const GZIP: Compression = Compression { encoding: Encoding::Gzip, level: None };
 
-    /// `plain` in compressed form behind `head` zero bytes, with no room to spare: it may wait long for its answer.
-    /// What takes long is done on a thread for blocking work, so that requests move on meanwhile.
-    async fn apply(self, plain: Bytes, head: usize) -> Result<Vec<u8>, Failure> {
-        let large = plain.len() > AT_ONCE;
+    /// What `plain` gives, about `size` bytes, in compressed form behind `head` zero bytes, with no room to spare: it may
+    /// wait long for its answer. What takes long is done on a thread for blocking work, so that requests move on meanwhile,
+    /// and made there when its turn comes, so that what waits for it is not in memory twice.
+    async fn apply(
+        self,
+        size: usize,
+        head: usize,
+        plain: impl FnOnce() -> Bytes + Send + 'static,
+    ) -> Result<Vec<u8>, Failure> {
         let compress = move || {
             let mut out = vec![0; head];
-            self.encoding.compress(&plain, self.level, &mut out).map_err(Failure::permanent)?;
+            self.encoding.compress(&plain(), self.level, &mut out).map_err(Failure::permanent)?;
             out.shrink_to_fit();
             Ok(out)
         };
-        if !large {
+        if size <= AT_ONCE {
             return compress();
         }
+        // It is never closed.
+        let turn = TURNS.acquire().await;
         #[expect(clippy::disallowed_methods, reason = "awaited here; the request's own deadline bounds it")]
-        let ended = tokio::task::spawn_blocking(compress);
+        let ended = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            compress()
+        });
         ended.await.unwrap_or_else(|e| Err(Failure::retry(format!("compression was broken off: {e}"))))
     }
 }
+
+/// As many large inputs are compressed at once as there are processors that move no requests. More would only take memory:
+/// each needs its input in one piece.
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Semaphore::new(processors.div_ceil(2))
+});
 
 /// Inputs up to this size are compressed in the task of the request: at most about 200 µs.
 const AT_ONCE: usize = 64 << 10;
