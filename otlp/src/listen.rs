@@ -81,7 +81,9 @@ impl Listener {
         if let Some(listener) = Listener::claimed(host, id, "tcp", endpoint, &keys)? {
             return Ok(listener);
         }
-        let listener = Listener::bound(endpoint, &addresses[..]).await?;
+        let bound = Listener::bound(endpoint, &addresses[..]).await;
+        let listener =
+            bound.map_err(|e| overlapping(host.handover().owners(), endpoint, &addresses).unwrap_or(e))?;
         if let Some(address) = listener.local_addr() {
             host.handover().keep(id, &tcp_key(&address), &listener.0);
         }
@@ -199,6 +201,22 @@ fn tcp_key(address: &SocketAddr) -> String {
     format!("tcp {address}")
 }
 
+/// What is wrong when this agent itself listens on one of the ports, on other addresses of the machine: on all of them
+/// instead of one, or the other way round.
+fn overlapping(owners: Vec<(String, String)>, endpoint: &str, wanted: &[SocketAddr]) -> Option<Failure> {
+    let (address, owner) = owners.into_iter().find_map(|(key, owner)| {
+        let address: SocketAddr = key.strip_prefix("tcp ")?.parse().ok()?;
+        let overlaps = |w: &&SocketAddr| {
+            w.port() == address.port() && (w.ip().is_unspecified() || address.ip().is_unspecified())
+        };
+        wanted.iter().find(overlaps).map(|_| (address, owner))
+    })?;
+    Some(Failure::permanent(format!(
+        "listen tcp {endpoint}: bind: address already in use by \"{owner}\" of this agent, which listens on {address} and \
+         would until a reload has succeeded; set another port in `endpoint`, or restart the agent"
+    )))
+}
+
 /// Errors of the connection that was about to be accepted; the listener is well.
 fn is_of_the_peer(e: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
@@ -264,6 +282,24 @@ mod tests {
         let expected = format!("listen tcp {taken}: bind: address already in use; another program");
         assert!(failure.message().starts_with(&expected), "{failure}");
         assert!(!failure.is_retryable());
+    }
+
+    #[test]
+    fn a_port_that_this_agent_has_on_all_addresses_or_on_one_is_refused_with_its_owner_and_the_cure() {
+        let failure = |owned: &str, wanted: &str| {
+            let owners =
+                vec![("unix /run/x".to_owned(), "x".to_owned()), (format!("tcp {owned}"), "otlp".to_owned())];
+            let failure = overlapping(owners, wanted, &[wanted.parse().expect("an address")]);
+            failure.map(|failure| failure.message().to_owned())
+        };
+        let text = failure("0.0.0.0:4317", "127.0.0.1:4317").expect("they overlap");
+        let expected = "listen tcp 127.0.0.1:4317: bind: address already in use by \"otlp\" of this agent, which listens on \
+                        0.0.0.0:4317 and";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.ends_with("set another port in `endpoint`, or restart the agent"), "{text}");
+        assert!(failure("127.0.0.1:4317", "[::]:4317").is_some());
+        assert_eq!(failure("127.0.0.1:4317", "127.0.0.2:4317"), None);
+        assert_eq!(failure("0.0.0.0:4317", "127.0.0.1:4318"), None);
     }
 
     #[tokio::test]
