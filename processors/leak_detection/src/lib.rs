@@ -8,7 +8,12 @@
 //! - `roots`: file names relative to their repository;
 //! - `stage`: the processor.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod check;
 mod config;
+#[cfg(test)]
+#[path = "../../../fuzz/corpus.rs"]
+mod corpus;
 mod decode;
 pub mod detector;
 mod emit;
