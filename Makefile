@@ -1,4 +1,4 @@
-.PHONY: run test bench faults fmt
+.PHONY: run test bench faults fuzz fmt
 
 # ONCE=1 ends after the first verdict, FIXED=1 runs the mended program, BACKENDS=1 starts real backends too.
 run:
@@ -14,6 +14,10 @@ bench:
 # CASE=21,22 drives only those.
 faults:
 	@CASE=$(CASE) scripts/faults.sh
+
+# TARGET=http2,yaml runs those, SECONDS=3600 longer, KEEP=1 and TESTS=1: scripts/fuzz.sh.
+fuzz:
+	@TARGET=$(TARGET) TIME=$(SECONDS) KEEP=$(KEEP) TESTS=$(TESTS) scripts/fuzz.sh
 
 fmt:
 	cargo fmt --all
