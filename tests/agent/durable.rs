@@ -11,7 +11,7 @@ use std::thread;
 use tempfile::TempDir;
 
 use crate::collector::sink::{Received, Sink};
-use crate::support::{Agent, LONG, free_port, get, post, validate, wait_until};
+use crate::support::{Agent, LONG, closed_port, free_port, get, post, validate, wait_until};
 
 /// Log records in one request.
 const ITEMS: u64 = 5;
@@ -179,6 +179,57 @@ fn a_batch_processor_in_front_of_a_queue_on_disk_holds_nothing_that_was_acknowle
     let _agent = way.start();
     let came = wait_for(&sink, &sent);
     assert!(came.values().all(|n| *n == 1), "nothing was under way: {came:?}");
+}
+
+/// Pipelines in which the exporter with its queue on disk is not alone.
+const MIXED: [&str; 4] = [
+    "logs: {receivers: [otlp], exporters: [otlp_http, otlp_http/memory]}",
+    "logs: {receivers: [otlp], processors: [batch], exporters: [otlp_http/memory, otlp_http]}",
+    "logs/disk: {receivers: [otlp], processors: [batch], exporters: [otlp_http]}, \
+     logs/memory: {receivers: [otlp], processors: [batch], exporters: [otlp_http/memory]}",
+    "logs/in: {receivers: [otlp], processors: [batch], exporters: [forward, otlp_http/memory]}, \
+     logs/out: {receivers: [forward], processors: [batch], exporters: [otlp_http]}",
+];
+
+#[test]
+fn a_stop_with_dead_backends_keeps_what_is_on_disk_and_says_what_an_exporter_beside_it_loses() {
+    for pipelines in MIXED {
+        let (backend, dead) = (free_port(), closed_port());
+        let mut way = Way::to(backend);
+        way.processors = "batch: {timeout: 1h, send_batch_size: 100000}";
+        let own = "logs: {receivers: [otlp], processors: [batch], exporters: [otlp_http]}";
+        let memory = format!("exporters:\n  otlp_http/memory: {{endpoint: 'http://127.0.0.1:{dead}'}}\n");
+        let yaml = way.yaml().replace(own, pipelines).replace("exporters:\n", &memory);
+        let yaml = format!("connectors: {{forward: {{}}}}\n{yaml}");
+        let mut agent = Agent::start(&yaml, 0);
+        let sent = way.fill(20);
+        agent.signal("TERM");
+        assert_eq!(agent.wait_for_exit().code(), Some(1), "{pipelines}:\n{}", agent.log());
+        let lost = said_lost(&agent.log());
+        let expected = BTreeMap::from([("otlp_http/memory".to_owned(), sent.len() as u64)]);
+        assert_eq!(lost, expected, "{pipelines}:\n{}", agent.log());
+
+        way.processors = "";
+        let sink = Sink::at(backend);
+        let _agent = way.start();
+        let came = wait_for(&sink, &sent);
+        assert!(came.values().all(|n| *n == 1), "{pipelines}: nothing was under way: {came:?}");
+    }
+}
+
+/// Items that an agent said to have lost in its stop, by component.
+fn said_lost(log: &str) -> BTreeMap<String, u64> {
+    let mut lost = BTreeMap::new();
+    for line in log.lines().filter(|line| line.contains("could not be delivered before the end")) {
+        let after = |name: &str| {
+            line.split(&format!("\"{name}\": ")).nth(1).unwrap_or_else(|| panic!("no {name}: {line}"))
+        };
+        let id = after("otelcol.component.id").split('"').nth(1).expect("an id");
+        let items = after("dropped_items").split(|c: char| !c.is_ascii_digit()).next();
+        *lost.entry(id.to_owned()).or_default() +=
+            items.and_then(|n| n.parse::<u64>().ok()).expect("a number");
+    }
+    lost
 }
 
 /// The largest file of records.
