@@ -194,6 +194,12 @@ mod tests {
     }
 
     #[test]
+    fn patterns_that_would_take_much_memory_are_refused() {
+        let refused = compile(r"(\w{500}){500}").expect_err("refused");
+        assert!(refused.contains("size limit"), "{refused}");
+    }
+
+    #[test]
     fn what_is_wrong_is_said_on_one_line_with_the_pattern() {
         let error = compile("(a|b))").unwrap_err();
         assert_eq!(error, "error parsing regexp: unopened group: `(a|b))`");

@@ -40,9 +40,15 @@ fn behind(limit: &str, own: &Command) -> Command {
 
 /// Sends a record over a connection that stays open; the first line of the answer.
 fn send(stream: &mut TcpStream) -> String {
+    send_to(stream, "x")
+}
+
+/// The same, under that name of the host.
+fn send_to(stream: &mut TcpStream, host: &str) -> String {
     stream.set_read_timeout(Some(LONG)).expect("set");
-    let head = "POST /v1/logs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ";
-    stream.write_all(format!("{head}{}\r\n\r\n{RECORD}", RECORD.len()).as_bytes()).expect("written");
+    let head = format!("POST /v1/logs HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+    let request = format!("{head}Content-Length: {}\r\n\r\n{RECORD}", RECORD.len());
+    stream.write_all(request.as_bytes()).expect("written");
     let (mut answer, end) = (Vec::new(), b"{\"partialSuccess\":{}}");
     while !answer.ends_with(end) {
         let mut part = [0; 512];
@@ -89,7 +95,8 @@ fn senders_that_take_every_descriptor_leave_pages_reloads_queues_and_their_expor
     let open = open_files(&agent);
     assert!(open <= FILES - FILES / 4 + SOME, "{open} are open");
     for (port, path) in [(health, "/"), (zpages, "/debug/servicez"), (metrics, "/metrics")] {
-        assert_eq!(get(port, path).map(|answer| answer.status), Some(200), "{path}");
+        let status = wait_until(LONG, || get(port, path)).map(|answer| answer.status);
+        assert_eq!(status, Some(200), "{path}");
     }
     assert_eq!(send(&mut sender), "HTTP/1.1 200 OK");
     let sink = Sink::start();
@@ -100,7 +107,8 @@ fn senders_that_take_every_descriptor_leave_pages_reloads_queues_and_their_expor
         || (sink.of("q", |received| received.payload.items()).into_iter().sum::<usize>() == 2).then_some(());
     wait_until(LONG, arrived).expect("what was queued is delivered");
     drop(silent);
-    assert_eq!(post(http, "/v1/logs", RECORD).map(|answer| answer.status), Some(200), "it recovers");
+    let recovered = wait_until(LONG, || post(http, "/v1/logs", RECORD)).map(|answer| answer.status);
+    assert_eq!(recovered, Some(200), "it recovers");
 }
 
 /// A word in a secret place.
@@ -138,6 +146,16 @@ fn a_crash_leaves_no_core_file_unless_it_is_asked_for() {
     }
 }
 
+/// A receiver whose requests are measured in detail.
+fn measured(entry: u16, metrics: u16) -> String {
+    format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{entry}'}}}}}}}}\nexporters: {{nop: }}\n\
+         service:\n  pipelines: {{logs: {{receivers: [otlp], exporters: [nop]}}}}\n\
+         \x20 telemetry: {{metrics: {{level: detailed, readers: [{{pull: {{exporter: {{prometheus: \
+         {{host: 127.0.0.1, port: {metrics}}}}}}}}}]}}}}\n"
+    )
+}
+
 #[test]
 fn where_the_limit_of_core_files_is_0_for_good_the_process_is_undumpable_and_still_knows_itself() {
     if fs::metadata("/proc/self").expect("proc").uid() != 0 {
@@ -146,12 +164,7 @@ fn where_the_limit_of_core_files_is_0_for_good_the_process_is_undumpable_and_sti
         return;
     }
     let (entry, metrics) = (free_port(), free_port());
-    let yaml = format!(
-        "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{entry}'}}}}}}}}\nexporters: {{nop: }}\n\
-         service:\n  pipelines: {{logs: {{receivers: [otlp], exporters: [nop]}}}}\n\
-         \x20 telemetry: {{metrics: {{level: detailed, readers: [{{pull: {{exporter: {{prometheus: \
-         {{host: 127.0.0.1, port: {metrics}}}}}}}}}]}}}}\n"
-    );
+    let yaml = measured(entry, metrics);
     let agent = Agent::spawn_with(&yaml, 0, |own| behind("ulimit -c 0", &as_nobody(&own)));
     agent.wait_for_log("Everything is ready.");
     // The kernel gives what belongs to an undumpable process to root (proc(5)).
@@ -161,4 +174,18 @@ fn where_the_limit_of_core_files_is_0_for_good_the_process_is_undumpable_and_sti
     for name in ["process_memory_rss", "process_cpu_seconds"] {
         assert!(page.contains(name), "{name} is not in:\n{page}");
     }
+}
+
+#[test]
+fn what_senders_call_the_host_makes_no_series_without_end() {
+    let (entry, metrics) = (free_port(), free_port());
+    let yaml = measured(entry, metrics);
+    let _agent = Agent::start(&yaml, 0);
+    let mut stream = TcpStream::connect(("127.0.0.1", entry)).expect("connected");
+    for host in 0..2500 {
+        assert_eq!(send_to(&mut stream, &format!("host{host}")), "HTTP/1.1 200 OK");
+    }
+    let page = wait_until(LONG, || get(metrics, "/metrics")).expect("the metrics answer").body;
+    let series = page.lines().filter(|line| line.starts_with("http_server_request_duration_count")).count();
+    assert_eq!(series, 2001, "2,000 and one for all others");
 }

@@ -39,7 +39,17 @@ fn one_token_of_several_is_enough_and_anything_else_is_not() {
     let extension = started("tokens: [one, two]");
     assert_eq!(told(&extension, "authorization", "Bearer one"), Ok(()));
     assert_eq!(told(&extension, "authorization", "Bearer two"), Ok(()));
-    for wrong in ["Bearer", "Bearer ", "Bearer on", "Bearer onetwo", "bearer one", "one", "Basic one"] {
+    for wrong in [
+        "Bearer",
+        "Bearer ",
+        "Bearer on",
+        "Bearer onf",
+        "Bearer pne",
+        "Bearer onetwo",
+        "bearer one",
+        "one",
+        "Basic one",
+    ] {
         let told = told(&extension, "authorization", wrong).expect_err("refused");
         assert_eq!(told, "provided authorization does not match expected scheme or token");
     }

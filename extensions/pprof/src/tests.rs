@@ -83,7 +83,7 @@ fn every_path_answers_what_it_says() {
 }
 
 #[tokio::test]
-async fn it_listens_and_saves_a_profile_of_the_whole_run() {
+async fn it_listens_for_this_host_and_saves_a_profile_of_the_whole_run() {
     let file = std::env::temp_dir().join(format!("weir-pprof-{}", std::process::id()));
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = free.local_addr().expect("an address");
@@ -97,12 +97,18 @@ async fn it_listens_and_saves_a_profile_of_the_whole_run() {
     extension.start(&cx).await.expect("started");
     let mut task = tokio::task::JoinSet::new();
     task.spawn(extension.run(cx));
-    let mut stream = TcpStream::connect(address).await.expect("connected");
-    let request = "GET /debug/pprof/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.expect("written");
-    let mut page = String::new();
-    stream.read_to_string(&mut page).await.expect("read");
+    let ask = async |host: &str| {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let request = format!("GET /debug/pprof/ HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.expect("read");
+        page
+    };
+    let page = ask("localhost").await;
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("/debug/pprof/"), "{page}");
+    let foreign = ask("attacker.example").await;
+    assert!(foreign.starts_with("HTTP/1.1 403") && !foreign.contains("/debug/pprof/"), "{foreign}");
     stopper.stop();
     task.join_next().await.expect("a task").expect("it ended").expect("without a failure");
     let saved = std::fs::read(&file).expect("saved");

@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use weir_otlp::http_server::ServerLimits;
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
@@ -18,16 +19,24 @@ const CONTINUATION: u8 = 9;
 
 const END_HEADERS: u8 = 4;
 
+const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = u32::try_from(payload.len()).expect("short").to_be_bytes();
     [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
 
-/// POST of `/x` in plain literals (RFC 7541, 6.2.2).
+/// POST of `/x`.
 fn call() -> Vec<u8> {
-    let fields = [(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "weir")];
+    call_of(&[(":path", "/x")])
+}
+
+/// POST with these fields, of which the last is a path, in plain literals (RFC 7541, 6.2.2).
+fn call_of(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
-    for (name, value) in fields {
+    let first = [(":method", "POST"), (":scheme", "http"), (":authority", "weir")];
+    let (path, rest) = fields.split_last().expect("a path");
+    for (name, value) in first.iter().chain([path]).chain(rest) {
         block.push(0);
         for text in [name, value] {
             block.push(u8::try_from(text.len()).expect("short"));
@@ -37,11 +46,13 @@ fn call() -> Vec<u8> {
     block
 }
 
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Sends `first`, then what `next` makes of the numbers of streams, until the server ends the connection.
 async fn flood(server: &Server, first: Vec<u8>, next: impl Fn(u32) -> Vec<u8>) {
     let stream = TcpStream::connect(server.address).await.expect("connected");
     let (mut reader, mut writer) = stream.into_split();
-    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, &[])[..], &first].concat();
+    let hello = [HELLO, &frame(SETTINGS, 0, 0, &[])[..], &first].concat();
     writer.write_all(&hello).await.expect("written");
     let sending = async {
         let mut stream = 3;
@@ -85,10 +96,32 @@ async fn every_flood_is_ended_and_others_are_served() {
                 http::Request::post(server.url("/v1/logs")).header("content-type", "application/x-protobuf");
             http(request, sample(Signal::Logs, 1).to_bytes()).await.0.is_success()
         } else {
-            let logs = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
             let message = framed(false, &sample(Signal::Logs, 1).to_bytes());
-            grpc(server.address, logs, &[], &message).await.1["grpc-status"] == "0"
+            grpc(server.address, LOGS, &[], &message).await.1["grpc-status"] == "0"
         };
         assert!(is_served, "{protocols:?}");
+    }
+}
+
+#[tokio::test]
+async fn more_requests_at_once_than_allowed_are_refused_on_every_port() {
+    for protocols in [Protocols::Grpc, Protocols::Http, Protocols::Both] {
+        let limits = ServerLimits { max_concurrent_streams: 2, ..ServerLimits::default() };
+        let server = start(ServerSettings { protocols, limits, ..ServerSettings::default() }).await;
+        let mut stream = TcpStream::connect(server.address).await.expect("connected");
+        let kind: &[(&str, &str)] = match protocols {
+            Protocols::Http => &[("content-type", "application/x-protobuf"), (":path", "/v1/logs")],
+            _ => &[("content-type", "application/grpc"), (":path", LOGS)],
+        };
+        let calls = [1, 3, 5].map(|number| frame(HEADERS, END_HEADERS, number, &call_of(kind))).concat();
+        let hello = [HELLO, &frame(SETTINGS, 0, 0, &[])[..], &calls].concat();
+        stream.write_all(&hello).await.expect("written");
+        // REFUSED_STREAM: it may be sent again.
+        let refused = frame(RST_STREAM, 0, 5, &[0, 0, 0, 7]);
+        let mut heard = Vec::new();
+        while !heard.windows(refused.len()).any(|part| part == refused) {
+            let read = within(stream.read_buf(&mut heard)).await.expect("read");
+            assert!(read > 0, "{protocols:?}: closed after {heard:?}");
+        }
     }
 }

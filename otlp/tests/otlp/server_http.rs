@@ -278,6 +278,20 @@ async fn a_body_that_drips_is_refused_long_before_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_connection_that_rests_too_long_between_two_requests_is_closed() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let limits = ServerLimits { idle_timeout: Some(Duration::from_secs(2)), ..ServerLimits::default() };
+    let server = start(ServerSettings { limits, ..ServerSettings::default() }).await;
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let request =
+        "POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = String::new();
+    crate::support::within(stream.read_to_string(&mut answer)).await.expect("read to the end");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+}
+
+#[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     use tokio::io::AsyncReadExt;
     let limits = ServerLimits { first_request_timeout: Duration::from_millis(50), ..ServerLimits::default() };
