@@ -77,12 +77,6 @@ fn lost(world: &World) -> u64 {
     world.count("otelcol_processor_batch_lost_items", "batch")
 }
 
-fn delivered(world: &World, id: &str) -> Vec<i64> {
-    let mut delivered = world.lab.delivered(id);
-    delivered.sort_unstable();
-    delivered
-}
-
 #[test]
 fn while_the_only_backend_is_down_senders_are_refused_and_nothing_acknowledged_is_lost() {
     for seed in 0..20 {
@@ -95,7 +89,7 @@ fn while_the_only_backend_is_down_senders_are_refused_and_nothing_acknowledged_i
         assert_eq!(accepted.len(), 5, "four fill the queue and one waits for room: {accepted:?}");
         up.store(true, Ordering::Relaxed);
         world.pass(10 * SECOND);
-        assert_eq!((delivered(&world, "test/e"), lost(&world)), (accepted, 0));
+        assert_eq!((world.delivered("test/e"), lost(&world)), (accepted, 0));
         assert!(world.stop(engine, 10 * SECOND).is_clean());
     }
 }
@@ -109,7 +103,7 @@ fn a_backend_that_is_slow_is_waited_for() {
     let engine = start(&world, &spec);
     world.pass(60 * SECOND);
     assert_eq!(accepted(&world), (0..PARCELS).collect::<Vec<_>>(), "room comes within the patience");
-    assert_eq!((delivered(&world, "test/e"), lost(&world)), ((0..PARCELS).collect(), 0));
+    assert_eq!((world.delivered("test/e"), lost(&world)), ((0..PARCELS).collect(), 0));
     world.stop(engine, 10 * SECOND);
 }
 
@@ -129,10 +123,10 @@ fn a_backend_that_is_down_stops_neither_another_exporter_nor_another_pipeline() 
         let engine = start(&world, &spec);
         world.pass(20 * SECOND);
         assert_eq!(accepted(&world).len(), 40);
-        assert_eq!(delivered(&world, "test/well").len(), 40);
+        assert_eq!(world.delivered("test/well").len(), 40);
         up.store(true, Ordering::Relaxed);
         world.pass(10 * SECOND);
-        let delivered = delivered(&world, "test/e").len();
+        let delivered = world.delivered("test/e").len();
         assert_eq!((delivered, lost(&world)), (4, 36), "what found no room is counted");
         world.stop(engine, 10 * SECOND);
     }
@@ -148,7 +142,7 @@ fn with_block_on_overflow_senders_wait_and_are_not_refused() {
     assert_eq!(world.lab.outcomes(20), [], "it waits");
     up.store(true, Ordering::Relaxed);
     world.pass(10 * SECOND);
-    assert_eq!(delivered(&world, "test/e"), (0..PARCELS).collect::<Vec<_>>());
+    assert_eq!(world.delivered("test/e"), (0..PARCELS).collect::<Vec<_>>());
     world.stop(engine, 10 * SECOND);
 }
 
@@ -166,7 +160,7 @@ fn a_stop_tries_what_waits_for_room_once_more_and_names_what_it_cannot_deliver()
         let stopped = world.stop(engine, 10 * SECOND);
         assert!(world.clock.now() - begun < 2 * SECOND, "no pause is waited for");
         let undelivered: usize = stopped.undelivered.iter().map(|(_, _, items)| items).sum();
-        assert_eq!(delivered(&world, "test/e").len() + undelivered, accepted.len());
+        assert_eq!(world.delivered("test/e").len() + undelivered, accepted.len());
         assert_eq!((lost(&world), stopped.is_clean()), (0, recovers));
     }
 }
@@ -185,7 +179,7 @@ fn a_reload_that_adds_an_exporter_lets_the_first_lose_rather_than_stop_it() {
     world.pass(2 * SECOND);
     up.store(false, Ordering::Relaxed);
     world.pass(20 * SECOND);
-    assert!(delivered(&world, "test/well").len() > 10);
+    assert!(world.delivered("test/well").len() > 10);
     assert_eq!(world.heard(PARCELS - 1), Ok(()), "not refused any more");
     world.stop(engine, 10 * SECOND);
 }

@@ -40,12 +40,6 @@ fn times(world: &World, line: &str) -> usize {
     world.life().iter().filter(|l| *l == line).count()
 }
 
-fn ids(world: &World, exporter: &str) -> Vec<i64> {
-    let mut ids = world.lab.delivered(exporter);
-    ids.sort_unstable();
-    ids
-}
-
 #[test]
 fn nothing_is_restarted_when_nothing_has_changed() {
     let (world, spec) = (World::new(1), spec());
@@ -59,7 +53,7 @@ fn nothing_is_restarted_when_nothing_has_changed() {
     assert_eq!(world.life(), before);
     world.pass(10 * SECOND);
     assert!(world.stop(engine, SECOND).is_clean());
-    assert_eq!(ids(&world, "test/e"), (0..10).collect::<Vec<_>>());
+    assert_eq!(world.delivered("test/e"), (0..10).collect::<Vec<_>>());
 }
 
 #[test]
@@ -78,7 +72,7 @@ fn what_follows_a_stage_can_change_under_it_and_everything_arrives() {
         assert_eq!((times(&world, "test/e started"), times(&world, "test/e ended")), (2, 1));
         assert_eq!((times(&world, "test/p ended"), times(&world, "test/r started")), (0, 1));
         assert!(world.stop(engine, 10 * SECOND).is_clean());
-        assert_eq!(ids(&world, "test/e"), (0..10).collect::<Vec<_>>(), "each once");
+        assert_eq!(world.delivered("test/e"), (0..10).collect::<Vec<_>>(), "each once");
     }
 }
 
@@ -108,7 +102,7 @@ fn an_unchanged_exporter_keeps_its_queue_while_everything_around_it_changes() {
     assert!(world.stop(engine, SECOND).is_clean());
     let mut expected = settled;
     expected.sort_unstable();
-    assert_eq!(ids(&world, "test/e"), expected);
+    assert_eq!(world.delivered("test/e"), expected);
 }
 
 #[test]
@@ -125,7 +119,7 @@ fn the_queue_of_an_exporter_that_was_removed_is_worked_off_behind_the_new_graph(
     let (engine, outcome) = world.reload(engine, &spec);
     assert_eq!((outcome, times(&world, "test/e ended")), (Ok(()), 0));
     world.pass(60 * SECOND);
-    assert_eq!((times(&world, "test/e ended"), ids(&world, "test/e")), (1, vec![0, 1, 2]));
+    assert_eq!((times(&world, "test/e ended"), world.delivered("test/e")), (1, vec![0, 1, 2]));
     assert!(world.stop(engine, SECOND).is_clean());
 }
 
@@ -212,7 +206,7 @@ fn a_configuration_that_cannot_be_built_or_started_leaves_everything_as_it_is() 
     }
     world.pass(20 * SECOND);
     assert!(world.stop(engine, SECOND).is_clean());
-    assert_eq!(ids(&world, "test/e"), (0..10).collect::<Vec<_>>());
+    assert_eq!(world.delivered("test/e"), (0..10).collect::<Vec<_>>());
 }
 
 fn same_tasks(world: &World, tasks: usize) -> bool {
@@ -245,7 +239,7 @@ fn a_shared_processor_stays_itself_and_one_that_stands_elsewhere_leaves_its_stat
     let inherited: Vec<_> = world.lab.journal().into_iter().filter_map(took_over).collect();
     assert_eq!(inherited, [5]);
     assert!(world.stop(engine, SECOND).is_clean());
-    assert_eq!(ids(&world, "test/e").len(), 10);
+    assert_eq!(world.delivered("test/e").len(), 10);
 }
 
 #[test]
@@ -310,8 +304,8 @@ fn pipelines_come_and_go() {
     world.pass(20 * SECOND);
     assert_eq!(times(&world, "test/r started"), 1, "it only sees that logs are taken");
     assert_eq!((times(&world, "test/p ended"), times(&world, "test/e ended")), (1, 1));
-    assert_eq!(ids(&world, "test/e"), (0..6).collect::<Vec<_>>());
-    assert_eq!(ids(&world, "test/f"), (3..12).collect::<Vec<_>>());
+    assert_eq!(world.delivered("test/e"), (0..6).collect::<Vec<_>>());
+    assert_eq!(world.delivered("test/f"), (3..12).collect::<Vec<_>>());
     let pipelines: Vec<_> = world.host.topology().pipelines.into_iter().map(|p| p.id).collect();
     assert_eq!(pipelines, ["logs/2"]);
     assert!(world.stop(engine, SECOND).is_clean());
@@ -354,7 +348,7 @@ fn with_another_telemetry_of_the_agent_everything_is_made_anew_and_nothing_is_lo
     let restarted = ["test/r", "test/e"].map(|id| times(&world, &format!("{id} started")));
     assert_eq!((restarted, times(&world, "shared/x created")), ([2, 2], 2));
     assert!(world.stop(engine, SECOND).is_clean());
-    assert_eq!(ids(&world, "test/e"), [0, 1, 2, 10, 11, 12, 13, 14]);
+    assert_eq!(world.delivered("test/e"), [0, 1, 2, 10, 11, 12, 13, 14]);
     let sent = |host: &weir_component::Host| -> u64 {
         let samples = host.stats().samples();
         samples.iter().filter(|s| s.name == "otelcol_exporter_sent_log_records").map(|s| s.value).sum()

@@ -228,6 +228,13 @@ impl World {
         self.lab.journal().into_iter().filter_map(took).collect()
     }
 
+    /// The ids that an exporter delivered, in order of their size.
+    pub(crate) fn delivered(&self, exporter: &str) -> Vec<i64> {
+        let mut delivered = self.lab.delivered(exporter);
+        delivered.sort_unstable();
+        delivered
+    }
+
     /// What the sender of a parcel heard, which must have been one thing.
     pub(crate) fn heard(&self, first: i64) -> Result<(), (Kind, String)> {
         let mut outcomes = self.lab.outcomes(first);
