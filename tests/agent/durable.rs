@@ -1,4 +1,4 @@
-//! Queues on disk: what was acknowledged survives whatever happens to the agent, its disk and its files.
+//! What was acknowledged arrives: with queues on disk whatever happens to the agent, its disk and its files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -179,6 +179,27 @@ fn a_batch_processor_in_front_of_a_queue_on_disk_holds_nothing_that_was_acknowle
     let _agent = way.start();
     let came = wait_for(&sink, &sent);
     assert!(came.values().all(|n| *n == 1), "nothing was under way: {came:?}");
+}
+
+#[test]
+fn a_full_queue_in_memory_is_told_to_senders_and_what_a_batch_processor_acknowledged_arrives() {
+    let backend = free_port();
+    let mut way = Way::to(backend);
+    way.processors = "batch: {send_batch_size: 1}";
+    let in_memory = way.yaml().replace("storage: file_storage, queue_size: 100000", "queue_size: 3");
+    let agent = Agent::start(&in_memory, 0);
+    let mut acknowledged = BTreeSet::new();
+    for request in 0..8 {
+        match way.send(request * ITEMS) {
+            Some(200) => acknowledged.extend(request * ITEMS..(request + 1) * ITEMS),
+            status => assert_eq!(status, Some(503)),
+        }
+    }
+    assert_eq!(acknowledged.len() as u64, 4 * ITEMS, "three in the queue and one that waits for room");
+    let sink = Sink::at(backend);
+    let came = wait_for(&sink, &acknowledged);
+    assert!(came.values().all(|n| *n == 1) && came.len() == acknowledged.len(), "{came:?}");
+    assert_eq!(way.metric("otelcol_processor_batch_lost_items"), 0, "{}", agent.log());
 }
 
 /// Pipelines in which the exporter with its queue on disk is not alone.
