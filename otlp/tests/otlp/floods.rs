@@ -1,5 +1,7 @@
 //! Frames of HTTP/2 that are not requests, as fast as they can be sent: whoever serves the port ends it.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_otlp::http_server::ServerLimits;
@@ -76,7 +78,10 @@ async fn flood(server: &Server, first: Vec<u8>, next: impl Fn(u32) -> Vec<u8>) {
 async fn every_flood_is_ended_and_others_are_served() {
     let open = || frame(HEADERS, END_HEADERS, 1, &call());
     for protocols in [Protocols::Grpc, Protocols::Http, Protocols::Both] {
-        let server = start(ServerSettings { protocols, ..ServerSettings::default() }).await;
+        // No other limit may end them.
+        let limits =
+            ServerLimits { first_request_timeout: Duration::from_secs(3600), ..ServerLimits::default() };
+        let server = start(ServerSettings { protocols, limits, ..ServerSettings::default() }).await;
         within(flood(&server, Vec::new(), |_| frame(PING, 0, 0, &[0; 8]))).await;
         within(flood(&server, Vec::new(), |_| frame(PING, 1, 0, &[0; 8]))).await;
         within(flood(&server, Vec::new(), |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))).await;
