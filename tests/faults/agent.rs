@@ -26,6 +26,8 @@ pub(crate) struct Limits {
     pub(crate) files: Option<u32>,
     /// The process whose file systems it sees: [`disk`](crate::disk).
     pub(crate) mounts_of: Option<u32>,
+    /// System calls that strace counts from the start, `fsync,fdatasync`; it stops the agent at no other.
+    pub(crate) counted: Option<&'static str>,
 }
 
 /// A running agent; killed when dropped.
@@ -70,12 +72,14 @@ impl Agent {
         let cgroup = limits.memory_mib.map(Cgroup::new);
         // The shell enters the cgroup and sets the limits before it becomes the agent.
         let mut command = Command::new("sh");
-        let script = r#"[ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"; mounts=$3; shift 3
-            exec ${mounts:+nsenter "--mount=$mounts"} "$@""#;
+        let script = r#"[ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"; mounts=$3 calls=$4 out=$5; shift 5
+            exec ${mounts:+nsenter "--mount=$mounts"} \
+                ${calls:+strace -D -f --seccomp-bpf -c -o "$out" -e "trace=$calls"} "$@""#;
         let group = cgroup.as_ref().map(|g| g.path.join("cgroup.procs")).unwrap_or_default();
         let files = limits.files.map(|n| n.to_string()).unwrap_or_default();
         let mounts = limits.mounts_of.map(|pid| format!("/proc/{pid}/ns/mnt")).unwrap_or_default();
-        command.args(["-c", script, "sh"]).arg(group).arg(files).arg(mounts).arg(binary(kind));
+        command.args(["-c", script, "sh"]).arg(group).arg(files).arg(mounts);
+        command.arg(limits.counted.unwrap_or_default()).arg(dir.path().join("calls")).arg(binary(kind));
         command.arg("--config").arg(&config).env("NO_COLOR", "1").stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = command.spawn().expect("the agent starts");
@@ -92,6 +96,16 @@ impl Agent {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many calls were [counted](Limits::counted), once it has ended; none where strace cannot count.
+    pub(crate) fn calls(&self) -> Option<usize> {
+        let total = || {
+            let table = fs::read_to_string(self.dir.path().join("calls")).ok()?;
+            let row = table.lines().find(|l| l.ends_with(" total"))?;
+            row.split_whitespace().nth(3)?.parse().ok()
+        };
+        wait_until(Duration::from_secs(60), total)
     }
 
     pub(crate) fn log(&self) -> String {
