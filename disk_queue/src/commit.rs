@@ -15,7 +15,7 @@ use crate::record::{self, HEAD};
 use crate::state::{Pending, Receivable, Segment, Taken};
 
 /// Bytes that are written at once, if it is not a single record.
-const GROUP: usize = 8 << 20;
+pub(crate) const GROUP: usize = 8 << 20;
 
 /// Who writes, and where.
 pub(crate) struct Writer {
@@ -71,7 +71,7 @@ impl Queue {
         let mut refused = false;
         loop {
             let (group, first) = {
-                let mut state = self.state();
+                let mut state = self.gather();
                 if state.pending.is_empty() {
                     state.committing = false;
                     return refused;
@@ -122,6 +122,10 @@ impl Queue {
     /// the same moment as what is committed, so that a reader never finds more in it than that.
     fn settle(&self, group: Vec<Pending>, first: u64, written: io::Result<Written>) {
         let mut state = self.state();
+        if self.options.fsync {
+            let senders = group.len() + state.pending.len();
+            state.gathering.note(senders, self.fs.now());
+        }
         let total: u64 = group.iter().map(|pending| record::total(pending.length)).sum();
         state.pending_bytes -= total;
         match &written {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -21,6 +22,7 @@ pub struct Directory {
     fd: OwnedFd,
     /// Holds the lock.
     _owner: std::fs::File,
+    opened: Instant,
 }
 
 /// Why a directory cannot be used.
@@ -97,7 +99,7 @@ impl Directory {
             }
         }
         say(&owner);
-        Ok(Directory { fd, _owner: owner })
+        Ok(Directory { fd, _owner: owner, opened: now() })
     }
 
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
@@ -159,6 +161,15 @@ impl Fs for Directory {
     fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.fd)?)
     }
+
+    fn now(&self) -> Duration {
+        now() - self.opened
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an adapter of the disk, which a model replaces")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 struct RealFile(std::fs::File);

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One directory. Names have no path in them.
 pub trait Fs: Send + Sync {
@@ -41,6 +42,9 @@ pub trait Fs: Send + Sync {
     /// # Errors
     /// As the system says.
     fn sync(&self) -> io::Result<()>;
+
+    /// Time since some moment; only differences count.
+    fn now(&self) -> Duration;
 }
 
 /// An open file.

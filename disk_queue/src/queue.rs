@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -48,6 +48,8 @@ pub struct Queue {
     /// Held by who saves.
     pub(crate) saver: Mutex<()>,
     state: Mutex<State>,
+    /// Told when enough wait for the next group.
+    pub(crate) came: Condvar,
 }
 
 #[derive(Default)]
@@ -122,6 +124,7 @@ impl Queue {
             reader: Mutex::default(),
             saver: Mutex::default(),
             state: Mutex::new(state),
+            came: Condvar::new(),
         };
         queue.save();
         Ok(queue)
@@ -155,6 +158,9 @@ impl Queue {
         state.backlog.add(pending.size());
         state.pending_bytes += total;
         state.pending.push(pending);
+        if state.is_gathered() {
+            self.came.notify_one();
+        }
         if std::mem::replace(&mut state.committing, true) { Submitted::Queued } else { Submitted::Commit }
     }
 

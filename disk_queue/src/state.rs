@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::fs::File;
+use crate::gather::Gathering;
 use crate::names::Name;
 use crate::ranges::Ranges;
 
@@ -86,6 +87,7 @@ pub(crate) struct State {
     pub(crate) pending_bytes: u64,
     /// Somebody is committing.
     pub(crate) committing: bool,
+    pub(crate) gathering: Gathering,
     /// What can be taken at once.
     pub(crate) ready: VecDeque<Taken>,
     pub(crate) ready_bytes: usize,

@@ -6,6 +6,7 @@ mod corpus;
 mod damage;
 mod directory;
 mod every_call;
+mod gather;
 mod model;
 mod random;
 mod script;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use weir_disk_queue::{File, Fs};
 
@@ -73,6 +74,10 @@ struct State {
     /// Bytes that fit into all files that have a name.
     space: usize,
     dead: bool,
+    now: Duration,
+    /// What passes with each look at the clock, and how many there were.
+    pace: Duration,
+    asked: u64,
 }
 
 #[derive(Default, Clone)]
@@ -111,7 +116,24 @@ impl Disk {
             failed_reads: 0,
             space: usize::MAX,
             dead: false,
+            now: Duration::ZERO,
+            pace: Duration::from_secs(1),
+            asked: 0,
         })))
+    }
+
+    /// From now on time only passes as it is told to.
+    pub(crate) fn stop_clock(&self) {
+        self.lock().pace = Duration::ZERO;
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        self.lock().now += time;
+    }
+
+    /// How often somebody looked at the clock.
+    pub(crate) fn asked(&self) -> u64 {
+        self.lock().asked
     }
 
     /// Calls `from`, `from + 1`, ... of those to come go wrong, `count` of them.
@@ -326,6 +348,13 @@ impl Fs for Disk {
         state.synced = state.names.clone();
         state.changes.clear();
         Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        let mut state = self.lock();
+        state.asked += 1;
+        state.now = state.now + state.pace;
+        state.now
     }
 }
 
