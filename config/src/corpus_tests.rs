@@ -1,5 +1,7 @@
 //! What the targets in `fuzz/` check, over their corpus and over random changes of it.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use crate::check;
@@ -8,6 +10,9 @@ use crate::corpus::corpus;
 fn texts(target: &str) -> Vec<String> {
     corpus(target).iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
 }
+
+static YAML: LazyLock<Vec<String>> = LazyLock::new(|| texts("yaml"));
+static EXPANSION: LazyLock<Vec<String>> = LazyLock::new(|| texts("expansion"));
 
 /// One change of a text: what stands from a place on is replaced, doubled or taken away.
 #[derive(Debug, Clone)]
@@ -55,15 +60,13 @@ proptest! {
     fn changes_of_the_yaml_corpus_are_read_or_refused(
         which in any::<prop::sample::Index>(), changes in prop::collection::vec(change(), 1..6)
     ) {
-        let corpus = texts("yaml");
-        check::yaml(&changed(which.get::<String>(&corpus), &changes));
+        check::yaml(&changed(which.get::<String>(&YAML), &changes));
     }
 
     #[test]
     fn changes_of_the_expansion_corpus_are_read_or_refused(
         which in any::<prop::sample::Index>(), changes in prop::collection::vec(change(), 1..6)
     ) {
-        let corpus = texts("expansion");
-        check::expansion(&changed(which.get::<String>(&corpus), &changes));
+        check::expansion(&changed(which.get::<String>(&EXPANSION), &changes));
     }
 }

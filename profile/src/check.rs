@@ -74,7 +74,7 @@ pub(crate) fn describe(profile: &Profile) -> Vec<(Vec<String>, Vec<i64>)> {
 
 /// Compresses as Go does: one gzip member.
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut compressor = Compressor::new(CompressionLvl::fastest());
+    let mut compressor = Compressor::new(CompressionLvl::default());
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
     let length = compressor.gzip_compress(bytes, &mut out).expect("there is room");
     out.truncate(length);

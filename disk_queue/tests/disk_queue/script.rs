@@ -4,8 +4,11 @@ use crate::model::{Crash, Dice};
 use crate::world::World;
 
 /// Lets a queue live as `script` says, two bytes for each step, and checks what it promises: it always opens, gives no record
-/// that was not sent or was changed, counts what damage cost, and takes fresh records.
+/// that was not sent or was changed, counts what damage of segments cost, loses nothing by damaged acks, and takes fresh
+/// records. A life has damage of one kind, which the first byte tells: acks tell what a damaged segment had.
 pub(crate) fn live(script: &[u8]) {
+    let Some((kind, script)) = script.split_first() else { return };
+    let kind = if kind % 2 == 0 { ".segment" } else { ".acks" };
     let (mut world, mut damaged) = (World::new(7), false);
     for step in script.chunks_exact(2).take(100) {
         let (what, how) = (step[0], usize::from(step[1]));
@@ -14,12 +17,14 @@ pub(crate) fn live(script: &[u8]) {
             4 | 5 => drop(world.take()),
             6 => world.finish(how, how % 8 == 7),
             7 => world.save(),
-            8 => world.crash(Crash::Kill),
-            9 => world.crash(Crash::Power),
+            // A power loss may take the acks that tell what a segment had.
+            8 if kind == ".acks" => world.crash(Crash::Power),
+            8 | 9 => world.crash(Crash::Kill),
             _ => {
-                // Nobody changes files under a queue that is open.
+                // What was committed is known once it is saved, and nobody changes files under a queue that is open.
+                world.save();
                 world.queue = None;
-                damaged |= damage(&world, what, how);
+                damaged |= damage(&world, kind, what, how);
                 world.crash(Crash::Kill);
                 assert!(world.queue.is_some(), "it always opens");
             }
@@ -28,12 +33,11 @@ pub(crate) fn live(script: &[u8]) {
     world.check(7, damaged);
 }
 
-/// Changes one file; false when the change costs no record.
-fn damage(world: &World, what: u8, how: usize) -> bool {
+/// Changes one file of that kind; false when the change costs no record.
+fn damage(world: &World, kind: &str, what: u8, how: usize) -> bool {
     let mut dice = Dice(u64::from(what) << 8 | how as u64);
-    let files = world.disk.names();
+    let files: Vec<_> = world.disk.names().into_iter().filter(|name| name.ends_with(kind)).collect();
     let Some(name) = files.get(how % files.len().max(1)).cloned() else { return false };
-    let costs = name.ends_with(".segment");
     world.disk.damage(
         |_| Some(name.clone()),
         |bytes| {
@@ -50,7 +54,7 @@ fn damage(world: &World, what: u8, how: usize) -> bool {
             }
         },
     );
-    costs
+    kind == ".segment"
 }
 
 #[cfg(test)]

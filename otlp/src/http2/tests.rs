@@ -439,8 +439,9 @@ async fn a_peer_that_pings_more_often_than_it_may_is_told_so() {
 #[tokio::test]
 async fn conversations_of_the_corpus_do_not_break_the_machine() {
     for bytes in crate::corpus::corpus("http2") {
-        let (seed, bytes) = bytes.split_first_chunk().expect("a seed");
-        converse(bytes, u64::from_le_bytes(*seed));
+        if let Some((seed, bytes)) = bytes.split_first_chunk() {
+            converse(bytes, u64::from_le_bytes(*seed));
+        }
     }
 }
 

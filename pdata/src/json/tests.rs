@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value,
 };
@@ -237,6 +239,9 @@ fn requests_of_the_corpus_are_the_same_to_all_readers() {
     corpus("otlp_protobuf").iter().for_each(|request| check::protobuf(request));
 }
 
+static JSON: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| corpus("otlp_json"));
+static PROTOBUF: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| corpus("otlp_protobuf"));
+
 /// Some changes of bytes: what stands at a place is replaced, and what follows is doubled or not.
 fn changed(mut bytes: Vec<u8>, changes: &[(prop::sample::Index, usize, Vec<u8>, bool)]) -> Vec<u8> {
     for (at, cut, put, again) in changes {
@@ -273,20 +278,20 @@ fn of_protobuf() -> BoxedStrategy<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn changes_of_the_corpus_never_panic_and_what_is_accepted_is_well_formed(
         which in any::<prop::sample::Index>(), changes in changes(of_json())
     ) {
-        check::json(&changed(which.get::<Vec<u8>>(&corpus("otlp_json")).clone(), &changes));
+        check::json(&changed(which.get::<Vec<u8>>(&JSON).clone(), &changes));
     }
 
     #[test]
     fn changes_of_the_corpus_as_protobuf_never_panic_and_what_is_accepted_is_read_again(
         which in any::<prop::sample::Index>(), changes in changes(of_protobuf())
     ) {
-        check::protobuf(&changed(which.get::<Vec<u8>>(&corpus("otlp_protobuf")).clone(), &changes));
+        check::protobuf(&changed(which.get::<Vec<u8>>(&PROTOBUF).clone(), &changes));
     }
 }
 
