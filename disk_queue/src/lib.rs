@@ -3,7 +3,8 @@
 //! # What it promises
 //! A record whose commit said `Ok` comes out again, unchanged, until it is [done](Queue::done): after `kill -9`, after a
 //! power loss (with [`Options::fsync`]), and whatever system call fails. What cannot come out any more, because the disk
-//! damaged it, is counted exactly and logged with its ids; opening never fails for it. After a crash come again at most
+//! damaged it, is counted exactly and logged with its ids, as far as the segment or its acks tell what was there; opening
+//! never fails for it. After a crash come again at most
 //! those records that were not done, and those whose being done was not yet [saved](Queue::save); after a power loss also
 //! up to 1024 of each segment that were done last.
 //!

@@ -56,7 +56,9 @@ pub(crate) fn round_trip(payload: &Payload) -> Bytes {
     reader.end().expect("and nothing else");
     let request = json::to_protobuf(signal, &text).expect("what is written is read");
     assert_eq!(validate(signal, &request), Ok(payload.items()));
-    if let Some(meant) = canonical(signal, &payload.to_bytes()) {
+    // JSON has one NaN, protobuf many.
+    let has_nan = text.windows(5).any(|window| window == b"\"NaN\"");
+    if !has_nan && let Some(meant) = canonical(signal, &payload.to_bytes()) {
         assert_eq!(canonical(signal, &request), Some(meant), "{}", String::from_utf8_lossy(&text));
     }
     request

@@ -278,7 +278,7 @@ fn of_protobuf() -> BoxedStrategy<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn changes_of_the_corpus_never_panic_and_what_is_accepted_is_well_formed(
