@@ -22,10 +22,10 @@ use crate::ending::Ending;
 use crate::queue::{self, Load, Queue, Room};
 
 /// Bytes in the queue and under way beyond which what was acknowledged waits a moment while the destination keeps going.
-const MUCH: usize = 16 << 20;
+const MUCH: usize = 8 << 20;
 
-/// The moment.
-const MOMENT: Duration = Duration::from_millis(100);
+/// The moment. It is also what keeps a destination that is far away busy: one batch at least goes in for each.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// A destination that has finished nothing for so long does not keep going.
 const STANDSTILL: Duration = Duration::from_secs(1);

@@ -235,9 +235,9 @@ fn room_for(batches: usize, bytes: usize) -> Bench {
     Bench::new(with_queue(queue), |_, _| slow(SECOND))
 }
 
-/// Tenths of a second until a sender was told.
-fn tenths(heard: &Heard) -> u64 {
-    (heard.after().expect("told") * 10.0).round() as u64
+/// Hundredths of a second until a sender was told.
+fn hundredths(heard: &Heard) -> u64 {
+    (heard.after().expect("told") * 100.0).round() as u64
 }
 
 #[test]
@@ -252,10 +252,10 @@ fn what_was_acknowledged_waits_for_room_as_long_as_its_patience_allows() {
     bench.run_to_end();
     assert!(first.iter().chain(&long).all(|heard| heard.outcome().is_ok()));
     assert_eq!([none.failure(), short.failure()], [full(), full()]);
-    assert_eq!([none, short].map(|heard| tenths(&heard)), [0, 1]);
-    let mut after = long.map(|heard| tenths(&heard));
+    assert_eq!([none, short].map(|heard| hundredths(&heard)), [0, 5]);
+    let mut after = long.map(|heard| hundredths(&heard));
     after.sort_unstable();
-    assert_eq!(after, [10, 20, 30]);
+    assert_eq!(after, [100, 200, 300]);
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn at_the_end_what_waits_for_room_is_let_in_and_what_a_sender_still_has_is_refus
 #[test]
 fn much_in_the_queue_holds_up_what_was_acknowledged_only_while_the_destination_keeps_going() {
     let large = payload(Signal::Logs, 0, 50_000);
-    let batches = (16 << 20) / large.encoded_len();
+    let batches = (8 << 20) / large.encoded_len();
     for keeps_going in [true, false] {
         let reply = move |n: usize, _: &_| if n == 0 || keeps_going { slow(SECOND / 2) } else { Reply::Hang };
         let queue = QueueSettings { num_consumers: 1, ..QueueSettings::default() };
@@ -289,7 +289,7 @@ fn much_in_the_queue_holds_up_what_was_acknowledged_only_while_the_destination_k
         bench.pass(if keeps_going { 6 * SECOND / 10 } else { 16 * SECOND / 10 });
         let sent = [Patience::None, Patience::Short].map(|p| bench.send_patiently(p, large.clone()));
         bench.pass(SECOND);
-        let expected = if keeps_going { [6, 7] } else { [16, 16] };
-        assert_eq!(sent.map(|heard| tenths(&heard)), expected);
+        let expected = if keeps_going { [60, 65] } else { [160, 160] };
+        assert_eq!(sent.map(|heard| hundredths(&heard)), expected);
     }
 }
