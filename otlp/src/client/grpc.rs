@@ -19,7 +19,7 @@ use weir_component::{Accepted, ClientAuth, Context, Failure, Status, Telemetry};
 use weir_pdata::{Payload, Signal};
 
 use super::proxy::Proxy;
-use super::{Compression, Target};
+use super::{Compression, Plain, Target};
 use crate::client::pieces::Pieces;
 use crate::encoding::{ACCEPTED_GRPC, Encoding};
 use crate::message::FRAME_HEADER;
@@ -182,8 +182,7 @@ impl GrpcClient {
         if compression.encoding == Encoding::Identity {
             return Ok(Pieces::of(&frame_header(false, payload.encoded_len())?, payload));
         }
-        let (size, payload) = (payload.encoded_len(), payload.clone());
-        let mut out = compression.apply(size, FRAME_HEADER, move || payload.to_bytes()).await?;
+        let mut out = compression.apply(Plain::Protobuf(payload.clone()), FRAME_HEADER).await?;
         let header = frame_header(true, out.len() - FRAME_HEADER)?;
         out[..FRAME_HEADER].copy_from_slice(&header);
         Ok(Pieces::one(Bytes::from(out)))

@@ -26,7 +26,7 @@ use weir_component::{Accepted, ClientAuth, Context, Failure, Status, Telemetry};
 use weir_pdata::{Payload, json};
 
 use super::proxy::Proxy;
-use super::{Compression, pieces::Pieces, response};
+use super::{Compression, Plain, pieces::Pieces, response};
 use crate::body::{ReadError, next_piece, read_all};
 use crate::encoding::Encoding;
 use crate::observed::Calls;
@@ -232,20 +232,18 @@ impl HttpClient {
 
     async fn body(&self, payload: &Payload) -> Result<Pieces, Failure> {
         let compression = self.settings.compression;
-        let out = match (self.settings.format, compression.encoding) {
+        let plain = match (self.settings.format, compression.encoding) {
             (Format::Protobuf, Encoding::Identity) => return Ok(Pieces::of(&[], payload)),
-            (Format::Protobuf, _) => {
-                let (size, payload) = (payload.encoded_len(), payload.clone());
-                compression.apply(size, 0, move || payload.to_bytes()).await?
-            }
+            (Format::Protobuf, _) => Plain::Protobuf(payload.clone()),
             (Format::Json, encoding) => {
-                let plain = json::from_protobuf(payload.signal(), payload);
+                let text = json::from_protobuf(payload.signal(), payload);
                 if encoding == Encoding::Identity {
-                    return Ok(Pieces::one(Bytes::from(plain)));
+                    return Ok(Pieces::one(Bytes::from(text)));
                 }
-                compression.apply(plain.len(), 0, move || Bytes::from(plain)).await?
+                Plain::Json(text)
             }
         };
+        let out = compression.apply(plain, 0).await?;
         Ok(Pieces::one(Bytes::from(out)))
     }
 

@@ -16,11 +16,12 @@ pub use grpc::{Balancing, GrpcClient, GrpcSettings, KeepAlive};
 pub use http::check::answer as check;
 pub use http::{Format, HttpClient, HttpSettings};
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use weir_component::Failure;
+use weir_pdata::Payload;
 
 use crate::encoding::Encoding;
 
@@ -39,22 +40,18 @@ impl Compression {
     /// gzip at the level that is cheapest per byte.
     pub const GZIP: Compression = Compression { encoding: Encoding::Gzip, level: None };
 
-    /// What `plain` gives, about `size` bytes, in compressed form behind `head` zero bytes, with no room to spare: it may
-    /// wait long for its answer. What takes long is done on a thread for blocking work, so that requests move on meanwhile,
+    /// `plain` in compressed form behind `head` zero bytes, with no room to spare: it may wait long for its answer. What takes long is done on a thread for blocking work, so that requests move on meanwhile,
     /// and made there when its turn comes, so that what waits for it is not in memory twice.
-    async fn apply(
-        self,
-        size: usize,
-        head: usize,
-        plain: impl FnOnce() -> Bytes + Send + 'static,
-    ) -> Result<Vec<u8>, Failure> {
+    async fn apply(self, plain: Plain, head: usize) -> Result<Vec<u8>, Failure> {
+        let large = plain.len() > AT_ONCE;
         let compress = move || {
             let mut out = vec![0; head];
-            self.encoding.compress(&plain(), self.level, &mut out).map_err(Failure::permanent)?;
+            let compressed = plain.read(|plain| self.encoding.compress(plain, self.level, &mut out));
+            compressed.map_err(Failure::permanent)?;
             out.shrink_to_fit();
             Ok(out)
         };
-        if size <= AT_ONCE {
+        if !large {
             return compress();
         }
         // It is never closed.
@@ -74,6 +71,51 @@ static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Semaphore::new(processors.div_ceil(2))
 });
+
+/// What is compressed.
+enum Plain {
+    Protobuf(Payload),
+    Json(Vec<u8>),
+}
+
+impl Plain {
+    fn len(&self) -> usize {
+        match self {
+            Plain::Protobuf(payload) => payload.encoded_len(),
+            Plain::Json(text) => text.len(),
+        }
+    }
+
+    /// Gives all of it in one piece.
+    fn read<T>(&self, read: impl FnOnce(&[u8]) -> T) -> T {
+        let payload = match self {
+            Plain::Protobuf(payload) => payload,
+            Plain::Json(text) => return read(text),
+        };
+        let mut requests = payload.requests();
+        match (requests.next(), requests.next()) {
+            (None, _) => read(&[]),
+            (Some(only), None) => read(only),
+            (Some(_), Some(_)) => PIECE.with_borrow_mut(|piece| {
+                piece.clear();
+                payload.requests().for_each(|request| piece.extend_from_slice(request));
+                let result = read(piece);
+                if piece.capacity() > KEPT_PIECE {
+                    *piece = Vec::new();
+                }
+                result
+            }),
+        }
+    }
+}
+
+thread_local! {
+    // Where what is in several pieces becomes one: kept, because memory of that size that comes and goes leaves gaps.
+    static PIECE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most that a thread keeps for that; about a batch of the default size.
+const KEPT_PIECE: usize = 4 << 20;
 
 /// Inputs up to this size are compressed in the task of the request: at most about 200 µs.
 const AT_ONCE: usize = 64 << 10;
