@@ -98,6 +98,7 @@ impl Plain {
             (Some(only), None) => read(only),
             (Some(_), Some(_)) => PIECE.with_borrow_mut(|piece| {
                 piece.clear();
+                piece.reserve_exact(payload.encoded_len());
                 payload.requests().for_each(|request| piece.extend_from_slice(request));
                 let result = read(piece);
                 if piece.capacity() > KEPT_PIECE {
