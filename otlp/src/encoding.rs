@@ -305,21 +305,24 @@ fn deflate(
     })
 }
 
+/// Everything that compresses.
+#[cfg(any(test, feature = "fuzzing"))]
+const ALL: [Encoding; 7] = [
+    Encoding::Gzip,
+    Encoding::Deflate,
+    Encoding::Zlib,
+    Encoding::Zstd,
+    Encoding::Snappy,
+    Encoding::SnappyFramed,
+    Encoding::Lz4,
+];
+
 /// No bytes make a decompressor panic or go over its limit, whether they are foreign or a damaged work of its own; the first
 /// three say where which bits are turned over. What is not damaged comes back. For tests and for fuzzing.
 #[cfg(any(test, feature = "fuzzing"))]
 #[expect(clippy::expect_used, reason = "a check that does not hold is a fault")]
 pub fn check(bytes: &[u8]) {
     const LIMIT: usize = 1 << 16;
-    const ALL: [Encoding; 7] = [
-        Encoding::Gzip,
-        Encoding::Deflate,
-        Encoding::Zlib,
-        Encoding::Zstd,
-        Encoding::Snappy,
-        Encoding::SnappyFramed,
-        Encoding::Lz4,
-    ];
     for encoding in ALL {
         let read = |bytes: &[u8]| {
             let output = encoding.decompress(Bytes::copy_from_slice(bytes), LIMIT);
@@ -344,16 +347,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const ALL: [Encoding; 7] = [
-        Encoding::Gzip,
-        Encoding::Deflate,
-        Encoding::Zlib,
-        Encoding::Zstd,
-        Encoding::Snappy,
-        Encoding::SnappyFramed,
-        Encoding::Lz4,
-    ];
 
     fn compressed(encoding: Encoding, input: &[u8]) -> Bytes {
         let mut out = Vec::new();

@@ -40,8 +40,9 @@ impl Compression {
     /// gzip at the level that is cheapest per byte.
     pub const GZIP: Compression = Compression { encoding: Encoding::Gzip, level: None };
 
-    /// `plain` in compressed form behind `head` zero bytes, with no room to spare: it may wait long for its answer. What takes long is done on a thread for blocking work, so that requests move on meanwhile,
-    /// and made there when its turn comes, so that what waits for it is not in memory twice.
+    /// `plain` in compressed form behind `head` zero bytes, with no room to spare: it may wait long for its answer. What
+    /// takes long is done on a thread for blocking work, so that requests move on meanwhile, and becomes one piece there
+    /// when its turn comes, so that what waits for it is not in memory twice.
     async fn apply(self, plain: Plain, head: usize) -> Result<Vec<u8>, Failure> {
         let large = plain.len() > AT_ONCE;
         let compress = move || {
