@@ -28,6 +28,8 @@ pub(crate) struct Limits {
     pub(crate) mounts_of: Option<u32>,
     /// System calls that strace counts from the start, `fsync,fdatasync`; it stops the agent at no other.
     pub(crate) counted: Option<&'static str>,
+    /// Whether its wall clock is what [`Agent::set_clock`] says; libfaketime does that.
+    pub(crate) clock: bool,
 }
 
 /// A running agent; killed when dropped.
@@ -82,8 +84,20 @@ impl Agent {
         command.arg(limits.counted.unwrap_or_default()).arg(dir.path().join("calls")).arg(binary(kind));
         command.arg("--config").arg(&config).env("NO_COLOR", "1").stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        if limits.clock {
+            let library =
+                libfaketime().expect("libfaketime is missing. Debian: apt-get install -y libfaketime");
+            command.env("LD_PRELOAD", library).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            command.env("FAKETIME_TIMESTAMP_FILE", dir.path().join("clock")).env("FAKETIME_NO_CACHE", "1");
+            set_clock(dir.path(), 0);
+        }
         let child = command.spawn().expect("the agent starts");
         Agent { child, dir, cgroup }
+    }
+
+    /// Sets its wall clock to so many seconds from the true time.
+    pub(crate) fn set_clock(&self, offset: i64) {
+        set_clock(self.dir.path(), offset);
     }
 
     /// Waits until it is ready; false when it has ended instead, or takes too long.
@@ -188,6 +202,20 @@ impl Agent {
             after.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
         Duration::from_millis(ticks * 10)
     }
+}
+
+/// The clock of libfaketime, exchanged at once for all threads.
+fn set_clock(dir: &Path, offset: i64) {
+    let next = dir.join("clock.next");
+    fs::write(&next, format!("{offset:+}"))
+        .and_then(|()| fs::rename(&next, dir.join("clock")))
+        .expect("the clock is set");
+}
+
+/// That of Debian for programs with threads.
+fn libfaketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
+    folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
 }
 
 impl Drop for Agent {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod backends;
+mod clock;
 mod config;
 mod connections;
 mod damage;
@@ -79,6 +80,7 @@ impl Outcome {
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(backends::CASES);
+    cases.extend(clock::CASES);
     cases.extend(durable::CASES);
     cases.extend(power::CASES);
     cases.extend(disk_full::CASES);
