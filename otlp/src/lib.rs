@@ -44,7 +44,7 @@ pub use listen::Listener;
 /// What fuzzing drives beside the public interface.
 #[cfg(feature = "fuzzing")]
 pub mod check {
-    pub use crate::client::check as answer;
+    pub use crate::client::{check_answer as answer, check_proxy as proxy, check_url as url};
     pub use crate::encoding::check as decompress;
     pub use crate::http2::check::converse;
     pub use crate::http2::check_blocks as blocks;

@@ -1,5 +1,10 @@
 //! Basic authentication (RFC 7617): checks callers against an htpasswd file, or sends a name and password with requests.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod check;
+#[cfg(test)]
+#[path = "../../../fuzz/corpus.rs"]
+mod corpus;
 mod htpasswd;
 mod md5crypt;
 mod server;

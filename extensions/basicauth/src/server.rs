@@ -121,7 +121,7 @@ impl ServerAuth for Server {
 }
 
 /// User, password and the encoded text that an `authorization` header holds (RFC 7617).
-fn credentials(given: &[u8]) -> Result<(String, String, String), &'static str> {
+pub(crate) fn credentials(given: &[u8]) -> Result<(String, String, String), &'static str> {
     if given.is_empty() {
         return Err("no basic auth provided");
     }

@@ -411,6 +411,11 @@ mod tests {
     }
 
     #[test]
+    fn urls_of_the_corpus_are_used_as_they_are_written() {
+        crate::corpus::corpus("url").iter().for_each(|text| check::url(&String::from_utf8_lossy(text)));
+    }
+
+    #[test]
     fn retry_after_is_seconds_or_a_date_and_at_most_an_hour() {
         assert_eq!(after("7"), Some(Duration::from_secs(7)));
         assert_eq!(after("99999999999"), Some(MAX_DELAY));

@@ -13,8 +13,10 @@ mod response;
 pub use connect::Target;
 pub use grpc::{Balancing, GrpcClient, GrpcSettings, KeepAlive};
 #[cfg(feature = "fuzzing")]
-pub use http::check::answer as check;
+pub use http::check::{answer as check_answer, url as check_url};
 pub use http::{Format, HttpClient, HttpSettings};
+#[cfg(feature = "fuzzing")]
+pub use proxy::check::proxy as check_proxy;
 
 use std::cell::RefCell;
 use std::sync::LazyLock;

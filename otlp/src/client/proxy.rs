@@ -2,6 +2,8 @@
 //!
 //! Sources: RFC 9110, 9.3.6 (CONNECT); RFC 1928 (SOCKS5), by hyper-util; the kinds of proxies that Go knows.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod check;
 mod environment;
 
 use base64::Engine;
@@ -233,6 +235,11 @@ mod tests {
 
     fn find(configured: &str, uri: &str) -> Result<Option<Proxy>, String> {
         Proxy::find(configured, &uri.parse().expect("a URL"))
+    }
+
+    #[test]
+    fn proxies_of_the_corpus_are_read() {
+        crate::corpus::corpus("proxy").iter().for_each(|text| check::proxy(&String::from_utf8_lossy(text)));
     }
 
     #[test]

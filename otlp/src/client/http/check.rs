@@ -3,9 +3,10 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
 use super::cookies::Cookies;
+use super::url::{Url, same_server};
 use super::{explanation, retry_after};
 use crate::client::response;
 use crate::status::{MAX_DELAY, RpcStatus};
@@ -56,4 +57,25 @@ fn trailers(headers: &HeaderMap) {
     let again = RpcStatus::from_trailers(&written).expect("what is written has a status");
     assert_eq!((again.code, &again.details), (status.code, &status.details));
     assert!(status.message.len() > 2048 || again.message == status.message, "{:?}", status.message);
+}
+
+/// The first line is a URL of a server, the second where it redirects: what is shown of the URL names no user and has no
+/// query, what is used is what was written, and no redirect leaves the server.
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
+pub fn url(text: &str) {
+    let (text, location) = text.split_once('\n').unwrap_or((text, ""));
+    let Ok(url) = Url::parse(text) else { return };
+    let authority = url.uri().authority().expect("a server").as_str();
+    assert!(!authority.contains('@'), "{authority:?} of {text:?} names a user");
+    let shown = url.to_string();
+    assert!(
+        !shown.contains('?') && shown.parse::<Uri>().is_ok_and(|uri| uri.host() == url.uri().host()),
+        "{shown:?}"
+    );
+    let host = url.uri().host().expect("a server");
+    assert!(!host.is_empty() && text.contains(host), "{host:?} is not in {text:?}");
+    if let Some(to) = same_server(url.uri(), location) {
+        assert_eq!(to.scheme(), url.uri().scheme());
+        assert_eq!(to.authority(), url.uri().authority(), "{location:?} leaves the server");
+    }
 }

@@ -37,6 +37,16 @@ impl Environment {
         Environment::of(|name| std::env::var(name).ok())
     }
 
+    /// These values of `HTTP_PROXY` and `NO_PROXY`.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn named(http: &str, without: &str) -> Environment {
+        Environment::of(|name| match name {
+            "HTTP_PROXY" => Some(http.to_owned()),
+            "NO_PROXY" => Some(without.to_owned()),
+            _ => None,
+        })
+    }
+
     fn of(variable: impl Fn(&str) -> Option<String>) -> Environment {
         let first = |upper: &str, lower: &str| {
             let given = [upper, lower].into_iter().filter_map(&variable).find(|value| !value.is_empty());
