@@ -4,6 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -78,9 +79,10 @@ impl Queue {
                 }
                 (next_group(&mut state.pending), state.committed)
             };
+            let begun = self.fs.now();
             let written = self.write_or_undo(&mut writer, &group, first);
             refused |= written.is_err();
-            self.settle(group, first, written);
+            self.settle(group, first, written, begun);
         }
     }
 
@@ -120,11 +122,11 @@ impl Queue {
 
     /// Tells the submitters of a group, and hands its records to the reader while that one keeps up. The segment grows in
     /// the same moment as what is committed, so that a reader never finds more in it than that.
-    fn settle(&self, group: Vec<Pending>, first: u64, written: io::Result<Written>) {
+    fn settle(&self, group: Vec<Pending>, first: u64, written: io::Result<Written>, begun: Duration) {
         let mut state = self.state();
         if self.options.fsync {
             let senders = group.len() + state.pending.len();
-            state.gathering.note(senders, self.fs.now());
+            state.gathering.note(senders, begun, self.fs.now());
         }
         let total: u64 = group.iter().map(|pending| record::total(pending.length)).sum();
         state.pending_bytes -= total;

@@ -13,8 +13,10 @@ const CROWD: usize = 8;
 /// A group of so many does not wait for more.
 const ENOUGH: usize = 16;
 
-/// The longest wait, from the end of the last sync.
+/// The longest wait, from the end of the last sync, and what it is in times of what that group took: where syncs cost next
+/// to nothing, waiting would cost more than it saves.
 const LONGEST: Duration = Duration::from_millis(5);
+const WORTH: u32 = 4;
 
 /// A crowd is expected back for so long at least, and twice that at most: its senders may be busy with something else for
 /// a moment.
@@ -32,15 +34,16 @@ pub(crate) struct Gathering {
 }
 
 impl Gathering {
-    /// Notes how many were around a sync that ended at `now`: those whom it served and those who came meanwhile.
-    pub(crate) fn note(&mut self, senders: usize, now: Duration) {
+    /// Notes how many were around a group that was written and synced from `begun` to `now`: those whom it served and those
+    /// who came meanwhile.
+    pub(crate) fn note(&mut self, senders: usize, begun: Duration, now: Duration) {
         let passed = now.saturating_sub(self.began);
         if passed > REMEMBERED {
             self.before = if passed > 2 * REMEMBERED { 0 } else { self.most };
             (self.most, self.began) = (0, now);
         }
         self.most = self.most.max(senders);
-        self.until = now + LONGEST;
+        self.until = now + LONGEST.min(WORTH * now.saturating_sub(begun));
     }
 
     /// How many the next group should be.

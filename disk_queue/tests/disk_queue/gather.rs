@@ -1,4 +1,4 @@
-//! Who waits for whom before a sync. The clock stands still, so that whoever waits for it waits for ever.
+//! Who waits for whom before a sync. The clock stands still but for syncs, so that whoever waits for it waits for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,4 +98,14 @@ fn nobody_waits_longer_than_5_ms_or_for_a_crowd_that_was_not_seen_for_long() {
     senders.send(1);
     senders.send(1);
     assert_eq!((senders.acknowledged(), senders.commits()), (11, 4));
+}
+
+#[test]
+fn where_syncs_cost_little_nobody_waits_for_long() {
+    let senders = Senders::new();
+    senders.disk.syncs_take(Duration::from_micros(50));
+    senders.send(8);
+    senders.disk.pass(Duration::from_micros(200));
+    senders.send(1);
+    assert_eq!((senders.acknowledged(), senders.commits()), (9, 2));
 }

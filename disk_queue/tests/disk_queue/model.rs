@@ -77,6 +77,8 @@ struct State {
     now: Duration,
     /// What passes with each look at the clock, and how many there were.
     pace: Duration,
+    /// How long a sync of a file takes.
+    sync_takes: Duration,
     asked: u64,
 }
 
@@ -118,6 +120,7 @@ impl Disk {
             dead: false,
             now: Duration::ZERO,
             pace: Duration::from_secs(1),
+            sync_takes: Duration::from_millis(2),
             asked: 0,
         })))
     }
@@ -125,6 +128,10 @@ impl Disk {
     /// From now on time only passes as it is told to.
     pub(crate) fn stop_clock(&self) {
         self.lock().pace = Duration::ZERO;
+    }
+
+    pub(crate) fn syncs_take(&self, time: Duration) {
+        self.lock().sync_takes = time;
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -430,6 +437,7 @@ impl File for Open {
             return Err(io::Error::other("dead"));
         }
         let called = state.call();
+        state.now = state.now + state.sync_takes;
         let node = &mut state.nodes[self.node];
         match called {
             Ok(()) => {
