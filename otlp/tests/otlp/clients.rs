@@ -94,6 +94,17 @@ async fn all_signals_and_compressions_arrive_over_http_as_they_were_sent() {
 }
 
 #[tokio::test]
+async fn an_empty_host_is_this_machine_over_both_protocols() {
+    let server = start(ServerSettings::default()).await;
+    let port = server.address.port();
+    let http = http_client(&format!("http://:{port}/v1/logs"), |_| ());
+    within(http.export(&sample(Signal::Logs, 1))).await.expect("accepted");
+    let settings = GrpcSettings::new(Target::parse(&format!(":{port}")).expect("target"));
+    let grpc = GrpcClient::new(settings).expect("client");
+    within(grpc.export(&sample(Signal::Logs, 1))).await.expect("accepted");
+}
+
+#[tokio::test]
 async fn metadata_and_user_agent_are_sent() {
     let server = start(ServerSettings { include_metadata: true, ..ServerSettings::default() }).await;
     let headers = vec![("x-tenant".parse().expect("name"), HeaderValue::from_static("blue"))];

@@ -71,6 +71,8 @@ impl Inner {
         let https = uri.scheme() == Some(&Scheme::HTTPS);
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        // An empty host is this machine, as in Go.
+        let host = if host.is_empty() { "localhost" } else { host };
         let server = Target::Tcp(host.to_owned(), port);
         // Requests in clear text are forwarded by the proxy, the others go through a tunnel.
         let io = match &self.proxy {
