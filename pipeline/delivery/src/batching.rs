@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_component::{Batch, BatchSettings, Context, Instant, Sizer};
 
-use crate::queue::Load;
+use crate::queue::{Load, Room};
 
 /// Batches that form at the same time. Beyond that the oldest goes as it is, so that senders cannot make as many as they
 /// like by their metadata.
@@ -91,6 +91,14 @@ impl Forming {
     }
 }
 
+/// A batch in parts of at most `max_size`, each as patient as the whole; an item that is larger goes alone.
+pub(crate) fn cut(batch: Batch, sizer: Sizer, max_size: usize) -> Vec<Batch> {
+    let patience = batch.receipt.patience();
+    let settings = BatchSettings { sizer, max_size, ..BatchSettings::default() };
+    let parts = Load { batch, room: Room::default() }.cut(&settings).into_iter().map(|load| load.batch);
+    parts.map(|part| Batch { receipt: part.receipt.with_patience(patience), ..part }).collect()
+}
+
 impl Load {
     fn size(&self, settings: &BatchSettings) -> usize {
         match settings.sizer {
@@ -153,6 +161,6 @@ impl Load {
             receipt: self.batch.receipt.fork(),
             context: Arc::clone(&self.batch.context),
         };
-        Load { batch, room: crate::queue::Room::default() }
+        Load { batch, room: Room::default() }
     }
 }

@@ -187,17 +187,21 @@ impl Consumer for Delivery {
         counts.offered(&payload);
         let traced = counts.begin(&context);
         let context = traced.as_ref().map_or(context, |(_, within)| Arc::new(within.clone()));
-        match queue.put(Batch { payload, receipt, context }).await {
-            Ok(()) => {
-                if let Some(receipt) = early {
-                    receipt.settle(Ok(()));
-                }
+        let (whole, parts) = match queue.fit(Batch { payload, receipt, context }) {
+            Ok(whole) => (Some(whole), Vec::new()),
+            Err(parts) => (None, parts),
+        };
+        let mut outcome = Ok(());
+        for part in whole.into_iter().chain(parts) {
+            if let Err((part, failure)) = queue.put(part).await {
+                counts.refused.add(part.payload.items());
+                let failure = failure.reported_by(&sender.id);
+                part.receipt.settle(Err(failure.clone()));
+                outcome = Err(failure);
             }
-            Err((batch, failure)) => {
-                counts.refused.add(batch.payload.items());
-                let receipt = early.unwrap_or(batch.receipt);
-                receipt.settle(Err(failure.reported_by(&sender.id)));
-            }
+        }
+        if let Some(receipt) = early {
+            receipt.settle(outcome);
         }
     }
 }

@@ -17,6 +17,7 @@ use futures_util::future::{BoxFuture, select};
 use tokio::sync::Notify;
 use weir_component::{Batch, Clock, Failure, Instant, Patience, QueueSettings, Sizer};
 
+use crate::batching;
 use crate::counts::QueueCounts;
 use crate::ending::Ending;
 use crate::queue::{self, Load, Queue, Room};
@@ -100,6 +101,10 @@ impl MemoryQueue {
         }
     }
 
+    fn can_never_hold(&self, room: Room) -> bool {
+        room.count > self.settings.queue_size || room.bytes > self.max_bytes()
+    }
+
     /// What keeps a batch out, or lets it wait although there is room: until `moment`.
     fn obstacle(
         &self,
@@ -159,7 +164,7 @@ impl MemoryQueue {
 impl Queue for MemoryQueue {
     async fn put(&self, batch: Batch) -> Result<(), (Batch, Failure)> {
         let room = self.room(&batch);
-        if room.count > self.settings.queue_size || room.bytes > self.max_bytes() {
+        if self.can_never_hold(room) {
             let failure = Failure::permanent(format!(
                 "element size too large: {} items in {} bytes do not fit into the sending_queue (queue_size {}, \
                  {} bytes); send smaller requests or raise queue_size",
@@ -191,6 +196,20 @@ impl Queue for MemoryQueue {
         }
         self.readable.notify_one();
         Ok(())
+    }
+
+    fn fit(&self, batch: Batch) -> Result<Batch, Vec<Batch>> {
+        if batch.receipt.patience() == Patience::None || !self.can_never_hold(self.room(&batch)) {
+            return Ok(batch);
+        }
+        // So that the next comes in before the one before it is through.
+        let quarter = |most: usize| (most / 4).max(1);
+        let parts = batching::cut(batch, Sizer::Bytes, quarter(self.max_bytes()));
+        if self.settings.sizer != Sizer::Items {
+            return Err(parts);
+        }
+        let items = quarter(self.settings.queue_size);
+        Err(parts.into_iter().flat_map(|part| batching::cut(part, Sizer::Items, items)).collect())
     }
 
     async fn take(&self) -> Option<Load> {

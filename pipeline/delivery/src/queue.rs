@@ -15,6 +15,15 @@ pub(crate) trait Queue: Send + Sync {
     /// The batch and why it was refused: full (retryable), larger than the whole queue (permanent), closed.
     async fn put(&self, batch: Batch) -> Result<(), (Batch, Failure)>;
 
+    /// The batch as it can be put in. What was acknowledged and is larger than the whole queue is cut into parts that are
+    /// smaller; a sender that still has its data is refused instead.
+    ///
+    /// # Errors
+    /// The parts, of a batch that had to be cut.
+    fn fit(&self, batch: Batch) -> Result<Batch, Vec<Batch>> {
+        Ok(batch)
+    }
+
     /// The next batch; `None` when the queue is closed and nothing is left that should be sent now. Cancel-safe.
     async fn take(&self) -> Option<Load>;
 
