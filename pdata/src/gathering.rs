@@ -31,6 +31,11 @@ impl Gathering {
         Gathering { payload: Payload::empty(signal), block: Vec::new(), items: 0, keep: Box::new(keep) }
     }
 
+    /// Its signal.
+    pub fn signal(&self) -> Signal {
+        self.payload.signal()
+    }
+
     /// Number of spans, data points, log records or samples.
     pub fn items(&self) -> usize {
         self.payload.items() + self.items

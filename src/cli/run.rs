@@ -309,10 +309,12 @@ impl<'a> Agent<'a> {
                 "Did not end in time; what it held was dropped, which senders were told that had not heard success yet"
             );
         }
-        for (id, signal, items) in &stopped.undelivered {
+        let exporters = stopped.undelivered.iter().map(|lost| ("exporter", lost));
+        let processors = stopped.unsent.iter().map(|lost| ("processor", lost));
+        for (kind, (id, signal, items)) in exporters.chain(processors) {
             tracing::error!(
                 otelcol.component.id = %id,
-                otelcol.component.kind = "exporter",
+                otelcol.component.kind = kind,
                 otelcol.signal = signal.name(),
                 dropped_items = items,
                 "Items that had been acknowledged could not be delivered before the end and are lost; with \

@@ -202,6 +202,38 @@ fn a_full_queue_in_memory_is_told_to_senders_and_what_a_batch_processor_acknowle
     assert_eq!(way.metric("otelcol_processor_batch_lost_items"), 0, "{}", agent.log());
 }
 
+#[test]
+fn a_stop_delivers_or_names_what_a_batch_processor_holds_whatever_the_queue_behind_it() {
+    for (queue, up, said) in [
+        ("queue_size: 10, sizer: items", true, ""),
+        ("queue_size: 10, sizer: items", false, "otlp_http"),
+        ("wait_for_result: true", true, ""),
+        ("wait_for_result: true", false, "batch"),
+        ("enabled: false", false, "batch"),
+    ] {
+        let backend = free_port();
+        let sink = up.then(|| Sink::at(backend));
+        let mut way = Way::to(backend);
+        way.processors = "batch: {timeout: 1h, send_batch_size: 100000}";
+        let mut agent =
+            Agent::start(&way.yaml().replace("storage: file_storage, queue_size: 100000", queue), 0);
+        let warned = agent.log().contains("so senders do not hear the result");
+        assert_eq!(warned, queue == "wait_for_result: true", "{}", agent.log());
+        let sent = way.fill(20);
+        agent.signal("TERM");
+        let code = agent.wait_for_exit().code();
+        let expected: BTreeMap<String, u64> =
+            (!said.is_empty()).then(|| (said.to_owned(), sent.len() as u64)).into_iter().collect();
+        assert_eq!(said_lost(&agent.log()), expected, "{queue}:\n{}", agent.log());
+        assert_eq!(code, Some(i32::from(!up)), "{queue}:\n{}", agent.log());
+        let came = sink.map(|sink| delivered(&sink)).unwrap_or_default();
+        assert!(
+            came.values().all(|n| *n == 1) && came.len() == if up { sent.len() } else { 0 },
+            "{queue}: {came:?}"
+        );
+    }
+}
+
 /// Pipelines in which the exporter with its queue on disk is not alone.
 const MIXED: [&str; 4] = [
     "logs: {receivers: [otlp], exporters: [otlp_http, otlp_http/memory]}",

@@ -19,6 +19,7 @@ mod factory;
 mod failure;
 mod handover;
 mod host;
+mod losses;
 mod processor;
 mod receipt;
 mod receiver;
@@ -44,6 +45,7 @@ pub use factory::{
 pub use failure::{Failure, Kind, Status};
 pub use handover::{Claim, Handover};
 pub use host::{Blocking, Health, Host, Offers, PipelineInfo, SourceStatus, Stop, Stopper, Topology};
+pub use losses::Losses;
 pub use processor::{Heirloom, Stage, StageContext, Transform, Verdict};
 pub use receipt::{Outcome, Patience, Receipt, Settled};
 pub use receiver::{Receiver, ReceiverContext};

@@ -46,12 +46,15 @@ impl Undelivered {
 pub(crate) struct Draining {
     closed: Once,
     ending: Ending,
+    /// Without a queue nothing is left for later: those who bring something wait until it is sent, and so keep the delivery
+    /// from being closed.
+    queued: bool,
 }
 
 impl Draining {
-    /// Of a delivery that hears of `ending`.
-    pub(crate) fn before(ending: &Ending) -> Draining {
-        Draining { closed: Once::default(), ending: ending.clone() }
+    /// Of a delivery that hears of `ending`, and whether it has a queue.
+    pub(crate) fn before(ending: &Ending, queued: bool) -> Draining {
+        Draining { closed: Once::default(), ending: ending.clone(), queued }
     }
 
     /// The end that it hears of.
@@ -76,12 +79,14 @@ impl Draining {
 
     /// Whether what is left is to be sent now or never.
     pub(crate) fn has_begun(&self) -> bool {
-        self.closed.has_happened() && self.ending.has_begun()
+        (self.closed.has_happened() || !self.queued) && self.ending.has_begun()
     }
 
     /// Completes when what is left is to be sent now or never.
     pub(crate) async fn begun(&self) {
-        self.closed.wait().await;
+        if self.queued {
+            self.closed.wait().await;
+        }
         self.ending.begun().await;
     }
 }

@@ -67,7 +67,7 @@ impl Sender {
             retry: settings.retry.clone(),
             clock,
             counts,
-            draining: Draining::before(ending),
+            draining: Draining::before(ending, settings.queue.is_some()),
             undelivered: Undelivered::default(),
             keeps,
         }

@@ -75,6 +75,24 @@ pub(crate) fn may_refuse(builder: &Builder<'_>, connections: &Connections<'_>, a
     !pipeline.receivers.iter().any(shared_receiver) && !pipeline.processors.iter().any(shared_processor)
 }
 
+/// Says so when senders are to hear the result, which a batch processor on the way does not wait for.
+pub(crate) fn warn_of_early_answers(builder: &Builder<'_>, id: &str, at: usize) {
+    let pipeline = &builder.spec.pipelines[at];
+    for exporter in &pipeline.exporters {
+        let key = Key::Exporter(exporter.clone(), pipeline.signal);
+        if builder.parts.graph.get(&key).is_some_and(|node| node.waits) {
+            tracing::warn!(
+                otelcol.component.id = %id,
+                otelcol.component.kind = "processor",
+                pipeline = %pipeline.id,
+                exporter = %exporter,
+                "It acknowledges what it takes, so senders do not hear the result although the exporter has \
+                 sending_queue::wait_for_result; use sending_queue::batch of the exporter instead of this processor"
+            );
+        }
+    }
+}
+
 /// Lets batches that were acknowledged already wait until there is room.
 pub(crate) struct Patient(pub(crate) Output);
 

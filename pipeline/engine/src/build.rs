@@ -192,7 +192,9 @@ impl<'a> Builder<'a> {
         let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
         let undelivered = opening.undelivered();
-        let blocks = parts.delivery.queue.as_ref().is_some_and(|queue| queue.block_on_overflow);
+        let queue = parts.delivery.queue.as_ref();
+        let blocks = queue.is_some_and(|queue| queue.block_on_overflow);
+        let waits = queue.is_some_and(|queue| queue.wait_for_result);
         let output = if parts.delivery.queue.is_some() {
             Output::new(Arc::new(consumer))
         } else {
@@ -202,6 +204,7 @@ impl<'a> Builder<'a> {
             undelivered,
             durable,
             blocks,
+            waits,
             ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone()))
         };
         self.parts.exporters.push((id.to_owned(), opening));
@@ -303,7 +306,11 @@ impl<'a> Builder<'a> {
                 let (id, fatal) = (id.to_owned(), fatal.clone());
                 return Some(Output::new(Arc::new(Inline { id, fatal, transform, flow, timing, next })));
             }
-            Processor::Stage(stage) | Processor::Batch(stage, _) => stage,
+            Processor::Stage(stage) => stage,
+            Processor::Batch(stage, _) => {
+                batch::warn_of_early_answers(self, id, at);
+                stage
+            }
         };
         let (maker, letters) = MailboxMaker::new();
         maker.refuse_when_stuck(refuse);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture, Either, FutureExt, join_all, select};
 use tokio::sync::watch;
-use weir_component::{Clock, Failure, Health, Runtime, Stop};
+use weir_component::{Clock, Failure, Health, Losses, Runtime, Stop};
 use weir_pdata::Signal;
 
 use crate::build::{Parts, Tools};
@@ -70,12 +70,14 @@ pub struct Stopped {
     pub unfinished: Vec<String>,
     /// What senders had heard success for and what was not delivered: exporter, signal, items.
     pub undelivered: Vec<(String, Signal, usize)>,
+    /// The same of what never came as far as an exporter's queue: processor, signal, items.
+    pub unsent: Vec<(String, Signal, usize)>,
 }
 
 impl Stopped {
     /// Whether everything ended in time and nothing was lost.
     pub fn is_clean(&self) -> bool {
-        self.unfinished.is_empty() && self.undelivered.is_empty()
+        self.unfinished.is_empty() && self.undelivered.is_empty() && self.unsent.is_empty()
     }
 }
 
@@ -153,6 +155,8 @@ impl Engine {
         let deadline = clock.now() + grace;
         self.parts = None;
         self.tools.ending.begin();
+        let processors: Arc<Losses> = self.tools.host.shared();
+        let before = processors.so_far();
         let mut extensions = std::mem::take(&mut self.graph);
         let pipelines = split_off_pipelines(&mut extensions);
         let mut retired = std::mem::take(&mut self.retired);
@@ -173,7 +177,7 @@ impl Engine {
         unfinished.append(&mut finish(beside, clock.sleep(EXTENSIONS), &clock).await);
         let undelivered = losses.into_iter().map(|(id, signal, lost)| (id, signal, lost.items()));
         let undelivered = undelivered.filter(|(_, _, items)| *items > 0).collect();
-        Stopped { unfinished, undelivered }
+        Stopped { unfinished, undelivered, unsent: processors.since(&before) }
     }
 }
 

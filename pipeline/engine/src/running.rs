@@ -57,6 +57,8 @@ pub(crate) struct Running {
     pub(crate) durable: Option<Option<BatchSettings>>,
     /// An exporter whose senders wait for room in its queue: `block_on_overflow`.
     pub(crate) blocks: bool,
+    /// An exporter whose senders wait for the result: `wait_for_result`.
+    pub(crate) waits: bool,
     /// Its task, once it has one.
     pub(crate) task: Option<TaskHandle>,
 }
@@ -81,6 +83,7 @@ impl Running {
             undelivered: Undelivered::default(),
             durable: None,
             blocks: false,
+            waits: false,
             task: None,
         }
     }

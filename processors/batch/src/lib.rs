@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, BatchSettings, Budget, Build, BuildError, Context, Count, Failure, Host, Instant, Maturity,
-    Patience, Processor, ProcessorFactory, Receipt, Reservation, Sizer, Stability, Stage, StageContext,
-    async_trait,
+    Batch, BatchSettings, Budget, Build, BuildError, Context, Count, Failure, Host, Instant, Losses,
+    Maturity, Patience, Processor, ProcessorFactory, Receipt, Reservation, Sizer, Stability, Stage,
+    StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
 use weir_pdata::{Gathering, Payload, Signal};
@@ -100,7 +100,7 @@ impl Drop for Batcher {
         // At a deadline, or after a panic.
         for shard in self.shards.values().filter(|shard| !shard.gathered.is_empty()) {
             let failure = Failure::abandoned("the processor was dropped before it had sent everything");
-            lost(&self.id, &self.metrics.lost, shard.gathered.items(), &failure);
+            self.loss(shard.gathered.signal(), shard.gathered.items()).happened(&failure);
         }
         // After a reload another one may count on.
         self.metrics.combinations.sub(if self.keys.is_empty() { 1 } else { self.shards.len() });
@@ -149,6 +149,7 @@ struct Batcher {
     limit: usize,
     shards: BTreeMap<Vec<Vec<String>>, Shard>,
     metrics: Metrics,
+    losses: Arc<Losses>,
 }
 
 impl Batcher {
@@ -165,6 +166,7 @@ impl Batcher {
             limit: config.metadata_cardinality_limit as usize,
             shards: BTreeMap::new(),
             metrics,
+            losses: host.shared(),
         }
     }
 
@@ -213,26 +215,46 @@ impl Batcher {
 
     /// A batch that nobody waits for; if it does not arrive, that is logged and counted.
     fn observed(&self, payload: Payload, context: &Arc<Context>) -> Batch {
-        let (id, count, items) = (self.id.clone(), self.metrics.lost.clone(), payload.items());
+        let loss = self.loss(payload.signal(), payload.items());
         let receipt = Receipt::observed(move |outcome| {
-            if let Err(error) = outcome {
-                lost(&id, &count, items, error);
+            if let Err(failure) = outcome {
+                loss.happened(failure);
             }
         })
         .with_patience(Patience::Short);
         Batch { payload, receipt, context: Arc::clone(context) }
     }
+
+    fn loss(&self, signal: Signal, items: usize) -> Loss {
+        let (id, count, losses) = (self.id.clone(), self.metrics.lost.clone(), Arc::clone(&self.losses));
+        Loss { id, count, losses, signal, items }
+    }
 }
 
-fn lost(id: &str, count: &Count, items: usize, error: &Failure) {
-    count.add(items);
-    tracing::warn!(
-        otelcol.component.id = id,
-        otelcol.component.kind = "processor",
-        error = %error,
-        dropped_items = items,
-        "Sender failed"
-    );
+/// What is lost when a batch does not arrive.
+struct Loss {
+    id: String,
+    count: Count,
+    losses: Arc<Losses>,
+    signal: Signal,
+    items: usize,
+}
+
+impl Loss {
+    fn happened(&self, failure: &Failure) {
+        self.count.add(self.items);
+        // What a destination refuses for good nobody could have delivered.
+        if failure.is_retryable() {
+            self.losses.add(&self.id, self.signal, self.items);
+        }
+        tracing::warn!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "processor",
+            error = %failure,
+            dropped_items = self.items,
+            "Sender failed"
+        );
+    }
 }
 
 #[async_trait]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use weir_component::{DeliverySettings, Failure, Kind, QueueSettings, RetrySettings};
+use weir_component::{DeliverySettings, Failure, Kind, QueueSettings, RetrySettings, Sizer};
 use weir_engine::{ComponentSpec, Engine, PipelineSpec, ServiceSpec};
 use weir_pdata::Signal::Logs;
 use weir_testkit::{Parcel, ReceiverScript, Reply};
@@ -15,9 +15,13 @@ const PARCELS: i64 = 40;
 
 /// A service whose `batch` makes one batch of each request.
 fn batched(pipelines: Vec<PipelineSpec>) -> ServiceSpec {
+    batched_by("send_batch_size: 1", pipelines)
+}
+
+fn batched_by(settings: &str, pipelines: Vec<PipelineSpec>) -> ServiceSpec {
     let mut spec = service(&[], pipelines);
     spec.processors.retain(|processor| processor.id != "batch");
-    let node = weir_config::parse_body("send_batch_size: 1").expect("YAML");
+    let node = weir_config::parse_body(settings).expect("YAML");
     spec.processors.push(ComponentSpec { id: "batch".to_owned(), node });
     spec
 }
@@ -182,4 +186,40 @@ fn a_reload_that_adds_an_exporter_lets_the_first_lose_rather_than_stop_it() {
     assert!(world.delivered("test/well").len() > 10);
     assert_eq!(world.heard(PARCELS - 1), Ok(()), "not refused any more");
     world.stop(engine, 10 * SECOND);
+}
+
+#[test]
+fn a_batch_that_is_larger_than_the_queue_behind_it_goes_in_parts() {
+    let one = weir_testkit::payload(Logs, 0, 1).encoded_len();
+    let items = QueueSettings { sizer: Sizer::Items, queue_size: 10, ..QueueSettings::default() };
+    let bytes = QueueSettings { max_bytes: 10 * one, ..QueueSettings::default() };
+    let alone = || pipeline("logs", &["test/r"], &["batch"], &["test/e"]);
+    let beside = || pipeline("logs", &["test/r"], &["batch"], &["test/e", "test/well"]);
+    for (queue, pipe) in [(&items, alone()), (&bytes, alone()), (&items, beside()), (&bytes, beside())] {
+        let (world, spec) = (World::new(1), batched_by("timeout: 5s", vec![pipe]));
+        world.script(&spec);
+        world.exporter("test/e", delivery(queue.clone()), |_, _| Reply::Accept);
+        let engine = start(&world, &spec);
+        world.pass(10 * SECOND);
+        assert_eq!(accepted(&world).len(), 40);
+        assert_eq!((world.delivered("test/e"), lost(&world)), ((0..PARCELS).collect(), 0));
+        assert!(world.stop(engine, 10 * SECOND).is_clean());
+    }
+}
+
+#[test]
+fn what_never_came_as_far_as_a_queue_is_named_at_the_end_too() {
+    let waits = QueueSettings { wait_for_result: true, ..QueueSettings::default() };
+    for queue in [Some(waits), None] {
+        let (world, spec) = (World::new(1), batched_by("timeout: 100s", one_way().pipelines));
+        world.script(&spec);
+        let settings = DeliverySettings { queue, ..delivery(small_queue()) };
+        world.exporter("test/e", settings, |_, _| Reply::Fail(Failure::retry("connection refused")));
+        let engine = start(&world, &spec);
+        world.pass(10 * SECOND);
+        assert_eq!(accepted(&world).len(), 40);
+        let stopped = world.stop(engine, 10 * SECOND);
+        assert_eq!(stopped.unsent, [("batch".to_owned(), Logs, 40)]);
+        assert!(!stopped.is_clean() && stopped.undelivered.is_empty() && stopped.unfinished.is_empty());
+    }
 }

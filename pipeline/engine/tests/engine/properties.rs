@@ -219,7 +219,11 @@ impl Run {
         });
         if self.stopped.unfinished.is_empty() {
             let counted = sent + failed + refused + rejected;
-            check(counted == balance.arrived, &|| format!("{exporter} counted {counted}: {balance:?}"));
+            // What a stage that was stuck has refused did not come as far as an exporter.
+            let turned_away = |(_, why): &(Kind, String)| why.starts_with("no room behind it: ");
+            let exact = !self.heard.values().any(|heard| heard.as_ref().is_err_and(turned_away));
+            let holds = if exact { counted == balance.arrived } else { counted <= balance.arrived };
+            check(holds, &|| format!("{exporter} counted {counted}: {balance:?}"));
         }
     }
 
