@@ -47,7 +47,8 @@ for target in "${targets[@]}"; do
     chmod 755 "$kept"
   else
     say "== $target"
-    "$binary" -max_total_time="${TIME:-60}" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+    TIMEFORMAT="$target: %U s of user and %S s of system CPU time"
+    time "$binary" -max_total_time="${TIME:-60}" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
       -artifact_prefix="artifacts/$target/" "$inputs" "$kept"
   fi
 done
