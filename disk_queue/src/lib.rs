@@ -4,9 +4,9 @@
 //! A record whose commit said `Ok` comes out again, unchanged, until it is [done](Queue::done): after `kill -9`, after a
 //! power loss (with [`Options::fsync`]), and whatever system call fails. What cannot come out any more, because the disk
 //! damaged it, is counted exactly and logged with its ids, as far as the segment or its acks tell what was there; opening
-//! never fails for it. After a crash come again at most
-//! those records that were not done, and those whose being done was not yet [saved](Queue::save); after a power loss also
-//! up to 1024 of each segment that were done last.
+//! never fails for it. After a crash come again at most those records that were not done, and those whose being done was
+//! not yet [saved](Queue::save); after a power loss also those of each segment that were done since its acks were last
+//! synced, which is with every 1024 of them, and with the first that is saved a second or more after the one before.
 //!
 //! # Layout
 //! A queue is one directory with mode 0700, locked by its owner (file `owner`, with its process id). Records get ids that

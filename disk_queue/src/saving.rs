@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
+use std::time::Duration;
 
 use crate::acks::{self, ENTRY};
 use crate::fs::{self, File};
@@ -11,8 +12,10 @@ use crate::queue::Queue;
 use crate::ranges::Ranges;
 use crate::state::Segment;
 
-/// Records that are done until the acks are synced: what may come again after a power loss.
+/// Records of a segment that are done until its acks are synced, and the time from the first of them: what may come again
+/// after a power loss.
 const SYNC_EVERY: u64 = 1024;
+const SYNC_AFTER: Duration = Duration::from_secs(1);
 
 /// An active segment of that size is left when all its records are done, so that its space comes back. A share of
 /// `segment_bytes`.
@@ -71,14 +74,18 @@ impl Queue {
         };
         let bytes = acks::entries(name.salt, &ranges);
         let written = self.acks(name).and_then(|file| fs::write_all(&*file, &bytes, at));
+        let now = self.fs.now();
         let due = self.with(name, |segment| {
             if written.is_err() {
                 put_back(segment, &ranges);
                 return false;
             }
             segment.acks_size = at + bytes.len() as u64;
+            if segment.unsynced == 0 {
+                segment.unsynced_since = now;
+            }
             segment.unsynced += ranges.iter().map(|r| r.end - r.start).sum::<u64>();
-            segment.unsynced >= SYNC_EVERY
+            segment.unsynced >= SYNC_EVERY || now.saturating_sub(segment.unsynced_since) >= SYNC_AFTER
         });
         if due == Some(true) {
             let synced = self.acks(name).and_then(|file| self.sync(|| file.sync()));

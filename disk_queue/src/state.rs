@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -114,8 +115,9 @@ pub(crate) struct Segment {
     /// The file of acks, when it is open, and where its next entry goes.
     pub(crate) acks: Option<Arc<dyn File>>,
     pub(crate) acks_size: u64,
-    /// Done since the acks were last synced.
+    /// Done since the acks were last synced, and since when there are some.
     pub(crate) unsynced: u64,
+    pub(crate) unsynced_since: Duration,
     /// Nothing is written to it any more.
     pub(crate) sealed: bool,
     /// Some of its records were lost.
@@ -136,6 +138,7 @@ impl Segment {
             acks: None,
             acks_size: crate::acks::ENTRY as u64,
             unsynced: 0,
+            unsynced_since: Duration::ZERO,
             sealed: false,
             damaged: false,
             gone: false,

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use weir_disk_queue::{Options, Queue, Receivable, Submitted, Take};
@@ -187,4 +188,27 @@ fn when_the_sync_of_what_is_done_fails_it_is_written_again_and_no_more_than_1024
         assert!((99..=99 + 1024).contains(&again), "{again} records when call {call} fails");
     }
     assert!(failed > 1, "{failed} calls failed");
+}
+
+#[test]
+fn what_was_done_more_than_a_second_before_the_last_does_not_come_again_after_a_power_loss() {
+    for seed in 0..20 {
+        let disk = Disk::new(seed);
+        disk.stop_clock();
+        let open = || Queue::open(Arc::new(disk.clone()), Options::default()).expect("opens");
+        let queue = open();
+        for _ in 0..100 {
+            assert_ne!(queue.submit(vec![], 1, |_| true, |_| {}), Submitted::Full);
+        }
+        queue.commit();
+        let records = taken(&queue);
+        records[..50].iter().for_each(|record| queue.done(*record));
+        queue.save();
+        disk.pass(Duration::from_secs(1));
+        queue.done(records[50]);
+        queue.save();
+        drop(queue);
+        disk.restart(Crash::Power);
+        assert_eq!(open().backlog().records, 49);
+    }
 }
