@@ -78,6 +78,16 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
+    /// Where the next field begins.
+    pub(crate) fn position(&self) -> usize {
+        self.pos
+    }
+
+    /// Goes on at the field that begins there.
+    pub(crate) fn skip_to(&mut self, position: usize) {
+        self.pos = position;
+    }
+
     fn varint(&mut self) -> Option<u64> {
         let first = *self.buf.get(self.pos)?;
         if first < 0x80 {

@@ -4,7 +4,11 @@ use std::ops::Range;
 
 use super::encoded::{self, Encoded};
 use super::writer::{head, head_len};
-use crate::view::{self, Fields};
+use crate::view::{self, Field, Fields};
+
+/// Tags of the fields of a `KeyValue`.
+const KEY_TAG: u8 = 1 << 3 | 2;
+const VALUE_TAG: u8 = 2 << 3 | 2;
 
 /// The attributes of one message: those it came with, and what is to become of them. Of equal keys the first counts.
 #[derive(Debug, Default)]
@@ -28,6 +32,8 @@ pub(super) struct Slot<'a> {
     pub(super) field: Range<usize>,
     /// Its encoded value.
     value: &'a [u8],
+    /// Whether the pair is as nearly all writers have it, see [`usual`].
+    usual: bool,
     state: State,
 }
 
@@ -79,20 +85,23 @@ impl<'a> AttributeList<'a> {
     /// Reads the attributes of a message, which are its fields of that number.
     pub(super) fn read(&mut self, message: &'a [u8], number: u32, strings: &'a [&'a str]) {
         self.strings = strings;
-        for field in Fields::new(message).filter(|f| f.number == number) {
-            let (pair, mut key, mut value, mut index) = (field.bytes(), &[][..], &[][..], 0);
-            for f in Fields::new(pair) {
-                match f.number {
-                    1 => key = f.bytes(),
-                    2 => value = f.bytes(),
-                    3 => index = f.u64(),
-                    _ => {}
-                }
+        let mut fields = Fields::new(message);
+        loop {
+            // What nearly all fields are, at one glance each.
+            if let Some(slot) = Slot::usual_at(message, fields.position(), number) {
+                fields.skip_to(slot.field.end);
+                self.slots.push(slot);
+                continue;
             }
-            if key.is_empty() && index != 0 {
-                key = string_at(strings, index).unwrap_or_default().as_bytes();
+            if let Some(end) = behind_other(message, fields.position(), number) {
+                fields.skip_to(end);
+                continue;
             }
-            self.slots.push(Slot { key, pair, field: field.start..field.end, value, state: State::Kept });
+            match fields.next() {
+                Some(field) if field.number == number => self.slots.push(Slot::any(&field, strings)),
+                Some(_) => {}
+                None => break,
+            }
         }
     }
 
@@ -275,6 +284,14 @@ impl<'a> AttributeList<'a> {
             return;
         };
         let value = self.span(value);
+        if slot.usual && value.len() < 0x80 {
+            let key = &slot.pair[..2 + slot.key.len()];
+            head(number, key.len() + 2 + value.len(), out);
+            out.extend_from_slice(key);
+            out.extend_from_slice(&[VALUE_TAG, value.len() as u8]);
+            out.extend_from_slice(value);
+            return;
+        }
         let others = || Fields::new(slot.pair).filter(|f| f.number != 2).map(|f| &slot.pair[f.start..f.end]);
         let length = others().map(<[u8]>::len).sum::<usize>() + head_len(2, value.len()) + value.len();
         head(number, length, out);
@@ -295,6 +312,67 @@ impl<'a> AttributeList<'a> {
             out.extend_from_slice(value);
         }
     }
+}
+
+impl<'a> Slot<'a> {
+    /// The attribute at that place of a message, when it is as nearly all writers have it.
+    #[inline]
+    fn usual_at(message: &'a [u8], at: usize, number: u32) -> Option<Slot<'a>> {
+        let (&[tag, length], rest) = message.get(at..)?.split_first_chunk()?;
+        if u32::from(tag) != number << 3 | 2 || length >= 0x80 {
+            return None;
+        }
+        let pair = rest.get(..usize::from(length))?;
+        let (key, value) = usual(pair)?;
+        let field = at..at + 2 + pair.len();
+        Some(Slot { key, pair, field, value, usual: true, state: State::Kept })
+    }
+
+    /// An attribute in any form.
+    fn any(field: &Field<'a>, strings: &[&'a str]) -> Slot<'a> {
+        let (pair, mut key, mut value, mut index) = (field.bytes(), &[][..], &[][..], 0);
+        for f in Fields::new(pair) {
+            match f.number {
+                1 => key = f.bytes(),
+                2 => value = f.bytes(),
+                3 => index = f.u64(),
+                _ => {}
+            }
+        }
+        if key.is_empty() && index != 0 {
+            key = string_at(strings, index).unwrap_or_default().as_bytes();
+        }
+        Slot { key, pair, field: field.start..field.end, value, usual: false, state: State::Kept }
+    }
+}
+
+/// The end of the field at that place of a message, when it is of another number, its tag and its length have one byte each,
+/// and it is whole.
+#[inline]
+fn behind_other(message: &[u8], at: usize, number: u32) -> Option<usize> {
+    let (&tag, rest) = message.get(at..)?.split_first()?;
+    if tag >= 0x80 || u32::from(tag >> 3) == number {
+        return None;
+    }
+    let size = match tag & 7 {
+        0 => 1 + rest.iter().position(|byte| *byte < 0x80)?,
+        1 => 8,
+        2 => 1 + usize::from(*rest.first().filter(|length| **length < 0x80)?),
+        5 => 4,
+        _ => return None,
+    };
+    (size <= rest.len()).then_some(at + 1 + size)
+}
+
+/// Key and value of a pair that has each of them once, in this order, shorter than 128 bytes, and nothing else.
+#[inline]
+fn usual(pair: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&[tag, length], rest) = pair.split_first_chunk()?;
+    let (key, rest) = rest.split_at_checked(usize::from(length))?;
+    let (&[value_tag, value_length], value) = rest.split_first_chunk()?;
+    let short = length < 0x80 && value_length < 0x80 && !key.is_empty();
+    (tag == KEY_TAG && value_tag == VALUE_TAG && short && value.len() == usize::from(value_length))
+        .then_some((key, value))
 }
 
 fn string_at<'a>(strings: &[&'a str], index: u64) -> Option<&'a str> {

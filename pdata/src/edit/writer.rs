@@ -104,6 +104,7 @@ pub(super) fn varint(mut value: u64, out: &mut [u8; 10]) -> usize {
 }
 
 /// Writes the head of a length-delimited field. Field numbers are below 16, or below 2048 in two bytes.
+#[inline]
 pub(super) fn head(number: u32, length: usize, out: &mut Vec<u8>) {
     if number < 16 && length < 0x80 {
         out.extend_from_slice(&[(number << 3 | 2) as u8, length as u8]);
@@ -117,6 +118,7 @@ pub(super) fn head(number: u32, length: usize, out: &mut Vec<u8>) {
 }
 
 /// Bytes of the head of a length-delimited field.
+#[inline]
 pub(super) fn head_len(number: u32, length: usize) -> usize {
     if number < 16 && length < 0x80 {
         return 2;
