@@ -1,11 +1,12 @@
 //! All that is wrong with a configuration, as people and as machines read it.
 
+mod excerpt;
 mod json;
 mod render;
 
 use std::fmt;
 
-use crate::{ConfigError, Phase, Sources};
+use crate::{ConfigError, Phase, Sources, secret};
 
 /// Errors together with the texts they speak of.
 #[derive(Debug, Clone)]
@@ -15,8 +16,10 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Sorts errors by the place one would look at; those without a place come first.
+    /// Sorts errors by the place one would look at; those without a place come first. What is secret in URLs that they
+    /// quote is hidden.
     pub fn new(mut errors: Vec<ConfigError>, sources: Sources) -> Self {
+        errors.iter_mut().for_each(hide_secrets);
         errors.sort_by_key(|error| error.span.map(|span| sources.visible(span)));
         Self { errors, sources }
     }
@@ -44,6 +47,15 @@ impl Diagnostics {
     /// The earliest step of loading that failed; decides the Collector's prefix.
     pub fn phase(&self) -> Phase {
         self.errors.iter().map(|error| error.kind.phase()).min().unwrap_or(Phase::Validate)
+    }
+}
+
+fn hide_secrets(error: &mut ConfigError) {
+    let details = &mut **error;
+    let texts =
+        [Some(&mut details.message), Some(&mut details.core), details.got.as_mut(), details.help.as_mut()];
+    for text in texts.into_iter().flatten() {
+        *text = secret::text_without_secrets(text);
     }
 }
 

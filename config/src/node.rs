@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::SourceId;
+use crate::{SourceId, secret};
 
 /// A stretch of one line of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
@@ -165,7 +165,7 @@ impl Node {
             NodeKind::Bool(value) => format!("the boolean {value}"),
             NodeKind::Int(value) => format!("the integer {value}"),
             NodeKind::Float(value) => format!("the number {value}"),
-            NodeKind::String(text) => format!("the string {:?}", shorten(text)),
+            NodeKind::String(text) => format!("the string {:?}", shorten(&secret::without_secrets(text))),
             NodeKind::Seq(_) => "a list".to_owned(),
             NodeKind::Map(_) => "a mapping".to_owned(),
         }

@@ -5,10 +5,14 @@ use std::fmt;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::Path;
 use crate::tree::{self, marker};
 
 /// What is printed in the place of a secret.
 pub const REDACTED: &str = "[REDACTED]";
+
+/// What a sentence says of a secret in the place of the value.
+pub(crate) const NOT_SHOWN: &str = "a value that is not shown";
 
 /// A password, token or header value: shows as `[REDACTED]` in logs, errors and printed configurations.
 ///
@@ -112,6 +116,90 @@ pub(crate) fn is_sensitive(name: &str) -> bool {
     PARTS.iter().any(|part| name.contains(part)) && !HARMLESS.iter().any(|part| name.ends_with(part))
 }
 
+/// Whether the value of an option of this name, and all that is in it, is hidden.
+pub(crate) fn is_place_name(name: &str) -> bool {
+    is_sensitive(name) || matches!(name, "headers" | "response_headers" | "auth" | "client_auth")
+}
+
+/// Whether a place is in an option of such a name.
+pub(crate) fn is_place(path: &Path) -> bool {
+    path.steps().any(|step| is_place_name(&step))
+}
+
+/// Whether a text is one `${...}` without a default, which says where a value is and not what it is.
+pub(crate) fn is_reference(text: &str) -> bool {
+    let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|name| !name.contains(['{', '}']) && !name.contains(":-"))
+}
+
+/// A value without what is secret in it if it is a URL, even one that is not well-formed, or a reference with a default:
+/// user and password, query, default.
+pub(crate) fn without_secrets(value: &str) -> String {
+    if let Some((name, default)) = value.split_once(":-")
+        && name.trim_start_matches("${").chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
+    {
+        // What follows the brace is of the sentence.
+        let rest = default.rfind('}').map_or("", |end| &default[end..]);
+        return format!("{name}:-{REDACTED}{rest}");
+    }
+    let (scheme, rest) = value.find("://").map_or(("", value), |at| value.split_at(at + 3));
+    let (scheme, rest) = match rest.rsplit_once('@') {
+        Some((user, host)) if !scheme.is_empty() || user.contains(':') => {
+            (format!("{scheme}{REDACTED}@"), host)
+        }
+        _ => (scheme.to_owned(), rest),
+    };
+    let is_query = |query: &str| {
+        let name = query.chars().take_while(|c| c.is_alphanumeric() || "-_.".contains(*c)).count();
+        !scheme.is_empty() || name > 0 && query.chars().nth(name) == Some('=')
+    };
+    match rest.split_once(['?', '#']) {
+        Some((place, query)) if is_query(query) => format!("{scheme}{place}?{REDACTED}"),
+        _ => format!("{scheme}{rest}"),
+    }
+}
+
+/// A sentence in which each word, and each text in quotes, is [`without_secrets`].
+pub(crate) fn text_without_secrets(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let opens = matches!(letter, '"' | '\'' | '`') && !shown.ends_with(char::is_alphanumeric);
+        let length = match opens {
+            true => quoted_length(rest, letter),
+            false if letter.is_whitespace() => letter.len_utf8(),
+            false => word_length(rest),
+        };
+        let (word, behind) = rest.split_at(length);
+        let inner = word.strip_prefix(letter).and_then(|inner| inner.strip_suffix(letter)).filter(|_| opens);
+        match inner {
+            Some(inner) => shown.extend([letter.to_string(), without_secrets(inner), letter.to_string()]),
+            None => shown.push_str(&without_secrets(word)),
+        }
+        rest = behind;
+    }
+    shown
+}
+
+/// Bytes of a text in quotes; of the quote alone when nothing closes it.
+fn quoted_length(text: &str, quote: char) -> usize {
+    let mut escaped = true;
+    for (at, letter) in text.char_indices() {
+        if letter == quote && !escaped {
+            return at + quote.len_utf8();
+        }
+        escaped = letter == '\\' && !escaped;
+    }
+    quote.len_utf8()
+}
+
+/// Bytes up to a blank or a quote; of a reference, up to its end and on from there.
+fn word_length(text: &str) -> usize {
+    let from = if text.starts_with("${") { text.find('}').unwrap_or(0) } else { 0 };
+    let ends = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '`');
+    text[from..].find(ends).map_or(text.len(), |end| (from + end).max(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +220,48 @@ mod tests {
         }
         for name in ["endpoint", "password_file", "token_url", "key_file"] {
             assert!(!is_sensitive(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_secret_in_a_url_is_hidden_also_where_it_is_malformed() {
+        for (text, shown) in [
+            ("http://user:pass@host:1/a", "http://[REDACTED]@host:1/a"),
+            ("ht!tp://u:p@ss/w@host?token=x#y", "ht!tp://[REDACTED]@host?[REDACTED]"),
+            ("u:pass@host:1", "[REDACTED]@host:1"),
+            ("host/p?key=x&y", "host/p?[REDACTED]"),
+            ("http://host/?x", "http://host/?[REDACTED]"),
+            ("${TOKEN:-hunter2}", "${TOKEN:-[REDACTED]}"),
+            ("TOKEN:-hunter2", "TOKEN:-[REDACTED]"),
+            ("(?P<name>a+)", "(?P<name>a+)"),
+            ("me@example.com", "me@example.com"),
+            ("localhost:4317", "localhost:4317"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_sentence_is_shown_without_the_secrets_of_its_urls() {
+        for (text, shown) in [
+            (
+                "found the string \"http://u:my pass@h\", not \"x\"",
+                "found the string \"http://[REDACTED]@h\", not \"x\"",
+            ),
+            (
+                "'a' isn't http://u:p@h:1/?k=v: it's not",
+                "'a' isn't http://[REDACTED]@h:1/?[REDACTED] it's not",
+            ),
+            ("uri:\"a:b@c \\\" d@e\"", "uri:\"[REDACTED]@e\""),
+            (
+                "cannot resolve ${T:-my secret}: \"T:-my secret\"",
+                "cannot resolve ${T:-[REDACTED]}: \"T:-[REDACTED]\"",
+            ),
+            ("exporters::otlp: an \"open 'quote", "exporters::otlp: an \"open 'quote"),
+            ("é\"", "é\""),
+        ] {
+            assert_eq!(text_without_secrets(text), shown);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Span;
+use crate::{Span, secret};
 
 /// Names one text in [`Sources`]. Cheap to copy; only valid for the `Sources` that issued it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -44,7 +44,7 @@ impl Source {
             SourceKind::Env(name) => format!("env:{name}"),
             SourceKind::Flag => "--set".to_owned(),
             SourceKind::Inline => "yaml:".to_owned(),
-            SourceKind::Http(url) => url.clone(),
+            SourceKind::Http(url) => secret::without_secrets(url),
         }
     }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::DeError;
-use crate::secret::is_sensitive;
+use crate::secret;
 use crate::{ConfigError, ErrorKind, Key, Node, Path};
 
 /// The most errors reported of one body.
@@ -77,7 +77,7 @@ impl Context {
             inner.progress += 1;
         }
         if inner.seen.insert((path.clone(), "value")) {
-            let secret = inner.secrets.contains(path) || path.steps().any(|step| is_sensitive(&step));
+            let secret = inner.secrets.contains(path) || secret::is_place(path);
             inner.errors.push(describe(error, node, path, secret));
         }
         DeError::Reported
@@ -114,7 +114,7 @@ impl Context {
 
 /// The words for one error.
 fn describe(error: DeError, node: &Node, path: &Path, secret: bool) -> ConfigError {
-    let found = if secret { "a value that is not shown".to_owned() } else { node.describe() };
+    let found = if secret { secret::NOT_SHOWN.to_owned() } else { node.describe() };
     let name = path.relative();
     let found_type = node.go_type();
     let mut result = match error {
@@ -141,11 +141,15 @@ fn describe(error: DeError, node: &Node, path: &Path, secret: bool) -> ConfigErr
             let core = format!("'{name}' expected type '{words}', got unconvertible type '{found_type}'");
             expected(path, &words, &found).core(core)
         }
+        DeError::Custom(_) | DeError::Range(_) | DeError::Duration(_) if secret => {
+            ConfigError::new(ErrorKind::Value, format!("invalid value for `{path}`"))
+        }
         DeError::Range(core) => {
             let message = format!("`{path}` is out of range: {core}");
             ConfigError::new(ErrorKind::Value, message).core(format!("'{name}' {core}"))
         }
         DeError::Variant(allowed) => unknown_word(node, path, &found, allowed),
+        DeError::Word(_, allowed) if secret => unknown_word(node, path, &found, allowed),
         DeError::Word(sentence, allowed) => {
             let word = node.as_str().unwrap_or_default();
             let sentence = sentence.replace("%q", &format!("{word:?}")).replace("%s", word);
@@ -165,9 +169,6 @@ fn describe(error: DeError, node: &Node, path: &Path, secret: bool) -> ConfigErr
                 .help("a duration is a number with a unit: ns, us, ms, s, m or h, such as 300ms, 5s, 1h30m")
         }
         DeError::Id(core) => ConfigError::new(ErrorKind::Id, core),
-        DeError::Custom(_) if secret => {
-            ConfigError::new(ErrorKind::Value, format!("invalid value for `{path}`"))
-        }
         other => {
             let core = other.to_string();
             ConfigError::new(ErrorKind::Value, format!("invalid value for `{path}`: {core}"))

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::tree::{TreeReader, visit_int};
 use crate::optional::code;
 use crate::tree::{OptionalState, Tree, marker};
-use crate::{ConfigError, ErrorKind, Map, Node, NodeKind, Path};
+use crate::{ConfigError, ErrorKind, Map, Node, NodeKind, Path, secret};
 
 /// What a value is part of. A null that gets here is the zero value of its type; one that keeps the default never gets
 /// here.
@@ -150,23 +150,24 @@ impl<'a> ValueReader<'a> {
         if let NodeKind::Bool(on) = node.kind {
             return on;
         }
+        let path = self.path.field("enabled");
+        let hidden = secret::is_place(&path);
         let (found_type, found) = match &node.kind {
+            _ if hidden => (node.go_type(), secret::REDACTED.to_owned()),
             NodeKind::Null => ("<nil>", "<nil>".to_owned()),
             NodeKind::String(text) => ("string", text.to_string()),
             NodeKind::Int(value) => (node.go_type(), value.to_string()),
             NodeKind::Float(value) => (node.go_type(), value.to_string()),
             _ => (node.go_type(), node.describe()),
         };
-        let path = self.path.field("enabled");
         let core = format!(
             "unexpected type {found_type} for 'enabled': got '{found}' value expected 'true' or 'false'"
         );
-        let mut error = ConfigError::new(
-            ErrorKind::Type,
-            format!("`{path}` must be true or false, found {}", node.describe()),
-        );
+        let found = if hidden { secret::NOT_SHOWN.to_owned() } else { node.describe() };
+        let message = format!("`{path}` must be true or false, found {found}");
+        let mut error = ConfigError::new(ErrorKind::Type, message);
         error.expected = Some("true or false".to_owned());
-        error.got = Some(node.describe());
+        error.got = Some(found).filter(|_| !hidden);
         self.context.note(error.core(core).at(node.span).on(&path));
         true
     }

@@ -53,7 +53,7 @@ fn an_unknown_option_is_shown_like_a_compiler_error() {
 error: unknown field `endpont` in receivers::otlp
   --> weir.yaml:4:5
     |
-  4 |     endpont: localhost:4317
+  4 |     endpont: ...
     |     ^^^^^^^ did you mean `endpoint`?
   help: fields here: tls, max_recv_msg_size_mib, max_concurrent_streams, read_buffer_size, write_buffer_size, keepalive, \
 auth, include_metadata, middlewares, endpoint, transport, dialer
@@ -128,6 +128,18 @@ fn secrets_are_not_quoted() {
         "receivers:\n  otlp:\n    tls: {key_pem: [hunter2]}\n",
         "receivers:\n  otlp:\n    tls: {key_pem: {hunter2: 1}}\n",
         "receivers: {otlp: {tls: {key_pem: {a: hunter2}}, passwrd: hunter2}}\n",
+        "receivers: {otlp: {endpoint: \"http://u:hunter2@h/p?token=hunter2\", timeuot: 3s}}\n",
+        "receivers: {otlp: {endpoint: \"http://u:hunter2@h/p?token=hunter2\", timeout: x}}\n",
+        "receivers: {otlp: {timeout: \"http://u:hunter2@h/p?token=hunter2\"}}\n",
+        "receivers: {otlp: {timeout: [\"u:hunter2@h\"], compression: \"u:hunter2@h\"}}\n",
+        "receivers:\n  otlp:\n    pasword: hunter2\n    tokn: {a: hunter2}\n    headrs: {x: hunter2}\n",
+        "receivers: {otlp: {headers: \"hunter2\"}}\n",
+        "receivers:\n  otlp:\n    headers:\n      a: 1\n      x: hunter2\n      x: hunter2\n",
+        "receivers: {otlp: {headers: {x: \"hunter2}}}\n",
+        "receivers: {otlp: {auth: \"hunter2\"}}\n",
+        "receivers: {otlp: {auth: {enabled: hunter2}}}\n",
+        "receivers: {otlp: {timeout: '${TOKEN:-hunter2}'}}\n",
+        "receivers: {otlp: {timeout: \"http://u:long-long-long-long-long-long-long-long-long-hunter2@h\"}}\n",
     ];
     for text in texts {
         let diagnostics = diagnose::<net::HttpClientConfig>(text, &[]);
