@@ -8,8 +8,11 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use weir_component::{Clock, Host, Instant, Stability, Stop, Telemetry, TimeSource};
-use weir_config::{Catalog, Component, ComponentId, ConfigError, Loaded, PipelineSignal, Reference, Section};
-use weir_engine::{ComponentSpec, Engine, Next, PipelineSpec, ServiceSpec, TokioRuntime};
+use weir_config::{
+    Catalog, Component, ComponentId, ConfigError, ErrorKind, Loaded, Path, PipelineSignal, Reference,
+    Section, ServiceConfig,
+};
+use weir_engine::{ComponentSpec, Engine, Next, PipelineSpec, ServiceSpec, StartError, TokioRuntime};
 use weir_otlp::Listener;
 use weir_otlp::http_server::{self, ServerLimits, respond, text};
 use weir_pdata::Signal;
@@ -191,6 +194,31 @@ pub(crate) fn prepare(engine: &Engine, next: &Loaded, host: Option<&Host>) -> Re
         Some(host) => engine.prepare_anew(&spec, &COMPONENTS, host),
     };
     prepared.map_err(|problems| problems.into_iter().map(|p| p.0).collect())
+}
+
+/// Why a component could not start, at its place in the configuration.
+pub(crate) fn start_error(error: &StartError, loaded: &Loaded) -> ConfigError {
+    let section = Section::ALL.into_iter().find(|section| section.singular() == error.kind);
+    let id = error.id.parse::<ComponentId>().ok();
+    let place = section.zip(id.as_ref());
+    let found = ConfigError::new(ErrorKind::Start, error.to_string());
+    let Some((section, id)) = place else { return found };
+    let path = ServiceConfig::path(section, id);
+    let mut found = ConfigError::new(ErrorKind::Start, format!("{path} cannot start: {}", error.failure))
+        .core(error.to_string())
+        .on(&path);
+    found.span = loaded.config.component(section, id).map(|component| component.span);
+    found
+}
+
+/// Why nobody can answer with the agent's own metrics, at the place that asks for it.
+pub(crate) fn metrics_error(message: String, loaded: &Loaded) -> ConfigError {
+    let steps = ["service", "telemetry", "metrics", "readers"];
+    let path = steps[..3].iter().fold(Path::new(), |path, step| path.field(step));
+    let written = (1..=steps.len()).rev().find_map(|depth| loaded.root.get(&steps[..depth]));
+    let mut found = ConfigError::new(ErrorKind::Start, message).on(&path);
+    found.span = written.map(|node| node.span);
+    found
 }
 
 fn spec(loaded: &Loaded) -> ServiceSpec {

@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Reference,
     /// Options that do not go together, or a required one that is missing.
     Invalid,
+    /// A component that cannot start, such as one whose port is taken.
+    Start,
     /// A component that nothing uses.
     Unused,
     /// A name that has been replaced.
@@ -58,6 +60,7 @@ impl ErrorKind {
             Self::Signal => "signal",
             Self::Reference => "reference",
             Self::Invalid => "invalid",
+            Self::Start => "start",
             Self::Unused => "unused",
             Self::Deprecated => "deprecated",
         }
@@ -70,7 +73,9 @@ impl ErrorKind {
             Self::UnknownField | Self::Type | Self::Value | Self::Id | Self::UnknownType | Self::Signal => {
                 Phase::Unmarshal
             }
-            Self::Reference | Self::Invalid | Self::Unused | Self::Deprecated => Phase::Validate,
+            Self::Reference | Self::Invalid | Self::Start | Self::Unused | Self::Deprecated => {
+                Phase::Validate
+            }
         }
     }
 }

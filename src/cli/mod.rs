@@ -118,6 +118,8 @@ enum Step {
     Validate,
     /// Building pipelines.
     Build,
+    /// Starting them.
+    Start,
 }
 
 /// Runs the program.
@@ -258,13 +260,13 @@ fn headline(diagnostics: &Diagnostics, step: Step) -> String {
     let phase = diagnostics.phase();
     let prefix = match (step, phase) {
         (Step::Build, _) => "failed to build pipelines: ",
-        (Step::Validate, Phase::Validate) => "",
+        (Step::Start, _) | (Step::Validate, Phase::Validate) => "",
         (Step::Load | Step::Validate, phase) => phase.prefix(),
     };
     let of_step = |error: &&ConfigError| error.kind.phase() == phase;
     let first = diagnostics.errors().iter().find(of_step);
     let line = first.map(|error| match step {
-        Step::Build => error.core_sentence().to_owned(),
+        Step::Build | Step::Start => error.core_sentence().to_owned(),
         Step::Load | Step::Validate => error.collector_line(),
     });
     let line = line.unwrap_or_default();

@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinSet;
 use weir_component::{Clock, Failure, Host};
-use weir_config::{Diagnostics, Loaded};
+use weir_config::{ConfigError, Diagnostics, Loaded};
 use weir_engine::{Engine, Next, TokioRuntime};
 use weir_telemetry::{Identity, Logs, Metrics, NextLogs, Traces, init_logs, init_metrics, init_traces};
 
@@ -81,7 +81,7 @@ async fn start_and_work(mut agent: Agent<'_>, signals: &mut Signals) -> ExitCode
     let as_asked = match started {
         Ok(None) => agent.work(signals).await,
         Ok(Some(as_asked)) => as_asked,
-        Err(error) => return failed(&error),
+        Err(code) => return code,
     };
     let clean = agent.stop().await;
     if as_asked && clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -181,7 +181,9 @@ impl<'a> Agent<'a> {
         Ok(Agent { args, identity, loaded, host, engine, logs, own, former, clock, watch })
     }
 
-    async fn start(&mut self) -> Result<(), String> {
+    /// # Errors
+    /// The exit code; what could not start has been printed, with its place.
+    async fn start(&mut self) -> Result<(), ExitCode> {
         service::log_notes(&self.loaded);
         tracing::info!(
             Version = env!("CARGO_PKG_VERSION"),
@@ -189,8 +191,11 @@ impl<'a> Agent<'a> {
             "Starting {}...",
             self.identity.name
         );
-        self.own.serve(&self.host).await?;
-        self.engine.start().await.map_err(|e| e.to_string())?;
+        let loaded = &self.loaded;
+        let report =
+            |error| self.args.report(&Diagnostics::new(vec![error], loaded.sources.clone()), Step::Start);
+        self.own.serve(&self.host).await.map_err(|error| report(service::metrics_error(error, loaded)))?;
+        self.engine.start().await.map_err(|error| report(service::start_error(&error, loaded)))?;
         tracing::info!("Everything is ready. Begin running and processing data.");
         Ok(())
     }
@@ -252,7 +257,7 @@ impl<'a> Agent<'a> {
         if (&old.metrics, &old.traces, &old.resource) == (&new.metrics, &new.traces, &new.resource) {
             let prepared = service::prepare(&self.engine, &next, None);
             let prepared = prepared.map_err(|errors| self.refuse(errors, &next))?;
-            self.take_over(prepared).await?;
+            self.take_over(prepared, &next).await?;
         } else {
             self.reload_anew(&next, identity).await?;
         }
@@ -276,8 +281,8 @@ impl<'a> Agent<'a> {
         host.handover().begin(BTreeSet::from([service::OWN_METRICS.to_owned()]));
         let serving = own.serve(&host).await;
         host.handover().end(serving.is_ok());
-        serving.map_err(Some)?;
-        self.take_over(prepared).await?;
+        serving.map_err(|error| self.refuse_start(service::metrics_error(error, next), next))?;
+        self.take_over(prepared, next).await?;
         let mut former = std::mem::replace(&mut self.own, own);
         // Its successor answers on its ports.
         former.servers.abort_all();
@@ -286,14 +291,23 @@ impl<'a> Agent<'a> {
         Ok(())
     }
 
-    async fn take_over(&mut self, prepared: Next) -> Result<(), Option<String>> {
+    async fn take_over(&mut self, prepared: Next, next: &Loaded) -> Result<(), Option<String>> {
         let new = prepared.starts();
-        self.engine.reload(prepared).await.map_err(|e| Some(e.to_string()))?;
+        let started = self.engine.reload(prepared).await;
+        started.map_err(|error| self.refuse_start(service::start_error(&error, next), next))?;
         tracing::info!(started = %new.join(", "), "Config updated. Everything else goes on as it was.");
         Ok(())
     }
 
-    fn refuse(&self, errors: Vec<weir_config::ConfigError>, next: &Loaded) -> Option<String> {
+    /// Says in the log as well where it stands.
+    fn refuse_start(&self, error: ConfigError, next: &Loaded) -> Option<String> {
+        let place = error.span.map(|span| format!(" ({})", next.sources.position(span))).unwrap_or_default();
+        let why = format!("{}{place}", error.core_sentence());
+        self.args.report(&Diagnostics::new(vec![error], next.sources.clone()), Step::Start);
+        Some(why)
+    }
+
+    fn refuse(&self, errors: Vec<ConfigError>, next: &Loaded) -> Option<String> {
         self.args.report(&Diagnostics::new(errors, next.sources.clone()), Step::Build);
         None
     }

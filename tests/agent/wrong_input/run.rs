@@ -39,6 +39,12 @@ fn a_port_that_is_taken_is_named_and_the_agent_ends_with_code_1() {
         let log = agent.log();
         assert!(log.contains(&address.to_string()), "the address is not named:\n{log}");
         assert!(log.to_lowercase().contains("address already in use"), "the reason is not named:\n{log}");
+        let path =
+            yaml.find("readers").map_or("cannot start: ", |_| "error: failed to create meter provider");
+        assert!(
+            log.contains("weir.yaml:") && log.contains("  --> ") && log.contains(path),
+            "no place:\n{log}"
+        );
         assert!(
             log.contains("set another") || log.contains("to another port"),
             "the cure is not named:\n{log}"
@@ -166,6 +172,47 @@ fn sighup_with_a_broken_file_keeps_the_old_configuration_and_with_a_mended_one_t
     assert!(taken.is_some(), "{}", agent.log());
     let closed = wait_until(LONG, || get(old, "/leaks.json").is_none().then_some(()));
     assert!(closed.is_some(), "the old port still answers");
+}
+
+#[test]
+fn what_cannot_start_at_a_reload_is_named_with_its_place() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let yaml = |receiver: &str, extension: &str, telemetry: &str| {
+        format!(
+            "receivers:\n  nop:\n{receiver}\nexporters: {{nop: }}\nextensions:\n  {extension}\nservice:\n  \
+             extensions: [{}]\n  {telemetry}\n  pipelines: {{logs: {{receivers: [{}], exporters: [nop]}}}}\n",
+            extension.split(':').next().expect("a type"),
+            if receiver.is_empty() { "nop" } else { "otlp" },
+        )
+    };
+    let zpages = "zpages: {endpoint: \"127.0.0.1:0\"}";
+    let mut agent = Agent::start(&yaml("", zpages, NO_METRICS), 0);
+    let readers = format!(
+        "telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {}}}}}}}}}]}}}}",
+        address.port()
+    );
+    let receiver = format!("  otlp: {{protocols: {{http: {{endpoint: \"{address}\"}}}}}}");
+    let wrong = [
+        (yaml(&receiver, zpages, NO_METRICS), "weir.yaml:3:3", "receivers::otlp cannot start: listen"),
+        (
+            yaml("", "file_storage: {directory: /no/such/folder}", NO_METRICS),
+            "weir.yaml:6:3",
+            "extensions::file_storage cannot start: directory must exist",
+        ),
+        (yaml("", zpages, &readers), "weir.yaml:9:34", "failed to create meter provider"),
+    ];
+    for (number, (yaml, place, why)) in wrong.into_iter().enumerate() {
+        fs::write(agent.config(), yaml).expect("the file is written");
+        agent.signal("HUP");
+        let refusals = |log: &str| log.matches("keeping the running configuration").count();
+        let kept = || Some(agent.log()).filter(|log| refusals(log) > number);
+        let log = wait_until(LONG, kept).expect("the reload is refused");
+        assert!(log.contains(&format!("{place}\n")) && log.contains(why), "{place} {why}:\n{log}");
+        let line = log.lines().rfind(|line| line.contains("keeping the running")).expect("a line");
+        assert!(line.contains(&format!("{place})")), "{line}");
+        assert!(agent.is_running(), "{log}");
+    }
 }
 
 #[test]
