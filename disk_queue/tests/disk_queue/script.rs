@@ -49,8 +49,9 @@ fn damage(world: &World, kind: &str, what: u8, how: usize) -> bool {
                 2 => bytes[at..].fill(how as u8),
                 3 => bytes.extend(std::iter::repeat_n(how as u8, 1 + how)),
                 4 => drop(bytes.splice(at..at, [how as u8; 8])),
-                // A part of it again, as it was: what a disk does that mixes up its sectors.
-                _ => bytes.extend_from_within(at..),
+                // A part of it again, as it was: what a disk does that mixes up its sectors. Not without end.
+                _ if length < 64 << 10 => bytes.extend_from_within(at..),
+                _ => {}
             }
         },
     );

@@ -50,7 +50,7 @@ impl<'a> View<'a> {
 
     /// Whether the series is young enough to contradict.
     pub(crate) fn fresh(&self, series: &Series) -> bool {
-        let limit = (3 * self.scale.block).max(series.clock.interval() * FRESH_INTERVALS);
+        let limit = (3 * self.scale.block).max(series.clock.interval().saturating_mul(FRESH_INTERVALS));
         series.clock.silence(self.now) <= limit
     }
 
