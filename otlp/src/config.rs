@@ -245,7 +245,7 @@ fn parameters(tls: &TlsConfig) -> Result<Parameters, String> {
 /// Limits of a server. A time of 0 is that of `safe`, where the Collector has none.
 pub fn server_limits(safe: ServerLimits, server: &HttpServerConfig) -> ServerLimits {
     ServerLimits {
-        first_request_timeout: server.read_header_timeout.non_zero().unwrap_or(safe.first_request_timeout),
+        head_timeout: server.read_header_timeout.non_zero().unwrap_or(safe.head_timeout),
         idle_timeout: server.idle_timeout.non_zero().or(safe.idle_timeout),
         body_timeout: server.read_timeout.non_zero().unwrap_or(safe.body_timeout),
         keep_alive: server.keep_alives_enabled,

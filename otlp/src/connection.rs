@@ -4,6 +4,8 @@
 //! request then costs no wake-up of another thread, the answers of one round leave in one write, and ending the
 //! connection's task ends everything. The number of streams is bounded by `max_concurrent_streams`.
 
+mod served;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,15 +20,14 @@ use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use weir_component::Stop;
+use weir_component::{Budget, Stop};
 
 use crate::body::Body;
-use crate::http_server::{Http, ServerLimits};
-use crate::http2::Guarded;
+use crate::guarded::Guarded;
+use crate::http_server::ServerLimits;
 use crate::io::Io;
 use crate::lifetime::{Activity, End, Lifetime, Timer, timer};
+use served::Served;
 
 /// Collects the futures that hyper wants to have run.
 #[derive(Clone, Default)]
@@ -59,10 +60,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a peer that was told to go and has no request under way may take to go: it may be gone already.
 const GONE: Duration = Duration::from_secs(1);
 
-/// Serves a connection until the peer leaves or, after `stop`, until the requests under way are answered.
+/// Serves a connection until the peer leaves or, after `stop`, until the requests under way are answered. What it holds
+/// before it is a request is reserved in `budget`.
 pub(crate) async fn drive<H, F>(
     io: Io,
     limits: &ServerLimits,
+    budget: &Budget,
     stop: &Stop,
     leaving: impl Fn() -> Leaving,
     handler: H,
@@ -71,7 +74,6 @@ pub(crate) async fn drive<H, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let spawned = OwnTask::default();
-    let builder = builder(limits, spawned.clone());
     let activity = Activity::default();
     let last = Arc::new(AtomicBool::new(false));
     let service = service_fn(|request: Request<Incoming>| {
@@ -88,8 +90,8 @@ pub(crate) async fn drive<H, F>(
             Ok::<_, std::convert::Infallible>(response)
         }
     });
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(Guarded::new(io, activity.clone())), service));
+    let io = Guarded::new(io, limits, budget, activity.clone());
+    let mut connection = Served::new(limits, spawned.clone(), io, service);
     let mut streams = FuturesUnordered::new();
     let mut stop_requested = pin!(stop.requested());
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
@@ -112,7 +114,7 @@ pub(crate) async fn drive<H, F>(
             stopping = true;
             patience = None;
             idle_end = Some(timer(GONE));
-            connection.as_mut().graceful_shutdown();
+            connection.graceful_shutdown();
         }
         if idle_end.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
             if !activity.is_open() {
@@ -124,7 +126,7 @@ pub(crate) async fn drive<H, F>(
         loop {
             // Streams first, so that what they answer leaves with this poll of the connection.
             while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            if let Poll::Ready(result) = connection.poll(cx) {
                 return Poll::Ready(result);
             }
             let new = spawned.take();
@@ -138,39 +140,3 @@ pub(crate) async fn drive<H, F>(
         tracing::debug!(error = %e, "connection ended");
     }
 }
-
-fn builder(limits: &ServerLimits, executor: OwnTask) -> Builder<OwnTask> {
-    let mut builder = Builder::new(executor);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle_timeout)
-        .keep_alive(limits.keep_alive)
-        .max_buf_size(H1_BUFFER);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(limits.max_header_bytes)
-        .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_frame_size(H2_FRAME)
-        .initial_stream_window_size(H2_STREAM_WINDOW)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW)
-        .keep_alive_interval(limits.ping_interval)
-        .keep_alive_timeout(limits.ping_timeout)
-        .auto_date_header(false);
-    match limits.http {
-        Http::One => builder.http1_only(),
-        Http::Two => builder.http2_only(),
-        Http::Both => builder,
-    }
-}
-
-/// Read buffer of HTTP/1.1; heads are held to `max_header_bytes` beside it.
-const H1_BUFFER: usize = 256 << 10;
-/// Largest DATA frame that peers may send: a request in one frame is never copied. A peer can make a connection hold one
-/// frame that is not complete, hence no more.
-const H2_FRAME: u32 = 256 << 10;
-/// What a peer may send ahead on one stream and on a connection. Bytes that were read but not yet taken by a request are
-/// bounded by the second.
-const H2_STREAM_WINDOW: u32 = 1 << 20;
-const H2_CONNECTION_WINDOW: u32 = 4 << 20;

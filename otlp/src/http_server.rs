@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::task::JoinSet;
-use weir_component::Stop;
+use weir_component::{Budget, Stop};
 
 use crate::addresses::Addresses;
 use crate::body::Body;
@@ -48,10 +48,10 @@ pub struct ServerLimits {
     pub max_header_bytes: u32,
     /// For the TLS handshake. Default 5 s.
     pub handshake_timeout: Duration,
-    /// From connecting (or the TLS handshake) to the head of the first request. Default 10 s.
-    pub first_request_timeout: Duration,
-    /// HTTP/1.1: for the head of every further request, the idle time before it included; `None`: for ever.
-    /// Default 120 s, longer than the usual reporting interval of 60 s.
+    /// From connecting (or the TLS handshake) to the end of the head of the first request, and from the first byte of any
+    /// further head to its end. Default 10 s.
+    pub head_timeout: Duration,
+    /// HTTP/1.1: between two requests; `None`: for ever. Default 120 s, longer than the usual reporting interval of 60 s.
     pub idle_timeout: Option<Duration>,
     /// For the body of a request. Default 60 s.
     pub body_timeout: Duration,
@@ -89,7 +89,7 @@ impl Default for ServerLimits {
             max_concurrent_streams: 100,
             max_header_bytes: 16 << 10,
             handshake_timeout: Duration::from_secs(5),
-            first_request_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(10),
             idle_timeout: Some(Duration::from_secs(120)),
             body_timeout: Duration::from_secs(60),
             min_body_rate: 1024,
@@ -149,21 +149,36 @@ pub async fn serve<H, F>(
     H: Fn(Request<Incoming>, &Arc<Peer>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    serve_within(listener, tls, limits, Budget::default(), stop, handler).await;
+}
+
+/// [`serve`]; what its connections hold before it is a request is reserved in `budget`.
+pub(crate) async fn serve_within<H, F>(
+    listener: Listener,
+    tls: Option<TlsAcceptor>,
+    limits: ServerLimits,
+    budget: Budget,
+    stop: Stop,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>, &Arc<Peer>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let listener = Arc::new(listener);
     let local = listener.local_addr().is_some_and(|a| a.ip().is_loopback());
     let check_host = limits.check_host && local;
     let port = Arc::downgrade(&listener);
-    let shared = Arc::new((limits.clone(), stop.clone(), handler));
+    let shared = Arc::new((limits.clone(), budget, stop.clone(), handler));
     let connection = move |io, peer| {
         let (shared, port) = (Arc::clone(&shared), Weak::clone(&port));
         async move {
-            let (limits, stop, handler) = &*shared;
+            let (limits, budget, stop, handler) = &*shared;
             let answer = |request: Request<Incoming>| guarded(request, &peer, limits, check_host, handler);
             let leaving = || match port.upgrade() {
                 Some(port) if port.is_handed_over() => Leaving::HandedOver,
                 _ => Leaving::Closed,
             };
-            connection::drive(io, limits, stop, leaving, answer).await;
+            connection::drive(io, limits, budget, stop, leaving, answer).await;
         }
     };
     accept(listener, tls, &limits, stop, connection).await;

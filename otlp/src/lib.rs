@@ -25,6 +25,7 @@ mod corpus;
 pub mod credential;
 mod descriptors;
 pub mod encoding;
+mod guarded;
 mod http2;
 pub mod http_server;
 mod io;

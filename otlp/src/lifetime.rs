@@ -38,7 +38,8 @@ impl Activity {
         self.0.is_http2.load(Ordering::Relaxed)
     }
 
-    fn begun(&self) -> u64 {
+    /// Requests that have come.
+    pub(crate) fn begun(&self) -> u64 {
         self.0.begun.load(Ordering::Relaxed)
     }
 
@@ -88,7 +89,7 @@ impl Lifetime {
     pub(crate) fn new(limits: &ServerLimits, activity: Activity) -> Lifetime {
         Lifetime {
             activity,
-            first_request: Some(timer(limits.first_request_timeout)),
+            first_request: Some(timer(limits.head_timeout)),
             idle: limits.max_connection_idle.map(|idle| (idle, 0, timer(idle))),
             age: limits.max_connection_age.map(|age| timer(age.mul_f64(jitter()))),
             grace: limits.max_connection_age_grace,
@@ -130,6 +131,32 @@ impl Lifetime {
     }
 }
 
+/// Whether heads are whole in time, each from its first byte on.
+pub(crate) struct HeadClock {
+    limit: Duration,
+    /// Of which head.
+    running: Option<(u64, Timer)>,
+}
+
+impl HeadClock {
+    /// A head may take that long.
+    pub(crate) fn new(limit: Duration) -> HeadClock {
+        HeadClock { limit, running: None }
+    }
+
+    /// Ready when the head that has begun and is not whole takes too long; `unfinished` is its number. To be asked when
+    /// everything was read that is there: for heads that come in one piece no clock is ever set.
+    pub(crate) fn poll_late(&mut self, unfinished: Option<u64>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(head) = unfinished else {
+            self.running = None;
+            return Poll::Pending;
+        };
+        let same = self.running.take().filter(|(of, _)| *of == head);
+        let (_, clock) = self.running.insert(same.unwrap_or_else(|| (head, timer(self.limit))));
+        clock.as_mut().poll(cx)
+    }
+}
+
 fn ran_out(clock: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
     let ran_out = clock.as_mut().is_some_and(|clock| clock.as_mut().poll(cx).is_ready());
     if ran_out {
@@ -161,7 +188,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn limits() -> ServerLimits {
-        ServerLimits { first_request_timeout: 1000 * SECOND, ..ServerLimits::default() }
+        ServerLimits { head_timeout: 1000 * SECOND, ..ServerLimits::default() }
     }
 
     async fn end(limits: &ServerLimits, activity: &Activity) -> Vec<End> {
@@ -196,8 +223,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn each_head_has_its_time_from_its_first_byte_on() {
+        let mut clock = HeadClock::new(10 * SECOND);
+        let late = async |clock: &mut HeadClock, head: Option<u64>, within: u32| {
+            let late = poll_fn(|cx| clock.poll_late(head, cx));
+            tokio::time::timeout(within * SECOND, late).await.is_ok()
+        };
+        assert!(!late(&mut clock, None, 1000).await, "who rests has all the time");
+        assert!(!late(&mut clock, Some(0), 9).await);
+        assert!(!late(&mut clock, Some(1), 9).await, "another one");
+        assert!(!late(&mut clock, None, 9).await);
+        assert!(!late(&mut clock, Some(1), 9).await, "it began anew");
+        assert!(late(&mut clock, Some(1), 2).await);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_silent_peer_is_cut_off_and_one_that_spoke_is_not() {
-        let limits = ServerLimits { first_request_timeout: SECOND, ..ServerLimits::default() };
+        let limits = ServerLimits { head_timeout: SECOND, ..ServerLimits::default() };
         let activity = Activity::default();
         assert_eq!(end(&limits, &activity).await, [End::Now]);
         drop(activity.begin(Version::HTTP_11));

@@ -1,8 +1,8 @@
 //! Frames that are about the connection or end a stream.
 
-use super::MAX_WINDOW;
 use super::frame::{Code, Head, flag, kind, put_goaway, put_head, put_ping, setting};
 use super::machine::{Event, Fault, Machine};
+use super::{MAX_SETTINGS, MAX_WINDOW};
 
 /// Content of our pings: one that asks whether the peer is there, and one behind the first GOAWAY.
 const PRESENCE: &[u8; 8] = b"presence";
@@ -19,12 +19,15 @@ impl Machine {
             kind::RST_STREAM | kind::WINDOW_UPDATE => head.length == 4,
             kind::PING => head.length == 8,
             kind::SETTINGS if head.has(flag::ACK) => head.length == 0,
-            kind::SETTINGS => head.length.is_multiple_of(6),
+            kind::SETTINGS => head.length.is_multiple_of(6) && head.length <= MAX_SETTINGS,
             kind::GOAWAY => head.length >= 8,
             _ => true,
         };
         if !fits {
             return Err(Fault(Code::FrameSize, "a frame has not the length of its kind"));
+        }
+        if head.kind == kind::PUSH_PROMISE {
+            return Err(Fault(Code::Protocol, "clients do not push"));
         }
         let of_stream = match head.kind {
             kind::PRIORITY | kind::RST_STREAM | kind::HEADERS | kind::CONTINUATION => Some(true),
@@ -55,9 +58,7 @@ impl Machine {
                 }
                 Err(Fault(Code::Protocol, "a stream depends on itself"))
             }
-            // It concerns streams that a server begins. When the peer is through it closes the connection.
-            kind::GOAWAY => self.patience.spend(1),
-            _ => Err(Fault(Code::Protocol, "clients do not push")),
+            _ => Ok(()),
         }
     }
 

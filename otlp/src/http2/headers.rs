@@ -19,6 +19,16 @@ pub(super) struct Block {
     bytes: Vec<u8>,
 }
 
+impl Block {
+    /// Bytes that are kept of it.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// What HEADERS may have beside fields: a length of padding, a priority, padding.
+const BESIDE_FIELDS: usize = 1 + 5 + 255;
+
 /// The head that a block became while the table was as it is. Clients repeat themselves.
 #[derive(Debug)]
 pub(super) struct Seen {
@@ -39,6 +49,13 @@ enum Content {
 }
 
 impl Machine {
+    /// Before anything of a frame with fields is kept: whether the block is not too large with it.
+    pub(super) fn check_block(&self, head: Head) -> Result<(), Fault> {
+        let so_far = self.block.as_ref().map_or(0, |block| block.bytes.len());
+        let has_fields = matches!(head.kind, kind::HEADERS | kind::CONTINUATION);
+        if has_fields && so_far + head.length > MAX_BLOCK + BESIDE_FIELDS { Err(TOO_LARGE) } else { Ok(()) }
+    }
+
     pub(super) fn headers(
         &mut self,
         head: Head,
@@ -103,6 +120,7 @@ impl Machine {
         block: &[u8],
         events: &mut Vec<Event>,
     ) -> Result<(), Fault> {
+        self.blocks += 1;
         if id <= self.last {
             return self.trailers(id, is_last, block, events);
         }

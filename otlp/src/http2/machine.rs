@@ -15,7 +15,7 @@ use super::streams::{Past, Streams};
 use super::{CONNECTION_WINDOW, DEFAULT_WINDOW, Limits, MAX_FRAME, STREAM_WINDOW};
 
 /// What clients send first (RFC 9113, 3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What happened on a stream. Events of streams that the owner has answered meanwhile are to be passed over.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ pub(crate) struct Machine {
     partial: Vec<u8>,
     pub(super) greeted: bool,
     pub(super) block: Option<Block>,
+    /// Header blocks that were whole.
+    pub(super) blocks: u64,
     pub(super) seen: Option<Seen>,
     pub(super) decoder: Decoder,
     pub(super) streams: Streams,
@@ -108,6 +110,7 @@ impl Machine {
             partial: Vec::new(),
             greeted: false,
             block: None,
+            blocks: 0,
             seen: None,
             decoder: Decoder::default(),
             streams: Streams::default(),
@@ -137,13 +140,35 @@ impl Machine {
         self.failed || self.final_stream.is_some() && self.streams.len() == 0
     }
 
+    /// Bytes that are kept of frames that are not whole, and of a header block.
+    pub(crate) fn held(&self) -> usize {
+        self.partial.capacity() + self.block.as_ref().map_or(0, Block::held)
+    }
+
+    /// The number of the header block that has begun and is not whole.
+    pub(crate) fn unfinished(&self) -> Option<u64> {
+        let is_head = matches!(self.reading, Reading::Payload(head) if head.kind == kind::HEADERS);
+        (is_head || self.block.is_some()).then_some(self.blocks)
+    }
+
+    /// Ends the connection because its owner has had enough of it.
+    pub(crate) fn give_up(&mut self, why: &'static str) {
+        if !self.is_over() {
+            self.fail(Fault(Code::EnhanceYourCalm, why));
+        }
+    }
+
+    fn fail(&mut self, Fault(code, why): Fault) {
+        self.failed = true;
+        frame::put_goaway(&mut self.out, self.last, code, why);
+    }
+
     /// Takes bytes of the peer and appends what they say to `events`.
     pub(crate) fn receive(&mut self, input: &[u8], events: &mut Vec<Event>) {
         let mut at = 0;
         while at < input.len() && !self.failed {
-            if let Err(Fault(code, why)) = self.step(input, &mut at, events) {
-                self.failed = true;
-                frame::put_goaway(&mut self.out, self.last, code, why);
+            if let Err(fault) = self.step(input, &mut at, events) {
+                self.fail(fault);
             }
         }
     }
@@ -223,12 +248,14 @@ impl Machine {
         if head.kind == kind::DATA {
             return self.begin_data(head, events);
         }
-        if head.kind > kind::CONTINUATION {
+        Machine::check_length(head)?;
+        // GOAWAY concerns streams that a server begins. When the peer is through it closes the connection.
+        if head.kind > kind::CONTINUATION || head.kind == kind::GOAWAY {
             self.patience.spend(1)?;
             self.reading = if head.length == 0 { Reading::Head } else { Reading::Skip(head.length) };
             return Ok(());
         }
-        Machine::check_length(head)?;
+        self.check_block(head)?;
         if head.length == 0 {
             self.reading = Reading::Head;
             return self.frame(head, &[], events);

@@ -15,15 +15,16 @@
 //!   the connection (GOAWAY).
 //! - Everything that costs work without being a request is paid out of [`Patience`]; who uses it up is told
 //!   ENHANCE_YOUR_CALM and goes.
-//! - Bounded: streams by `max_streams`, fields by `max_header_bytes`, frames other than DATA by [`MAX_FRAME`], a header
-//!   block by [`MAX_BLOCK`], the output by its owner, who stops reading while [`Machine::output`] is long.
+//! - Bounded: streams by `max_streams`, fields by `max_header_bytes`, a header block by [`MAX_BLOCK`], SETTINGS by
+//!   [`MAX_SETTINGS`], the output by its owner, who stops reading while [`Machine::output`] is long. What a frame holds that
+//!   is not whole, and a header block, is known to the owner ([`Machine::held`]), who may have no room for it, as is how
+//!   long a block takes ([`Machine::unfinished`]).
 
 mod answer;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod check;
 mod control;
 mod frame;
-mod guard;
 mod headers;
 mod hpack;
 mod machine;
@@ -31,12 +32,13 @@ mod patience;
 mod pings;
 mod request;
 mod streams;
+mod watch;
 
 pub(crate) use answer::Answer;
-pub(crate) use guard::Guarded;
 #[cfg(feature = "fuzzing")]
 pub use hpack::check::blocks as check_blocks;
-pub(crate) use machine::{Event, Machine};
+pub(crate) use machine::{Event, Machine, PREFACE};
+pub(crate) use watch::Watch;
 
 use crate::http_server::PingPolicy;
 
@@ -54,11 +56,13 @@ pub(crate) struct Limits {
     pub(crate) pings: Option<PingPolicy>,
 }
 
-/// Largest frame that peers may send. DATA is handed on as it comes.
+/// Largest DATA frame that peers may send. It is handed on as it comes.
 const MAX_FRAME: usize = 256 << 10;
 /// Largest header block as it is sent; one that is larger than `max_header_bytes` and smaller than this is read to its
 /// end and answered.
 const MAX_BLOCK: usize = 64 << 10;
+/// Largest SETTINGS frame: a hundred settings, where HTTP/2 has ten.
+const MAX_SETTINGS: usize = 600;
 /// What a peer may send ahead on one stream and on the connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;

@@ -116,6 +116,7 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let limits = ServerLimits { http: Http::Both, ..settings.limits.clone() };
     let is_grpc = settings.protocols == Protocols::Grpc;
     let tls = settings.tls.clone();
+    let budget = settings.budget.clone();
     let observed = Requests::new(&settings.telemetry);
     let intake = Intake::new(outputs, Large::new(settings.host.clone()));
     let server = Arc::new(Server { intake, observed, stop: stop.clone(), settings });
@@ -127,7 +128,7 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let handler = move |request: Request<Incoming>, peer: &Arc<Peer>| {
         Box::pin(Arc::clone(&server).answer(request, Arc::clone(peer)))
     };
-    http_server::serve(listener, tls, limits, stop, handler).await;
+    http_server::serve_within(listener, tls, limits, budget, stop, handler).await;
 }
 
 struct Server {

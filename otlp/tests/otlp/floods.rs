@@ -10,20 +10,21 @@ use weir_pdata::Signal;
 
 use crate::support::{Server, framed, grpc, http, sample, start, within};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
 
-const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+pub(crate) const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = u32::try_from(payload.len()).expect("short").to_be_bytes();
     [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
 }
@@ -34,7 +35,7 @@ fn call() -> Vec<u8> {
 }
 
 /// POST with these fields, of which the last is a path, in plain literals (RFC 7541, 6.2.2).
-fn call_of(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn call_of(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     let first = [(":method", "POST"), (":scheme", "http"), (":authority", "weir")];
     let (path, rest) = fields.split_last().expect("a path");
@@ -48,7 +49,7 @@ fn call_of(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Sends `first`, then what `next` makes of the numbers of streams, until the server ends the connection.
 async fn flood(server: &Server, first: Vec<u8>, next: impl Fn(u32) -> Vec<u8>) {
@@ -79,8 +80,7 @@ async fn every_flood_is_ended_and_others_are_served() {
     let open = || frame(HEADERS, END_HEADERS, 1, &call());
     for protocols in [Protocols::Grpc, Protocols::Http, Protocols::Both] {
         // No other limit may end them.
-        let limits =
-            ServerLimits { first_request_timeout: Duration::from_secs(3600), ..ServerLimits::default() };
+        let limits = ServerLimits { head_timeout: Duration::from_secs(3600), ..ServerLimits::default() };
         let server = start(ServerSettings { protocols, limits, ..ServerSettings::default() }).await;
         within(flood(&server, Vec::new(), |_| frame(PING, 0, 0, &[0; 8]))).await;
         within(flood(&server, Vec::new(), |_| frame(PING, 1, 0, &[0; 8]))).await;

@@ -6,6 +6,7 @@ mod auth;
 mod clients;
 mod floods;
 mod grpc_port;
+mod heads;
 mod limits;
 mod proxy;
 mod server_grpc;

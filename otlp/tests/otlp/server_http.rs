@@ -294,7 +294,7 @@ async fn a_connection_that_rests_too_long_between_two_requests_is_closed() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     use tokio::io::AsyncReadExt;
-    let limits = ServerLimits { first_request_timeout: Duration::from_millis(50), ..ServerLimits::default() };
+    let limits = ServerLimits { head_timeout: Duration::from_millis(50), ..ServerLimits::default() };
     let server = start(ServerSettings { limits, ..ServerSettings::default() }).await;
     let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
     let mut answer = Vec::new();

@@ -145,7 +145,7 @@ protocols:
     assert_eq!((grpc.limits.ping_interval, grpc.limits.ping_timeout), (Some(second(30)), second(5)));
     let http = config.protocols.http.as_ref().expect("on").settings().expect("settings");
     assert_eq!(
-        (http.max_body, http.limits.first_request_timeout, http.limits.body_timeout),
+        (http.max_body, http.limits.head_timeout, http.limits.body_timeout),
         (1000, second(3), second(5))
     );
     assert_eq!((http.limits.idle_timeout, http.limits.keep_alive), (Some(second(4)), false));

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use http::{Request, Response, StatusCode, Version};
 use tokio::time::Instant;
-use weir_component::Status;
+use weir_component::{Reservation, Status};
 use weir_pdata::Signal;
 
 use crate::body::Body;
@@ -42,8 +42,8 @@ struct Open {
 }
 
 enum Stage {
-    /// The authenticator is asked. What has come meanwhile is kept, and its window stays shut.
-    Checking { early: Vec<u8>, is_whole: bool },
+    /// The authenticator is asked. What has come meanwhile is kept and reserved, and its window stays shut.
+    Checking { early: Vec<u8>, room: Reservation, is_whole: bool },
     /// The message arrives.
     Arriving(Box<(Call, Arriving, Arrival)>),
     /// The pipeline has it.
@@ -164,7 +164,7 @@ impl Calls {
                 Step::Checked(checked.map(|auth| server.call(&head, signal, encoding, &peer, auth)))
             });
             self.working.push(Working { stream, future });
-            Stage::Checking { early: Vec::new(), is_whole: false }
+            Stage::Checking { early: Vec::new(), room: self.server.settings.budget.begin(), is_whole: false }
         };
         self.open.push(Open { stream, stage, signal, begun, _ongoing: ongoing });
     }
@@ -172,9 +172,12 @@ impl Calls {
     fn checked(&mut self, stream: u32, checked: Result<Call, RpcStatus>, now: Instant) {
         let (message, arrival) = (self.server.message(), self.arrival(now));
         let Some(open) = self.open(stream) else { return };
-        let Stage::Checking { early, is_whole } = std::mem::replace(&mut open.stage, Stage::Working) else {
+        let Stage::Checking { early, room, is_whole } = std::mem::replace(&mut open.stage, Stage::Working)
+        else {
             return;
         };
+        // A message reserves what it is of.
+        drop(room);
         match checked {
             Ok(call) => {
                 open.stage = Stage::Arriving(Box::new((call, message, arrival)));
@@ -192,9 +195,13 @@ impl Calls {
 
     fn data(&mut self, stream: u32, piece: &[u8]) {
         let pushed = match self.open(stream).map(|open| &mut open.stage) {
-            Some(Stage::Checking { early, .. }) => {
+            Some(Stage::Checking { early, room, .. }) => {
+                let refused = room.grow(piece.len()).err();
                 early.extend_from_slice(piece);
-                return;
+                let Some(failure) = refused else { return };
+                let early = std::mem::take(early);
+                self.machine.release(stream, early.len());
+                return self.answer(stream, Err(RpcStatus::of(&failure)));
             }
             Some(Stage::Arriving(call)) => call.1.push(piece),
             Some(Stage::Working) | None => Ok(()),
@@ -215,7 +222,9 @@ impl Calls {
                 let future = Box::pin(async move { Step::Done(server.finish(call, message.finish()).await) });
                 self.working.push(Working { stream, future });
             }
-            Stage::Checking { early, .. } => open.stage = Stage::Checking { early, is_whole: true },
+            Stage::Checking { early, room, .. } => {
+                open.stage = Stage::Checking { early, room, is_whole: true }
+            }
             Stage::Working => {}
         }
     }

@@ -102,7 +102,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_a_peer_that_stays_silent_is_asked_and_only_one_without_an_answer_is_cut_off() {
         let limits = ServerLimits {
-            first_request_timeout: 1000 * SECOND,
+            head_timeout: 1000 * SECOND,
             max_connection_age: None,
             ping_interval: Some(10 * SECOND),
             ping_timeout: 5 * SECOND,

@@ -16,12 +16,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_component::Reservation;
 
 use super::{LAST_BYTES, Server};
+use crate::guarded::SMALL;
 use crate::http_server::Peer;
 use crate::http2::{Event, Limits, Machine};
 use crate::io::Io;
-use crate::lifetime::{Activity, Timer, timer};
+use crate::lifetime::{Activity, HeadClock, Timer, timer};
 use calls::Calls;
 use clocks::{Clocks, Due, now};
 
@@ -67,6 +69,9 @@ struct Connection {
     to_flush: bool,
     stopped: bool,
     leaving: bool,
+    /// For what the machine holds of heads that are not whole.
+    room: Reservation,
+    heads: HeadClock,
     /// Looks after calls that arrive slowly, while there are some that arrive.
     arrival: Option<Timer>,
     /// The server is to stop: what has not arrived by then is refused, again and again.
@@ -87,6 +92,8 @@ impl Connection {
         });
         let activity = Activity::default();
         let clocks = Clocks::new(limits, activity.clone());
+        let heads = HeadClock::new(limits.head_timeout);
+        let room = server.settings.budget.begin();
         Connection {
             io,
             calls: Calls::new(server, peer, machine, activity),
@@ -96,6 +103,8 @@ impl Connection {
             to_flush: false,
             stopped: false,
             leaving: false,
+            room,
+            heads,
             arrival: None,
             last_bytes: None,
             gone: None,
@@ -120,6 +129,7 @@ impl Connection {
         }
         loop {
             let reads = self.poll_read(cx);
+            self.watch_heads(cx);
             self.calls.poll(cx, self.clocks.heard());
             self.watch_arrivals(cx);
             if self.poll_write(cx).is_err() {
@@ -172,6 +182,18 @@ impl Connection {
             self.leaving = true;
             self.calls.machine.leave();
             self.gone = Some(timer(GONE));
+        }
+    }
+
+    /// Gives up the connection when a head that is not whole takes too long, or more memory than there is.
+    fn watch_heads(&mut self, cx: &mut Context<'_>) {
+        let machine = &mut self.calls.machine;
+        if self.heads.poll_late(machine.unfinished(), cx).is_ready() {
+            machine.give_up("a block of fields took too long to arrive");
+        }
+        let beyond = machine.held().saturating_sub(SMALL);
+        if beyond != self.room.bytes() && self.room.fit(beyond).is_err() {
+            machine.give_up("there is no memory for a block of fields now");
         }
     }
 

@@ -1,32 +1,24 @@
 //! Connections of HTTP/2 that a library serves: it answers frames that are not requests for as long as a peer sends them.
 //!
 //! What comes is looked at on its way to the library, frame by frame, and paid out of the same [`Patience`] as on
-//! connections of our own. Whoever uses it up is cut off. Connections of HTTP/1.1 pass.
-
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+//! connections of our own. Whoever uses it up is cut off.
 
 use super::frame::{HEAD, Head, flag, kind};
 use super::machine::{Fault, PREFACE};
 use super::patience::Patience;
-use crate::io::Io;
 use crate::lifetime::Activity;
 
-/// A byte stream that ends when its peer is a nuisance.
-pub(crate) struct Guarded {
-    io: Io,
-    watch: Watch,
-}
-
-struct Watch {
+/// What has come.
+pub(crate) struct Watch {
     reading: Reading,
     patience: Patience,
     activity: Activity,
     /// Requests whose answers have been earned by.
     answered: u64,
+    /// Bytes of the frames of a block of fields that is not whole, the last of which ends it or not.
+    fields: Option<(usize, bool)>,
+    /// Blocks that were whole.
+    blocks: u64,
 }
 
 /// What the next bytes are.
@@ -35,30 +27,32 @@ enum Reading {
     Preface(usize),
     Head([u8; HEAD], usize),
     Payload(usize),
-    /// Not HTTP/2.
-    Other,
-}
-
-impl Guarded {
-    /// `activity` is that of the connection.
-    pub(crate) fn new(io: Io, activity: Activity) -> Guarded {
-        let watch = Watch { reading: Reading::Preface(0), patience: Patience::new(), activity, answered: 0 };
-        Guarded { io, watch }
-    }
 }
 
 impl Watch {
-    fn see(&mut self, mut input: &[u8]) -> Result<(), Fault> {
+    /// Of the connection with that `activity`, from its preface on.
+    pub(crate) fn new(activity: Activity) -> Watch {
+        Watch {
+            reading: Reading::Preface(0),
+            patience: Patience::new(),
+            activity,
+            answered: 0,
+            fields: None,
+            blocks: 0,
+        }
+    }
+
+    /// Looks at the next bytes.
+    ///
+    /// # Errors
+    /// What the peer does too much of.
+    pub(crate) fn see(&mut self, mut input: &[u8]) -> Result<(), &'static str> {
         while !input.is_empty() {
             match &mut self.reading {
-                Reading::Other => return Ok(()),
                 Reading::Preface(has) => {
-                    let rest = &PREFACE[*has..];
-                    let part = split(&mut input, rest.len());
-                    *has += part.len();
-                    if !rest.starts_with(part) {
-                        self.reading = Reading::Other;
-                    } else if part.len() == rest.len() {
+                    let part = split(&mut input, PREFACE.len() - *has).len();
+                    *has += part;
+                    if *has == PREFACE.len() {
                         self.reading = Reading::Head([0; HEAD], 0);
                     }
                 }
@@ -68,19 +62,48 @@ impl Watch {
                     *has += part.len();
                     if *has == HEAD {
                         let head = Head::parse(*bytes);
-                        self.reading = Reading::Payload(head.length);
-                        self.pay(head)?;
+                        self.begin(head).map_err(|Fault(_, why)| why)?;
                     }
                 }
                 Reading::Payload(left) => {
                     *left -= split(&mut input, *left).len();
                     if *left == 0 {
-                        self.reading = Reading::Head([0; HEAD], 0);
+                        self.end();
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Bytes of a block of fields that is not whole; of its last frame all that were announced.
+    pub(crate) fn fields(&self) -> usize {
+        self.fields.map_or(0, |(bytes, _)| bytes)
+    }
+
+    /// The number of the block of fields that is not whole.
+    pub(crate) fn unfinished(&self) -> Option<u64> {
+        self.fields.map(|_| self.blocks)
+    }
+
+    fn begin(&mut self, head: Head) -> Result<(), Fault> {
+        if matches!(head.kind, kind::HEADERS | kind::CONTINUATION) {
+            self.fields = Some((self.fields() + head.length, head.has(flag::END_HEADERS)));
+        }
+        self.reading = Reading::Payload(head.length);
+        if head.length == 0 {
+            self.end();
+        }
+        self.pay(head)
+    }
+
+    /// A frame is whole.
+    fn end(&mut self) {
+        self.reading = Reading::Head([0; HEAD], 0);
+        if self.fields.is_some_and(|(_, is_last)| is_last) {
+            self.fields = None;
+            self.blocks += 1;
+        }
     }
 
     /// Everything costs but content and what ends a request; a request brings back more than its own frames cost.
@@ -102,58 +125,11 @@ fn split<'a>(input: &mut &'a [u8], most: usize) -> &'a [u8] {
     part
 }
 
-impl AsyncRead for Guarded {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.io).poll_read(cx, buf);
-        match this.watch.see(&buf.filled()[before..]) {
-            Ok(()) => read,
-            Err(Fault(_, why)) => Poll::Ready(Err(io::Error::other(why))),
-        }
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::Version;
 
     use super::*;
-
-    fn watch(activity: &Activity) -> Watch {
-        Watch {
-            reading: Reading::Preface(0),
-            patience: Patience::new(),
-            activity: activity.clone(),
-            answered: 0,
-        }
-    }
 
     fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
         let [_, a, b, c] = u32::try_from(payload).expect("short").to_be_bytes();
@@ -166,7 +142,7 @@ mod tests {
             [frame(kind::DATA, 0, 20), frame(kind::DATA, flag::END_STREAM, 0), frame(kind::PING, 0, 8)];
         let round = frames.concat();
         for piece in 1..=round.len() {
-            let mut watch = watch(&Activity::default());
+            let mut watch = Watch::new(Activity::default());
             watch.see(PREFACE).expect("a greeting");
             let bytes = round.repeat(1000);
             assert!(
@@ -180,7 +156,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_makes_requests_may_go_on() {
         let activity = Activity::default();
-        let mut watch = watch(&activity);
+        let mut watch = Watch::new(activity.clone());
         watch.see(PREFACE).expect("a greeting");
         let one =
             [frame(kind::HEADERS, 4, 50), frame(kind::WINDOW_UPDATE, 0, 4), frame(kind::PING, 0, 8)].concat();
@@ -190,11 +166,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_not_http_2_passes() {
-        let mut watch = watch(&Activity::default());
-        watch.see(b"PRI").expect("maybe");
-        watch.see(b"SE /is/read HTTP/1.1\r\n\r\n").expect("not ours");
-        watch.see(&frame(kind::PING, 0, 8).repeat(5000)).expect("not ours");
+    #[tokio::test(start_paused = true)]
+    async fn a_block_of_fields_is_unfinished_until_its_last_frame_is_whole_and_each_has_a_number_of_its_own()
+    {
+        let mut watch = Watch::new(Activity::default());
+        watch.see(PREFACE).expect("a greeting");
+        let seen = |watch: &Watch| (watch.unfinished(), watch.fields());
+        for block in 0..3 {
+            assert_eq!(seen(&watch), (None, 0));
+            let frames = [
+                frame(kind::HEADERS, 0, 50),
+                frame(kind::CONTINUATION, 0, 0),
+                frame(kind::CONTINUATION, flag::END_HEADERS, 7),
+            ];
+            let bytes = frames.concat();
+            let (most, last) = bytes.split_at(bytes.len() - 1);
+            watch.see(&most[..HEAD + 1]).expect("welcome");
+            assert_eq!(seen(&watch), (Some(block), 50));
+            watch.see(&most[HEAD + 1..]).expect("welcome");
+            assert_eq!(seen(&watch), (Some(block), 57));
+            watch.see(last).expect("welcome");
+        }
     }
 }

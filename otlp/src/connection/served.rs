@@ -1,0 +1,134 @@
+//! A connection that hyper serves, in the version of HTTP that its first bytes are of.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::OwnTask;
+use crate::body::Body;
+use crate::guarded::Guarded;
+use crate::http_server::{Http, ServerLimits};
+
+/// Answers requests.
+pub(super) trait Answers:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static> + Unpin
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+        + Unpin
+{
+}
+
+/// How a connection ended that did not end well.
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+pub(super) struct Served<S: Answers> {
+    state: State<S>,
+    one: http1::Builder,
+    two: http2::Builder<OwnTask>,
+}
+
+enum State<S: Answers> {
+    /// The peer has not said enough to know the version.
+    New(Box<(Guarded, S)>),
+    One(Box<http1::Connection<TokioIo<Guarded>, S>>),
+    Two(Box<http2::Connection<TokioIo<Guarded>, S, OwnTask>>),
+    Over,
+}
+
+impl<S: Answers> Served<S> {
+    /// `executor` gets what HTTP/2 wants to have run.
+    pub(super) fn new(limits: &ServerLimits, executor: OwnTask, io: Guarded, service: S) -> Served<S> {
+        let (one, two) = (http1_builder(limits), http2_builder(limits, executor));
+        let mut served = Served { state: State::New(Box::new((io, service))), one, two };
+        match limits.http {
+            Http::One => served.begin(Version::HTTP_11),
+            Http::Two => served.begin(Version::HTTP_2),
+            Http::Both => {}
+        }
+        served
+    }
+
+    fn begin(&mut self, version: Version) {
+        self.state = match std::mem::replace(&mut self.state, State::Over) {
+            State::New(new) if version == Version::HTTP_2 => {
+                let (mut io, service) = *new;
+                io.expect_http2();
+                State::Two(Box::new(self.two.serve_connection(TokioIo::new(io), service)))
+            }
+            State::New(new) => {
+                let (io, service) = *new;
+                State::One(Box::new(self.one.serve_connection(TokioIo::new(io), service)))
+            }
+            begun => begun,
+        };
+    }
+
+    /// Ends when the requests under way are answered.
+    pub(super) fn graceful_shutdown(&mut self) {
+        match &mut self.state {
+            State::New(..) => self.state = State::Over,
+            State::One(connection) => Pin::new(&mut **connection).graceful_shutdown(),
+            State::Two(connection) => Pin::new(&mut **connection).graceful_shutdown(),
+            State::Over => {}
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if let State::New(new) = &mut self.state {
+            let version = ready!(new.0.poll_version(cx))?;
+            self.begin(version);
+        }
+        match &mut self.state {
+            State::One(connection) => Pin::new(&mut **connection).poll(cx).map_err(Broken::from),
+            State::Two(connection) => Pin::new(&mut **connection).poll(cx).map_err(Broken::from),
+            State::New(..) | State::Over => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+fn http1_builder(limits: &ServerLimits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_timeout)
+        .keep_alive(limits.keep_alive)
+        .max_header_size(limits.max_header_bytes as usize + H1_LINES)
+        .max_buf_size(H1_BUFFER);
+    builder
+}
+
+fn http2_builder(limits: &ServerLimits, executor: OwnTask) -> http2::Builder<OwnTask> {
+    let mut builder = http2::Builder::new(executor);
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(limits.max_header_bytes)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_frame_size(H2_FRAME)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout)
+        .auto_date_header(false);
+    builder
+}
+
+/// What the head of a request may have beside its names and values: the request line, colons and ends of lines.
+const H1_LINES: usize = 4 << 10;
+/// Largest buffer of a read: a request of a hundred spans is one piece. A connection keeps what it once needed.
+const H1_BUFFER: usize = 64 << 10;
+/// Largest frame that peers may send, the smallest limit that there is: the library keeps a frame until it is whole.
+const H2_FRAME: u32 = 16 << 10;
+/// What a peer may send ahead on one stream and on a connection. Bytes that were read but not yet taken by a request are
+/// bounded by the second.
+const H2_STREAM_WINDOW: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW: u32 = 4 << 20;

@@ -1,0 +1,187 @@
+//! The byte stream between a peer and the library that serves it, which keeps the peer within limits that the library
+//! does not know.
+//!
+//! - A head has to be whole within [`ServerLimits::head_timeout`] of its first byte, on connections that have had requests
+//!   too; how long they may rest in between is another matter.
+//! - What waits to become a request holds [`SMALL`] bytes without asking. Larger buffers of reads (which stay with a
+//!   connection) and larger blocks of fields are reserved in the budget. Without room, which the first leave to requests,
+//!   they stay small, and the second end the connection.
+//! - Frames of HTTP/2 that are not requests are paid for, see [`Watch`].
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Version;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_component::{Budget, Reservation};
+
+use crate::http_server::ServerLimits;
+use crate::http2::{PREFACE, Watch};
+use crate::io::Io;
+use crate::lifetime::{Activity, HeadClock};
+
+/// Bytes that a connection may hold without asking, as large as a frame of HTTP/2 that everybody may send.
+pub(crate) const SMALL: usize = 16 << 10;
+
+/// A larger buffer is taken while so many times as much is free: it makes requests cheaper, which need room themselves.
+const LEAVES: usize = 64;
+
+/// A byte stream that ends when its peer is a nuisance.
+pub(crate) struct Guarded {
+    io: Io,
+    activity: Activity,
+    /// What was read to know the version, until the library has it.
+    first: Vec<u8>,
+    talk: Talk,
+    budget: Budget,
+    room: Reservation,
+    /// Whether room for a larger buffer was refused once; nobody asks again.
+    stays_small: bool,
+    clock: HeadClock,
+}
+
+/// What is spoken.
+enum Talk {
+    /// HTTP/1.1: so many bytes came behind that many requests, without any under way.
+    One {
+        begun: u64,
+        bytes: usize,
+    },
+    Two(Watch),
+}
+
+impl Guarded {
+    /// `activity` is that of the connection.
+    pub(crate) fn new(io: Io, limits: &ServerLimits, budget: &Budget, activity: Activity) -> Guarded {
+        Guarded {
+            io,
+            activity,
+            first: Vec::new(),
+            talk: Talk::One { begun: 0, bytes: 0 },
+            budget: budget.clone(),
+            room: budget.begin(),
+            stays_small: false,
+            clock: HeadClock::new(limits.head_timeout),
+        }
+    }
+
+    /// Which version of HTTP the peer speaks, by its first bytes.
+    pub(crate) fn poll_version(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Version>> {
+        while self.first.len() < PREFACE.len() && PREFACE.starts_with(&self.first) {
+            let mut part = [0; PREFACE.len()];
+            let mut read = ReadBuf::new(&mut part[self.first.len()..]);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                break;
+            }
+            self.first.extend_from_slice(read.filled());
+        }
+        Poll::Ready(Ok(if self.first == PREFACE { Version::HTTP_2 } else { Version::HTTP_11 }))
+    }
+
+    /// From now on HTTP/2 is spoken.
+    pub(crate) fn expect_http2(&mut self) {
+        self.talk = Talk::Two(Watch::new(self.activity.clone()));
+    }
+
+    /// The head that has begun and is not whole, as a number that no other has.
+    fn unfinished(&self) -> Option<u64> {
+        match &self.talk {
+            Talk::One { begun, bytes } => (*bytes > 0 && !self.activity.is_open()).then_some(*begun),
+            Talk::Two(watch) => watch.unfinished(),
+        }
+    }
+
+    fn fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let part = self.first.len().min(buf.remaining());
+            buf.put_slice(&self.first[..part]);
+            self.first.drain(..part);
+            return Poll::Ready(Ok(()));
+        }
+        if self.has_room(buf.remaining()) {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(SMALL));
+        let read = Pin::new(&mut self.io).poll_read(cx, &mut part);
+        let filled = part.filled().len();
+        buf.advance(filled);
+        read
+    }
+
+    /// Whether a buffer of that size may be filled.
+    fn has_room(&mut self, buffer: usize) -> bool {
+        let more = buffer.saturating_sub(SMALL + self.room.bytes());
+        // The library limits those of HTTP/2 to a frame.
+        if more == 0 || matches!(self.talk, Talk::Two(_)) {
+            return true;
+        }
+        self.stays_small = self.stays_small
+            || !self.budget.has_room(more.saturating_mul(LEAVES))
+            || self.room.grow(more).is_err();
+        !self.stays_small
+    }
+
+    fn see(&mut self, input: &[u8]) -> io::Result<()> {
+        match &mut self.talk {
+            Talk::One { begun, bytes } => {
+                if !self.activity.is_open() {
+                    let now = self.activity.begun();
+                    *bytes = if now == *begun { *bytes + input.len() } else { input.len() };
+                    *begun = now;
+                }
+                Ok(())
+            }
+            Talk::Two(watch) => {
+                watch.see(input).map_err(io::Error::other)?;
+                let beyond = watch.fields().saturating_sub(SMALL);
+                if beyond == self.room.bytes() {
+                    Ok(())
+                } else {
+                    self.room.fit(beyond).map_err(io::Error::other)
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        match this.fill(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(this.see(&buf.filled()[before..])),
+            Poll::Pending if this.clock.poll_late(this.unfinished(), cx).is_ready() => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a head took too long to arrive")))
+            }
+            other => other,
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
