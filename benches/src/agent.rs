@@ -45,7 +45,7 @@ impl Program {
         match self.kind {
             Kind::Collector => {
                 let file = dir.join("agent.yaml");
-                std::fs::write(&file, scenario.config(input, output)).map_err(|e| e.to_string())?;
+                std::fs::write(&file, scenario.config(input, output, dir)).map_err(|e| e.to_string())?;
                 Ok(vec!["--config".to_owned(), file.display().to_string()])
             }
             Kind::Rotel => scenario.rotel(input, output).ok_or_else(|| "it has no such setting".to_owned()),

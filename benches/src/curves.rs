@@ -1,14 +1,14 @@
-//! Whether cost grows linearly: with connections, with the size of requests, with pipelines.
+//! Whether cost grows linearly: with connections, with the size of requests, with pipelines. And what guarantees cost.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::agent::{Kind, Program};
 use crate::report::thousands;
-use crate::scenario::Scenario;
+use crate::scenario::{Queue, Scenario};
 use crate::{measure, println};
 
-/// Prints the three curves of Weir in Markdown.
+/// Prints the curves of Weir in Markdown.
 pub(crate) async fn run(weir: &Path, time: Duration) -> Result<(), String> {
     let base = Scenario::new("curve", 0.0);
     let connections =
@@ -20,7 +20,16 @@ pub(crate) async fn run(weir: &Path, time: Duration) -> Result<(), String> {
     });
     curve(weir, time, "items per request", &sizes).await?;
     let pipelines = [1, 2, 5, 10, 20, 50].map(|n| (n.to_string(), Scenario { pipelines: n, ..base.clone() }));
-    curve(weir, time, "pipelines behind one receiver", &pipelines).await
+    curve(weir, time, "pipelines behind one receiver", &pipelines).await?;
+    let queues = [
+        ("in memory", Queue::Memory),
+        ("at the backend", Queue::Waiting),
+        ("on disk", Queue::Disk { fsync: true }),
+        ("on disk, `fsync: false`", Queue::Disk { fsync: false }),
+    ];
+    let queues =
+        queues.map(|(name, queue)| (name.to_owned(), Scenario { queue, connections: 32, ..base.clone() }));
+    curve(weir, time, "success means that the data is", &queues).await
 }
 
 async fn curve(weir: &Path, time: Duration, what: &str, points: &[(String, Scenario)]) -> Result<(), String> {

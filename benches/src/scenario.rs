@@ -1,6 +1,7 @@
 //! What is measured, under which configuration, and the bars.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use weir_otlp::encoding::Encoding;
 use weir_pdata::Signal;
@@ -25,8 +26,20 @@ pub(crate) struct Scenario {
     /// Without `batch` and with the time of sending in each request: what the agent adds to the way.
     pub(crate) latency: bool,
     pub(crate) pipelines: usize,
+    pub(crate) queue: Queue,
     /// The ratio to the Collector that must hold.
     pub(crate) bar: f64,
+}
+
+/// What senders are promised, by the exporter's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// In memory, as by default.
+    Memory,
+    /// Senders hear what the backend says. Without `batch`, which does not wait for it.
+    Waiting,
+    /// On disk, synced before senders hear success or not.
+    Disk { fsync: bool },
 }
 
 impl Scenario {
@@ -43,12 +56,13 @@ impl Scenario {
             edits: false,
             latency: false,
             pipelines: 1,
+            queue: Queue::Memory,
             bar,
         }
     }
 
-    /// The configuration, which both agents take.
-    pub(crate) fn config(&self, input: u16, output: u16) -> String {
+    /// The configuration, which both agents take. A queue on disk is in `dir`.
+    pub(crate) fn config(&self, input: u16, output: u16, dir: &Path) -> String {
         let (receiver, exporter) = match self.protocol {
             Protocol::Grpc => ("grpc", format!("otlp_grpc: {{endpoint: '127.0.0.1:{output}'")),
             Protocol::Http => ("http", format!("otlp_http: {{endpoint: 'http://127.0.0.1:{output}'")),
@@ -61,9 +75,20 @@ impl Scenario {
         if self.edits {
             processors.push("attributes");
         }
-        if !self.latency {
+        if !self.latency && self.queue != Queue::Waiting {
             processors.push("batch");
         }
+        let (extensions, queue) = match self.queue {
+            Queue::Memory => (String::new(), ""),
+            Queue::Waiting => (String::new(), ", sending_queue: {wait_for_result: true}"),
+            Queue::Disk { fsync } => (
+                format!(
+                    "file_storage: {{directory: '{}', create_directory: true, fsync: {fsync}}}",
+                    dir.join(format!("queue-{fsync}")).display()
+                ),
+                ", sending_queue: {storage: file_storage, queue_size: 100000}",
+            ),
+        };
         let mut pipelines = String::new();
         for i in 0..self.pipelines {
             let _infallible = write!(
@@ -75,13 +100,16 @@ impl Scenario {
             );
         }
         format!(
-            "receivers: {{otlp: {{protocols: {{{receiver}: {{endpoint: '127.0.0.1:{input}'}}}}}}}}\n\
+            "extensions: {{{extensions}}}\n\
+             receivers: {{otlp: {{protocols: {{{receiver}: {{endpoint: '127.0.0.1:{input}'}}}}}}}}\n\
              processors: {{batch: {}}}\n\
-             exporters: {{{exporter}, compression: {compression}, tls: {{insecure: true}}}}}}\n\
+             exporters: {{{exporter}, compression: {compression}, tls: {{insecure: true}}{queue}}}}}\n\
              service:\n  \
+               extensions: [{}]\n  \
                telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}\n  \
                pipelines: {{{}}}\n",
             if self.edits { EDITS } else { "" },
+            if extensions.is_empty() { "" } else { "file_storage" },
             pipelines.trim_end_matches(", "),
         )
     }
