@@ -149,9 +149,8 @@ fn describe(error: DeError, node: &Node, path: &Path, secret: bool) -> ConfigErr
             ConfigError::new(ErrorKind::Value, message).core(format!("'{name}' {core}"))
         }
         DeError::Variant(allowed) => unknown_word(node, path, &found, allowed),
-        DeError::Word(_, allowed) if secret => unknown_word(node, path, &found, allowed),
         DeError::Word(sentence, allowed) => {
-            let word = node.as_str().unwrap_or_default();
+            let word = if secret { secret::REDACTED } else { node.as_str().unwrap_or_default() };
             let sentence = sentence.replace("%q", &format!("{word:?}")).replace("%s", word);
             unknown_word(node, path, &found, allowed).core(format!("'{name}' {sentence}"))
         }
