@@ -81,7 +81,7 @@ pub(crate) fn catalog(host: &Host, clock: &Clock) -> Catalog {
     for f in COMPONENTS.extensions {
         let create = f.create;
         let tried = known(f.kind, f.aliases, f.options, Box::new(move |b| create(b).map(drop)));
-        catalog = catalog.with(Section::Extensions, tried);
+        catalog = catalog.with(Section::Extensions, tried.offering(f.offers));
     }
     catalog
 }

@@ -51,6 +51,15 @@ impl Section {
     }
 }
 
+/// What a type of extension can do for components that name one in their options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// Checks callers or signs requests: `auth::authenticator`.
+    Authentication,
+    /// Keeps queues: `sending_queue::storage`.
+    Storage,
+}
+
 /// A component type.
 #[derive(Clone)]
 pub struct KnownType {
@@ -58,6 +67,7 @@ pub struct KnownType {
     aliases: &'static [&'static str],
     options: Option<Options>,
     check: Option<Check>,
+    offers: Option<&'static [Offer]>,
 }
 
 impl fmt::Debug for KnownType {
@@ -69,7 +79,7 @@ impl fmt::Debug for KnownType {
 impl KnownType {
     /// A type, with the deprecated names that it is still known by.
     pub const fn new(name: &'static str, aliases: &'static [&'static str]) -> Self {
-        Self { name, aliases, options: None, check: None }
+        Self { name, aliases, options: None, check: None, offers: None }
     }
 
     /// Says what it can be configured with; without it nothing of it is printed, and no unknown option is let pass.
@@ -77,6 +87,18 @@ impl KnownType {
     pub const fn with_options(mut self, options: Options) -> Self {
         self.options = Some(options);
         self
+    }
+
+    /// Says what it can do for others; without it, it is taken for able to do anything.
+    #[must_use]
+    pub const fn offering(mut self, offers: &'static [Offer]) -> Self {
+        self.offers = Some(offers);
+        self
+    }
+
+    /// Whether it can do this for others.
+    pub(crate) fn can(&self, offer: Offer) -> bool {
+        self.offers.is_none_or(|offers| offers.contains(&offer))
     }
 
     /// Has the bodies of this type checked while the configuration is read, so that their errors are reported together
@@ -144,6 +166,11 @@ impl Catalog {
             self.of(section).flat_map(|known| known.aliases.iter().copied().chain([known.name])).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Names of the types of extensions that can do this for others.
+    pub(crate) fn offering(&self, offer: Offer) -> Vec<&'static str> {
+        self.of(Section::Extensions).filter(|known| known.can(offer)).map(|known| known.name).collect()
     }
 
     fn of(&self, section: Section) -> impl Iterator<Item = &KnownType> {

@@ -124,7 +124,7 @@ mod uri;
 mod validate;
 pub mod yaml;
 
-pub use catalog::{Catalog, KnownType, Section, check};
+pub use catalog::{Catalog, KnownType, Offer, Section, check};
 pub use de::{ConfigValue, DeError, caseless_word, from_node};
 pub use diagnostics::Diagnostics;
 pub use duration::{DurationError, GoDuration};

@@ -15,6 +15,7 @@ pub mod core_dumps;
 mod corpus;
 pub mod descriptors;
 mod diag;
+pub mod disks;
 mod dump;
 mod error;
 #[cfg(test)]

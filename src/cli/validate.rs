@@ -68,7 +68,10 @@ fn one(config: &ConfigArgs) -> Result<(), ExitCode> {
 
 /// What is left out, what nothing uses, and variables that are not set.
 fn warn(config: &ConfigArgs, loaded: Loaded) {
-    let left_out = loaded.notes.into_iter().filter(|note| note.kind == ErrorKind::UnknownField);
+    let left_out = loaded
+        .notes
+        .into_iter()
+        .filter(|note| matches!(note.kind, ErrorKind::UnknownField | ErrorKind::Unused));
     let unset = loaded.warnings.into_iter().filter(|warning| !warning.info).map(not_set);
     let notes: Vec<ConfigError> = left_out.chain(loaded.config.unused()).chain(unset).collect();
     if !notes.is_empty() {

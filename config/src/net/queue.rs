@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RetryConfig;
 use crate::{ComponentId, GoDuration, Issues, Optional, Validate};
+
+/// The most exports under way at once: each may have a connection of its own, and there are no more ports to one server.
+const MOST_CONSUMERS: i64 = 65_535;
 
 /// In what a size is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,10 +78,36 @@ impl QueueConfig {
     }
 }
 
+/// Checks queue and retries of an exporter, each of them and whether they go together.
+pub fn validate_delivery(queue: &Optional<QueueConfig>, retry: &RetryConfig, issues: &mut Issues) {
+    issues.section("retry_on_failure", retry);
+    issues.optional("sending_queue", queue);
+    let Some(queue) = queue.as_ref() else { return };
+    // With batching, the queue does something that cannot be had without it.
+    if queue.wait_for_result && !retry.enabled && !queue.batch.is_on() {
+        issues.within("sending_queue", |issues| {
+            issues.at_with_help(
+                "wait_for_result",
+                "`wait_for_result` without `retry_on_failure` makes a queue that keeps nothing: senders wait for one attempt and \
+                 hear how it ended, as without a queue",
+                "turn retry_on_failure on, or the queue off (`sending_queue: {enabled: false}`), or let it batch",
+            );
+        });
+    }
+}
+
 impl Validate for QueueConfig {
     fn validate(&self, issues: &mut Issues) {
         if self.num_consumers <= 0 {
             issues.at("num_consumers", "`num_consumers` must be positive");
+        }
+        if self.num_consumers > MOST_CONSUMERS {
+            let message = format!(
+                "`num_consumers` ({}) must be at most {MOST_CONSUMERS}: each may need a connection of its own, and a server can be \
+                 reached from no more ports",
+                self.num_consumers
+            );
+            issues.at("num_consumers", message);
         }
         if self.queue_size <= 0 {
             issues.at("queue_size", "`queue_size` must be positive");
@@ -91,6 +121,12 @@ impl Validate for QueueConfig {
         let sizer = self.batch_sizer();
         if sizer == self.effective_sizer() && batch.min_size > self.queue_size {
             issues.at("queue_size", "`min_size` must be less than or equal to `queue_size`");
+        } else if sizer == self.effective_sizer() && batch.max_size > self.queue_size {
+            let message = format!(
+                "`max_size` ({}) must be less than or equal to `queue_size` ({}): no batch can hold more than the queue",
+                batch.max_size, self.queue_size
+            );
+            issues.within("batch", |issues| issues.at("max_size", message));
         }
         issues.within("batch", |issues| {
             if sizer == Sizer::Requests {

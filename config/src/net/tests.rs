@@ -149,6 +149,11 @@ fn exporters_are_refused_with_the_collectors_sentences() {
             "endpoint: a:1\nsending_queue: {storage: file_storage, wait_for_result: true}",
             &["`wait_for_result` is not supported"],
         ),
+        ("endpoint: a:1\nsending_queue: {num_consumers: 1000000000}", &["must be at most 65535"]),
+        (
+            "endpoint: a:1\nsending_queue: {sizer: bytes, queue_size: 10000, batch: {min_size: 10, max_size: 10001}}",
+            &["`max_size` (10001) must be less than or equal to `queue_size` (10000)"],
+        ),
         ("endpoint: a:1\nsending_queue: {blocking: true}", &["has invalid keys: blocking"]),
         ("endpoint: a:1\nsending_queue: {sizer: foo}", &["\"foo\""]),
         (

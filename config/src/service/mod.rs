@@ -85,7 +85,7 @@ pub struct Loaded {
     pub sources: Sources,
     /// References to unset and to empty environment variables.
     pub warnings: Vec<Warning>,
-    /// What is probably not meant: old names, and options left out by a lenient reading.
+    /// What is probably not meant: old names, options left out by a lenient reading, a storage for a queue that is off.
     pub notes: Vec<ConfigError>,
 }
 
@@ -103,11 +103,13 @@ impl ServiceConfig {
     ) -> Result<Loaded, Diagnostics> {
         let request = Request { uris, sets, env, append_lists: options.append_lists };
         let Resolved { root, sources, warnings } = resolve(request)?;
-        let read::Read { config, mut errors, notes } = read::read(&root, catalog, options);
+        let read::Read { config, mut errors, mut notes } = read::read(&root, catalog, options);
         if !options.unchecked {
             let found = validate::validate(&config, &root, options, &errors);
             errors.extend(found);
-            errors.extend(uses::validate(&config));
+            let uses = uses::check(&config, catalog);
+            errors.extend(uses.errors);
+            notes.extend(uses.notes);
         }
         if !errors.is_empty() {
             return Err(Diagnostics::new(errors, sources));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::catalog::{KnownType, check};
-use crate::{GoDuration, Issues, Optional, Options, Secret, Secrets, Severity, Validate, net};
+use crate::{GoDuration, Issues, Offer, Optional, Options, Secret, Secrets, Severity, Validate, net};
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -49,6 +49,11 @@ impl Validate for Batch {
 }
 
 fn catalog() -> Catalog {
+    others().with(Section::Extensions, KnownType::new("health_check", &[]))
+}
+
+/// All but extensions.
+fn others() -> Catalog {
     Catalog::new()
         .with(
             Section::Receivers,
@@ -64,7 +69,6 @@ fn catalog() -> Catalog {
         .with(Section::Exporters, KnownType::new("nop", &[]))
         .with(Section::Connectors, KnownType::new("forward", &[]))
         .with(Section::Connectors, KnownType::new("nop", &[]))
-        .with(Section::Extensions, KnownType::new("health_check", &[]))
 }
 
 fn load_with(text: &str, options: LoadOptions) -> Result<Loaded, Diagnostics> {
@@ -464,8 +468,43 @@ fn an_extension_that_a_component_names_has_to_run() {
     let not_running = off.replace("extensions: [health_check]", "extensions: []");
     let help = errors(&not_running)[0].help.clone().unwrap();
     assert_eq!(help, "add health_check to service::extensions");
+    let off = load_with(&off, LoadOptions::default()).unwrap();
+    let notes: Vec<(u32, &str)> = off
+        .notes
+        .iter()
+        .filter(|note| note.kind == ErrorKind::Unused)
+        .map(|note| (note.span.unwrap().column, note.message.as_str()))
+        .collect();
+    let kept = "exporters::otlp::sending_queue::storage: the queue is off, so nothing is kept in \"disk\"";
+    assert_eq!(notes, [(54, kept)]);
     let unused = text.replace("exporters: [otlp]}", "exporters: [debug]}");
     assert!(load_with(&unused, LoadOptions::default()).is_ok());
+}
+
+#[test]
+fn an_extension_that_a_component_names_has_to_be_of_a_type_that_can_do_it() {
+    let text = GOOD
+        .replace(
+            "exporters: {debug: , otlp: ",
+            "exporters: {debug: , otlp: {sending_queue: {storage: health_check}, auth: {authenticator: health_check}}",
+        );
+    let said = |offers: &'static [Offer]| {
+        let health = KnownType::new("health_check", &[]).offering(offers);
+        let disk = KnownType::new("disk", &[]).offering(&[Offer::Storage]);
+        let catalog = others().with(Section::Extensions, health).with(Section::Extensions, disk);
+        let env: HashMap<String, String> = HashMap::new();
+        let uris = [format!("yaml:{text}")];
+        let loaded = ServiceConfig::load(&uris, &[], &env, &catalog, LoadOptions::default());
+        loaded.err().map(|found| found.errors().to_vec()).unwrap_or_default()
+    };
+    assert_eq!(said(&[Offer::Storage, Offer::Authentication]), []);
+    let found = said(&[]);
+    assert_eq!(found.len(), 2);
+    let (storage, auth) = (&found[0], &found[1]);
+    assert_eq!(storage.core_sentence(), "requested extension is not a storage extension");
+    assert_eq!(storage.help.as_deref(), Some("a storage is one of the type disk"));
+    assert_eq!((storage.span.unwrap().column, auth.span.unwrap().column), (54, 91));
+    assert_eq!(said(&[Offer::Storage]).len(), 1);
 }
 
 #[test]

@@ -3,27 +3,62 @@
 use std::collections::HashSet;
 
 use super::ServiceConfig;
-use crate::catalog::Section;
+use crate::catalog::{Catalog, Offer, Section};
 use crate::{ComponentId, ConfigError, ErrorKind, Node, NodeKind, Path};
 
-/// Options that name an extension: the section that holds them, their name, and the Collector's sentence when the
-/// extension is not there, in which `%q` stands for the id.
-const OPTIONS: [(&str, &str, &str); 2] = [
-    ("sending_queue", "storage", "no storage client extension found"),
-    ("auth", "authenticator", "failed to resolve authenticator %q: authenticator not found"),
+/// An option that names an extension.
+struct Naming {
+    /// The section that holds it.
+    section: &'static str,
+    option: &'static str,
+    /// What the extension has to be able to do, and what one that can is called.
+    offer: Offer,
+    called: &'static str,
+    /// The Collector's sentence when it is not there; `%q` stands for the id.
+    missing: &'static str,
+    /// The Collector's sentence when it can do something else.
+    wrong: &'static str,
+}
+
+const OPTIONS: [Naming; 2] = [
+    Naming {
+        section: "sending_queue",
+        option: "storage",
+        offer: Offer::Storage,
+        called: "a storage",
+        missing: "no storage client extension found",
+        wrong: "requested extension is not a storage extension",
+    },
+    Naming {
+        section: "auth",
+        option: "authenticator",
+        offer: Offer::Authentication,
+        called: "an authenticator",
+        missing: "failed to resolve authenticator %q: authenticator not found",
+        wrong: "requested extension is not an authenticator",
+    },
 ];
 
-/// An option of a component that names an extension.
+/// The name of an extension in an option of a component.
 struct Use<'a> {
     id: &'a str,
     node: &'a Node,
     path: Path,
-    sentence: &'static str,
+    naming: &'static Naming,
+    /// Whether the section that holds the option is off.
+    off: bool,
 }
 
-/// An error for each extension that a component in use names and that does not run. The Collector finds that out when it
-/// starts the component.
-pub(super) fn validate(config: &ServiceConfig) -> Vec<ConfigError> {
+/// What is wrong with the extensions that components name, and what is probably not meant.
+#[derive(Default)]
+pub(super) struct Uses {
+    pub(super) errors: Vec<ConfigError>,
+    pub(super) notes: Vec<ConfigError>,
+}
+
+/// An error for each extension that a component in use names and that does not run or cannot do what is asked of it. The
+/// Collector finds that out when it starts the component. A warning for each storage of a queue that is off.
+pub(super) fn check(config: &ServiceConfig, catalog: &Catalog) -> Uses {
     let running: HashSet<String> = config.extensions.iter().map(|own| own.id.to_string()).collect();
     let unused: HashSet<Path> = config.unused().iter().map(|note| note.path.clone()).collect();
     let mut found = Vec::new();
@@ -35,22 +70,29 @@ pub(super) fn validate(config: &ServiceConfig) -> Vec<ConfigError> {
             }
         }
     }
-    let missing = found.into_iter().filter(|used| !running.contains(used.id.trim()));
-    missing.map(|used| error(config, &used)).collect()
+    let mut uses = Uses::default();
+    for used in found {
+        if used.off {
+            uses.notes.extend((used.naming.offer == Offer::Storage).then(|| off(&used)));
+        } else if running.contains(used.id.trim()) {
+            uses.errors.extend(wrong_type(catalog, &used));
+        } else {
+            uses.errors.push(missing(config, &used));
+        }
+    }
+    uses
 }
 
 fn walk<'a>(node: &'a Node, name: &str, path: &Path, found: &mut Vec<Use<'a>>) {
     match &node.kind {
         NodeKind::Map(map) => {
-            let is_off = map.get("enabled").is_some_and(|on| on.kind == NodeKind::Bool(false));
-            for (key, value) in map.iter().filter(|_| !is_off) {
+            let off = map.get("enabled").is_some_and(|on| on.kind == NodeKind::Bool(false));
+            for (key, value) in map.iter() {
                 let path = path.field(&key.name);
-                let option =
-                    OPTIONS.iter().find(|(section, option, _)| *section == name && *option == &*key.name);
-                match (option, value.as_str()) {
-                    (Some((.., sentence)), Some(id)) => {
-                        found.push(Use { id, node: value, path, sentence });
-                    }
+                let naming = OPTIONS.iter().find(|own| own.section == name && own.option == &*key.name);
+                match (naming, value.as_str()) {
+                    (Some(naming), Some(id)) => found.push(Use { id, node: value, path, naming, off }),
+                    _ if off => {}
                     _ => walk(value, &key.name, &path, found),
                 }
             }
@@ -62,7 +104,31 @@ fn walk<'a>(node: &'a Node, name: &str, path: &Path, found: &mut Vec<Use<'a>>) {
     }
 }
 
-fn error(config: &ServiceConfig, used: &Use<'_>) -> ConfigError {
+fn off(used: &Use<'_>) -> ConfigError {
+    let message = format!("{}: the queue is off, so nothing is kept in {:?}", used.path, used.id.trim());
+    ConfigError::new(ErrorKind::Unused, message)
+        .warning()
+        .at(used.node.span)
+        .on(&used.path)
+        .help("leave out `enabled: false`, or the storage")
+}
+
+/// An extension that runs and is of a type that cannot do what is asked of it.
+fn wrong_type(catalog: &Catalog, used: &Use<'_>) -> Option<ConfigError> {
+    let id = used.id.trim();
+    let kind = id.split('/').next().unwrap_or_default();
+    let Naming { offer, called, wrong, .. } = used.naming;
+    let known = catalog.find(Section::Extensions, kind.trim())?;
+    if known.can(*offer) {
+        return None;
+    }
+    let message = format!("{}: the extension {id:?} is not {called}", used.path);
+    let error =
+        ConfigError::new(ErrorKind::Reference, message).core(*wrong).at(used.node.span).on(&used.path);
+    Some(error.help(format!("{called} is one of the type {}", catalog.offering(*offer).join(", "))))
+}
+
+fn missing(config: &ServiceConfig, used: &Use<'_>) -> ConfigError {
     let id = used.id.trim();
     let is_configured =
         id.parse::<ComponentId>().is_ok_and(|id| config.component(Section::Extensions, &id).is_some());
@@ -72,7 +138,7 @@ fn error(config: &ServiceConfig, used: &Use<'_>) -> ConfigError {
         false => format!("{}: the extension {id:?} is not configured", used.path),
     };
     let error = ConfigError::new(ErrorKind::Reference, message)
-        .core(used.sentence.replace("%q", &format!("{id:?}")))
+        .core(used.naming.missing.replace("%q", &format!("{id:?}")))
         .at(used.node.span)
         .on(&used.path);
     if is_configured {

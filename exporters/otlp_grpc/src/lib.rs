@@ -8,7 +8,9 @@ use weir_component::{
     Accepted, Build, BuildError, ClientAuth, Context, Exporter, ExporterFactory, ExporterParts, Failure,
     Host, Maturity, Stability, async_trait,
 };
-use weir_config::net::{Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig};
+use weir_config::net::{
+    Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig, validate_delivery,
+};
 use weir_config::{Issues, Optional, Options, Validate};
 use weir_otlp::auth::{client_auth, no_grpc_middlewares};
 use weir_otlp::client::{Balancing, GrpcClient, GrpcSettings, KeepAlive, Target, user_agent};
@@ -63,8 +65,7 @@ impl Validate for Config {
         }
         self.client.validate(issues);
         self.timeout.validate(issues);
-        issues.section("retry_on_failure", &self.retry_on_failure);
-        issues.optional("sending_queue", &self.sending_queue);
+        validate_delivery(&self.sending_queue, &self.retry_on_failure, issues);
     }
 }
 

@@ -65,14 +65,28 @@ fn the_defaults_are_those_of_the_collector() {
 }
 
 #[test]
+fn a_queue_that_waits_for_one_attempt_and_keeps_nothing_is_refused() {
+    let refused = |queue: &str, retry: &str| {
+        build(&format!("endpoint: 'x:1'\nretry_on_failure: {{enabled: {retry}}}\nsending_queue: {{{queue}}}"))
+            .err()
+    };
+    let text = refused("wait_for_result: true", "false").expect("refused");
+    assert!(text.contains("`wait_for_result` without `retry_on_failure`"), "{text}");
+    assert_eq!(refused("wait_for_result: true", "true"), None);
+    assert_eq!(refused("wait_for_result: false", "false"), None);
+    assert_eq!(refused("wait_for_result: true, batch: {min_size: 100}", "false"), None, "it batches");
+    assert_eq!(refused("wait_for_result: true, enabled: false", "false"), None, "there is no queue");
+}
+
+#[test]
 fn delivery_follows_the_options() {
     let parts = build(
-        "{endpoint: 'x:1', timeout: 7s, retry_on_failure: {enabled: false}, sending_queue: {queue_size: 5, wait_for_result: true}}",
+        "{endpoint: 'x:1', timeout: 7s, retry_on_failure: {enabled: false}, sending_queue: {queue_size: 5, block_on_overflow: true}}",
     )
     .expect("built");
     let queue = parts.delivery.queue.expect("on");
     assert_eq!((parts.delivery.timeout, parts.delivery.retry), (Duration::from_secs(7), None));
-    assert_eq!((queue.queue_size, queue.wait_for_result), (5, true));
+    assert_eq!((queue.queue_size, queue.block_on_overflow), (5, true));
     assert_eq!(
         build("{endpoint: 'x:1', sending_queue: {enabled: false}}").expect("built").delivery.queue,
         None

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_component::Host;
-use weir_config::net::{Compression, HttpClientConfig, QueueConfig, RetryConfig};
+use weir_config::net::{Compression, HttpClientConfig, QueueConfig, RetryConfig, validate_delivery};
 use weir_config::{GoDuration, Issues, Optional, Validate};
 use weir_otlp::client::{Format, HttpSettings, user_agent};
 use weir_otlp::config as shared;
@@ -65,8 +65,7 @@ impl Validate for Config {
         if self.client.timeout.is_negative() {
             issues.at("timeout", "'timeout' must be non-negative");
         }
-        issues.section("retry_on_failure", &self.retry_on_failure);
-        issues.optional("sending_queue", &self.sending_queue);
+        validate_delivery(&self.sending_queue, &self.retry_on_failure, issues);
     }
 }
 

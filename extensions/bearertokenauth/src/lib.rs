@@ -19,6 +19,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
+    offers: &[weir_config::Offer::Authentication],
     create,
 };
 

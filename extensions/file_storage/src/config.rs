@@ -116,6 +116,20 @@ impl Config {
         }
     }
 
+    /// Whether the disk is larger than `max_size`. Blocks.
+    pub(crate) fn bound_fits(&self) -> Result<(), String> {
+        let size = weir_kernel::disks::size_of(Path::new(&self.directory)).unwrap_or(0);
+        let wanted = u64::try_from(self.max_size).unwrap_or(0);
+        if size == 0 || wanted <= size {
+            return Ok(());
+        }
+        Err(format!(
+            "`max_size` ({wanted}) is above the {size} bytes that the file system of {} could hold: it bounds nothing; set at most \
+             that, or 0 for no bound but the disk",
+            self.directory
+        ))
+    }
+
     /// Options that were given and do nothing.
     pub(crate) fn without_effect(&self) -> Vec<&'static str> {
         let mut options = Vec::new();

@@ -23,6 +23,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
+    offers: &[weir_config::Offer::Storage],
     create,
 };
 
@@ -39,7 +40,8 @@ struct FileStorageExtension {
 impl Extension for FileStorageExtension {
     async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
         let config = self.config.clone();
-        let ready = cx.host.blocking(move || config.directory_is_there()).await;
+        let ready =
+            cx.host.blocking(move || config.directory_is_there().and_then(|()| config.bound_fits())).await;
         ready
             .unwrap_or_else(|| Err("the look at the directory panicked".to_owned()))
             .map_err(Failure::permanent)?;

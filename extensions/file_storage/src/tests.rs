@@ -218,6 +218,23 @@ fn what_happens_in_a_queue_is_measured() {
 }
 
 #[test]
+fn a_bound_that_the_disk_cannot_meet_is_refused_with_its_size() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(move |host, simulation| async move {
+        let size = weir_kernel::disks::size_of(&path).expect("a file system");
+        let started = storage(&path, &host, &simulation, &format!(", max_size: {}", i64::MAX)).await;
+        let text = started.err().expect("refused").to_string();
+        assert!(
+            text.contains(&i64::MAX.to_string()) && text.contains(&format!("the {size} bytes")),
+            "{text}"
+        );
+        let half = format!(", max_size: {}", size / 2);
+        assert!(storage(&path, &host, &simulation, &half).await.is_ok());
+    });
+}
+
+#[test]
 fn options_are_checked() {
     let simulation = Simulation::new(1);
     let host = weir_testkit::host(&simulation);

@@ -20,6 +20,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     stability: Stability::Alpha,
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
+    offers: &[weir_config::Offer::Authentication],
     create,
 };
 

@@ -28,6 +28,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     stability: Stability::Alpha,
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
+    offers: &[],
     create,
 };
 

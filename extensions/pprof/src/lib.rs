@@ -32,6 +32,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
     options: weir_config::Options::of::<Config>(),
+    offers: &[],
     create,
 };
 

@@ -57,6 +57,7 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
     stability: Stability::Beta,
     metadata: include_str!("../metadata.yaml"),
     options: Options::of::<Config>(),
+    offers: &[],
     create,
 };
 

@@ -230,6 +230,8 @@ pub struct ExtensionFactory {
     pub metadata: &'static str,
     /// What it can be configured with: `Options::of::<Config>()`.
     pub options: Options,
+    /// What components may ask of it that name it in their options, as its capabilities.
+    pub offers: &'static [weir_config::Offer],
     /// Makes one.
     pub create: Create<Box<dyn Extension>>,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_component::{Build, Capabilities, ExtensionContext, ExtensionFactory, Host, Runtime, Stop, Stopper};
+use weir_config::Offer;
 
 use crate::Simulation;
 
@@ -43,6 +44,14 @@ impl Beside {
         let (extension, cx) =
             started.ok_or("the start waits for ever")?.map_err(|f| f.message().to_owned())?;
         let offers = extension.capabilities();
+        for (offer, has) in [
+            (Offer::Authentication, offers.server_auth.is_some() || offers.client_auth.is_some()),
+            (Offer::Storage, offers.storage.is_some()),
+        ] {
+            if factory.offers.contains(&offer) != has {
+                return Err(format!("the factory of {} is wrong about {offer:?}", factory.kind));
+            }
+        }
         simulation.spawn(Box::pin(async move { drop(extension.run(cx).await) }));
         Ok(Beside { offers, simulation, _stopper: stopper })
     }

@@ -17,7 +17,7 @@ use weir_component::{
     Budget, Build, BuildError, Clock, Context, Count, Failure, Gate, Host, Maturity, Processor,
     ProcessorFactory, Stability, Transform, Verdict,
 };
-use weir_config::{GoDuration, Options};
+use weir_config::{GoDuration, Issues, Options};
 use weir_kernel::memory;
 use weir_pdata::{Payload, Signal};
 
@@ -84,6 +84,21 @@ impl Config {
         }
         Ok(Limits { soft: limit - spike, hard: limit })
     }
+
+    /// Whether the limit is one at all where the process may use `total` bytes.
+    fn fits(&self, total: u64, issues: &mut Issues) {
+        if u64::from(self.limit_mib) * MIB > total {
+            let (limit, most) = (self.limit_mib, total / MIB);
+            issues.at_with_help(
+                "limit_mib",
+                format!(
+                    "'limit_mib' ({limit} MiB) is above the memory that this process may use ({most} MiB): the kernel would end it \
+                     before"
+                ),
+                format!("set at most {most}, better less, or use limit_percentage, which follows the machine"),
+            );
+        }
+    }
 }
 
 /// Makes `memory_limiter` processors.
@@ -100,7 +115,14 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
 
 fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let config: Config = build.config()?;
-    let limits = config.limits(memory::total()).map_err(|m| build.invalid(m))?;
+    let total = memory::total();
+    let limits = config.limits(total).map_err(|m| build.invalid(m))?;
+    let mut issues = Issues::default();
+    config.fits(total, &mut issues);
+    let errors = issues.into_errors(build.node, &build.path);
+    if !errors.is_empty() {
+        return Err(BuildError(errors));
+    }
     let budget = build.host.budget().clone();
     let interval = config.check_interval.as_std();
     let idle = idle(build.host, memory::resident);
@@ -301,6 +323,27 @@ mod tests {
         assert_eq!(idle(&host, || 700), 100, "at a reload");
         let telemetry = weir_component::Telemetry::default();
         assert_eq!(idle(&host.with_telemetry(telemetry), || 700), 100, "with another telemetry of the agent");
+    }
+
+    #[test]
+    fn a_limit_above_the_memory_there_is_is_refused_at_its_place_with_both_figures() {
+        let said = |limit_mib, total| {
+            let config = Config { check_interval: GoDuration::from_secs(1), limit_mib, ..Config::default() };
+            let mut issues = Issues::default();
+            config.fits(total, &mut issues);
+            let body = weir_config::parse_body("check_interval: 1s\nlimit_mib: 0").expect("YAML");
+            let path = weir_config::Path::component("processors", "memory_limiter");
+            let errors = issues.into_errors(&body, &path);
+            let shown = errors.iter().map(|e| format!("{}: {e}", e.span.map_or(0, |span| span.line)));
+            shown.collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(said(100, 100 * MIB), "");
+        assert_eq!(said(u32::MAX, u64::MAX), "", "nobody knows how much there is");
+        let text = said(4_000_000, 100 * MIB + 1);
+        assert!(
+            text.starts_with("2: ") && text.contains("(4000000 MiB)") && text.contains("(100 MiB)"),
+            "{text}"
+        );
     }
 
     #[test]

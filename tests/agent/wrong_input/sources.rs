@@ -144,8 +144,26 @@ fn options_that_contradict_each_other_are_shown_with_their_place() {
             "sizer: items, queue_size: 10, batch: {min_size: 20}",
             "`min_size` must be less than or equal to `queue_size`",
         ),
+        (
+            "sizer: items, queue_size: 10, batch: {min_size: 5, max_size: 20}",
+            "`max_size` (20) must be less than or equal to `queue_size` (10)",
+        ),
+        ("num_consumers: 1000000000", "must be at most 65535"),
     ] {
         let said = said(|call| call.configs.extend([queue(options), used.to_owned()]));
         holds(&said, &["1.yaml:3:", "exporters::otlp_grpc", words]);
     }
+    let no_retry = "exporters: {otlp_grpc: {retry_on_failure: {enabled: false}}}";
+    let health = "extensions: {health_check: }\nservice: {extensions: [health_check]}";
+    for (options, beside, words) in [
+        ("wait_for_result: true", no_retry, "`wait_for_result` without `retry_on_failure`"),
+        ("storage: health_check", health, "the extension \"health_check\" is not a storage"),
+    ] {
+        let configs = [queue(options), used.to_owned(), beside.to_owned()];
+        let said = said(|call| call.configs.extend(configs));
+        holds(&said, &["1.yaml:3:", "exporters::otlp_grpc", words]);
+    }
+    let limiter = "processors:\n  memory_limiter:\n    check_interval: 1s\n    limit_mib: 4000000000\n";
+    let said = said(|call| call.configs.push(limiter.to_owned()));
+    holds(&said, &["1.yaml:4:", "(4000000000 MiB) is above the memory that this process may use ("]);
 }

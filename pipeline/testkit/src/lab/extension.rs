@@ -16,6 +16,7 @@ pub const EXTENSION: ExtensionFactory = ExtensionFactory {
     stability: Stability::Development,
     metadata: "",
     options: Options::none(),
+    offers: &[],
     create,
 };
 
