@@ -10,6 +10,7 @@ use std::{fmt, io};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
+use crate::fs::OF_ANOTHER_USER;
 use crate::{File, Fs};
 
 /// Name of the file that is locked.
@@ -55,7 +56,13 @@ impl fmt::Display for OpenError {
                 }
                 f.write_str(": end that process or give each agent a directory of its own")
             }
-            OpenError::Io { what, error } => write!(f, "{what}: {error}"),
+            OpenError::Io { what, error } => {
+                write!(f, "{what}: {error}")?;
+                // One of the system, which does not say it yet.
+                let is_denied =
+                    error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_some();
+                f.write_str(if is_denied { OF_ANOTHER_USER } else { "" })
+            }
         }
     }
 }
@@ -82,9 +89,13 @@ impl Directory {
         // Also one that was there: who made it may have failed here.
         rustix::fs::fsync(&above).map_err(failed(at("cannot sync the directory", parent)))?;
         let fd =
-            rustix::fs::openat(&above, name, folder | OFlags::NOFOLLOW, Mode::empty()).map_err(failed(
-                at("it must be a directory and no link or file, such as another program's database:", &path),
-            ))?;
+            rustix::fs::openat(&above, name, folder | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| {
+                let what = match error {
+                    rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => "cannot open the directory",
+                    _ => "it must be a directory and no link or file, such as another program's database:",
+                };
+                failed(at(what, &path))(error)
+            })?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let owner = rustix::fs::openat(&fd, OWNER, flags, Mode::RUSR | Mode::WUSR)
             .map_err(failed(at("cannot lock", &path.join(OWNER))))?;

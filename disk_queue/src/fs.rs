@@ -110,6 +110,10 @@ pub(crate) fn read_full(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::
     Ok(read)
 }
 
+/// What an operator does about a file or a directory that may not be opened.
+pub(crate) const OF_ANOTHER_USER: &str = "; it belongs to another user, such as root after one start with sudo: give it to the user of \
+     the agent (chown), or start the agent as the user that it belongs to";
+
 /// Tries something three times, for errors that pass.
 pub(crate) fn thrice<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     attempt().or_else(|_| attempt()).or_else(|_| attempt())

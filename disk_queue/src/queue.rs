@@ -108,7 +108,8 @@ impl Queue {
     /// Opens the queue in a directory, with all that can be read. Blocks.
     ///
     /// # Errors
-    /// The directory or a file in it cannot be opened at all; damaged content is no error.
+    /// The directory cannot be read, or a file in it belongs to another user, or no more files can be opened. What the disk
+    /// does not give is no error: it is put aside and counted.
     pub fn open(fs: Arc<dyn Fs>, mut options: Options) -> io::Result<Queue> {
         if options.max_bytes > 0 {
             // Space comes back by segments: a bound has to have several.

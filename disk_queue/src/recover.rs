@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustix::io::Errno;
+
 use crate::acks::{self, Acks};
-use crate::fs::{self, Fs};
+use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Counts;
 use crate::reading::log_lost;
@@ -63,6 +66,8 @@ fn open(
 ) -> io::Result<Segment> {
     let acks = match fs::thrice(|| fs.open(&name.file(Holds::Acks))) {
         Ok(file) => acks::read(&*file, name.salt),
+        // They could not be written either, and would let everything come again at each start.
+        Err(error) if is_curable(&error) => return Err(cannot_open(&name.file(Holds::Acks), &error)),
         // Without it the records come again.
         Err(_) => Acks { size: acks::ENTRY as u64, ..Acks::default() },
     };
@@ -76,7 +81,19 @@ fn open(
         return Ok(segment);
     }
     let mut seen = Seen { next: name.first, live: Backlog::default(), missing: Vec::new() };
-    segment.size = scan(fs, name, limit, &acks, &mut seen, counts)?;
+    match records(fs, name)? {
+        Ok((file, size)) => segment.size = scan(file, size, name, limit, &acks, &mut seen, counts),
+        Err(error) => {
+            // Put aside, not removed, also when nothing of it is missing as far as is known.
+            segment.damaged = true;
+            counts.damaged.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                segment = %name.file(Holds::Records),
+                %error,
+                "A segment of a queue on disk cannot be opened: it is put aside, and what it held counts as lost"
+            );
+        }
+    }
     // Behind what was cut off there may be records that were committed, which only the acks know.
     segment.end = limit.unwrap_or_else(|| seen.next.max(committed));
     seen.skip_to(segment.end);
@@ -119,19 +136,42 @@ impl Seen {
     }
 }
 
+/// The records of a segment and their size; inside, why the disk does not give them.
+///
+/// # Errors
+/// What an operator has to put right: opened by another user, or when files can be opened again, they are all there.
+fn records(fs: &dyn Fs, name: &Name) -> io::Result<io::Result<(Arc<dyn File>, u64)>> {
+    let opened = fs::thrice(|| fs.open(&name.file(Holds::Records)))
+        .and_then(|file| fs::thrice(|| file.size()).map(|size| (file, size)));
+    match opened {
+        Err(error) if is_curable(&error) => Err(cannot_open(&name.file(Holds::Records), &error)),
+        opened => Ok(opened),
+    }
+}
+
+/// Whether the file is whole and only this process, or only at this time, cannot open it.
+fn is_curable(error: &io::Error) -> bool {
+    let of_process = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(|errno| Some(errno.raw_os_error()));
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+        || of_process.contains(&error.raw_os_error())
+}
+
+fn cannot_open(file: &str, error: &io::Error) -> io::Error {
+    let cure = if error.kind() == io::ErrorKind::PermissionDenied { fs::OF_ANOTHER_USER } else { "" };
+    io::Error::new(error.kind(), format!("cannot open {file}: {error}{cure}"))
+}
+
 /// Goes through the records; returns the size of the segment without a torn tail.
 fn scan(
-    fs: &dyn Fs,
+    file: Arc<dyn File>,
+    size: u64,
     name: &Name,
     limit: Option<u64>,
     acks: &Acks,
     seen: &mut Seen,
     counts: &Counts,
-) -> io::Result<u64> {
-    let file = fs::thrice(|| fs.open(&name.file(Holds::Records)))
-        .map_err(|e| io::Error::new(e.kind(), format!("cannot open {}: {e}", name.file(Holds::Records))))?;
-    let size = fs::thrice(|| file.size())?;
-    let mut scanner = Scanner::new(file.clone(), name.salt);
+) -> u64 {
+    let mut scanner = Scanner::new(Arc::clone(&file), name.salt);
     let mut damaged = 0;
     loop {
         match scanner.next(size) {
@@ -163,7 +203,7 @@ fn scan(
         );
         // When it fails the tail is found again next time.
         drop(file.set_size(scanner.valid));
-        return Ok(scanner.valid);
+        return scanner.valid;
     }
-    Ok(size)
+    size
 }

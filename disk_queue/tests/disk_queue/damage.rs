@@ -1,5 +1,10 @@
 //! Files that were damaged while nobody looked: the queue opens, gives what is whole, and counts the rest exactly.
 
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use weir_disk_queue::{Options, Queue};
+
 use crate::model::{Crash, Dice};
 use crate::world::World;
 
@@ -161,6 +166,51 @@ fn a_tail_that_cannot_be_read_is_not_cut_off() {
     let aside = last.replace(".segment", ".damaged");
     let left = world.disk.size_of(&last).or_else(|| world.disk.size_of(&aside));
     assert_eq!(left, Some(size), "{:?}", world.disk.names());
+}
+
+#[test]
+fn a_segment_that_the_disk_does_not_give_costs_its_records_and_is_put_aside() {
+    for (seed, at) in (0..40).zip([0, 1, 2, usize::MAX].into_iter().cycle()) {
+        let mut world = filled(seed);
+        world.queue = None;
+        let pick = |names: &[String]| {
+            let segments = segments(names);
+            segments.get(at.min(segments.len() - 1)).cloned()
+        };
+        let name = world.disk.refuse(pick, Some(ErrorKind::Other));
+        world.crash(Crash::Kill);
+        assert!(world.queue.is_some(), "seed {seed}: it opens");
+        while world.take() {}
+        let lost = world.lost;
+        assert!(lost > 0 && world.missing() <= lost, "seed {seed}: {} of {lost}", world.missing());
+        let names = world.disk.names();
+        assert!(names.contains(&name.replace(".segment", ".damaged")) && !names.contains(&name), "{names:?}");
+        world.crash(Crash::Kill);
+        assert_eq!(world.lost, lost, "seed {seed}: counted once");
+        world.check(seed, true);
+    }
+}
+
+#[test]
+fn files_of_another_user_end_the_start_with_their_name_and_nothing_is_lost() {
+    for what in [".segment", ".acks"] {
+        let mut world = filled(1);
+        world.queue = None;
+        let pick = |names: &[String]| names.iter().find(|name| name.ends_with(what)).cloned();
+        let name = world.disk.refuse(pick, Some(ErrorKind::PermissionDenied));
+        let before = world.disk.names();
+        let opened = Queue::open(Arc::new(world.disk.clone()), Options::default());
+        let error = opened.err().expect("refused");
+        let text = error.to_string();
+        assert!(error.kind() == ErrorKind::PermissionDenied && text.contains(&name), "{text}");
+        assert!(text.contains("chown"), "the cure: {text}");
+        assert_eq!(world.disk.names(), before);
+        world.disk.refuse(pick, None);
+        world.crash(Crash::Kill);
+        while world.take() {}
+        assert_eq!((world.missing(), world.lost), (0, 0));
+        world.check(1, false);
+    }
 }
 
 #[test]

@@ -71,6 +71,8 @@ struct State {
     fired: u64,
     /// Reads that failed since one worked: an error of the disk that passes does so before the third try.
     failed_reads: u64,
+    /// The same of files that were opened.
+    failed_opens: u64,
     /// Bytes that fit into all files that have a name.
     space: usize,
     dead: bool,
@@ -89,6 +91,8 @@ struct Node {
     writes: Vec<Write>,
     /// From there on the disk does not give it back.
     unreadable: Option<usize>,
+    /// It cannot be opened.
+    refused: Option<io::ErrorKind>,
 }
 
 #[derive(Clone)]
@@ -116,6 +120,7 @@ impl Disk {
             fault: None,
             fired: 0,
             failed_reads: 0,
+            failed_opens: 0,
             space: usize::MAX,
             dead: false,
             now: Duration::ZERO,
@@ -195,6 +200,19 @@ impl Disk {
         let mut state = self.lock();
         let node = state.names[&name];
         state.nodes[node].unreadable = Some(at);
+        name
+    }
+
+    /// The file whose name is picked cannot be opened; its name.
+    pub(crate) fn refuse(
+        &self,
+        pick: impl Fn(&[String]) -> Option<String>,
+        kind: Option<io::ErrorKind>,
+    ) -> String {
+        let name = pick(&self.names()).expect("a file");
+        let mut state = self.lock();
+        let node = state.names[&name];
+        state.nodes[node].refused = kind;
         name
     }
 
@@ -330,8 +348,18 @@ impl Fs for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let state = self.call()?;
+        let mut state = self.lock();
+        match state.call() {
+            Err(error) if state.dead || state.failed_opens < 2 => {
+                state.failed_opens += 1;
+                return Err(error);
+            }
+            _ => state.failed_opens = 0,
+        }
         let node = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(kind) = state.nodes[node].refused {
+            return Err(kind.into());
+        }
         Ok(Arc::new(Open { disk: self.clone(), node }))
     }
 
@@ -372,7 +400,14 @@ struct Open {
 
 impl File for Open {
     fn size(&self) -> io::Result<u64> {
-        let state = self.disk.call()?;
+        let mut state = self.disk.lock();
+        match state.call() {
+            Err(error) if state.dead || state.failed_reads < 2 => {
+                state.failed_reads += 1;
+                return Err(error);
+            }
+            _ => state.failed_reads = 0,
+        }
         Ok(state.nodes[self.node].bytes.len() as u64)
     }
 
