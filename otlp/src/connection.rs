@@ -83,7 +83,7 @@ pub(crate) async fn drive<H, F>(
         let last = Arc::clone(&last);
         async move {
             let mut response = answer.await;
-            drop(open);
+            open.answered(response.status());
             if last.load(Ordering::Relaxed) && version != Version::HTTP_2 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

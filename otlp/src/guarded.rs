@@ -7,10 +7,14 @@
 //!   connection) and larger blocks of fields are reserved in the budget. Without room, which the first leave to requests,
 //!   they stay small, and the second end the connection.
 //! - Frames of HTTP/2 that are not requests are paid for, see [`Watch`].
+//! - A refusal is heard: who still sends a body that nobody wants is listened to for a while before the connection is
+//!   closed. Closing it at once would answer what is on its way with a reset, which destroys the answer, too.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,13 +23,22 @@ use weir_component::{Budget, Reservation};
 use crate::http_server::ServerLimits;
 use crate::http2::{PREFACE, Watch};
 use crate::io::Io;
-use crate::lifetime::{Activity, HeadClock};
+use crate::lifetime::{Activity, HeadClock, Timer, timer};
 
 /// Bytes that a connection may hold without asking, as large as a frame of HTTP/2 that everybody may send.
 pub(crate) const SMALL: usize = 16 << 10;
 
 /// A larger buffer is taken while so many times as much is free: it makes requests cheaper, which need room themselves.
 const LEAVES: usize = 64;
+
+/// How long a peer is listened to after a refusal, and how many bytes: any body within the default limit of 20 MiB, so
+/// that clients which look for the answer only when they have sent everything find it. It costs no memory, and less time
+/// than taking the body.
+const FAREWELL: Duration = Duration::from_secs(5);
+const FAREWELL_BYTES: usize = 32 << 20;
+/// Reads of a turn then, and the bytes of one.
+const READS: usize = 16;
+const READ: usize = 8 << 10;
 
 /// A byte stream that ends when its peer is a nuisance.
 pub(crate) struct Guarded {
@@ -39,6 +52,9 @@ pub(crate) struct Guarded {
     /// Whether room for a larger buffer was refused once; nobody asks again.
     stays_small: bool,
     clock: HeadClock,
+    /// Whether the peer sends nothing more.
+    is_over: bool,
+    farewell: Option<Farewell>,
 }
 
 /// What is spoken.
@@ -49,6 +65,11 @@ enum Talk {
         bytes: usize,
     },
     Two(Watch),
+}
+
+struct Farewell {
+    end: Timer,
+    left: usize,
 }
 
 impl Guarded {
@@ -63,6 +84,8 @@ impl Guarded {
             room: budget.begin(),
             stays_small: false,
             clock: HeadClock::new(limits.head_timeout),
+            is_over: false,
+            farewell: None,
         }
     }
 
@@ -144,6 +167,16 @@ impl Guarded {
             }
         }
     }
+
+    /// Whether the peer may be sending what nobody reads.
+    fn may_be_sending(&self) -> bool {
+        let is_cut = match self.talk {
+            Talk::One { begun, bytes } => bytes > 0 && begun == self.activity.begun(),
+            // Whose streams are reset one by one.
+            Talk::Two(_) => return false,
+        };
+        !self.is_over && (is_cut || self.activity.was_refused())
+    }
 }
 
 impl AsyncRead for Guarded {
@@ -151,7 +184,11 @@ impl AsyncRead for Guarded {
         let this = self.get_mut();
         let before = buf.filled().len();
         match this.fill(cx, buf) {
-            Poll::Ready(Ok(())) => Poll::Ready(this.see(&buf.filled()[before..])),
+            Poll::Ready(Ok(())) => {
+                let input = &buf.filled()[before..];
+                this.is_over = input.is_empty();
+                Poll::Ready(this.see(input))
+            }
             Poll::Pending if this.clock.poll_late(this.unfinished(), cx).is_ready() => {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a head took too long to arrive")))
             }
@@ -181,7 +218,31 @@ impl AsyncWrite for Guarded {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    /// Says that nothing more will be said, and then listens until the peer has gone, has had its time, or sent too much.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.farewell.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            if !this.may_be_sending() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let Guarded { io, farewell, .. } = this;
+        let Farewell { end, left } =
+            farewell.get_or_insert_with(|| Farewell { end: timer(FAREWELL), left: FAREWELL_BYTES });
+        for _ in 0..READS {
+            let mut part = [MaybeUninit::uninit(); READ];
+            let mut read = ReadBuf::uninit(&mut part);
+            match Pin::new(&mut *io).poll_read(cx, &mut read) {
+                Poll::Pending => return end.as_mut().poll(cx).map(Ok),
+                Poll::Ready(Ok(())) if !read.filled().is_empty() && *left > 0 => {
+                    *left = left.saturating_sub(read.filled().len());
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+            }
+        }
+        // Others want to move on too.
+        cx.waker().wake_by_ref();
+        end.as_mut().poll(cx).map(Ok)
     }
 }

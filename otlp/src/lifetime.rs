@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Version;
+use http::{StatusCode, Version};
 use tokio::time::{Instant, Sleep};
 
 use crate::http_server::ServerLimits;
@@ -21,6 +21,7 @@ struct Counts {
     begun: AtomicU64,
     open: AtomicUsize,
     is_http2: AtomicBool,
+    was_refused: AtomicBool,
 }
 
 impl Activity {
@@ -48,6 +49,11 @@ impl Activity {
         self.begun().saturating_sub(self.0.open.load(Ordering::Relaxed) as u64)
     }
 
+    /// Whether the last answer was a refusal, which does not wait for the rest of its request.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.0.was_refused.load(Ordering::Relaxed)
+    }
+
     /// Whether a request is under way.
     pub(crate) fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Relaxed) > 0
@@ -56,6 +62,14 @@ impl Activity {
 
 /// A request under way.
 pub(crate) struct Ongoing(Arc<Counts>);
+
+impl Ongoing {
+    /// It is over, with that answer.
+    pub(crate) fn answered(self, status: StatusCode) {
+        let refused = status.is_client_error() || status.is_server_error();
+        self.0.was_refused.store(refused, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Ongoing {
     fn drop(&mut self) {

@@ -47,6 +47,18 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
+async fn a_head_beyond_the_limit_is_answered_before_it_ends_and_however_long_it_is() {
+    let server = start(ServerSettings::default()).await;
+    for size in [64 << 10, 1 << 20] {
+        let mut stream = connect(&server).await;
+        let head = format!("{POST}x-long: {}", "a".repeat(size));
+        stream.write_all(head.as_bytes()).await.expect("the server listens until it is through");
+        let heard = last_words(&mut stream).await;
+        assert!(heard.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&heard));
+    }
+}
+
+#[tokio::test]
 async fn blocks_of_fields_that_are_not_whole_are_held_only_while_there_is_memory() {
     for protocols in [Protocols::Grpc, Protocols::Both] {
         let budget = Budget::default();
@@ -164,6 +176,23 @@ async fn a_head_that_drips_is_cut_off_behind_a_request_too_while_connections_may
             drip(&server, one.as_bytes(), |heard| has(heard, b"{\"partialSuccess\":{}}"), head.as_bytes())
                 .await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_sends_a_large_body_to_its_end_hears_why_it_was_refused_at_its_beginning() {
+    let budget = Budget::default();
+    budget.set_limit(1000);
+    let settings = ServerSettings { max_body: 5 << 20, budget, ..ServerSettings::default() };
+    let server = start(settings).await;
+    for (size, status) in [(6 << 20, "413"), (4 << 20, "503")] {
+        let mut stream = connect(&server).await;
+        let head = format!("{POST}content-length: {size}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("written");
+        stream.write_all(&vec![b' '; size]).await.expect("the server listens until it is through");
+        let heard = last_words(&mut stream).await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(heard.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&heard));
     }
 }
 
