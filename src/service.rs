@@ -288,9 +288,7 @@ pub(crate) async fn serve_metrics(metrics: &Metrics, host: &Host) -> Result<Join
         };
         servers.spawn(async move {
             let (_running, stop) = Stop::new();
-            // Those who collect metrics may name the machine as they like.
-            let limits = ServerLimits { check_host: false, ..ServerLimits::of_pages() };
-            http_server::serve(listener, None, limits, stop, handler).await;
+            http_server::serve(listener, None, ServerLimits::of_pages(), stop, handler).await;
         });
     }
     Ok(servers)

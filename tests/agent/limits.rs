@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus};
 use tempfile::TempDir;
 
 use crate::collector::sink::Sink;
-use crate::support::{Agent, LONG, as_nobody, closed_port, free_port, get, post, wait_until};
+use crate::support::{Agent, LONG, as_nobody, closed_port, free_port, get, get_from, post, wait_until};
 
 /// Files that the agent may have open. The last quarter is not for senders.
 const FILES: u64 = 96;
@@ -173,6 +173,19 @@ fn where_the_limit_of_core_files_is_0_for_good_the_process_is_undumpable_and_sti
     let page = get(metrics, "/metrics").expect("the metrics answer").body;
     for name in ["process_memory_rss", "process_cpu_seconds"] {
         assert!(page.contains(name), "{name} is not in:\n{page}");
+    }
+}
+
+#[test]
+fn the_page_of_the_agents_own_metrics_is_not_shown_under_a_foreign_name_on_loopback() {
+    let (entry, metrics) = (free_port(), free_port());
+    let _agent = Agent::start(&measured(entry, metrics), 0);
+    let mut own =
+        [format!("localhost:{metrics}"), format!("127.0.0.1:{metrics}"), "[::1]".to_owned()].into_iter();
+    let status = |host: &str| wait_until(LONG, || get_from(metrics, "/metrics", host)).map(|a| a.status);
+    assert!(own.all(|host| status(&host) == Some(200)));
+    for foreign in ["attacker.example", &format!("attacker.example:{metrics}"), ""] {
+        assert_eq!(status(foreign), Some(403), "{foreign:?}");
     }
 }
 

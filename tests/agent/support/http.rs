@@ -15,7 +15,12 @@ pub(crate) struct Answer {
 
 /// GET of a path on a loopback port; none when nobody answers.
 pub(crate) fn get(port: u16, path: &str) -> Option<Answer> {
-    exchange(port, &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"))
+    get_from(port, path, "127.0.0.1")
+}
+
+/// The same, under that name of the host.
+pub(crate) fn get_from(port: u16, path: &str, host: &str) -> Option<Answer> {
+    exchange(port, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
 }
 
 /// POST of JSON to a path on a loopback port; none when nobody answers.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, WatchedLeaks, as_nobody, validate};
-pub(crate) use http::{get, post};
+pub(crate) use http::{get, get_from, post};
 pub(crate) use ports::{closed_port, free_port};
 pub(crate) use programs::{Announcement, Program};
 
