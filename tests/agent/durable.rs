@@ -394,6 +394,25 @@ fn a_full_disk_is_a_retryable_answer_and_passes_without_a_restart() {
 }
 
 #[test]
+fn what_stays_in_a_directory_that_a_reload_leaves_is_named_with_it() {
+    let way = Way::to(closed_port());
+    let mut agent = way.start();
+    way.fill(2);
+    let other = TempDir::new().expect("a folder");
+    let place = |folder: &TempDir| folder.path().display().to_string();
+    let yaml = way.yaml().replace(&place(&way.queue), &place(&other));
+    fs::write(agent.config(), yaml).expect("the file is written");
+    agent.signal("HUP");
+    agent.wait_for_log("Config updated.");
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(0), "{}", agent.log());
+    let log = agent.log();
+    let stays = log.lines().find(|line| line.contains("Records stay in a queue on disk")).expect(&log);
+    let directory = format!("\"directory\": \"{}\"", place(&way.queue));
+    assert!(stays.contains(&directory) && stays.contains("\"records\": 2"), "{stays}");
+}
+
+#[test]
 fn a_storage_that_is_not_configured_is_an_error_with_its_place() {
     let yaml = Way::to(free_port()).yaml().replace("extensions: [file_storage]", "extensions: []");
     let (code, text) = validate(&yaml);

@@ -120,9 +120,10 @@ impl Drop for Shared {
         if records > 0 {
             tracing::warn!(
                 queue = %self.path.display(),
+                directory = %self.path.parent().unwrap_or(&self.path).display(),
                 records,
-                "Records stay in a queue on disk that no exporter has open any more. They are sent when an exporter of that \
-                 name uses it again"
+                "Records stay in a queue on disk that no exporter has open any more. They are sent when an exporter with the \
+                 same id has a storage with this directory again, and by no exporter with another id or directory"
             );
         }
     }
