@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use tokio::task::JoinSet;
 use weir_component::{Budget, Stop};
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Full, Rarely};
 use crate::body::Body;
 use crate::connection::{self, Leaving};
 use crate::descriptors::Use;
@@ -34,12 +34,12 @@ pub enum Http {
 pub struct ServerLimits {
     /// Versions. Default both.
     pub http: Http,
-    /// Connections at once; further ones wait in the system's backlog. Default 10,000.
+    /// Connections at once; further ones wait in the system's backlog, and the log says so once a minute. Default 10,000.
     pub max_connections: usize,
     /// Whose connections they are, which says what they leave of the descriptors of the process. Default senders of
     /// telemetry.
     pub for_use: Use,
-    /// Connections of one address at once; further ones are closed. Loopback addresses and Unix sockets have no such
+    /// Connections of one address at once; further ones are closed, and the log says so once a minute. Loopback addresses and Unix sockets have no such
     /// limit. Default 1,000.
     pub max_connections_per_address: usize,
     /// HTTP/2 streams at once on a connection. Default 100.
@@ -199,6 +199,7 @@ pub(crate) async fn accept<C, F>(
     let handshake_timeout = limits.handshake_timeout;
     let shared = Arc::new((tls, connection));
     let addresses = Addresses::default();
+    let mut full = Rarely::default();
     let mut connections = JoinSet::new();
     // Kept over the turns, because it may hold a connection.
     let mut accepting = Box::pin(listener.accept(limits.for_use));
@@ -209,9 +210,12 @@ pub(crate) async fn accept<C, F>(
             Some(ended) = connections.join_next() => report_panic(ended),
             (io, address) = &mut accepting, if connections.len() < limits.max_connections => {
                 accepting.set(listener.accept(limits.for_use));
-                let Some(place) = addresses.enter(address, limits.max_connections_per_address) else {
-                    tracing::debug!(?address, "too many connections from one address, the new one is closed");
-                    continue;
+                let place = match addresses.enter(address, limits.max_connections_per_address) {
+                    Ok(place) => place,
+                    Err(crowd) => {
+                        report_crowd(&crowd, limits.max_connections_per_address);
+                        continue;
+                    }
                 };
                 let shared = Arc::clone(&shared);
                 connections.spawn(async move {
@@ -220,6 +224,9 @@ pub(crate) async fn accept<C, F>(
                     let Some(io) = secure(io, tls.as_ref(), handshake_timeout).await else { return };
                     connection(io, Arc::new(Peer { address })).await;
                 });
+                if connections.len() >= limits.max_connections && full.once_more().is_some() {
+                    report_full(limits.max_connections);
+                }
             }
         }
     }
@@ -289,6 +296,26 @@ async fn secure(io: Io, tls: Option<&TlsAcceptor>, limit: Duration) -> Option<Io
         }
         Err(_) => None,
     }
+}
+
+fn report_crowd(crowd: &Full, limit: usize) {
+    let Full { address, say: Some(closed) } = crowd else { return };
+    tracing::warn!(
+        %address,
+        limit,
+        closed,
+        "an address has as many connections as it may: new ones from it are closed; where many senders share an address, as \
+         behind a load balancer, let it keep theirs (no SNAT) or use fewer connections (gRPC, keep-alive); where one does, \
+         see whether it closes what it opens"
+    );
+}
+
+fn report_full(limit: usize) {
+    tracing::warn!(
+        limit,
+        "the port has as many connections as it may: new ones wait; let senders use fewer (gRPC, keep-alive), or spread them \
+         over more ports or agents"
+    );
 }
 
 fn report_panic(ended: Result<(), tokio::task::JoinError>) {

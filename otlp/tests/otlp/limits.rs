@@ -1,23 +1,27 @@
 //! What a server takes of its machine at most.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::Request;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::field::{Field, Visit};
 use weir_component::{Blocking, Budget, Host, Status, Telemetry};
+use weir_otlp::Listener;
 use weir_otlp::client::{Compression, GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
 use weir_otlp::encoding::Encoding;
 use weir_otlp::http_server::ServerLimits;
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
-use crate::support::{Server, http as http_request, logs_request, noise, sample, start, within};
+use crate::support::{Server, http as http_request, logs_request, noise, sample, serve, start, within};
 use crate::tls::secured_with;
 
 fn grpc(server: &Server, compression: Compression) -> GrpcClient {
@@ -79,7 +83,7 @@ async fn a_request_for_which_there_is_no_memory_may_be_sent_again_later() {
 async fn a_tls_handshake_that_stalls_is_given_up() {
     let limits = ServerLimits { handshake_timeout: Duration::from_millis(50), ..ServerLimits::default() };
     let (server, _) = secured_with("localhost", limits).await;
-    let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let mut stream = TcpStream::connect(server.address).await.expect("connected");
     let mut answer = Vec::new();
     let read = within(stream.read_to_end(&mut answer)).await;
     assert!(read.is_err() || answer.is_empty());
@@ -180,4 +184,89 @@ async fn a_large_message_of_grpc_is_read_elsewhere_too_and_what_is_wrong_with_it
         assert_eq!(patient.begun.load(Ordering::Relaxed), begun + 2);
         assert_eq!(server.pipeline.payloads().len(), 1);
     }
+}
+
+/// What the log says.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let said = format!("{}={value:?} ", field.name());
+        self.0.lock().expect("lock").push_str(&said);
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN && metadata.target().starts_with("weir")
+    }
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut self.clone());
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+        tracing::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+    fn enter(&self, _: &tracing::Id) {}
+    fn exit(&self, _: &tracing::Id) {}
+}
+
+/// An address of this machine that is not loopback: the one it would send from. Nothing is sent.
+fn own_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("bound");
+    socket.connect("203.0.113.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback())
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_the_log_names_it_once() {
+    let Some(own) = own_address() else {
+        // Said aloud: connections over loopback are not counted.
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    };
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let limits = ServerLimits { max_connections_per_address: 2, ..ServerLimits::default() };
+    let listener = Listener::tcp("0.0.0.0:0").await.expect("bound");
+    let server = serve(listener, ServerSettings { limits, ..ServerSettings::default() }, &Signal::ALL);
+    let connect = || TcpStream::connect((own, server.address.port()));
+    let first = connect().await.expect("connected");
+    let _second = connect().await.expect("connected");
+    for _ in 0..3 {
+        let mut closed = connect().await.expect("in the backlog at least");
+        assert!(within(closed.read_u8()).await.is_err(), "the server says nothing and closes");
+    }
+    let said = log.0.lock().expect("lock").clone();
+    assert_eq!(said.matches("an address has as many connections as it may").count(), 1, "{said}");
+    assert!(said.contains(&format!("address={own} limit=2 closed=1 ")), "{said}");
+    drop(first);
+    let answered = async {
+        // Its place is free once the server has seen it go.
+        loop {
+            let mut third = connect().await.expect("connected");
+            let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+            if third.write_all(request).await.is_ok() && third.read_u8().await.is_ok() {
+                break;
+            }
+        }
+    };
+    within(answered).await;
+}
+
+#[tokio::test]
+async fn the_log_says_that_a_port_is_full() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let limits = ServerLimits { max_connections: 1, ..ServerLimits::default() };
+    let server = start(ServerSettings { limits, ..ServerSettings::default() }).await;
+    let _only = TcpStream::connect(server.address).await.expect("connected");
+    let said = async {
+        while !log.0.lock().expect("lock").contains("the port has as many connections as it may") {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(said).await;
 }
