@@ -59,7 +59,7 @@ pub(crate) struct Guarded {
 
 /// What is spoken.
 enum Talk {
-    /// HTTP/1.1: so many bytes came behind that many requests, without any under way.
+    /// HTTP/1.1: so many bytes came when that many requests had begun and none was under way.
     One {
         begun: u64,
         bytes: usize,
@@ -111,7 +111,10 @@ impl Guarded {
     /// The head that has begun and is not whole, as a number that no other has.
     fn unfinished(&self) -> Option<u64> {
         match &self.talk {
-            Talk::One { begun, bytes } => (*bytes > 0 && !self.activity.is_open()).then_some(*begun),
+            Talk::One { begun, bytes } => {
+                let is_cut = *bytes > 0 && *begun == self.activity.begun();
+                (is_cut && !self.activity.is_open()).then_some(*begun)
+            }
             Talk::Two(watch) => watch.unfinished(),
         }
     }
@@ -170,12 +173,9 @@ impl Guarded {
 
     /// Whether the peer may be sending what nobody reads.
     fn may_be_sending(&self) -> bool {
-        let is_cut = match self.talk {
-            Talk::One { begun, bytes } => bytes > 0 && begun == self.activity.begun(),
-            // Whose streams are reset one by one.
-            Talk::Two(_) => return false,
-        };
-        !self.is_over && (is_cut || self.activity.was_refused())
+        // Streams of HTTP/2 are reset one by one.
+        let is_one = matches!(self.talk, Talk::One { .. });
+        is_one && !self.is_over && (self.unfinished().is_some() || self.activity.was_refused())
     }
 }
 
@@ -244,5 +244,63 @@ impl AsyncWrite for Guarded {
         // Others want to move on too.
         cx.waker().wake_by_ref();
         end.as_mut().poll(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pair() -> (UnixStream, Guarded, Activity) {
+        let (peer, io) = UnixStream::pair().expect("a pair");
+        let activity = Activity::default();
+        let limits = ServerLimits { head_timeout: 10 * SECOND, ..ServerLimits::default() };
+        (peer, Guarded::new(Io::Unix(io), &limits, &Budget::default(), activity.clone()), activity)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_rests_between_two_requests_may_and_who_rests_within_a_head_may_not() {
+        let (mut peer, mut guarded, activity) = pair();
+        let mut buffer = [0; 64];
+        for _ in 0..2 {
+            peer.write_all(b"a request").await.expect("written");
+            assert_eq!(guarded.read(&mut buffer).await.expect("read"), 9);
+            let ongoing = activity.begin(Version::HTTP_11);
+            assert!(timeout(1000 * SECOND, guarded.read(&mut buffer)).await.is_err(), "it waits for a body");
+            peer.write_all(b"a body").await.expect("written");
+            assert_eq!(guarded.read(&mut buffer).await.expect("read"), 6);
+            ongoing.answered(StatusCode::OK);
+            assert!(timeout(1000 * SECOND, guarded.read(&mut buffer)).await.is_err(), "it rests");
+        }
+        for _ in 0..3 {
+            peer.write_all(b"h").await.expect("written");
+            assert_eq!(guarded.read(&mut buffer).await.expect("read"), 1);
+            assert!(timeout(3 * SECOND, guarded.read(&mut buffer)).await.is_err(), "it has 10 s in all");
+        }
+        let late = timeout(3 * SECOND, guarded.read(&mut buffer)).await.expect("at 10 s");
+        assert_eq!(late.expect_err("cut off").kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_may_be_sending_is_waited_for_and_not_for_ever() {
+        let (_peer, mut guarded, activity) = pair();
+        activity.begin(Version::HTTP_11).answered(StatusCode::OK);
+        timeout(SECOND, guarded.shutdown()).await.expect("at once").expect("closed");
+        let (peer, mut guarded, activity) = pair();
+        activity.begin(Version::HTTP_11).answered(StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(timeout(FAREWELL / 2, guarded.shutdown()).await.is_err(), "it listens");
+        timeout(FAREWELL, guarded.shutdown()).await.expect("it has listened").expect("closed");
+        drop(peer);
+        let (peer, mut guarded, activity) = pair();
+        activity.begin(Version::HTTP_11).answered(StatusCode::PAYLOAD_TOO_LARGE);
+        drop(peer);
+        timeout(SECOND, guarded.shutdown()).await.expect("nobody is there").expect("closed");
     }
 }
