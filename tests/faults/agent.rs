@@ -184,6 +184,17 @@ impl Agent {
         (self.status_kib("VmRSS") / 1024, self.status_kib("VmHWM") / 1024)
     }
 
+    /// Resident memory in KiB.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        self.status_kib("VmRSS")
+    }
+
+    /// Forgets how much memory it has had at most: that is what it has now.
+    pub(crate) fn forget_peak(&self) {
+        // proc(5): 5 resets the peak resident set size.
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("the peak can be forgotten");
+    }
+
     /// Open files.
     pub(crate) fn files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)

@@ -1,12 +1,14 @@
 //! A backend that answers as it is told, and notes what it got.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::agent::now;
 use crate::listening::lock;
 use crate::oracle::Oracle;
 use crate::ports::free_port;
@@ -24,8 +26,24 @@ pub(crate) enum Mode {
     Slow(Duration),
     /// Takes it and says that it has rejected so many of its records.
     Partly(u8),
-    /// Answers with so many bytes.
-    Flood(usize),
+    /// Takes it and answers with what may have no end.
+    Pour(Pour),
+}
+
+/// An answer that is longer than it should be: a head, and behind it so many times the same piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pour {
+    pub(crate) head: String,
+    pub(crate) piece: Arc<[u8]>,
+    pub(crate) times: usize,
+}
+
+/// When a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// What tells its body from others.
+    pub(crate) body: u64,
+    pub(crate) at: Instant,
 }
 
 /// An OTLP/HTTP server on loopback. It listens until it is told to go down, and again when told to come up.
@@ -40,6 +58,11 @@ struct Shared {
     mode: Mutex<Mode>,
     requests: AtomicUsize,
     heads: Mutex<Vec<String>>,
+    arrivals: Mutex<Vec<Arrival>>,
+    metrics: Mutex<Vec<Vec<u8>>>,
+    /// Bytes of [poured](Mode::Pour) answers that were taken, and how many such answers are on their way.
+    poured: AtomicUsize,
+    pouring: AtomicUsize,
     connections: Mutex<Vec<TcpStream>>,
 }
 
@@ -51,6 +74,10 @@ impl Backend {
             mode: Mutex::new(Mode::Accept),
             requests: AtomicUsize::new(0),
             heads: Mutex::default(),
+            arrivals: Mutex::default(),
+            metrics: Mutex::default(),
+            poured: AtomicUsize::new(0),
+            pouring: AtomicUsize::new(0),
             connections: Mutex::default(),
         };
         Backend { port: free_port(), shared: Arc::new(shared), up: None }
@@ -115,6 +142,22 @@ impl Backend {
     pub(crate) fn heads(&self) -> Vec<String> {
         lock(&self.shared.heads).clone()
     }
+
+    /// The metrics that it took.
+    pub(crate) fn metrics(&self) -> Vec<Vec<u8>> {
+        lock(&self.shared.metrics).clone()
+    }
+
+    /// When all requests came in.
+    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
+        lock(&self.shared.arrivals).clone()
+    }
+
+    /// Bytes of [poured](Mode::Pour) answers so far; none while one is on its way.
+    pub(crate) fn poured(&self) -> Option<usize> {
+        let pours = self.shared.pouring.load(Ordering::SeqCst) > 0;
+        (!pours).then(|| self.shared.poured.load(Ordering::SeqCst))
+    }
 }
 
 impl Drop for Backend {
@@ -133,7 +176,11 @@ fn serve(stream: TcpStream, shared: &Shared) {
             return;
         }
         shared.requests.fetch_add(1, Ordering::Relaxed);
+        let of_metrics = head.starts_with("POST /v1/metrics ");
         lock(&shared.heads).push(head);
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        lock(&shared.arrivals).push(Arrival { body: hasher.finish(), at: now() });
         let answer = match mode {
             Mode::Hang => {
                 // Until the client goes away or everything is closed.
@@ -143,16 +190,24 @@ fn serve(stream: TcpStream, shared: &Shared) {
             Mode::Answer(status, headers) => {
                 format!("HTTP/1.1 {status} No\r\n{headers}Content-Length: 0\r\n\r\n").into_bytes()
             }
-            Mode::Flood(bytes) => {
-                let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").into_bytes();
+            Mode::Pour(what) => {
                 shared.oracle.deliver(&body);
-                answer.resize(answer.len() + bytes, b'x');
-                answer
+                shared.pouring.fetch_add(1, Ordering::SeqCst);
+                pour(&mut answers, &what, &shared.poured);
+                shared.pouring.fetch_sub(1, Ordering::SeqCst);
+                return;
             }
-            Mode::Partly(rejected) => partly(rejected),
+            Mode::Partly(rejected) => {
+                shared.oracle.deliver(&body);
+                partly(rejected)
+            }
             Mode::Slow(time) => {
                 thread::sleep(time);
                 accept(shared, &body)
+            }
+            Mode::Accept if of_metrics => {
+                lock(&shared.metrics).push(body);
+                TAKEN.to_vec()
             }
             Mode::Accept => accept(shared, &body),
         };
@@ -162,16 +217,31 @@ fn serve(stream: TcpStream, shared: &Shared) {
     }
 }
 
+/// Writes until all is written or the client has had enough.
+fn pour(client: &mut TcpStream, what: &Pour, poured: &AtomicUsize) {
+    let pieces = std::iter::repeat_n(&*what.piece, what.times);
+    for piece in std::iter::once(what.head.as_bytes()).chain(pieces) {
+        if client.write_all(piece).is_err() {
+            return;
+        }
+        poured.fetch_add(piece.len(), Ordering::SeqCst);
+    }
+}
+
 /// An `ExportLogsServiceResponse`: partial_success = 1 {rejected_log_records = 1}.
 fn partly(rejected: u8) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 4\r\n\r\n";
     [head.as_bytes(), &[0x0a, 2, 0x08, rejected]].concat()
 }
 
+const TAKEN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+
 fn accept(shared: &Shared, body: &[u8]) -> Vec<u8> {
-    let code = if shared.oracle.deliver(body) { "200 OK" } else { "400 Bad Request" };
-    format!("HTTP/1.1 {code}\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n")
-        .into_bytes()
+    if shared.oracle.deliver(body) {
+        TAKEN.to_vec()
+    } else {
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec()
+    }
 }
 
 /// The head of the next request and the length of its body.

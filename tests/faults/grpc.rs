@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::h2raw::{self, frame};
+use crate::h2raw::{self, END_STREAM, frame};
 use crate::listening::{Listening, lock};
 use crate::oracle::Oracle;
 use crate::ports::free_port;
@@ -56,7 +56,6 @@ impl GrpcBackend {
     }
 }
 
-const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 
 fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {

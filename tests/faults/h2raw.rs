@@ -8,6 +8,7 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
@@ -15,6 +16,7 @@ pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
+pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
 /// A frame.
@@ -62,9 +64,36 @@ pub(crate) fn connect(port: u16) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// The head of a call.
+pub(crate) fn call(number: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, number, &export_headers())
+}
+
 /// A call whose message never comes.
 pub(crate) fn open_call(stream: &mut TcpStream, number: u32) -> std::io::Result<()> {
-    stream.write_all(&frame(HEADERS, END_HEADERS, number, &export_headers()))
+    stream.write_all(&call(number))
+}
+
+/// A whole call with a message that fits into the windows of a new connection; whether its stream was answered, and not reset.
+pub(crate) fn export(stream: &mut TcpStream, number: u32, message: &[u8]) -> std::io::Result<bool> {
+    let length = (message.len() as u32).to_be_bytes();
+    let body = [&[0], &length[..], message].concat();
+    open_call(stream, number)?;
+    stream.write_all(&frame(DATA, END_STREAM, number, &body))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head)?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        stream.read_exact(&mut payload)?;
+        let of_call = head[5..] == number.to_be_bytes();
+        if of_call && matches!(head[3], HEADERS | DATA) && head[4] & END_STREAM != 0 {
+            return Ok(true);
+        }
+        if head[3] == GOAWAY || of_call && head[3] == RST_STREAM {
+            return Ok(false);
+        }
+    }
 }
 
 /// What the peer has to say: the kinds of frames that are there now, and whether it has closed.

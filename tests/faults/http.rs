@@ -7,12 +7,19 @@ use std::time::Duration;
 /// A connection to a loopback port, opened when it is needed.
 pub(crate) struct Client {
     port: u16,
+    /// What it calls the server.
+    host: String,
     stream: Option<BufReader<TcpStream>>,
 }
 
 impl Client {
     pub(crate) fn new(port: u16) -> Client {
-        Client { port, stream: None }
+        Client::named(port, format!("127.0.0.1:{port}"))
+    }
+
+    /// One that calls the server so.
+    pub(crate) fn named(port: u16, host: String) -> Client {
+        Client { port, host, stream: None }
     }
 
     /// Sends a request; its status code, or none when the connection failed.
@@ -34,8 +41,8 @@ impl Client {
         }
         let stream = self.stream.as_mut()?;
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{headers}Content-Length: {}\r\n\r\n",
-            self.port,
+            "POST {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
+            self.host,
             body.len()
         );
         let mut bytes = head.into_bytes();

@@ -1,12 +1,13 @@
 //! Clients that send records and note what they hear.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::agent::wait_until;
+use crate::agent::{now, wait_until};
 use crate::http::Client;
+use crate::listening::lock;
 use crate::oracle::Oracle;
 
 pub(crate) const PROTOBUF: &str = "Content-Type: application/x-protobuf\r\n";
@@ -44,25 +45,40 @@ pub(crate) struct Tally {
 /// Clients at work; they stop when asked for what they heard.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    refused: Arc<AtomicUsize>,
+    heard: Arc<Heard>,
     clients: Vec<JoinHandle<Tally>>,
+}
+
+/// What clients hear while they work.
+#[derive(Default)]
+struct Heard {
+    refused: AtomicUsize,
+    /// How long each answer took.
+    times: Mutex<Vec<Duration>>,
 }
 
 impl Load {
     /// Clients that send to a port for as long as they are let.
     pub(crate) fn start(port: u16, oracle: &Arc<Oracle>, shape: Shape) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
-        let refused = Arc::new(AtomicUsize::new(0));
+        let heard = Arc::new(Heard::default());
         let client = |_| {
-            let (stop, refused, oracle) = (Arc::clone(&stop), Arc::clone(&refused), Arc::clone(oracle));
-            std::thread::spawn(move || work(port, &oracle, shape, &stop, &refused))
+            let (stop, heard, oracle) = (Arc::clone(&stop), Arc::clone(&heard), Arc::clone(oracle));
+            std::thread::spawn(move || work(port, &oracle, shape, &stop, &heard))
         };
-        Load { clients: (0..shape.clients).map(client).collect(), stop, refused }
+        Load { clients: (0..shape.clients).map(client).collect(), stop, heard }
     }
 
     /// Requests that were refused so far.
     pub(crate) fn refused(&self) -> usize {
-        self.refused.load(Ordering::Relaxed)
+        self.heard.refused.load(Ordering::Relaxed)
+    }
+
+    /// How long 95 of 100 answers took at most since this was last asked; none when there were no answers.
+    pub(crate) fn p95(&self) -> Option<Duration> {
+        let mut times = std::mem::take(&mut *lock(&self.heard.times));
+        times.sort_unstable();
+        times.get(times.len() * 95 / 100).copied()
     }
 
     /// What they heard; they have stopped then.
@@ -80,17 +96,20 @@ impl Load {
     }
 }
 
-fn work(port: u16, oracle: &Oracle, shape: Shape, stop: &AtomicBool, refused: &AtomicUsize) -> Tally {
+fn work(port: u16, oracle: &Oracle, shape: Shape, stop: &AtomicBool, heard: &Heard) -> Tally {
     let (mut client, mut tally) = (Client::new(port), Tally::default());
     while !stop.load(Ordering::Relaxed) {
         let (ids, body) = oracle.request(shape.records, shape.pad);
-        match client.post("/v1/logs", PROTOBUF, &body) {
+        let begun = now();
+        let answer = client.post("/v1/logs", PROTOBUF, &body);
+        lock(&heard.times).extend(answer.map(|_| now() - begun));
+        match answer {
             Some(200) => {
                 oracle.acknowledge(&ids);
                 tally.accepted += 1;
             }
             Some(429 | 503) => {
-                refused.fetch_add(1, Ordering::Relaxed);
+                heard.refused.fetch_add(1, Ordering::Relaxed);
                 tally.refused += 1;
             }
             Some(_) => tally.other += 1,

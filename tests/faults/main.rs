@@ -26,4 +26,5 @@ mod oracle;
 mod ports;
 mod proxy;
 mod report;
+mod rpc;
 mod strace;

@@ -12,7 +12,7 @@ use crate::disk::SmallDisk;
 /// Runs a case against Weir and fails with all that does not hold.
 fn holds(number: u32) {
     let case = all().into_iter().find(|c| c.number == number).expect("a case of that number");
-    let Outcome { fired, seen, broken } = (case.run)(Kind::Weir);
+    let Outcome { fired, seen, broken, .. } = (case.run)(Kind::Weir);
     assert!(broken.is_empty(), "case {number}, {}: {broken:#?}\nseen: {seen:#?}", case.name);
     assert!(fired, "case {number}, {}: the fault never happened; seen: {seen:#?}", case.name);
 }
@@ -104,13 +104,14 @@ fn side_by_side() {
 /// What came of a case, in a cell of the table.
 fn cell(case: &Case, kind: Kind) -> String {
     let ran = std::panic::catch_unwind(|| (case.run)(kind));
-    let Outcome { fired, seen, broken } = match ran {
+    let Outcome { fired, seen, mut broken, missed } = match ran {
         Ok(outcome) => outcome,
         Err(panic) => {
             let why = panic.downcast_ref::<String>().map_or("", String::as_str);
             return format!("**could not be run**: {}", why.lines().next().unwrap_or_default());
         }
     };
+    broken.extend(missed);
     let mut text = match (fired, broken.is_empty()) {
         (true, true) => "holds".to_owned(),
         (false, true) => "invalid: the fault never happened".to_owned(),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bench, Case, Extra, Outcome, PATIENT};
+use super::{Bench, Case, ENOUGH, Extra, Outcome, PATIENT};
 use crate::agent::{Kind, wait_until};
 use crate::backend::Mode;
 use crate::grpc::{Answer, GrpcBackend};
 use crate::http::{Client, get};
-use crate::load::PROTOBUF;
+use crate::load::{Load, PROTOBUF, Shape, all_arrive, until_acknowledged};
 use crate::oracle::Oracle;
 use crate::ports::free_port;
 
@@ -22,9 +22,9 @@ pub(crate) const CASES: [Case; 2] = [
     },
     Case {
         number: 15,
-        name: "backend rejects 20 of 50 records",
+        name: "backend rejects 20 of 50 records of each request",
         settings: "defaults",
-        bar: "30 counted as sent, 20 as rejected",
+        bar: "30 of each counted as sent, 20 as rejected",
         run: partly,
     },
 ];
@@ -49,6 +49,7 @@ fn codes(kind: Kind) -> Outcome {
     });
     bench.oracle = oracle;
     let backend = backend.expect("it is made with the configuration");
+    let enough = bench.fill() && all_arrive(&bench.oracle, Duration::from_secs(60));
     let mut wrong = Vec::new();
     for code in 1..=16 {
         for retry_info in [false, true] {
@@ -59,7 +60,7 @@ fn codes(kind: Kind) -> Outcome {
             }
         }
     }
-    outcome.fired = backend.calls() >= 32;
+    outcome.fired = enough && backend.calls() >= 32;
     outcome.see(if wrong.is_empty() {
         "as OTLP says".to_owned()
     } else {
@@ -98,17 +99,21 @@ fn partly(kind: Kind) -> Outcome {
         yaml.replace("metrics: {level: none}", &reader)
     });
     bench.backend.set(Mode::Partly(20));
-    let (_, body) = bench.oracle.request(50, 10);
-    let taken = Client::new(bench.http).post("/v1/logs", PROTOBUF, &body) == Some(200);
-    let figures = wait_until(Duration::from_secs(60), || {
+    let load = Load::start(bench.http, &bench.oracle, Shape::default());
+    let enough = until_acknowledged(&bench.oracle, ENOUGH);
+    let requests = load.stop().accepted as u64;
+    let all = requests * 50;
+    let figures = || {
         let (_, page) = get(own, "/metrics", "localhost")?;
         let sent = figure(&page, "otelcol_exporter_sent_log_records")?;
-        (sent > 0).then(|| (sent, figure(&page, "otelcol_exporter_rejected_log_records").unwrap_or(0)))
-    });
-    outcome.fired = taken && bench.backend.requests() > 0;
-    let (sent, rejected) = figures.unwrap_or_default();
-    outcome.see(format!("{sent} counted as sent, {rejected} as rejected"));
-    outcome.require((sent, rejected) == (30, 20), "what was rejected counts as sent");
+        Some((sent, figure(&page, "otelcol_exporter_rejected_log_records").unwrap_or(0)))
+    };
+    // Until all of them are counted one way or the other.
+    wait_until(Duration::from_secs(60), || figures().filter(|(sent, rejected)| sent + rejected >= all));
+    outcome.fired = enough && bench.backend.requests() as u64 == requests;
+    let (sent, rejected) = figures().unwrap_or_default();
+    outcome.see(format!("of {all}: {sent} counted as sent, {rejected} as rejected"));
+    outcome.require((sent, rejected) == (requests * 30, requests * 20), "what was rejected counts as sent");
     bench.backend.set(Mode::Accept);
     bench.check_alive(&mut outcome);
     outcome.judge(&bench.oracle, 0);
@@ -116,7 +121,7 @@ fn partly(kind: Kind) -> Outcome {
 }
 
 /// The sum of a metric on a page for Prometheus.
-fn figure(page: &str, name: &str) -> Option<u64> {
+pub(super) fn figure(page: &str, name: &str) -> Option<u64> {
     let values = page
         .lines()
         .filter(|l| l.starts_with(name))

@@ -1,4 +1,4 @@
-//! 9 to 16: backends that are down, hang, refuse or answer strangely.
+//! 9 to 11: backends that are down, hang, or are badly reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::load::{Load, Shape, all_arrive, until_acknowledged};
 use crate::oracle::Oracle;
 use crate::proxy::{Fault, Proxy};
 
-pub(crate) const CASES: [Case; 6] = [
+pub(crate) const CASES: [Case; 3] = [
     Case {
         number: 9,
         name: "backend down for 10 s, then back",
@@ -31,27 +31,6 @@ pub(crate) const CASES: [Case; 6] = [
         settings: "timeout 1 s, retry 100 ms to 1 s without end",
         bar: "0 lost, 0 duplicates",
         run: bad_network,
-    },
-    Case {
-        number: 12,
-        name: "backend answers 400",
-        settings: "defaults",
-        bar: "one try each, dropped and counted",
-        run: refused_for_good,
-    },
-    Case {
-        number: 13,
-        name: "backend answers 503 with Retry-After: 2",
-        settings: "retry 100 ms to 1 s without end",
-        bar: "not before the time, 0 lost",
-        run: told_to_wait,
-    },
-    Case {
-        number: 16,
-        name: "backend answers with 200 MB",
-        settings: "defaults",
-        bar: "at most 16 MiB more",
-        run: flooded,
     },
 ];
 
@@ -105,7 +84,8 @@ fn hanging(kind: Kind) -> Outcome {
     };
     let slowest = (0..20).map(|_| lag()).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max());
     outcome.see(format!("beside it {}", slowest.map_or("nothing arrives".to_owned(), seconds)));
-    outcome.require(slowest.is_some_and(|s| s <= Duration::from_secs(1)), "the other exporter is held up");
+    outcome.require(slowest.is_some(), "nothing passes beside it");
+    outcome.measure(slowest.is_some_and(|s| s <= Duration::from_secs(1)), "the other exporter is held up");
     bench.backend.set(Mode::Accept);
     all_arrive(&bench.oracle, Duration::from_secs(40));
     bench.check_alive(&mut outcome);
@@ -114,7 +94,7 @@ fn hanging(kind: Kind) -> Outcome {
 }
 
 fn bad_network(kind: Kind) -> Outcome {
-    let mut outcome = Outcome { fired: true, ..Outcome::default() };
+    let mut outcome = Outcome::default();
     let exporter = format!("{PATIENT}    timeout: 1s\n");
     let extra = Extra { exporter: &exporter, ..Extra::default() };
     let mut proxy = None;
@@ -123,91 +103,24 @@ fn bad_network(kind: Kind) -> Outcome {
         yaml.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{}", proxy.port))
     });
     let proxy = proxy.expect("it is made with the configuration");
-    for fault in [Fault::Reset, Fault::HalfClose, Fault::Throttle(256), Fault::Blackhole] {
+    let faults = [Fault::Reset, Fault::HalfClose, Fault::Throttle(256), Fault::Blackhole];
+    let mut happened = 0;
+    for fault in faults {
         proxy.set(fault);
         let load = Load::start(bench.http, &bench.oracle, Shape::default());
         let enough = until_acknowledged(&bench.oracle, bench.oracle.acknowledged() + 2500);
         load.stop();
         // So often that attempts were made and made again.
         let met = wait_until(Duration::from_secs(20), || (proxy.met() > 20).then_some(())).is_some();
-        outcome.fired &= enough && met && bench.oracle.missing() > 0;
+        happened += usize::from(enough && met && bench.oracle.missing() > 0);
     }
     proxy.set(Fault::Delay(Duration::from_millis(100)));
     let late = wait_until(Duration::from_secs(20), || (proxy.met() > 0).then_some(())).is_some();
-    outcome.fired &= late;
+    outcome.fired = late && happened == faults.len();
     proxy.set(Fault::None);
     all_arrive(&bench.oracle, Duration::from_secs(40));
     bench.check_alive(&mut outcome);
     outcome.require(bench.oracle.sums().duplicates == 0, "duplicates");
-    outcome.judge(&bench.oracle, 0);
-    outcome
-}
-
-fn refused_for_good(kind: Kind) -> Outcome {
-    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
-    bench.backend.set(Mode::Answer(400, String::new()));
-    let (ids, body) = bench.oracle.request(50, 10);
-    let mut client = crate::http::Client::new(bench.http);
-    for _ in 0..5 {
-        outcome.fired = client.post("/v1/logs", crate::load::PROTOBUF, &body) == Some(200);
-    }
-    let said = || {
-        let log = bench.agent.log();
-        (log.matches("\"dropped_items\": 50").count() == 5).then_some(())
-    };
-    let said = wait_until(Duration::from_secs(10), said).is_some();
-    outcome.see(format!(
-        "{} tries for 5 requests, {}",
-        bench.backend.requests(),
-        if said { "each logged" } else { "not each logged" }
-    ));
-    outcome.require(bench.backend.requests() == 5 && said, "not one try each, or not counted");
-    drop(ids);
-    bench.backend.set(Mode::Accept);
-    bench.check_alive(&mut outcome);
-    outcome.judge(&bench.oracle, 0);
-    outcome
-}
-
-fn told_to_wait(kind: Kind) -> Outcome {
-    let mut outcome = Outcome::default();
-    let mut bench = Bench::new(kind, true, Extra { exporter: PATIENT, ..Extra::default() });
-    bench.backend.set(Mode::Answer(503, "Retry-After: 2\r\n".to_owned()));
-    let (ids, body) = bench.oracle.request(50, 10);
-    let taken =
-        crate::http::Client::new(bench.http).post("/v1/logs", crate::load::PROTOBUF, &body) == Some(200);
-    bench.oracle.acknowledge(&ids);
-    let first = wait_until(Duration::from_secs(10), || (bench.backend.requests() == 1).then(now));
-    bench.backend.set(Mode::Accept);
-    let second = wait_until(Duration::from_secs(10), || (bench.backend.requests() == 2).then(now));
-    outcome.fired = taken && first.is_some();
-    if let (Some(first), Some(second)) = (first, second) {
-        outcome.see(format!("again after {}", seconds(second - first)));
-        outcome
-            .require(second - first > Duration::from_millis(1900), "it did not wait as long as it was told");
-    }
-    all_arrive(&bench.oracle, Duration::from_secs(10));
-    bench.check_alive(&mut outcome);
-    outcome.judge(&bench.oracle, 0);
-    outcome
-}
-
-fn flooded(kind: Kind) -> Outcome {
-    let (mut outcome, mut bench) = (Outcome::default(), Bench::new(kind, true, Extra::default()));
-    bench.check_alive(&mut outcome);
-    let before = bench.agent.memory_mib().1;
-    bench.backend.set(Mode::Flood(200 << 20));
-    let (_, body) = bench.oracle.request(50, 10);
-    crate::http::Client::new(bench.http).post("/v1/logs", crate::load::PROTOBUF, &body);
-    let requests = bench.backend.requests();
-    wait_until(Duration::from_secs(5), || (bench.backend.requests() > requests).then_some(()));
-    std::thread::sleep(Duration::from_secs(2));
-    outcome.fired = bench.backend.requests() >= 2;
-    let more = bench.agent.memory_mib().1.saturating_sub(before);
-    outcome.see(format!("+{more} MiB"));
-    outcome.require(more <= 16, "it keeps the response");
-    bench.backend.set(Mode::Accept);
-    bench.check_alive(&mut outcome);
     outcome.judge(&bench.oracle, 0);
     outcome
 }

@@ -1,0 +1,162 @@
+//! 37, 38: frames of HTTP/2 without end.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::siege::begin;
+use super::{Case, Outcome};
+use crate::agent::{Kind, now};
+use crate::h2raw::{self, frame};
+
+pub(crate) const CASES: [Case; 2] = [
+    Case {
+        number: 37,
+        name: "rapid reset, 2 connections at once on each port, for 8 s",
+        settings: "defaults",
+        bar: "GOAWAY or closed, 95 of 100 honest requests within 50 ms meanwhile, at most 32 MiB more",
+        run: rapid_reset,
+    },
+    Case {
+        number: 38,
+        name: "floods of PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, CONTINUATION and streams that are left open, on each port",
+        settings: "defaults, 3 s each",
+        bar: "GOAWAY or closed, or no more than 100 streams are served; alive, at most 32 MiB more",
+        run: floods,
+    },
+];
+
+/// What came of a flood.
+struct Flooded {
+    /// Frames that were written.
+    sent: usize,
+    /// Whether the peer said GOAWAY or closed.
+    ended: bool,
+}
+
+/// Frames that a connection must have carried for it to be a flood, when nobody ended it.
+const FLOOD: usize = 10_000;
+
+impl Flooded {
+    /// Whether it really was one: the peer has had enough of it, or it was long.
+    fn happened(&self) -> bool {
+        self.sent > 0 && (self.ended || self.sent >= FLOOD)
+    }
+}
+
+/// Writes until the peer has had enough or the time is over. `next` has the number of a fresh stream.
+fn flood(port: u16, time: Duration, mut next: impl FnMut(u32) -> Vec<Vec<u8>>) -> Flooded {
+    let mut flooded = Flooded { sent: 0, ended: false };
+    let Ok(mut stream) = h2raw::connect(port) else { return flooded };
+    let (begun, mut number) = (now(), 1);
+    let mut reader = stream.try_clone().expect("a second handle");
+    let listener = std::thread::spawn(move || {
+        let begun = now();
+        loop {
+            let (kinds, closed) = h2raw::heard(&mut reader);
+            if closed || kinds.contains(&h2raw::GOAWAY) {
+                return true;
+            }
+            if now() - begun > time {
+                return false;
+            }
+        }
+    });
+    while now() - begun < time && !listener.is_finished() {
+        let frames: Vec<_> = (0..200).flat_map(|n| next(number + 2 * n)).collect();
+        number += 400;
+        if stream.write_all(&frames.concat()).is_err() {
+            break;
+        }
+        flooded.sent += frames.len();
+    }
+    flooded.ended = listener.join().expect("ends");
+    flooded
+}
+
+fn rapid_reset(kind: Kind) -> Outcome {
+    let (mut outcome, siege) = begin(kind);
+    let block = h2raw::export_headers();
+    let one = |number: u32| {
+        vec![
+            frame(h2raw::HEADERS, h2raw::END_HEADERS, number, &block),
+            frame(h2raw::RST_STREAM, 0, number, &8_u32.to_be_bytes()),
+        ]
+    };
+    // What was before is not of interest.
+    siege.load.p95();
+    let cpu = siege.bench.agent.cpu();
+    for (what, port) in [("gRPC", siege.bench.grpc), ("HTTP", siege.bench.http)] {
+        let both = std::thread::scope(|threads| {
+            let two = [(); 2].map(|()| threads.spawn(|| flood(port, Duration::from_secs(8), one)));
+            two.map(|flooded| flooded.join().expect("ends"))
+        });
+        let ended = both.iter().filter(|f| f.ended).count();
+        outcome.fired &= both.iter().all(Flooded::happened);
+        outcome.see(format!(
+            "{what}: {ended} of 2 connections ended, after {} resets",
+            both.iter().map(|f| f.sent / 2).sum::<usize>()
+        ));
+        outcome.require(ended == 2, format!("the resets are not answered over {what}"));
+    }
+    outcome.see(format!("{:.1} s CPU", (siege.bench.agent.cpu() - cpu).as_secs_f64()));
+    let p95 = siege.load.p95();
+    outcome
+        .see(p95.map_or("no honest request".to_owned(), |t| format!("p95 {:.1} ms", t.as_secs_f64() * 1e3)));
+    outcome.measure(p95.is_some_and(|t| t <= Duration::from_millis(50)), "honest requests are held up");
+    siege.end(outcome, 32)
+}
+
+/// A kind of flood: its first frame, what comes then, and whether a connection that carries it may live on.
+struct Kinds {
+    what: &'static str,
+    first: Vec<u8>,
+    next: fn(u32) -> Vec<u8>,
+    harmless: bool,
+}
+
+fn kinds() -> [Kinds; 7] {
+    let call = |flags| frame(h2raw::HEADERS, flags, 1, &h2raw::export_headers());
+    let flood = |what, first: Vec<u8>, next: fn(u32) -> Vec<u8>| Kinds { what, first, next, harmless: false };
+    [
+        flood("PING", Vec::new(), |_| frame(h2raw::PING, 0, 0, &[0; 8])),
+        flood("SETTINGS", Vec::new(), |_| frame(h2raw::SETTINGS, 0, 0, &[])),
+        flood("PRIORITY", Vec::new(), |number| frame(h2raw::PRIORITY, 0, number, &[0, 0, 0, 0, 16])),
+        flood("WINDOW_UPDATE", Vec::new(), |_| frame(h2raw::WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes())),
+        flood("empty DATA", call(h2raw::END_HEADERS), |_| frame(h2raw::DATA, 0, 1, &[])),
+        flood("CONTINUATION", call(0), |_| frame(h2raw::CONTINUATION, 0, 1, &[])),
+        // All but the first hundred are refused one by one, which costs nothing that stays.
+        Kinds {
+            what: "open streams",
+            first: Vec::new(),
+            next: |number| frame(h2raw::HEADERS, h2raw::END_HEADERS, number, &h2raw::export_headers()),
+            harmless: true,
+        },
+    ]
+}
+
+fn floods(kind: Kind) -> Outcome {
+    let (mut outcome, siege) = begin(kind);
+    for (port_name, port) in [("gRPC", siege.bench.grpc), ("HTTP", siege.bench.http)] {
+        let (mut kept, mut sent) = (Vec::new(), 0);
+        for Kinds { what, first, next, harmless } in kinds() {
+            let mut begun = false;
+            let flooded = flood(port, Duration::from_secs(3), |number| {
+                let first = (!std::mem::replace(&mut begun, true)).then(|| first.clone());
+                first.into_iter().filter(|frame| !frame.is_empty()).chain([next(number)]).collect()
+            });
+            outcome.fired &= flooded.happened();
+            sent += flooded.sent;
+            if !flooded.ended {
+                kept.push(what);
+            }
+            outcome.require(
+                flooded.ended || harmless,
+                format!("a flood of {what} over {port_name} is not answered"),
+            );
+        }
+        let kept =
+            if kept.is_empty() { "all ended".to_owned() } else { format!("not ended: {}", kept.join(", ")) };
+        outcome.see(format!("{port_name}: {kept}; {sent} frames"));
+    }
+    siege.end(outcome, 32)
+}
