@@ -13,7 +13,7 @@ use crate::ports::{closed_port, free_port};
 pub(crate) const CASES: [Case; 1] = [Case {
     number: 44,
     name: "secrets in URL, headers, tokens and passwords, of the configuration and of a caller",
-    settings: "debug log, backend down, own metrics, zpages, a reload that fails at a secret, print-config, SIGABRT",
+    settings: "debug log, backend down, own metrics, zpages, print-config, SIGABRT; five mistakes on the lines of secrets, each at validate, start and reload",
     bar: "not to be read in the log, on pages, in answers, in errors or in what is printed; no core file",
     run: secrets,
 }];
@@ -56,17 +56,23 @@ fn secrets(kind: Kind) -> Outcome {
     }
     heard.push(("the metrics", get(own, "/metrics", "localhost").unwrap_or_default().1));
     let looked = heard.iter().filter(|(_, text)| !text.is_empty()).count();
-    heard.push(("what is printed", printed(kind, &configuration)));
-    // An error on the very line of a secret.
-    bench.agent.configure(&configuration.replace("authorization:", "wrong: [1, 2], authorization:"));
-    bench.agent.signal("HUP");
-    let refused = bench.agent.wait_for_log("wrong", 0);
+    heard.push(("what is printed", said(kind, "print-config", &configuration).1));
+    let mut refused = true;
+    for (what, wrong) in mistakes(&configuration) {
+        for command in ["validate", ""] {
+            let (accepted, text) = said(kind, command, &wrong);
+            refused &= !accepted;
+            heard.push((what, text));
+        }
+        refused &= refused_at_reload(kind, &mut bench, &wrong);
+    }
     bench.agent.signal("ABRT");
     let ended = bench.agent.end();
     outcome.require(!ended.status.core_dumped(), "a core file is left");
     heard.push(("the log", bench.agent.log()));
-    let leaks: Vec<_> =
+    let mut leaks: Vec<_> =
         heard.iter().filter(|(_, text)| text.contains(CANARY)).map(|(what, _)| *what).collect();
+    leaks.dedup();
     outcome.fired = answered == Some(200) && failed && refused && looked > 5;
     outcome.see(if leaks.is_empty() { "nowhere".to_owned() } else { format!("in {}", leaks.join(", ")) });
     outcome.require(leaks.is_empty(), "a secret is to be read");
@@ -105,15 +111,56 @@ fn with_secrets(yaml: &str, backend: u16, own: u16, pages: u16, guarded: u16) ->
         .replace("metrics: {level: none}", &telemetry)
 }
 
-/// What `print-config` says; the Collector hides the command behind a gate.
-fn printed(kind: Kind, yaml: &str) -> String {
+/// Mistakes on the very lines of secrets, each with what it is.
+fn mistakes(right: &str) -> [(&'static str, String); 5] {
+    let beside = format!(
+        "otlp_http/signed: {{compresion: gzip, logs_endpoint: \"http://user:{CANARY}@127.0.0.1:1/?token={CANARY}\", "
+    );
+    let headers = [
+        format!("headers: {{authorization: \"Bearer {CANARY}\"}}"),
+        format!("headers: \"authorization: Bearer {CANARY}\""),
+    ];
+    let wrong = |what, from: &str, to: &str| {
+        let wrong = right.replacen(from, to, 1);
+        assert_ne!(wrong, right, "{what}");
+        (what, wrong)
+    };
+    [
+        wrong("an error beside a header", "authorization:", "wrong: [1, 2], authorization:"),
+        wrong("an error about a URL", "    endpoint: \"http://user:", "    endpoit: \"http://user:"),
+        wrong("an error beside a URL", "otlp_http/signed: {", &beside),
+        wrong(
+            "an unknown key",
+            "    compression: none\n",
+            &format!("    compression: none\n    tokn: {CANARY}\n"),
+        ),
+        wrong("headers as text", &headers[0], &headers[1]),
+    ]
+}
+
+/// Whether a mistake is refused and named while the agent runs. The Collector has ended at the first.
+fn refused_at_reload(kind: Kind, bench: &mut Bench, wrong: &str) -> bool {
+    if !bench.agent.is_running() {
+        return kind == Kind::Collector;
+    }
+    bench.agent.configure(wrong);
+    let named = if kind == Kind::Weir { "agent.yaml:" } else { "error" };
+    let before = bench.agent.log().matches(named).count();
+    bench.agent.signal("HUP");
+    bench.agent.wait_for_log(named, before)
+}
+
+/// Whether a command accepts a configuration, and what it says; none is the start. The Collector hides `print-config`
+/// behind a gate.
+fn said(kind: Kind, name: &str, yaml: &str) -> (bool, String) {
     let dir = tempfile::TempDir::new().expect("a temporary folder");
     fs::write(dir.path().join("agent.yaml"), yaml).expect("written");
     let mut command = Command::new(binary(kind));
-    command.current_dir(dir.path()).args(["print-config", "--config", "agent.yaml"]).stdin(Stdio::null());
-    if kind == Kind::Collector {
+    command.current_dir(dir.path()).args(Some(name).filter(|name| !name.is_empty()));
+    command.args(["--config", "agent.yaml"]).stdin(Stdio::null());
+    if kind == Kind::Collector && name == "print-config" {
         command.arg("--feature-gates=otelcol.printInitialConfig");
     }
     let out = command.output().expect("it runs");
-    String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
 }
