@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::agent::{Kind, can_limit_memory};
 use crate::cases::{Case, Outcome, all};
-use crate::disk::SmallDisk;
+use crate::disk::{ForgetfulDisk, SmallDisk};
+use crate::strace::can_trace;
 
 /// Runs a case against Weir and fails with all that does not hold.
 fn holds(number: u32) {
@@ -66,15 +67,34 @@ fn full_disks_lose_nothing() {
     }
 }
 
-/// Those that need a memory limit, one after the other: without a limiter and with small requests, with one and large
-/// requests. The other two are for `make faults`.
+/// Those that need a memory limit, one after the other, so that they do not starve each other.
 #[test]
 fn overload_never_ends_in_out_of_memory_and_loses_nothing() {
     if can_limit_memory() {
-        [25, 27].into_iter().for_each(holds);
+        [25, 26, 27, 28].into_iter().for_each(holds);
     } else {
         // Said aloud, so that a machine without cgroups does not look like a pass.
         eprintln!("skipped: no memory cgroup can be made here");
+    }
+}
+
+#[test]
+fn a_loss_of_power_loses_nothing() {
+    if ForgetfulDisk::new().is_some() {
+        holds(3);
+    } else {
+        // Said aloud, so that a machine without such rights does not look like a pass.
+        eprintln!("skipped: no ext4 can be mounted on a loop device here");
+    }
+}
+
+#[test]
+fn requests_share_syncs() {
+    if can_trace() {
+        holds(4);
+    } else {
+        // Said aloud, so that a machine without such rights does not look like a pass.
+        eprintln!("skipped: strace is missing here, or may not trace");
     }
 }
 

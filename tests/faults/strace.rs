@@ -8,6 +8,13 @@ use tempfile::TempDir;
 
 use crate::agent::wait_until;
 
+/// Whether system calls can be traced here.
+pub(crate) fn can_trace() -> bool {
+    let mut command = Command::new("strace");
+    command.args(["-f", "--seccomp-bpf", "-e", "trace=fsync", "true"]).stdin(Stdio::null());
+    command.output().is_ok_and(|out| out.status.success())
+}
+
 /// A running strace.
 pub(crate) struct Strace {
     child: Child,
