@@ -6,18 +6,46 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use regex::Regex;
+use regex::{Error, Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+
+/// Most bytes of a compiled pattern, or of all patterns of a list together: a few letters can stand for gigabytes.
+const SIZE_LIMIT: usize = 10 << 20;
+
+/// Most bytes that each thread keeps of a pattern's states while it searches; what does not fit is worked out again.
+const CACHE_LIMIT: usize = 2 << 20;
 
 /// Compiles a pattern.
 ///
 /// # Errors
 /// What is wrong with it, on one line.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    Regex::new(&translate(pattern)).map_err(|error| {
-        let text = error.to_string();
-        let reason = text.lines().last().unwrap_or_default();
-        format!("error parsing regexp: {}: `{pattern}`", reason.trim_start_matches("error: "))
-    })
+    let mut builder = RegexBuilder::new(&translate(pattern));
+    let built = builder.size_limit(SIZE_LIMIT).dfa_size_limit(CACHE_LIMIT).build();
+    built.map_err(|error| format!("error parsing regexp: {}: `{pattern}`", reason(&error)))
+}
+
+/// Compiles patterns of which one has to match.
+///
+/// # Errors
+/// What is wrong with one of them, or that all together are too large, on one line.
+pub(crate) fn compile_all(patterns: &[String]) -> Result<RegexSet, String> {
+    for pattern in patterns {
+        compile(pattern)?;
+    }
+    let mut builder = RegexSetBuilder::new(patterns.iter().map(|pattern| translate(pattern)));
+    let built = builder.size_limit(SIZE_LIMIT).dfa_size_limit(CACHE_LIMIT).build();
+    built.map_err(|error| format!("error parsing regexp: {} patterns: {}", patterns.len(), reason(&error)))
+}
+
+fn reason(error: &Error) -> String {
+    if let Error::CompiledTooBig(limit) = error {
+        return format!(
+            "compiled it would take more than {} MiB: repetitions such as {{1000}} cost most, above all within each other",
+            limit >> 20
+        );
+    }
+    let text = error.to_string();
+    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
 fn translate(pattern: &str) -> String {
@@ -196,7 +224,15 @@ mod tests {
     #[test]
     fn patterns_that_would_take_much_memory_are_refused() {
         let refused = compile(r"(\w{500}){500}").expect_err("refused");
-        assert!(refused.contains("size limit"), "{refused}");
+        assert!(refused.contains("more than 10 MiB") && refused.contains("{500}"), "{refused}");
+        let large: Vec<String> = (0..200).map(|n| format!(r"^{n}\pL{{40}}")).collect();
+        assert!(large.iter().all(|pattern| compile(pattern).is_ok()), "each by itself");
+        let refused = compile_all(&large).expect_err("refused");
+        assert!(refused.contains("200 patterns") && refused.contains("more than 10 MiB"), "{refused}");
+        assert!(
+            compile_all(&large[..2])
+                .is_ok_and(|two| two.is_match("1éééééééééééééééééééééééééééééééééééééééé"))
+        );
     }
 
     #[test]

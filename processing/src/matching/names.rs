@@ -2,7 +2,7 @@
 
 use regex::RegexSet;
 
-use crate::compile_regex;
+use crate::regex::compile_all;
 
 /// Texts or patterns.
 #[derive(Debug, Clone)]
@@ -17,13 +17,7 @@ impl Names {
     pub(super) fn new(match_type: &str, names: &[String]) -> Result<Names, String> {
         match match_type {
             "strict" => Ok(Names::Strict(names.to_vec())),
-            "regexp" => {
-                let patterns = names.iter().map(|name| compile_regex(name).map(|r| r.as_str().to_owned()));
-                let patterns: Vec<String> = patterns.collect::<Result<_, _>>()?;
-                RegexSet::new(patterns)
-                    .map(Names::Regexp)
-                    .map_err(|error| format!("error parsing regexp: {error}"))
-            }
+            "regexp" => compile_all(names).map(Names::Regexp),
             other => Err(unknown_type(other)),
         }
     }

@@ -134,6 +134,25 @@ fn what_went_away_is_told_with_what_to_write_instead() {
 }
 
 #[test]
+fn a_pattern_that_would_take_much_memory_is_shown_with_its_place() {
+    for (processor, place) in [
+        (
+            "attributes:\n    actions:\n    - {key: a, action: extract, pattern: '(?P<b>(\\w{500}){500})'}",
+            "1.yaml:4:",
+        ),
+        (
+            "attributes:\n    actions: [{key: a, action: delete}]\n    include:\n      match_type: regexp\n      \
+             services: ['(\\w{500}){500}']",
+            "1.yaml:",
+        ),
+        ("span:\n    name:\n      to_attributes: {rules: ['(?P<b>(\\w{500}){500})']}", "1.yaml:"),
+    ] {
+        let said = said(|call| call.configs.push(format!("processors:\n  {processor}\n")));
+        holds(&said, &[place, "compiled it would take more than 10 MiB"]);
+    }
+}
+
+#[test]
 fn options_that_contradict_each_other_are_shown_with_their_place() {
     let queue = |options: &str| format!("exporters:\n  otlp_grpc:\n    sending_queue: {{{options}}}\n");
     let used = "service: {pipelines: {traces: {exporters: [otlp_grpc]}}}";
