@@ -31,10 +31,8 @@ struct Cli {
     /// Colour of what is printed: auto (on a terminal; NO_COLOR and CLICOLOR_FORCE are honoured), always, never.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     color: Color,
-    /// Takes up changes of the configuration's files by itself, as SIGHUP does: checked in full first, and what is wrong
-    /// leaves the running configuration. They are looked for every second.
-    #[arg(long)]
-    watch_config: bool,
+    #[command(flatten)]
+    run: run::RunArgs,
     /// Leaves it to the system whether a crash writes a core file. Without this none is written, because secrets and
     /// telemetry would be in it.
     #[arg(long, global = true)]
@@ -137,7 +135,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let root = ConfigArgs { color: cli.color, ..cli.config };
     match cli.command {
-        None => run::run(&root, cli.watch_config),
+        None => run::run(&root, &cli.run),
         Some(Command::Validate(mut args)) => {
             args.config = args.config.after(root);
             validate::validate(&args)

@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use tokio::task::JoinSet;
 use weir_component::{Clock, Failure, Host};
-use weir_config::{ConfigError, Diagnostics, Loaded};
+use weir_config::{ConfigError, Diagnostics, GoDuration, Loaded};
 use weir_engine::{Engine, Next, TokioRuntime};
 use weir_telemetry::{Identity, Logs, Metrics, NextLogs, Traces, init_logs, init_metrics, init_traces};
 
@@ -21,14 +21,33 @@ use super::{ConfigArgs, Step, failed};
 use crate::gates::Gates;
 use crate::service;
 
-/// How long pipelines may take to drain, and before that a reload to end that is under way.
-const GRACE: Duration = Duration::from_secs(10);
+/// How to run.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// Takes up changes of the configuration's files by itself, as SIGHUP does: checked in full first, and what is wrong
+    /// leaves the running configuration. They are looked for every second.
+    #[arg(long)]
+    watch_config: bool,
+    /// How long pipelines may take to drain at a stop, such as 1m30s, and before that a reload to end that is under way.
+    /// What is left then is dropped or stays on disk, and named; with 0 nothing is waited for.
+    #[arg(long, value_name = "DURATION", default_value = "10s", allow_hyphen_values = true,
+        value_parser = not_negative)]
+    shutdown_timeout: GoDuration,
+}
+
+fn not_negative(text: &str) -> Result<GoDuration, String> {
+    match text.parse::<GoDuration>() {
+        Ok(duration) if duration.is_negative() => Err(format!("{text:?} is negative")),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("{error}; a duration is a number with a unit, such as 30s")),
+    }
+}
 
 /// How long the telemetry of components that a reload has replaced is waited for at a stop, beyond their end.
 const FORMER: Duration = Duration::from_secs(1);
 
-/// Runs until a signal or a component that fails for good. `watch`: takes up changes of files by itself.
-pub(super) fn run(args: &ConfigArgs, watch: bool) -> ExitCode {
+/// Runs until a signal or a component that fails for good.
+pub(super) fn run(args: &ConfigArgs, how: &RunArgs) -> ExitCode {
     let loaded = match args.load(true, Step::Load) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -37,13 +56,13 @@ pub(super) fn run(args: &ConfigArgs, watch: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.to_string()),
     };
-    let code = runtime.block_on(serve(args, loaded, watch));
+    let code = runtime.block_on(serve(args, loaded, how));
     // Tasks of libraries may still hang in a connect; everything of ours has ended.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
 }
 
-async fn serve(args: &ConfigArgs, loaded: Loaded, watch: bool) -> ExitCode {
+async fn serve(args: &ConfigArgs, loaded: Loaded, how: &RunArgs) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return failed(&error.to_string()),
@@ -62,8 +81,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, watch: bool) -> ExitCode {
     for gate in args.gates().iter().flat_map(Gates::without_effect) {
         tracing::warn!(gate, "Feature gate is accepted, without effect");
     }
-    let watch = watch.then(|| Watch::new(&loaded.sources));
-    let code = match Agent::new(args, identity, loaded, &logs, watch) {
+    let code = match Agent::new(args, how, identity, loaded, &logs) {
         Ok(agent) => start_and_work(agent, &mut signals).await,
         Err(code) => code,
     };
@@ -120,6 +138,8 @@ fn terminating(id: &str, failure: &Failure) {
 /// The running agent.
 struct Agent<'a> {
     args: &'a ConfigArgs,
+    /// How long a stop may take, and before it a reload.
+    grace: Duration,
     identity: Identity,
     /// What it runs.
     loaded: Loaded,
@@ -166,10 +186,10 @@ impl Own {
 impl<'a> Agent<'a> {
     fn new(
         args: &'a ConfigArgs,
+        how: &RunArgs,
         identity: Identity,
         loaded: Loaded,
         logs: &'a Logs,
-        watch: Option<Watch>,
     ) -> Result<Agent<'a>, ExitCode> {
         let own = Own::new(&loaded, &identity).map_err(|e| failed(&e))?;
         let tokio = Arc::new(TokioRuntime::current());
@@ -178,7 +198,9 @@ impl<'a> Agent<'a> {
         let engine = service::build(&loaded, tokio, &host)
             .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
         let former = FuturesUnordered::new();
-        Ok(Agent { args, identity, loaded, host, engine, logs, own, former, clock, watch })
+        let watch = how.watch_config.then(|| Watch::new(&loaded.sources));
+        let grace = how.shutdown_timeout.as_std();
+        Ok(Agent { args, grace, identity, loaded, host, engine, logs, own, former, clock, watch })
     }
 
     /// # Errors
@@ -222,13 +244,13 @@ impl<'a> Agent<'a> {
                     return false;
                 }
             }
-            let failed_for_good = self.engine.failed();
+            let (failed_for_good, grace) = (self.engine.failed(), self.grace);
             let mut reload = pin!(self.reload());
             let outcome = tokio::select! {
                 outcome = &mut reload => outcome,
                 as_asked = end(signals, failed_for_good) => {
                     // Either graph can be stopped in order; one that hangs between them cannot hold that up.
-                    drop(tokio::time::timeout(GRACE, reload).await);
+                    drop(tokio::time::timeout(grace, reload).await);
                     return as_asked;
                 }
             };
@@ -315,11 +337,11 @@ impl<'a> Agent<'a> {
     /// Whether everything ended in time and nothing was lost.
     async fn stop(mut self) -> bool {
         tracing::info!("Starting shutdown...");
-        let stopped = self.engine.stop(GRACE).await;
+        let stopped = self.engine.stop(self.grace).await;
         for name in &stopped.unfinished {
             tracing::error!(
                 task = %name,
-                grace = ?GRACE,
+                grace = ?self.grace,
                 "Did not end in time; what it held was dropped, which senders were told that had not heard success yet"
             );
         }

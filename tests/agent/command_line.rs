@@ -132,6 +132,22 @@ fn print_config_reads_without_checking_when_it_is_told_to() {
 }
 
 #[test]
+fn a_time_for_the_stop_that_is_none_is_refused_with_the_flag_and_how_one_is_written() {
+    for (flag, words) in [
+        ("--shutdown-timeout=10", "missing unit in duration \"10\"; a duration is a number with a unit"),
+        ("--shutdown-timeout=-1s", "\"-1s\" is negative"),
+        ("--shutdown-timeout=soon", "invalid duration \"soon\""),
+    ] {
+        let (ok, printed, said) = call(&[BASE], &[flag]).run(&Program::weir(), &[]);
+        assert!(!ok && printed.is_empty(), "{said}");
+        assert!(
+            said.starts_with("Error: ") && said.contains("--shutdown-timeout") && said.contains(words),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn feature_gates_are_listed_and_shown_as_in_the_collector() {
     for program in Program::both() {
         let (_, table, _) = Call::default().run(&program, &["featuregate"]);

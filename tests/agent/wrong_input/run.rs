@@ -110,6 +110,31 @@ fn to_file(path: &std::path::Path) -> String {
 }
 
 #[test]
+fn a_stop_takes_no_longer_than_it_may_and_says_what_is_lost() {
+    // It takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free_port();
+    let yaml = format!(
+        "receivers:\n  otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}\nexporters:\n  otlp_http: {{endpoint: \
+         \"http://{}\", timeout: 0}}\nservice:\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [otlp], exporters: \
+         [otlp_http]}}}}\n",
+        silent.local_addr().expect("an address")
+    );
+    let within = |mut command: std::process::Command| {
+        command.arg("--shutdown-timeout=300ms");
+        command
+    };
+    let mut agent = Agent::spawn_with(&yaml, 0, within);
+    agent.wait_for_log("Everything is ready.");
+    let answer = post(port, "/v1/logs", &log_records(3, "is never taken")).expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(1), "{}", agent.log());
+    let log = agent.log();
+    assert!(log.contains("\"grace\": \"300ms\"") && log.contains("\"dropped_items\": 3"), "{log}");
+}
+
+#[test]
 fn sigterm_ends_an_agent_whose_start_hangs() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut agent = Agent::spawn(&to_file(&pipe(&folder)), 0);
