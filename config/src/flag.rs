@@ -12,11 +12,15 @@ pub(crate) fn parse(flag: &str, sources: &mut Sources) -> Result<Node, ConfigErr
     let source = sources.add(SourceKind::Flag, flag, None);
     let whole = Span { source, line: 1, column: 1, len: count(flag).max(1) };
     let Some((key, value)) = flag.split_once('=') else {
-        let message = format!("--set {flag}: missing equal sign");
-        return Err(ConfigError::new(ErrorKind::Source, message)
-            .core(format!("invalid argument {flag:?} for \"--set\" flag: missing equal sign"))
+        // Behind a colon or a blank stands the value, where the equal sign was forgotten.
+        let key = flag.split([':', ' ']).next().unwrap_or_default();
+        let message = format!("--set {key}: missing equal sign");
+        let mut error = ConfigError::new(ErrorKind::Source, message)
+            .core(format!("invalid argument {key:?} for \"--set\" flag: missing equal sign"))
             .at(whole)
-            .help("write --set key=value"));
+            .help("write --set key=value");
+        error.secret = key != flag;
+        return Err(error);
     };
     let path = key.trim().replace('.', "::");
     let document = format!("{path}: {}", value.trim());
@@ -93,6 +97,8 @@ mod tests {
         let mut sources = Sources::new();
         let core = "invalid argument \"a.b\" for \"--set\" flag: missing equal sign";
         assert_eq!(parse("a.b", &mut sources).unwrap_err().core_sentence(), core);
+        let error = parse("a.token: hunter2", &mut sources).unwrap_err();
+        assert!(!error.to_string().contains("hunter2") && error.secret, "{error}");
         let error = parse("a.b={x", &mut sources).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Syntax);
     }

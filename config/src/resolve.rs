@@ -71,13 +71,15 @@ pub fn resolve(request: Request<'_>) -> Result<Resolved, Diagnostics> {
 /// The mapping behind one `--config`.
 fn read_config(text: &str, provider: &mut Provider<'_>, sources: &mut Sources) -> Result<Node, ConfigError> {
     let source_error = |message: String| ConfigError::new(ErrorKind::Source, message);
+    // A configuration itself, where `yaml:` was forgotten, has blanks, and may have secrets behind them.
+    let shown = text.split(' ').next().unwrap_or_default();
     let Some(uri) = Uri::of_flag(text) else {
         return Err(
-            source_error(format!("invalid uri: {text:?}")).help("a path with a colon is written file:path")
+            source_error(format!("invalid uri: {shown:?}")).help("a path with a colon is written file:path")
         );
     };
     if !SCHEMES.contains(&uri.scheme) {
-        let mut error = source_error(format!("unsupported scheme on URI {text:?}"));
+        let mut error = source_error(format!("unsupported scheme on URI {shown:?}"));
         error.suggestion = suggest::nearest(uri.scheme, &SCHEMES);
         error.allowed = SCHEMES.map(str::to_owned).to_vec();
         return Err(error);
@@ -94,7 +96,9 @@ fn read_config(text: &str, provider: &mut Provider<'_>, sources: &mut Sources) -
             Ok(node)
         }
         _ => {
-            let message = format!("a configuration must be a mapping, found {}", node.describe());
+            // A text may be that of a file with a secret.
+            let found = if node.as_str().is_some() { "a text".to_owned() } else { node.describe() };
+            let message = format!("a configuration must be a mapping, found {found}");
             let core = format!("retrieved value (type={}) cannot be used as a Conf", node.go_type());
             Err(ConfigError::new(ErrorKind::Syntax, message).core(core).at(node.span))
         }

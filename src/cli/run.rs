@@ -324,9 +324,9 @@ impl<'a> Agent<'a> {
     /// Says in the log as well where it stands.
     fn refuse_start(&self, error: ConfigError, next: &Loaded) -> Option<String> {
         let place = error.span.map(|span| format!(" ({})", next.sources.position(span))).unwrap_or_default();
-        let why = format!("{}{place}", error.core_sentence());
-        self.args.report(&Diagnostics::new(vec![error], next.sources.clone()), Step::Start);
-        Some(why)
+        let diagnostics = Diagnostics::new(vec![error], next.sources.clone());
+        self.args.report(&diagnostics, Step::Start);
+        diagnostics.errors().first().map(|error| format!("{}{place}", error.core_sentence()))
     }
 
     fn refuse(&self, errors: Vec<ConfigError>, next: &Loaded) -> Option<String> {

@@ -101,6 +101,15 @@ fn a_secret_is_never_printed() {
             "extensions: {{basicauth: {{client_auth: {{username: a, password: {secret}, passwrd: b}}}}}}"
         ),
         format!("extensions: {{bearertokenauth: {{token: {{a: {secret}}}}}}}"),
+        format!("extensions: {{bearertokenauth: {{tokn: {secret}}}}}"),
+        format!("extensions: {{basicauth: {{client_auth: {{username: a, pasword: {secret}}}}}}}"),
+        format!("exporters: {{otlp_http: {{endpoint: \"http://u:{secret}@h/p?k={secret}\", timeuot: 3s}}}}"),
+        format!("exporters: {{otlp_http: {{endpoint: \"ht!tp://u:{secret}@h/p?k={secret}\"}}}}"),
+        format!("exporters: {{otlp_http: {{endpoint: \"http://h\", proxy_url: \"x://u:{secret}@h\"}}}}"),
+        format!("exporters: {{otlp_grpc: {{endpoint: \"u:{secret}@h\", headers: \"{secret}\"}}}}"),
+        format!("exporters:\n  otlp_http:\n    headers:\n      x-key: \"{secret}\n"),
+        format!("exporters: {{otlp_grpc: {{headrs: {{x: {secret}}}, timeout: '${{T:-{secret}}}'}}}}"),
+        secret.to_owned(),
     ] {
         let text = said(|call| call.configs.push(config.clone()));
         assert!(!text.contains(secret), "{config}\n{text}");
