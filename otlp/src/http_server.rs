@@ -324,7 +324,8 @@ fn report_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn header_bytes(headers: &HeaderMap) -> usize {
+/// Bytes of names and values.
+pub(crate) fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 

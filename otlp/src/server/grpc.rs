@@ -50,7 +50,7 @@ impl Server {
         let auth = self.caller(&request).await.map_err(|failure| RpcStatus::of(&failure))?;
         let call = self.call(&request, signal, encoding, peer, auth);
         let arrived = AtomicUsize::new(0);
-        let reading = message::read_message(request.into_body(), self.message(), &arrived);
+        let reading = message::read_message(request.into_body(), self.message(&call)?, &arrived);
         match self.arrival(reading, &arrived).await {
             Ok(message) => self.finish(call, message).await,
             Err(late) => Err(too_late(&late)),
@@ -76,8 +76,9 @@ impl Server {
     }
 
     /// For the message of a call.
-    pub(super) fn message(&self) -> Arriving {
-        Arriving::new(self.settings.max_message, self.settings.budget.begin())
+    pub(super) fn message(&self, call: &Call) -> Result<Arriving, RpcStatus> {
+        let room = self.room(&call.context).map_err(|failure| RpcStatus::of(&failure))?;
+        Ok(Arriving::new(self.settings.max_message, room))
     }
 
     /// From the message of a call to what became of it.

@@ -95,7 +95,8 @@ impl Server {
     ) -> Result<(), Refusal> {
         let encoding = self.encoding(request.headers())?;
         let context = intake::context("http", &request, peer, &self.settings, auth);
-        let (content, room) = self.content(request.into_body(), encoding).await?;
+        let room = self.room(&context).map_err(|failure| failed(&failure))?;
+        let (content, room) = self.content(request.into_body(), encoding, room).await?;
         let is_small = format == Format::Protobuf && content.len() < SMALL;
         let content = if is_small { Bytes::copy_from_slice(&content) } else { content };
         self.intake.accept(signal, format, content, room, context).await.map_err(|refused| match refused {
@@ -106,10 +107,15 @@ impl Server {
     }
 
     /// The whole body, decompressed.
-    async fn content(&self, body: Incoming, encoding: Encoding) -> Result<(Bytes, Reservation), Refusal> {
+    async fn content(
+        &self,
+        body: Incoming,
+        encoding: Encoding,
+        room: Reservation,
+    ) -> Result<(Bytes, Reservation), Refusal> {
         let limit = self.settings.max_body;
         let arrived = AtomicUsize::new(0);
-        let reading = body::read_reserved(body, limit, self.settings.budget.begin(), &arrived);
+        let reading = body::read_reserved(body, limit, room, &arrived);
         let read = self.arrival(reading, &arrived).await;
         let (raw, room) = match read {
             Ok(Ok(raw)) => raw,

@@ -51,8 +51,8 @@ impl Intake {
     }
 
     /// Validates a request, hands it on and waits for its outcome. A request without items is accepted and goes nowhere.
-    /// `room` is what was reserved for it so far; it lasts as long as anything of the request is held, which should not be
-    /// part of a much larger buffer.
+    /// `room` is what was reserved for it and its context so far; it lasts as long as anything of the request is held, which
+    /// should not be part of a much larger buffer.
     pub(super) async fn accept(
         &self,
         signal: Signal,
@@ -63,7 +63,8 @@ impl Intake {
     ) -> Result<(), Refused> {
         let large = if format == Format::Json { LARGE_JSON } else { LARGE_PROTOBUF };
         let is_large = request.len() > large;
-        let read = self.large.work(is_large, move || read(signal, format, request, room)).await;
+        let beside = held_by(&context);
+        let read = self.large.work(is_large, move || read(signal, format, request, room, beside)).await;
         let panicked = || Refused::Failed(Failure::permanent("reading the request failed"));
         let payload = read.ok_or_else(panicked)??;
         if payload.is_empty() {
@@ -78,12 +79,18 @@ impl Intake {
     }
 }
 
-fn read(signal: Signal, format: Format, request: Bytes, mut room: Reservation) -> Result<Payload, Refused> {
+fn read(
+    signal: Signal,
+    format: Format,
+    request: Bytes,
+    mut room: Reservation,
+    beside: usize,
+) -> Result<Payload, Refused> {
     let request = match format {
         Format::Protobuf => request,
         Format::Json => json::to_protobuf(signal, &request).map_err(Refused::NotJson)?,
     };
-    room.fit(request.len()).map_err(Refused::Failed)?;
+    room.fit(request.len() + beside).map_err(Refused::Failed)?;
     Payload::from_request(signal, room.hold(request)).map_err(Refused::Malformed)
 }
 
@@ -98,6 +105,13 @@ pub(super) fn context<B>(
     let span = settings.telemetry.extract(request.headers());
     let metadata = if settings.include_metadata { metadata(request) } else { Vec::new() };
     Context { metadata, auth, peer: peer.address, transport, span }
+}
+
+/// Bytes of the sender's that a context holds.
+pub(super) fn held_by(context: &Context) -> usize {
+    let of =
+        |(name, values): &(String, Vec<String>)| name.len() + values.iter().map(String::len).sum::<usize>();
+    context.metadata.iter().map(of).sum()
 }
 
 fn metadata<B>(request: &Request<B>) -> Vec<(String, Vec<String>)> {

@@ -27,7 +27,7 @@ use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use futures_util::poll;
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use weir_component::{AuthData, Budget, Failure, Host, Outputs, Stop, Telemetry};
+use weir_component::{AuthData, Budget, Context, Failure, Host, Outputs, Reservation, Stop, Telemetry};
 use weir_pdata::Signal;
 
 use crate::auth::Authenticator;
@@ -150,12 +150,16 @@ enum Late {
 }
 
 impl Server {
-    /// Who sends a request; nobody in particular without an authenticator.
+    /// Who sends a request; nobody in particular without an authenticator. Its head is held for as long as that takes.
     async fn caller<B>(&self, request: &Request<B>) -> Result<AuthData, Failure> {
-        match &self.settings.auth {
-            Some(auth) => auth.check(request).await,
-            None => Ok(AuthData::new()),
-        }
+        let Some(auth) = &self.settings.auth else { return Ok(AuthData::new()) };
+        let _held = self.settings.budget.reserve(http_server::header_bytes(request.headers()))?;
+        auth.check(request).await
+    }
+
+    /// What is reserved for a request whose head was read.
+    fn room(&self, context: &Context) -> Result<Reservation, Failure> {
+        self.settings.budget.reserve(intake::held_by(context))
     }
 
     /// Reads a request within the time that it may take, while it keeps the pace; `arrived` says how much is there.

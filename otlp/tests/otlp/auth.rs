@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use opentelemetry::metrics::MeterProvider;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_component::{
-    AuthData, Blocking, Capabilities, ClientAuth, Context, Failure, Host, ServerAuth, async_trait,
+    AuthData, Blocking, Budget, Capabilities, ClientAuth, Context, Failure, Host, ServerAuth, async_trait,
 };
 use weir_config::net::{AuthConfig, ServerAuthConfig};
 use weir_otlp::auth::{Authenticator, client_auth};
@@ -14,7 +14,8 @@ use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Targ
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
-use crate::support::{Server, sample, start, within};
+use crate::floods::LOGS;
+use crate::support::{Server, framed, grpc, sample, start, within};
 
 /// Lets those through who know the word, and tells it; signs with the first value of `x-tenant`.
 struct Word;
@@ -66,10 +67,15 @@ async fn guarded(request_params: &[&str]) -> Server {
 }
 
 pub(crate) async fn guarded_on(protocols: Protocols, request_params: &[&str]) -> Server {
+    guarded_within(Budget::default(), protocols, request_params).await
+}
+
+async fn guarded_within(budget: Budget, protocols: Protocols, request_params: &[&str]) -> Server {
     let request_params = request_params.iter().map(ToString::to_string).collect();
     let auth = ServerAuthConfig { auth: named("word"), request_params };
     let auth = Authenticator::of_http(Some(&auth), &host()).expect("found");
-    start(ServerSettings { protocols, auth, include_metadata: true, ..ServerSettings::default() }).await
+    start(ServerSettings { protocols, auth, budget, include_metadata: true, ..ServerSettings::default() })
+        .await
 }
 
 /// The answer to a request of which only the head is ever sent.
@@ -104,6 +110,26 @@ async fn a_stranger_is_refused_before_anything_of_the_body_came_whatever_he_asks
         (&"16".parse().unwrap(), &"wrong word".parse().unwrap())
     );
     assert!(server.pipeline.payloads().is_empty());
+}
+
+#[tokio::test]
+async fn a_head_that_waits_for_its_authenticator_is_held_and_counts() {
+    let large = "t".repeat(10_000);
+    for protocols in [Protocols::Grpc, Protocols::Both] {
+        let budget = Budget::default();
+        budget.set_limit(5_000);
+        let server = guarded_within(budget.clone(), protocols, &[]).await;
+        let code = async |value: &str| {
+            let headers = [("x-word", value)];
+            within(grpc(server.address, LOGS, &headers, &framed(false, b""))).await.1["grpc-status"].clone()
+        };
+        assert_eq!((code(&large).await, code("wrong").await), ("14".parse().unwrap(), "16".parse().unwrap()));
+        if protocols == Protocols::Both {
+            let answer = answer_to_head(&server, "/v1/logs", &format!("x-word: {large}\r\n")).await;
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        }
+        assert_eq!(budget.held(), 0);
+    }
 }
 
 #[tokio::test]

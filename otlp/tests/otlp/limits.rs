@@ -21,7 +21,10 @@ use weir_otlp::http_server::ServerLimits;
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
-use crate::support::{Server, http as http_request, logs_request, noise, sample, serve, start, within};
+use crate::floods::LOGS;
+use crate::support::{
+    Server, framed, grpc as raw_grpc, http as http_request, logs_request, noise, sample, serve, start, within,
+};
 use crate::tls::secured_with;
 
 fn grpc(server: &Server, compression: Compression) -> GrpcClient {
@@ -53,6 +56,37 @@ async fn what_is_held_is_counted_until_the_last_piece_is_gone() {
     within(holds(held..held + 100)).await;
     server.pipeline.batches.lock().expect("lock").clear();
     assert_eq!(budget.held(), 0);
+}
+
+#[tokio::test]
+async fn metadata_is_held_with_its_request_and_counts() {
+    const LENGTH: usize = 10_000;
+    let tenant = ("x-tenant", "t".repeat(LENGTH));
+    for protocols in [Protocols::Grpc, Protocols::Both] {
+        let budget = Budget::default();
+        budget.set_limit(LENGTH + 5_000);
+        let settings = ServerSettings {
+            protocols,
+            include_metadata: true,
+            budget: budget.clone(),
+            ..ServerSettings::default()
+        };
+        let server = start(settings).await;
+        let call = async || {
+            let message = framed(false, &sample(Signal::Logs, 1).to_bytes());
+            raw_grpc(server.address, LOGS, &[(tenant.0, &tenant.1)], &message).await.1["grpc-status"].clone()
+        };
+        assert_eq!(within(call()).await, "0");
+        assert!((LENGTH..LENGTH + 5_000).contains(&budget.held()), "{}", budget.held());
+        assert_eq!(within(call()).await, "14", "two are too much");
+        if protocols == Protocols::Both {
+            let request = Request::post(server.url("/v1/logs")).header(tenant.0, &tenant.1);
+            let request = request.header("content-type", "application/json");
+            assert_eq!(within(http_request(request, json(false, 1, 1))).await.0.as_u16(), 503);
+        }
+        server.pipeline.batches.lock().expect("lock").clear();
+        assert_eq!(budget.held(), 0);
+    }
 }
 
 #[tokio::test]

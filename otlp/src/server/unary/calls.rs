@@ -149,14 +149,15 @@ impl Calls {
             Ok(method) => method,
             Err(status) => {
                 let signal = self.server.signal(head.method(), head.uri().path()).ok();
-                self.measure(begun, signal, Some(status.status()));
-                self.machine.answer(stream, answer(grpc::failure(&status)));
-                return;
+                return self.refuse_at_once(stream, begun, signal, &status);
             }
         };
         let stage = if self.server.settings.auth.is_none() {
             let call = self.server.call(&head, signal, encoding, &self.peer, Vec::new());
-            Stage::Arriving(Box::new((call, self.server.message(), self.arrival(now))))
+            match self.server.message(&call) {
+                Ok(message) => Stage::Arriving(Box::new((call, message, self.arrival(now)))),
+                Err(status) => return self.refuse_at_once(stream, begun, Some(signal), &status),
+            }
         } else {
             let (server, peer) = (Arc::clone(&self.server), Arc::clone(&self.peer));
             let future = Box::pin(async move {
@@ -169,8 +170,20 @@ impl Calls {
         self.open.push(Open { stream, stage, signal, begun, _ongoing: ongoing });
     }
 
+    fn refuse_at_once(
+        &mut self,
+        stream: u32,
+        begun: Option<Instant>,
+        signal: Option<Signal>,
+        status: &RpcStatus,
+    ) {
+        self.measure(begun, signal, Some(status.status()));
+        self.machine.answer(stream, answer(grpc::failure(status)));
+    }
+
     fn checked(&mut self, stream: u32, checked: Result<Call, RpcStatus>, now: Instant) {
-        let (message, arrival) = (self.server.message(), self.arrival(now));
+        let arrival = self.arrival(now);
+        let checked = checked.and_then(|call| Ok((self.server.message(&call)?, call)));
         let Some(open) = self.open(stream) else { return };
         let Stage::Checking { early, room, is_whole } = std::mem::replace(&mut open.stage, Stage::Working)
         else {
@@ -179,7 +192,7 @@ impl Calls {
         // A message reserves what it is of.
         drop(room);
         match checked {
-            Ok(call) => {
+            Ok((message, call)) => {
                 open.stage = Stage::Arriving(Box::new((call, message, arrival)));
                 self.data(stream, &early);
                 if is_whole {
