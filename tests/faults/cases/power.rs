@@ -88,6 +88,8 @@ fn lose_while_draining(disk: &ForgetfulDisk, durable: &mut Durable, outcome: &mu
             (durable.bench.oracle.missing() < before / 2).then_some(())
         })
         .is_some();
+    // However long it takes to fail, something is left then.
+    durable.bench.backend.set(Mode::Slow(Duration::from_secs(2)));
     let failed = lose(disk, durable);
     let left = durable.bench.oracle.missing();
     durable.bench.backend.set(Mode::Accept);

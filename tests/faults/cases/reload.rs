@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use super::siege::HONEST;
 use super::{Bench, Case, Extra, Outcome, PATIENT};
 use crate::agent::Kind;
 use crate::load::{Load, Shape, all_arrive, until_acknowledged};
@@ -100,9 +101,8 @@ fn invalid(kind: Kind) -> Outcome {
     let port = bench
         .yaml(Extra::default())
         .replace(&format!("127.0.0.1:{}", bench.http), &format!("127.0.0.1:{taken}"));
-    let enough = bench.fill();
-    let load = Load::start(bench.http, &bench.oracle, Shape::default());
-    outcome.fired = enough;
+    outcome.fired = bench.fill() && all_arrive(&bench.oracle, Duration::from_secs(60));
+    let load = Load::start(bench.http, &bench.oracle, HONEST);
     for (wrong, text) in [(unknown, "agent.yaml:"), (port, "address already in use")] {
         bench.agent.configure(&wrong);
         let before = bench.agent.log().matches("Received signal from OS").count();

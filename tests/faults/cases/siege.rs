@@ -7,7 +7,8 @@ use crate::agent::Kind;
 use crate::load::{Load, Shape, all_arrive};
 
 /// What honest clients send meanwhile.
-const HONEST: Shape = Shape { clients: 2, records: 10, pad: 300, pause: Duration::from_millis(20) };
+pub(super) const HONEST: Shape =
+    Shape { clients: 2, records: 10, pad: 300, pause: Duration::from_millis(20) };
 
 /// An agent with honest clients at work, and its memory before anything happens.
 pub(super) struct Siege {
