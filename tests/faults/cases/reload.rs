@@ -103,12 +103,14 @@ fn invalid(kind: Kind) -> Outcome {
         .replace(&format!("127.0.0.1:{}", bench.http), &format!("127.0.0.1:{taken}"));
     outcome.fired = bench.fill() && all_arrive(&bench.oracle, Duration::from_secs(60));
     let load = Load::start(bench.http, &bench.oracle, HONEST);
-    for (wrong, text) in [(unknown, "agent.yaml:"), (port, "address already in use")] {
+    for (wrong, why) in [(unknown, "unknown field `compresion`"), (port, "address already in use")] {
         bench.agent.configure(&wrong);
-        let before = bench.agent.log().matches("Received signal from OS").count();
+        let count = |text| bench.agent.log().matches(text).count();
+        let (before, named) = (count("Received signal from OS"), count("agent.yaml:"));
         bench.agent.signal("HUP");
         let heard = bench.agent.wait_for_log("Received signal from OS", before);
-        outcome.fired &= heard && (kind == Kind::Collector || bench.agent.wait_for_log(text, 0));
+        let says = || bench.agent.wait_for_log(why, 0) && bench.agent.wait_for_log("agent.yaml:", named);
+        outcome.fired &= heard && (kind == Kind::Collector || says());
         bench.check_alive(&mut outcome);
     }
     let tally = load.stop();
