@@ -25,13 +25,14 @@ pub(super) struct Excerpt {
 }
 
 /// What an error lets be seen of the line that it speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Shows {
     /// The value that it is about.
     Value,
     /// Not the value of its key: nobody knows what that is.
     Others,
     /// No value at all, as the line may be something else than it looks like.
+    #[default]
     Keys,
     /// No value at all, and nothing from its mark on but the key there.
     ToKey,
@@ -101,6 +102,7 @@ struct Token {
 }
 
 /// Reads a line and writes what may be seen of it.
+#[derive(Default)]
 struct Writer<'a> {
     letters: &'a [char],
     /// The place that the error speaks of.
@@ -114,14 +116,6 @@ struct Writer<'a> {
     before: Option<usize>,
     /// Whether what is marked was written as it is.
     whole: bool,
-}
-
-impl Default for Writer<'_> {
-    fn default() -> Self {
-        let shows = Shows::Keys;
-        let (written, before) = (Vec::new(), None);
-        Self { letters: &[], mark: 0, shows, flag: false, depth: 0, written, before, whole: false }
-    }
 }
 
 impl Writer<'_> {
