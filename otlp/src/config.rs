@@ -310,9 +310,6 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_refused_by_name() {}
-
-    #[test]
     fn versions_of_tls_are_a_range() {
         let of = |min: &str, max: &str| {
             let tls = TlsConfig {
