@@ -121,7 +121,7 @@ fn nesting(kind: Kind) -> Outcome {
 }
 
 /// A request with one record with these attributes.
-fn with_attributes(attributes: Vec<otlp::common::v1::KeyValue>) -> Vec<u8> {
+pub(super) fn with_attributes(attributes: Vec<otlp::common::v1::KeyValue>) -> Vec<u8> {
     let record = otlp::logs::v1::LogRecord { attributes, ..Default::default() };
     let scope_logs = vec![otlp::logs::v1::ScopeLogs { log_records: vec![record], ..Default::default() }];
     let logs = otlp::logs::v1::ResourceLogs { scope_logs, ..Default::default() };
