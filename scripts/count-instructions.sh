@@ -17,7 +17,7 @@ count() {
 
 echo '| hot path | instructions |'
 echo '|---|---|'
-for path in validate-traces validate-logs validate-metrics validate-1 merge gzip gunzip zstd unzstd; do
+for path in validate-traces validate-logs validate-metrics validate-1 merge edit gzip gunzip zstd unzstd; do
   short=$(count "$bin/weir-bench" hot "$path" 10)
   long=$(count "$bin/weir-bench" hot "$path" 60)
   echo "| $path | $(((long - short) / 50)) |"
