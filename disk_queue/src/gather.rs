@@ -16,7 +16,7 @@ const ENOUGH: usize = 16;
 /// The longest wait, from the end of the last sync, and what it is in times of what that group took: where syncs cost next
 /// to nothing, waiting would cost more than it saves.
 const LONGEST: Duration = Duration::from_millis(5);
-const WORTH: u32 = 8;
+const WORTH: u32 = 16;
 
 /// A crowd is expected back for so long at least, and twice that at most: its senders may be busy with something else for
 /// a moment.

@@ -27,7 +27,7 @@
 //! The commit writes all that was submitted meanwhile with one call, syncs once, and only then tells the submitters; it
 //! goes on until nothing is left. So under load a sync is shared by all who came during the one before. Where syncs are
 //! faster than senders come again, these are few: when 8 or more were around one sync of the last 0.2 s, a group is only
-//! written when as many have come, or 16, and at the latest 5 ms after the last sync, or 8 times what that group took where
+//! written when as many have come, or 16, and at the latest 5 ms after the last sync, or 16 times what that group took where
 //! that is less. Fewer never wait. When writing or
 //! syncing fails, the group is refused, cut off again and its ids are given out anew; after a failed sync nothing is
 //! appended to that segment any more, because the kernel may have dropped the pages that it could not write.

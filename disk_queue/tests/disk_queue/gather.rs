@@ -105,7 +105,7 @@ fn where_syncs_cost_little_nobody_waits_for_long() {
     let senders = Senders::new();
     senders.disk.syncs_take(Duration::from_micros(50));
     senders.send(8);
-    senders.disk.pass(Duration::from_micros(400));
+    senders.disk.pass(Duration::from_micros(800));
     senders.send(1);
     assert_eq!((senders.acknowledged(), senders.commits()), (9, 2));
 }
