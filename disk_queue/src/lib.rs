@@ -6,7 +6,7 @@
 //! damaged it, is counted exactly and logged with its ids, as far as the segment or its acks tell what was there; opening
 //! never fails for it. After a crash come again at most those records that were not done, and those whose being done was
 //! not yet [saved](Queue::save); after a power loss also those of each segment that were done since its acks were last
-//! synced, which is with every 1024 of them, and with the first that is saved a second or more after the one before.
+//! synced, which is with every 1024 of them, and with the first that is saved a second or more after the first of them.
 //!
 //! # Layout
 //! A queue is one directory with mode 0700, locked by its owner (file `owner`, with its process id). Records get ids that
@@ -28,9 +28,9 @@
 //! goes on until nothing is left. So under load a sync is shared by all who came during the one before. Where syncs are
 //! faster than senders come again, these are few: when 8 or more were around one sync of the last 0.2 s, a group is only
 //! written when as many have come, or 16, and at the latest 5 ms after the last sync, or 16 times what that group took where
-//! that is less. Fewer never wait. When writing or
-//! syncing fails, the group is refused, cut off again and its ids are given out anew; after a failed sync nothing is
-//! appended to that segment any more, because the kernel may have dropped the pages that it could not write.
+//! that is less. Fewer never wait. When writing or syncing fails, the group is refused, cut off again and its ids are given
+//! out anew; after a failed sync nothing is appended to that segment any more, because the kernel may have dropped the pages
+//! that it could not write.
 //!
 //! # Reading: ahead, in order
 //! While the reader keeps up, records go from the commit to [`Queue::try_take`] through memory. Beyond

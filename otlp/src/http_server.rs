@@ -39,8 +39,8 @@ pub struct ServerLimits {
     /// Whose connections they are, which says what they leave of the descriptors of the process. Default senders of
     /// telemetry.
     pub for_use: Use,
-    /// Connections of one address at once; further ones are closed, and the log says so once a minute. Loopback addresses and Unix sockets have no such
-    /// limit. Default 1,000.
+    /// Connections of one address at once; further ones are closed, and the log says so once a minute. Loopback addresses
+    /// and Unix sockets have no such limit. Default 1,000.
     pub max_connections_per_address: usize,
     /// HTTP/2 streams at once on a connection. Default 100.
     pub max_concurrent_streams: u32,

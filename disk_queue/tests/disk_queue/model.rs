@@ -238,6 +238,20 @@ impl Disk {
 }
 
 impl State {
+    /// A call that only reads: it fails at most twice in a row, as what passes does.
+    fn reading_call(&mut self) -> io::Result<()> {
+        match self.call() {
+            Err(error) if self.dead || self.failed_reads < 2 => {
+                self.failed_reads += 1;
+                Err(error)
+            }
+            _ => {
+                self.failed_reads = 0;
+                Ok(())
+            }
+        }
+    }
+
     fn call(&mut self) -> io::Result<()> {
         if self.dead {
             return Err(io::Error::other("dead"));
@@ -401,25 +415,13 @@ struct Open {
 impl File for Open {
     fn size(&self) -> io::Result<u64> {
         let mut state = self.disk.lock();
-        match state.call() {
-            Err(error) if state.dead || state.failed_reads < 2 => {
-                state.failed_reads += 1;
-                return Err(error);
-            }
-            _ => state.failed_reads = 0,
-        }
+        state.reading_call()?;
         Ok(state.nodes[self.node].bytes.len() as u64)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.lock();
-        match state.call() {
-            Err(error) if state.dead || state.failed_reads < 2 => {
-                state.failed_reads += 1;
-                return Err(error);
-            }
-            _ => state.failed_reads = 0,
-        }
+        state.reading_call()?;
         let bytes = &state.nodes[self.node].bytes;
         let at = usize::try_from(offset).expect("small").min(bytes.len());
         if state.nodes[self.node].unreadable.is_some_and(|from| at + buffer.len() > from) {
