@@ -305,16 +305,16 @@ fn report_crowd(crowd: &Full, limit: usize) {
         limit,
         closed,
         "an address has as many connections as it may: new ones from it are closed; where many senders share an address, as \
-         behind a load balancer, let it keep theirs (no SNAT) or use fewer connections (gRPC, keep-alive); where one does, \
-         see whether it closes what it opens"
+         behind a load balancer, let it keep theirs (no SNAT), use fewer connections (gRPC, keep-alive) or raise \
+         max_connections_per_address of the otlp receiver; where one does, see whether it closes what it opens"
     );
 }
 
 fn report_full(limit: usize) {
     tracing::warn!(
         limit,
-        "the port has as many connections as it may: new ones wait; let senders use fewer (gRPC, keep-alive), or spread them \
-         over more ports or agents"
+        "the port has as many connections as it may: new ones wait; let senders use fewer (gRPC, keep-alive), spread them \
+         over more agents, or raise max_connections of the otlp receiver"
     );
 }
 

@@ -18,8 +18,17 @@ pub(crate) struct Config {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Protocols {
-    pub(crate) grpc: Optional<GrpcServerConfig>,
+    pub(crate) grpc: Optional<GrpcConfig>,
     pub(crate) http: Optional<HttpConfig>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct GrpcConfig {
+    #[serde(rename = "+server")]
+    pub(crate) server: GrpcServerConfig,
+    #[serde(rename = "+connections")]
+    connections: Connections,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -27,17 +36,35 @@ pub(crate) struct Protocols {
 pub(crate) struct HttpConfig {
     #[serde(rename = "+server")]
     pub(crate) server: HttpServerConfig,
+    #[serde(rename = "+connections")]
+    connections: Connections,
     traces_url_path: String,
     metrics_url_path: String,
     logs_url_path: String,
 }
 
+/// How many connections a port takes; 0 is the default. The Collector has no such options, so that what is printed for it
+/// to read has them only where they are set.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Connections {
+    #[serde(skip_serializing_if = "is_zero")]
+    max_connections: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    max_connections_per_address: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Default for Protocols {
     fn default() -> Self {
-        let grpc = GrpcServerConfig {
+        let server = GrpcServerConfig {
             read_buffer_size: 512 << 10,
             ..GrpcServerConfig::with_endpoint("localhost:4317")
         };
+        let grpc = GrpcConfig { server, connections: Connections::default() };
         Protocols { grpc: Optional::Default(grpc), http: Optional::Default(HttpConfig::default()) }
     }
 }
@@ -52,6 +79,7 @@ impl Default for HttpConfig {
         };
         HttpConfig {
             server,
+            connections: Connections::default(),
             traces_url_path: Signal::Traces.path().to_owned(),
             metrics_url_path: Signal::Metrics.path().to_owned(),
             logs_url_path: Signal::Logs.path().to_owned(),
@@ -76,32 +104,55 @@ impl Validate for Config {
     }
 }
 
+impl Validate for GrpcConfig {
+    fn validate(&self, issues: &mut Issues) {
+        self.server.validate(issues);
+    }
+}
+
 impl Validate for HttpConfig {
     fn validate(&self, issues: &mut Issues) {
         self.server.validate(issues);
     }
 }
 
-/// The settings of the gRPC server without TLS.
-pub(crate) fn grpc_settings(config: &GrpcServerConfig) -> ServerSettings {
-    let keepalive = config.keepalive.as_ref().and_then(|k| k.server_parameters.as_ref());
-    let limits = with_keepalive(ServerLimits::default(), keepalive);
-    let streams = config.max_concurrent_streams;
-    let enforcement = config.keepalive.as_ref().and_then(|k| k.enforcement_policy.as_ref());
-    let ping_policy = enforcement.and_then(|policy| {
-        let min_time = policy.min_time.non_zero()?;
-        Some(PingPolicy { min_time, permit_without_stream: policy.permit_without_stream })
-    });
-    ServerSettings {
-        protocols: Spoken::Grpc,
-        max_message: config.max_message_bytes(),
-        include_metadata: config.include_metadata,
-        limits: ServerLimits {
-            ping_policy,
-            max_concurrent_streams: if streams == 0 { limits.max_concurrent_streams } else { streams },
+impl Connections {
+    fn limit(&self, limits: ServerLimits) -> ServerLimits {
+        let or = |own: u32, safe| if own == 0 { safe } else { own as usize };
+        ServerLimits {
+            max_connections: or(self.max_connections, limits.max_connections),
+            max_connections_per_address: or(
+                self.max_connections_per_address,
+                limits.max_connections_per_address,
+            ),
             ..limits
-        },
-        ..ServerSettings::default()
+        }
+    }
+}
+
+impl GrpcConfig {
+    /// The settings of the gRPC server without TLS.
+    pub(crate) fn settings(&self) -> ServerSettings {
+        let server = &self.server;
+        let keepalive = server.keepalive.as_ref().and_then(|k| k.server_parameters.as_ref());
+        let limits = with_keepalive(self.connections.limit(ServerLimits::default()), keepalive);
+        let streams = server.max_concurrent_streams;
+        let enforcement = server.keepalive.as_ref().and_then(|k| k.enforcement_policy.as_ref());
+        let ping_policy = enforcement.and_then(|policy| {
+            let min_time = policy.min_time.non_zero()?;
+            Some(PingPolicy { min_time, permit_without_stream: policy.permit_without_stream })
+        });
+        ServerSettings {
+            protocols: Spoken::Grpc,
+            max_message: server.max_message_bytes(),
+            include_metadata: server.include_metadata,
+            limits: ServerLimits {
+                ping_policy,
+                max_concurrent_streams: if streams == 0 { limits.max_concurrent_streams } else { streams },
+                ..limits
+            },
+            ..ServerSettings::default()
+        }
     }
 }
 
@@ -135,7 +186,7 @@ impl HttpConfig {
             include_metadata: server.include_metadata,
             response_headers: response_headers(server)?,
             cors: shared::cors(server),
-            limits: shared::server_limits(ServerLimits::default(), server),
+            limits: shared::server_limits(self.connections.limit(ServerLimits::default()), server),
             ..ServerSettings::default()
         })
     }

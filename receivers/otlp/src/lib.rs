@@ -44,15 +44,16 @@ impl Receiver for Otlp {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
         let protocols = &self.config.protocols;
         if let Some(grpc) = protocols.grpc.as_ref() {
-            no_grpc_middlewares("server", &grpc.middlewares)?;
-            let mut settings = config::grpc_settings(grpc);
-            settings.auth = Authenticator::of_grpc(grpc.auth.as_ref(), &cx.host)?;
-            settings.tls = acceptor(&grpc.tls, &["h2"])?;
+            let server = &grpc.server;
+            no_grpc_middlewares("server", &server.middlewares)?;
+            let mut settings = grpc.settings();
+            settings.auth = Authenticator::of_grpc(server.auth.as_ref(), &cx.host)?;
+            settings.tls = acceptor(&server.tls, &["h2"])?;
             settings.budget = cx.host.budget().clone();
             settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
-            self.servers.push((shared::listen(&cx.host, &cx.id, &grpc.address).await?, settings));
-            log_start(cx, "Starting GRPC server", &grpc.address.endpoint);
+            self.servers.push((shared::listen(&cx.host, &cx.id, &server.address).await?, settings));
+            log_start(cx, "Starting GRPC server", &server.address.endpoint);
         }
         if let Some(http) = protocols.http.as_ref() {
             let server = &http.server;

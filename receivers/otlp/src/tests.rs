@@ -133,7 +133,7 @@ protocols:
     let node = weir_config::parse_body(body).expect("YAML");
     let config: Config =
         weir_config::load(&node, &weir_config::Path::component("receivers", "otlp")).expect("valid");
-    let grpc = config::grpc_settings(config.protocols.grpc.as_ref().expect("on"));
+    let grpc = config.protocols.grpc.as_ref().expect("on").settings();
     let second = std::time::Duration::from_secs;
     assert_eq!(
         (grpc.max_message, grpc.limits.max_concurrent_streams, grpc.include_metadata),
@@ -151,6 +151,28 @@ protocols:
     assert_eq!((http.limits.idle_timeout, http.limits.keep_alive), (Some(second(4)), false));
     assert_eq!(http.cors.map(|c| c.max_age), Some(second(7200)));
     assert_eq!(http.content_encodings, Some(vec![String::new(), "gzip".to_owned()]));
+}
+
+#[test]
+fn how_many_connections_a_port_takes_is_set_for_each_and_printed_only_where_it_is_set() {
+    let limits_of = |body: &str| {
+        let node = weir_config::parse_body(body).expect("YAML");
+        let path = weir_config::Path::component("receivers", "otlp");
+        let config: Config = weir_config::load(&node, &path).expect("valid");
+        let http = config.protocols.http.as_ref().expect("on").settings().expect("settings").limits;
+        let grpc = config.protocols.grpc.as_ref().expect("on").settings().limits;
+        let printed = FACTORY.options.read(&node, &path).settings.expect("settings");
+        let printed = printed.to_yaml(weir_config::Secrets::Redacted).expect("printed");
+        let limits = [grpc, http].map(|l| (l.max_connections, l.max_connections_per_address));
+        (limits, printed.matches("max_connections").count())
+    };
+    let defaults = (10_000, 1_000);
+    assert_eq!(limits_of("protocols: {grpc: , http: }"), ([defaults; 2], 0));
+    let body = "protocols: {grpc: {max_connections: 20000}, http: {max_connections_per_address: 7}}";
+    assert_eq!(limits_of(body), ([(20_000, 1_000), (10_000, 7)], 2));
+    let body = "protocols: {grpc: {max_connections: -1}}";
+    let error = build(&Simulation::new(1), body).err().expect("refused");
+    assert!(error.contains("max_connections"), "{error}");
 }
 
 #[test]
