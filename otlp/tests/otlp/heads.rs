@@ -9,6 +9,7 @@ use weir_otlp::http_server::ServerLimits;
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
+use crate::auth::guarded_on;
 use crate::floods::{DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, LOGS, SETTINGS, call_of, frame};
 use crate::support::{Server, framed, sample, start, within};
 
@@ -183,10 +184,12 @@ async fn a_head_that_drips_is_cut_off_behind_a_request_too_while_connections_may
 async fn a_client_that_sends_a_large_body_to_its_end_hears_why_it_was_refused_at_its_beginning() {
     let budget = Budget::default();
     budget.set_limit(1000);
-    let settings = ServerSettings { max_body: 5 << 20, budget, ..ServerSettings::default() };
-    let server = start(settings).await;
-    for (size, status) in [(6 << 20, "413"), (4 << 20, "503")] {
-        let mut stream = connect(&server).await;
+    let crowded = start(ServerSettings { max_body: 5 << 20, budget, ..ServerSettings::default() }).await;
+    let guarded = guarded_on(Protocols::Both, &[]).await;
+    for (server, size, status) in
+        [(&crowded, 6 << 20, "413"), (&crowded, 4 << 20, "503"), (&guarded, 4 << 20, "401")]
+    {
+        let mut stream = connect(server).await;
         let head = format!("{POST}content-length: {size}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.expect("written");
         stream.write_all(&vec![b' '; size]).await.expect("the server listens until it is through");
