@@ -133,6 +133,15 @@ impl Encoding {
         }
     }
 
+    /// The size that `input` says it has decompressed; `None` when it says nothing. It may be a lie.
+    pub(crate) fn announced(self, input: &[u8]) -> Option<usize> {
+        match self {
+            Encoding::Gzip => Some(gzip_hint(input)),
+            Encoding::Zstd => zstd_hint(input),
+            _ => None,
+        }
+    }
+
     /// Appends `input` in compressed form to `out`. `level` follows the library: 1 to 12 for gzip and zlib, -7 to 22 for
     /// zstd, the others have none; `None` is level 1, the best output per CPU second for telemetry.
     ///

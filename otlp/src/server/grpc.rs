@@ -12,8 +12,8 @@ use hyper::body::Incoming;
 use weir_component::{AuthData, Context, Status};
 use weir_pdata::Signal;
 
-use super::intake::{self, Format, Refused};
-use super::{Late, Server};
+use super::reading::{Arrived, Format, Refused};
+use super::{Late, Server, intake};
 use crate::body::Body;
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, text};
@@ -89,30 +89,32 @@ impl Server {
     ) -> Result<(), RpcStatus> {
         let limit = self.settings.max_message;
         let message = message.map_err(|e| not_one_message(&e, limit))?;
-        let content = match (message.compressed, call.encoding) {
-            (false, _) => message.content,
+        let encoding = match (message.compressed, call.encoding) {
+            (false, _) => Encoding::Identity,
             (true, Encoding::Identity) => {
                 let text = "grpc: compressed flag set with identity or empty encoding";
                 return Err(RpcStatus::new(Status::Internal, text));
             }
-            (true, encoding) => {
-                self.intake.large.decompress(encoding, message.content, limit).await.map_err(|e| match e {
-                    DecodeError::TooLarge => {
-                        let text =
-                            format!("grpc: received message after decompression larger than max {limit}");
-                        RpcStatus::new(Status::ResourceExhausted, text)
-                    }
-                    DecodeError::Corrupt(why) => RpcStatus::new(
-                        Status::Internal,
-                        format!("grpc: failed to decompress the received message: {why}"),
-                    ),
-                })?
-            }
+            (true, encoding) => encoding,
         };
-        let intake = &self.intake;
-        let accepted =
-            intake.accept(call.signal, Format::Protobuf, content, message.room, call.context).await;
-        accepted.map_err(|refused| match refused {
+        let arrived = Arrived {
+            signal: call.signal,
+            format: Format::Protobuf,
+            encoding,
+            limit,
+            content: message.content,
+            room: message.room,
+            beside: intake::held_by(&call.context),
+        };
+        self.intake.accept(arrived, call.context).await.map_err(|refused| match refused {
+            Refused::NotDecompressed(DecodeError::TooLarge) => {
+                let text = format!("grpc: received message after decompression larger than max {limit}");
+                RpcStatus::new(Status::ResourceExhausted, text)
+            }
+            Refused::NotDecompressed(DecodeError::Corrupt(why)) => {
+                let text = format!("grpc: failed to decompress the received message: {why}");
+                RpcStatus::new(Status::Internal, text)
+            }
             Refused::Malformed(e) => {
                 RpcStatus::new(Status::Internal, format!("grpc: error unmarshalling request: {e}"))
             }

@@ -12,8 +12,8 @@ use prost::Message;
 use weir_component::{AuthData, Failure, Reservation, Status};
 use weir_pdata::Signal;
 
-use super::intake::{self, Format, Refused};
-use super::{Late, Server};
+use super::reading::{Arrived, Format, Refused};
+use super::{Late, Server, intake};
 use crate::body::{self, Body, ReadError};
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, respond, text};
@@ -25,8 +25,8 @@ const JSON: &str = "application/json";
 /// Why a request was refused: the HTTP status and the body.
 struct Refusal(StatusCode, RpcStatus);
 
-/// A request below this size is copied: the piece that it came in may be part of a much larger read buffer, and would
-/// keep all of that.
+/// A request of protobuf below this size is copied: the piece that it came in may be part of a much larger read buffer, and
+/// would keep all of that.
 const SMALL: usize = 8 << 10;
 
 impl Server {
@@ -96,49 +96,39 @@ impl Server {
         let encoding = self.encoding(request.headers())?;
         let context = intake::context("http", &request, peer, &self.settings, auth);
         let room = self.room(&context).map_err(|failure| failed(&failure))?;
-        let (content, room) = self.content(request.into_body(), encoding, room).await?;
-        let is_small = format == Format::Protobuf && content.len() < SMALL;
-        let content = if is_small { Bytes::copy_from_slice(&content) } else { content };
-        self.intake.accept(signal, format, content, room, context).await.map_err(|refused| match refused {
+        let (content, room) = self.content(request.into_body(), room).await?;
+        let stays = format == Format::Protobuf && encoding == Encoding::Identity;
+        let content = if stays && content.len() < SMALL { Bytes::copy_from_slice(&content) } else { content };
+        let (limit, beside) = (self.settings.max_body, intake::held_by(&context));
+        let arrived = Arrived { signal, format, encoding, limit, content, room, beside };
+        self.intake.accept(arrived, context).await.map_err(|refused| match refused {
+            Refused::NotDecompressed(DecodeError::TooLarge) => too_large(),
+            Refused::NotDecompressed(e) => bad_request(e.to_string()),
             Refused::Malformed(e) => bad_request(e.to_string()),
             Refused::NotJson(e) => bad_request(e.to_string()),
             Refused::Failed(failure) => failed(&failure),
         })
     }
 
-    /// The whole body, decompressed.
-    async fn content(
-        &self,
-        body: Incoming,
-        encoding: Encoding,
-        room: Reservation,
-    ) -> Result<(Bytes, Reservation), Refusal> {
-        let limit = self.settings.max_body;
+    /// The whole body.
+    async fn content(&self, body: Incoming, room: Reservation) -> Result<(Bytes, Reservation), Refusal> {
         let arrived = AtomicUsize::new(0);
-        let reading = body::read_reserved(body, limit, room, &arrived);
-        let read = self.arrival(reading, &arrived).await;
-        let (raw, room) = match read {
-            Ok(Ok(raw)) => raw,
-            Ok(Err(ReadError::TooLarge)) => return Err(too_large()),
-            Ok(Err(ReadError::Refused(failure))) => return Err(failed(&failure)),
-            Ok(Err(ReadError::Broken(why))) => {
-                return Err(bad_request(format!("the request was broken off: {why}")));
-            }
+        let reading = body::read_reserved(body, self.settings.max_body, room, &arrived);
+        match self.arrival(reading, &arrived).await {
+            Ok(Ok(content)) => Ok(content),
+            Ok(Err(ReadError::TooLarge)) => Err(too_large()),
+            Ok(Err(ReadError::Refused(failure))) => Err(failed(&failure)),
+            Ok(Err(ReadError::Broken(why))) => Err(bad_request(format!("the request was broken off: {why}"))),
             Err(Late::Stopping) => {
                 let answer = RpcStatus::new(Status::Unavailable, "the server is shutting down");
-                return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, answer));
+                Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, answer))
             }
             Err(Late::Slow) => {
                 let answer =
                     RpcStatus::new(Status::DeadlineExceeded, "the request body took too long to arrive");
-                return Err(Refusal(StatusCode::REQUEST_TIMEOUT, answer));
+                Err(Refusal(StatusCode::REQUEST_TIMEOUT, answer))
             }
-        };
-        let content = self.intake.large.decompress(encoding, raw, limit).await.map_err(|e| match e {
-            DecodeError::TooLarge => too_large(),
-            DecodeError::Corrupt(_) => bad_request(e.to_string()),
-        })?;
-        Ok((content, room))
+        }
     }
 
     /// The encoding of the body. Lists of encodings are refused, as in the Collector.

@@ -1,48 +1,24 @@
-//! From the bytes of a request to its outcome.
+//! From a request that has come whole to its outcome.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, Request, header};
-use weir_component::{AuthData, Batch, Context, Failure, Outputs, Receipt, Reservation};
-use weir_pdata::json::{self, JsonError};
-use weir_pdata::validate::Malformed;
-use weir_pdata::{Payload, Signal};
+use weir_component::{AuthData, Batch, Context, Failure, Outputs, Receipt};
+use weir_pdata::Signal;
 
 use super::ServerSettings;
-use super::large::Large;
+use super::reading::{Arrived, Reader, Refused};
 use crate::http_server::Peer;
 
 /// Where requests go.
 pub(super) struct Intake {
     outputs: Outputs,
-    pub(super) large: Large,
-}
-
-/// Bytes from which a request is large, as it is encoded.
-const LARGE_PROTOBUF: usize = 4 << 20;
-const LARGE_JSON: usize = 256 << 10;
-
-/// How a request is encoded.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Format {
-    Protobuf,
-    Json,
-}
-
-/// Why a request was not taken.
-pub(super) enum Refused {
-    /// It is not well formed.
-    Malformed(Malformed),
-    /// It is not the JSON of its signal.
-    NotJson(JsonError),
-    /// What the receipt said.
-    Failed(Failure),
+    reader: Reader,
 }
 
 impl Intake {
-    pub(super) fn new(outputs: Outputs, large: Large) -> Intake {
-        Intake { outputs, large }
+    pub(super) fn new(outputs: Outputs, reader: Reader) -> Intake {
+        Intake { outputs, reader }
     }
 
     /// Whether the signal is served.
@@ -50,23 +26,10 @@ impl Intake {
         self.outputs.takes(signal)
     }
 
-    /// Validates a request, hands it on and waits for its outcome. A request without items is accepted and goes nowhere.
-    /// `room` is what was reserved for it and its context so far; it lasts as long as anything of the request is held, which
-    /// should not be part of a much larger buffer.
-    pub(super) async fn accept(
-        &self,
-        signal: Signal,
-        format: Format,
-        request: Bytes,
-        room: Reservation,
-        context: Context,
-    ) -> Result<(), Refused> {
-        let large = if format == Format::Json { LARGE_JSON } else { LARGE_PROTOBUF };
-        let is_large = request.len() > large;
-        let beside = held_by(&context);
-        let read = self.large.work(is_large, move || read(signal, format, request, room, beside)).await;
-        let panicked = || Refused::Failed(Failure::permanent("reading the request failed"));
-        let payload = read.ok_or_else(panicked)??;
+    /// Reads a request, hands it on and waits for its outcome. A request without items is accepted and goes nowhere.
+    pub(super) async fn accept(&self, request: Arrived, context: Context) -> Result<(), Refused> {
+        let signal = request.signal;
+        let payload = self.reader.read(request).await?;
         if payload.is_empty() {
             return Ok(());
         }
@@ -77,21 +40,6 @@ impl Intake {
         output.send(Batch { payload, receipt, context: Arc::new(context) }).await;
         settled.await.map_err(Refused::Failed)
     }
-}
-
-fn read(
-    signal: Signal,
-    format: Format,
-    request: Bytes,
-    mut room: Reservation,
-    beside: usize,
-) -> Result<Payload, Refused> {
-    let request = match format {
-        Format::Protobuf => request,
-        Format::Json => json::to_protobuf(signal, &request).map_err(Refused::NotJson)?,
-    };
-    room.fit(request.len() + beside).map_err(Refused::Failed)?;
-    Payload::from_request(signal, room.hold(request)).map_err(Refused::Malformed)
 }
 
 /// What is known of the sender. Header values that are not text are left out.

@@ -4,17 +4,16 @@
 //! 1. The head decides the protocol (content type `application/grpc` over HTTP/2 is gRPC, all else is HTTP) and the
 //!    signal; signals that no pipeline takes do not exist.
 //! 2. The authenticator, where there is one, checks the caller by the head alone.
-//! 3. The body becomes one piece of memory, without a copy when it came in one DATA frame, and is decompressed. Both
-//!    sizes are limited.
-//!    Large ones are worked on beside the threads that move requests.
-//! 4. The payload is validated, handed to the output of its signal, and its receipt is awaited.
+//! 3. The body becomes one piece of memory. It is decompressed and validated, large ones beside the threads that move
+//!    requests. What came and what it becomes are limited, and reserved.
+//! 4. The payload is handed to the output of its signal, and its receipt is awaited.
 //! 5. What the receipt says becomes the answer: retryable failures stay retryable for the sender.
 
 mod cors;
 mod grpc;
 mod http;
 mod intake;
-mod large;
+mod reading;
 mod unary;
 
 use std::pin::pin;
@@ -38,7 +37,7 @@ use crate::observed::Requests;
 use crate::pace::Pace;
 use crate::tls::TlsAcceptor;
 use intake::Intake;
-use large::Large;
+use reading::Reader;
 
 pub use cors::Cors;
 
@@ -118,7 +117,7 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let tls = settings.tls.clone();
     let budget = settings.budget.clone();
     let observed = Requests::new(&settings.telemetry);
-    let intake = Intake::new(outputs, Large::new(settings.host.clone()));
+    let intake = Intake::new(outputs, Reader::new(settings.host.clone()));
     let server = Arc::new(Server { intake, observed, stop: stop.clone(), settings });
     if is_grpc {
         let connection = move |io, peer| unary::drive(io, Arc::clone(&server), peer);

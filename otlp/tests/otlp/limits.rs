@@ -196,7 +196,7 @@ async fn large_requests_are_read_elsewhere_while_small_ones_are_answered() {
     assert_eq!(server.pipeline.payloads().len(), 3, "the large ones wait");
     patient.leave.send_replace(true);
     assert_eq!(within(waiting.join_all()).await, [200, 200]);
-    assert_eq!(patient.begun.load(Ordering::Relaxed), 3);
+    assert_eq!(patient.begun.load(Ordering::Relaxed), 2, "each has one turn, from what came to its payload");
     assert_eq!(server.pipeline.payloads().len(), 5);
 }
 
