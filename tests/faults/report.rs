@@ -45,7 +45,7 @@ cases! {
     a_reload_of_a_broken_configuration_changes_nothing = 23;
     deep_nesting_is_refused = 29;
     bombs_are_refused = 30;
-    stalled_bombs_hold_little_memory = 31;
+    crowds_of_bombs_hold_little_memory = 31;
     large_windows_are_refused = 32;
     slow_requests_are_cut_off = 33;
     an_agent_without_descriptors_waits_and_recovers = 36;
