@@ -1,10 +1,12 @@
 //! Handing batches on.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use tokio::sync::Notify;
 use weir_pdata::Signal;
 
 use crate::Batch;
@@ -27,13 +29,18 @@ pub struct Output(Way);
 #[derive(Clone)]
 enum Way {
     Fixed(Arc<dyn Consumer>),
-    Joint(Arc<ArcSwap<Output>>),
+    Joint(Arc<Turning>),
+}
+
+struct Turning {
+    target: ArcSwap<Output>,
+    turned: Notify,
 }
 
 /// The engine's end of an [`Output`] that can be led elsewhere while it is in use. Dropping it leaves the output as it
 /// is.
 #[derive(Clone)]
-pub struct Joint(Arc<ArcSwap<Output>>);
+pub struct Joint(Arc<Turning>);
 
 impl Output {
     /// A handle to `consumer`.
@@ -43,7 +50,7 @@ impl Output {
 
     /// A handle to `target` until the joint says otherwise. Sending through it takes no lock.
     pub fn jointed(target: Output) -> (Output, Joint) {
-        let joint = Arc::new(ArcSwap::from_pointee(target));
+        let joint = Arc::new(Turning { target: ArcSwap::from_pointee(target), turned: Notify::new() });
         (Output(Way::Joint(Arc::clone(&joint))), Joint(joint))
     }
 
@@ -53,7 +60,7 @@ impl Output {
             Way::Fixed(consumer) => consumer.consume(batch).await,
             Way::Joint(joint) => {
                 // Held until custody is taken: what lies behind does not drain under a batch that is on its way.
-                let target = joint.load_full();
+                let target = joint.target.load_full();
                 match &target.0 {
                     Way::Fixed(consumer) => consumer.consume(batch).await,
                     Way::Joint(_) => Box::pin(target.send(batch)).await,
@@ -66,7 +73,14 @@ impl Output {
 impl Joint {
     /// Leads what is sent from now on to `target`; batches that are on their way arrive where they were sent to.
     pub fn turn(&self, target: Output) {
-        self.0.store(Arc::new(target));
+        self.0.target.store(Arc::new(target));
+        self.0.turned.notify_waiters();
+    }
+
+    /// Completes when the output is led elsewhere after this call.
+    pub fn turned(&self) -> impl Future<Output = ()> + Send + '_ {
+        // It hears a turn from here on, not from when it is first polled.
+        self.0.turned.notified()
     }
 }
 

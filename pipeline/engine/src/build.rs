@@ -28,6 +28,7 @@ use crate::run::{Engine, Task};
 use crate::running::{Graph, Key, Running, WayIn, mentions};
 use crate::spec::{ComponentSpec, Components, ServiceSpec};
 use crate::stage::{self, Letters, MailboxMaker, Predecessor};
+use crate::way_out::Left;
 
 use changed::changed_extensions;
 use parts::RuntimeTime;
@@ -342,14 +343,16 @@ impl<'a> Builder<'a> {
         ports: Vec<Port>,
         predecessor: Option<Predecessor>,
     ) {
+        let left = Left::default();
         let cx = StageContext {
             id: key.id().to_owned(),
-            outputs: Outputs::new(ports),
+            outputs: Outputs::new(left.ports(ports, &node.joints)),
             clock: self.tools.clock.clone(),
             host: self.tools.host.clone(),
         };
         let (name, legacy) = (cx.id.clone(), node.legacy.clone());
-        self.node(key, node, name, Box::pin(stage::run(stage, letters, cx, predecessor, legacy)));
+        let work = left.beside(stage::run(stage, letters, cx, predecessor, legacy));
+        self.node(key, node, name, Box::pin(work));
     }
 
     fn node(&mut self, key: Key, node: Running, name: String, work: BoxFuture<'static, ()>) {

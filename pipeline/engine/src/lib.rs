@@ -8,7 +8,7 @@
 //!
 //! Drain is ownership: a stage drains when the last handle to its mailbox is dropped, and then drops its own handles to
 //! what follows. A component that a reload leaves as it is stays itself; its ways out have joints that the engine turns
-//! ([`Engine::reload`]). Stopping therefore means: stop the receivers, drop the graph, wait. One deadline holds for all; what
+//! ([`Engine::reload`]), and a stage that waits there at that moment goes on behind what is new. Stopping therefore means: stop the receivers, drop the graph, wait. One deadline holds for all; what
 //! has not ended by then is dropped, and every receipt in it is reported as abandoned.
 
 mod batch;
@@ -24,6 +24,7 @@ mod running;
 mod spec;
 mod stage;
 mod tokio_runtime;
+mod way_out;
 
 pub use build::{Problem, build};
 pub use reload::Next;

@@ -9,7 +9,7 @@ use weir_engine::{ComponentSpec, Engine, PipelineSpec, ServiceSpec};
 use weir_pdata::Signal::Logs;
 use weir_testkit::{Parcel, ReceiverScript, Reply};
 
-use crate::support::{SECOND, World, pipeline, service};
+use crate::support::{SECOND, World, change, pipeline, service};
 
 const PARCELS: i64 = 40;
 
@@ -47,9 +47,13 @@ fn delivery(queue: QueueSettings) -> DeliverySettings {
 
 /// An exporter whose backend is down until the returned flag says that it is up.
 fn down(world: &World, id: &str, queue: QueueSettings) -> Arc<AtomicBool> {
+    down_with(world, id, delivery(queue))
+}
+
+fn down_with(world: &World, id: &str, delivery: DeliverySettings) -> Arc<AtomicBool> {
     let up = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&up);
-    world.exporter(id, delivery(queue), move |_, _| match flag.load(Ordering::Relaxed) {
+    world.exporter(id, delivery, move |_, _| match flag.load(Ordering::Relaxed) {
         true => Reply::Accept,
         false => Reply::Fail(Failure::retry("connection refused")),
     });
@@ -186,6 +190,34 @@ fn a_reload_that_adds_an_exporter_lets_the_first_lose_rather_than_stop_it() {
     assert!(world.delivered("test/well").len() > 10);
     assert_eq!(world.heard(PARCELS - 1), Ok(()), "not refused any more");
     world.stop(engine, 10 * SECOND);
+}
+
+#[test]
+fn a_reload_that_mends_the_exporter_takes_effect_although_a_batch_waits_at_the_one_before() {
+    let blocks = QueueSettings { block_on_overflow: true, ..small_queue() };
+    let waits = QueueSettings { wait_for_result: true, ..small_queue() };
+    for queue in [Some(small_queue()), Some(blocks), Some(waits), None] {
+        let (world, mut spec) = (World::new(1), one_way());
+        world.script(&spec);
+        let up =
+            down_with(&world, "test/e", DeliverySettings { queue: queue.clone(), ..delivery(small_queue()) });
+        let engine = start(&world, &spec);
+        world.pass(SECOND);
+        world.exporter("test/e", delivery(small_queue()), |_, _| Reply::Accept);
+        change(&mut spec.exporters, "test/e", 2);
+        let (engine, outcome) = world.reload(engine, &spec);
+        assert_eq!(outcome, Ok(()));
+        world.pass(SECOND);
+        let soon = world.delivered("test/e").len();
+        assert!(soon > 5, "{soon} came to the new backend, {queue:?}");
+        world.pass(10 * SECOND);
+        let (accepted, early) = (accepted(&world), world.delivered("test/e").len());
+        assert!(accepted.len() > 30 && early < accepted.len(), "{early} of {accepted:?} for {queue:?}");
+        up.store(true, Ordering::Relaxed);
+        world.pass(10 * SECOND);
+        assert_eq!((world.delivered("test/e"), lost(&world)), (accepted, 0), "{queue:?}");
+        assert!(world.stop(engine, 10 * SECOND).is_clean());
+    }
 }
 
 #[test]
