@@ -48,17 +48,17 @@ impl Forming {
                 part
             }
         };
-        if part.load.size(&self.settings) < self.settings.min_size {
-            self.partitions.insert(partition, part);
-            return self.crowded_out();
+        let is_small = |load: &Load| load.size(&self.settings) < self.settings.min_size;
+        if is_small(&part.load) {
+            return self.wait(partition, part);
         }
         let mut ready = part.load.cut(&self.settings);
         // What a split left over waits for more, as everything that is too small.
         if ready.len() > 1
-            && ready.last().is_some_and(|rest| rest.size(&self.settings) < self.settings.min_size)
+            && ready.last().is_some_and(is_small)
             && let Some(load) = ready.pop()
         {
-            self.partitions.insert(partition, Part { load, deadline });
+            ready.extend(self.wait(partition, Part { load, deadline }));
         }
         ready
     }
@@ -78,7 +78,9 @@ impl Forming {
         all.iter().flat_map(|partition| self.finish(partition)).collect()
     }
 
-    fn crowded_out(&mut self) -> Vec<Load> {
+    /// Lets a batch wait for more, and returns the one that it crowds out.
+    fn wait(&mut self, partition: Partition, part: Part) -> Vec<Load> {
+        self.partitions.insert(partition, part);
         if self.partitions.len() <= MAX_FORMING {
             return Vec::new();
         }
@@ -162,5 +164,32 @@ impl Load {
             context: Arc::clone(&self.batch.context),
         };
         Load { batch, room: Room::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_pdata::Signal;
+    use weir_testkit::payload;
+
+    use super::*;
+
+    #[test]
+    fn no_more_batches_form_than_their_bound_though_each_is_what_a_split_left_over() {
+        let metadata_keys = vec!["tenant".to_owned()];
+        let settings =
+            BatchSettings { min_size: 10, max_size: 10, metadata_keys, ..BatchSettings::default() };
+        let mut forming = Forming::new(settings);
+        let mut sent = 0;
+        for tenant in 0..1500 {
+            let metadata = vec![("tenant".to_owned(), vec![tenant.to_string()])];
+            let context = Arc::new(Context { metadata, ..Context::default() });
+            let batch = Batch { context, ..Batch::unattended(payload(Signal::Logs, 15 * tenant, 15)) };
+            let ready = forming.add(Load { batch, room: Room::default() }, Instant::default());
+            sent += ready.iter().map(|load| load.batch.payload.items()).sum::<usize>();
+            assert!(forming.partitions.len() <= MAX_FORMING, "{tenant}");
+        }
+        assert_eq!(sent, 1500 * 10 + 500 * 5);
+        assert_eq!(forming.all().len(), MAX_FORMING);
     }
 }
