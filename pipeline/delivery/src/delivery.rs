@@ -187,12 +187,8 @@ impl Consumer for Delivery {
         counts.offered(&payload);
         let traced = counts.begin(&context);
         let context = traced.as_ref().map_or(context, |(_, within)| Arc::new(within.clone()));
-        let (whole, parts) = match queue.fit(Batch { payload, receipt, context }) {
-            Ok(whole) => (Some(whole), Vec::new()),
-            Err(parts) => (None, parts),
-        };
         let mut outcome = Ok(());
-        for part in whole.into_iter().chain(parts) {
+        for part in queue.parts(Batch { payload, receipt, context }) {
             if let Err((part, failure)) = queue.put(part).await {
                 counts.refused.add(part.payload.items());
                 let failure = failure.reported_by(&sender.id);

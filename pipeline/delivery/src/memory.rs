@@ -20,7 +20,7 @@ use weir_component::{Batch, Clock, Failure, Instant, Patience, QueueSettings, Si
 use crate::batching;
 use crate::counts::QueueCounts;
 use crate::ending::Ending;
-use crate::queue::{self, Load, Queue, Room};
+use crate::queue::{self, Load, Parts, Queue, Room};
 
 /// Bytes in the queue and under way beyond which what was acknowledged waits a moment while the destination keeps going.
 const MUCH: usize = 8 << 20;
@@ -198,18 +198,18 @@ impl Queue for MemoryQueue {
         Ok(())
     }
 
-    fn fit(&self, batch: Batch) -> Result<Batch, Vec<Batch>> {
+    fn parts(&self, batch: Batch) -> Parts {
         if batch.receipt.patience() == Patience::None || !self.can_never_hold(self.room(&batch)) {
-            return Ok(batch);
+            return queue::whole(batch);
         }
         // So that the next comes in before the one before it is through.
         let quarter = |most: usize| (most / 4).max(1);
         let parts = batching::cut(batch, Sizer::Bytes, quarter(self.max_bytes()));
         if self.settings.sizer != Sizer::Items {
-            return Err(parts);
+            return queue::cut(parts);
         }
         let items = quarter(self.settings.queue_size);
-        Err(parts.into_iter().flat_map(|part| batching::cut(part, Sizer::Items, items)).collect())
+        queue::cut(parts.into_iter().flat_map(|part| batching::cut(part, Sizer::Items, items)).collect())
     }
 
     async fn take(&self) -> Option<Load> {

@@ -1,5 +1,7 @@
 //! What the dispatcher sees of a queue, be it in memory or on disk.
 
+use std::{iter, option, vec};
+
 use async_trait::async_trait;
 use weir_component::{Batch, Failure};
 
@@ -8,8 +10,7 @@ use weir_component::{Batch, Failure};
 #[async_trait]
 pub(crate) trait Queue: Send + Sync {
     /// Puts a batch in, with its receipt where somebody still waits for it; a durable queue has it on disk when this
-    /// completes. Waits for room with `block_on_overflow`, and as long as its receipt has
-    /// patience.
+    /// completes. Waits for room with `block_on_overflow`, and as long as its receipt has patience.
     ///
     /// # Errors
     /// The batch and why it was refused: full (retryable), larger than the whole queue (permanent), closed.
@@ -17,11 +18,8 @@ pub(crate) trait Queue: Send + Sync {
 
     /// The batch as it can be put in. What was acknowledged and is larger than the whole queue is cut into parts that are
     /// smaller; a sender that still has its data is refused instead.
-    ///
-    /// # Errors
-    /// The parts, of a batch that had to be cut.
-    fn fit(&self, batch: Batch) -> Result<Batch, Vec<Batch>> {
-        Ok(batch)
+    fn parts(&self, batch: Batch) -> Parts {
+        whole(batch)
     }
 
     /// The next batch; `None` when the queue is closed and nothing is left that should be sent now. Cancel-safe.
@@ -41,6 +39,19 @@ pub(crate) trait Queue: Send + Sync {
 
     /// Whether what cannot be sent before the end is there again after a restart.
     fn is_durable(&self) -> bool;
+}
+
+/// The parts of a batch. For one that is whole nothing is allocated.
+pub(crate) type Parts = iter::Chain<option::IntoIter<Batch>, vec::IntoIter<Batch>>;
+
+/// One part: all of it.
+pub(crate) fn whole(batch: Batch) -> Parts {
+    Some(batch).into_iter().chain(Vec::new())
+}
+
+/// A batch that had to be cut.
+pub(crate) fn cut(parts: Vec<Batch>) -> Parts {
+    None.into_iter().chain(parts)
 }
 
 /// A batch with the room it occupies.
