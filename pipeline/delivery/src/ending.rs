@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 pub struct Ending(Arc<Once>);
 
 impl Ending {
-    /// From now on a delivery that has been dropped makes one more attempt for what it holds, and does not wait for
-    /// retries. Without it, it goes on as its settings say.
+    /// From now on no delivery waits for a retry or for room: what it holds in memory gets one more attempt. What is in a
+    /// queue on disk goes on as its settings say until the delivery is dropped, and then stays there.
     pub fn begin(&self) {
         self.0.happen();
     }
@@ -46,15 +46,14 @@ impl Undelivered {
 pub(crate) struct Draining {
     closed: Once,
     ending: Ending,
-    /// Without a queue nothing is left for later: those who bring something wait until it is sent, and so keep the delivery
-    /// from being closed.
-    queued: bool,
+    /// What is left is not lost: its queue is on disk.
+    keeps: bool,
 }
 
 impl Draining {
-    /// Of a delivery that hears of `ending`, and whether it has a queue.
-    pub(crate) fn before(ending: &Ending, queued: bool) -> Draining {
-        Draining { closed: Once::default(), ending: ending.clone(), queued }
+    /// Of a delivery that hears of `ending`, and whether its queue keeps what is left.
+    pub(crate) fn before(ending: &Ending, keeps: bool) -> Draining {
+        Draining { closed: Once::default(), ending: ending.clone(), keeps }
     }
 
     /// The end that it hears of.
@@ -67,27 +66,27 @@ impl Draining {
         self.closed.happen();
     }
 
-    /// Whether nothing comes in any more.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.has_happened()
-    }
-
     /// Completes when nothing comes in any more.
     pub(crate) async fn closed(&self) {
         self.closed.wait().await;
     }
 
-    /// Whether what is left is to be sent now or never.
-    pub(crate) fn has_begun(&self) -> bool {
-        (self.closed.has_happened() || !self.queued) && self.ending.has_begun()
+    /// Whether what cannot be sent now is kept for later.
+    pub(crate) fn keeps_the_rest(&self) -> bool {
+        self.keeps && self.closed.has_happened()
     }
 
-    /// Completes when what is left is to be sent now or never.
+    /// Whether no retry waits any more.
+    ///
+    /// With what is in memory the end of the agent suffices: whoever waits for a result or for room, at this delivery or
+    /// at another one behind the same receiver, keeps this one from being closed.
+    pub(crate) fn has_begun(&self) -> bool {
+        if self.keeps { self.closed.has_happened() } else { self.ending.has_begun() }
+    }
+
+    /// Completes when no retry waits any more.
     pub(crate) async fn begun(&self) {
-        if self.queued {
-            self.closed.wait().await;
-        }
-        self.ending.begun().await;
+        if self.keeps { self.closed.wait().await } else { self.ending.begun().await }
     }
 }
 

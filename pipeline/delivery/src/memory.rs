@@ -5,7 +5,7 @@
 //! ([`Patience`]) would be lost by a refusal, so it waits: for a moment, or until there is room. It waits for a moment, too,
 //! before the queue is full: once much is queued and the destination takes what it is sent, a queue that grew further would
 //! only cost memory and delay, and the senders hear the true pace. A destination that takes nothing fills the queue up to
-//! its bounds without a wait: for that it is there.
+//! its bounds without a wait: for that it is there. [`admit`] decides.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -13,10 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::{BoxFuture, select};
+use futures_util::future::select;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use weir_component::{Batch, Clock, Failure, Instant, Patience, QueueSettings, Sizer};
 
+use crate::admission::{Admission, Applicant, Obstacle, Wait, admit};
 use crate::batching;
 use crate::counts::QueueCounts;
 use crate::ending::Ending;
@@ -54,14 +56,6 @@ struct State {
     pressed: bool,
     /// When something was last settled.
     released: Option<Instant>,
-}
-
-/// Why a batch is not put in at once.
-enum Obstacle {
-    Closed,
-    Full,
-    /// There is room, but much is queued already.
-    Much,
 }
 
 impl MemoryQueue {
@@ -105,29 +99,19 @@ impl MemoryQueue {
         room.count > self.settings.queue_size || room.bytes > self.max_bytes()
     }
 
-    /// What keeps a batch out, or lets it wait although there is room: until `moment`.
-    fn obstacle(
-        &self,
-        state: &State,
-        room: Room,
-        patience: Patience,
-        moment: Option<Instant>,
-    ) -> Option<Obstacle> {
-        if state.closed {
-            return Some(Obstacle::Closed);
-        }
+    /// What is in the way of a batch. The clock is only read where it matters.
+    fn obstacle(&self, state: &State, room: Room, patience: Patience) -> Obstacle {
         let bytes = state.bytes + room.bytes;
-        if state.used + room.count > self.settings.queue_size || bytes > self.max_bytes() {
-            // At the end nobody else can keep it, and what stands behind has to see that no more comes.
-            let last = patience == Patience::Long && self.ending.has_begun();
-            return (!last).then_some(Obstacle::Full);
+        let keeps_going = || state.released.is_some_and(|at| self.clock.now() - at < STANDSTILL);
+        if state.closed {
+            Obstacle::Closed
+        } else if state.used + room.count > self.settings.queue_size || bytes > self.max_bytes() {
+            Obstacle::Full
+        } else if patience > Patience::None && bytes > MUCH && keeps_going() {
+            Obstacle::Much
+        } else {
+            Obstacle::None
         }
-        if patience == Patience::None || bytes <= MUCH || self.ending.has_begun() {
-            return None;
-        }
-        let now = self.clock.now();
-        let keeps_going = state.released.is_some_and(|at| now - at < STANDSTILL);
-        (keeps_going && moment.is_none_or(|moment| now < moment)).then_some(Obstacle::Much)
     }
 
     fn insert(&self, state: &mut State, batch: Batch, room: Room) {
@@ -138,20 +122,17 @@ impl MemoryQueue {
         self.counts.size.set(state.used);
     }
 
-    /// How long a batch waits for room, which may come before: the end of the wait, or the answer to who does not wait.
-    fn wait(
-        &self,
-        obstacle: Obstacle,
-        patience: Patience,
-        moment: Instant,
-    ) -> Result<BoxFuture<'_, ()>, Failure> {
-        match (obstacle, patience) {
-            (Obstacle::Closed, _) => Err(queue::closed()),
-            (Obstacle::Full, _) if self.settings.block_on_overflow => Ok(Box::pin(std::future::pending())),
-            (Obstacle::Full, Patience::Long) => Ok(Box::pin(self.ending.begun())),
-            (Obstacle::Full, Patience::Short) if self.clock.now() >= moment => Err(queue::full()),
-            (Obstacle::Full, Patience::None) => Err(queue::full()),
-            (Obstacle::Full | Obstacle::Much, _) => Ok(self.clock.sleep_until(moment)),
+    /// Waits until there may be room, the agent ends, or that time has come.
+    async fn wait(&self, room: Notified<'_>, until: Option<Instant>) {
+        let (room, ending) = (pin!(room), pin!(self.ending.begun()));
+        let change = select(room, ending);
+        match until {
+            None => {
+                change.await;
+            }
+            Some(until) => {
+                select(change, self.clock.sleep_until(until)).await;
+            }
         }
     }
 
@@ -179,20 +160,28 @@ impl Queue for MemoryQueue {
         let mut moment = None;
         loop {
             let writable = self.writable.notified();
-            let obstacle = {
-                let mut state = self.lock();
-                let Some(obstacle) = self.obstacle(&state, room, patience, moment) else {
-                    self.insert(&mut state, batch, room);
-                    break;
-                };
-                state.pressed |= matches!(obstacle, Obstacle::Full);
-                obstacle
+            let applicant = Applicant {
+                patience,
+                waited: moment.is_some_and(|end| self.clock.now() >= end),
+                blocks: self.settings.block_on_overflow,
+                ending: self.ending.has_begun(),
             };
-            let moment = *moment.get_or_insert_with(|| self.clock.now() + MOMENT);
-            match self.wait(obstacle, patience, moment) {
-                Ok(end) => drop(select(pin!(writable), end).await),
-                Err(failure) => return Err((batch, failure)),
-            }
+            let wait = {
+                let mut state = self.lock();
+                let obstacle = self.obstacle(&state, room, patience);
+                state.pressed |= obstacle == Obstacle::Full;
+                match admit(obstacle, applicant) {
+                    Admission::Enter => {
+                        self.insert(&mut state, batch, room);
+                        break;
+                    }
+                    Admission::Refuse(failure) => return Err((batch, failure)),
+                    Admission::Wait(wait) => wait,
+                }
+            };
+            let end = *moment.get_or_insert_with(|| self.clock.now() + MOMENT);
+            // Boxed, because most batches do not wait.
+            Box::pin(self.wait(writable, (wait == Wait::AMoment).then_some(end))).await;
         }
         self.readable.notify_one();
         Ok(())

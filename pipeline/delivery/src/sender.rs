@@ -26,8 +26,6 @@ pub(crate) struct Sender {
     /// Once it has begun, retries no longer wait.
     pub(crate) draining: Draining,
     pub(crate) undelivered: Undelivered,
-    /// The queue is durable: what fails when nothing comes in any more is kept, not tried again.
-    pub(crate) keeps: bool,
 }
 
 /// How the delivery of a payload ended.
@@ -51,6 +49,7 @@ impl Ended {
 }
 
 impl Sender {
+    /// `keeps`: the queue is durable.
     pub(crate) fn new(
         id: &str,
         exporter: Arc<dyn Exporter>,
@@ -67,9 +66,8 @@ impl Sender {
             retry: settings.retry.clone(),
             clock,
             counts,
-            draining: Draining::before(ending, settings.queue.is_some()),
+            draining: Draining::before(ending, keeps),
             undelivered: Undelivered::default(),
-            keeps,
         }
     }
 
@@ -93,7 +91,7 @@ impl Sender {
             }
             Err(failure) => failure,
         };
-        if self.keeps && failure.is_retryable() && self.draining.is_closed() {
+        if failure.is_retryable() && self.draining.keeps_the_rest() {
             return Ended::Kept(failure);
         }
         self.counts.failed(payload.items(), &failure);
@@ -208,8 +206,9 @@ impl Sender {
                 interval = ?wait,
                 "Exporting failed. Will retry the request after interval."
             );
-            self.pause(wait).await;
-            if self.keeps && self.draining.is_closed() {
+            // Not longer than until no retry waits any more.
+            select(self.clock.sleep(wait), Box::pin(self.draining.begun())).await;
+            if self.draining.keeps_the_rest() {
                 return Err(failure);
             }
             interval = grown(interval, retry);
@@ -255,18 +254,6 @@ impl Sender {
             }
             None => jittered,
         }
-    }
-
-    /// Waits, but not longer than until the drain begins or the rest is kept.
-    async fn pause(&self, wait: Duration) {
-        let end = Box::pin(async {
-            if self.keeps {
-                self.draining.closed().await;
-            } else {
-                self.draining.begun().await;
-            }
-        });
-        select(self.clock.sleep(wait), end).await;
     }
 }
 

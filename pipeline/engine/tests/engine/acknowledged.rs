@@ -47,10 +47,10 @@ fn delivery(queue: QueueSettings) -> DeliverySettings {
 
 /// An exporter whose backend is down until the returned flag says that it is up.
 fn down(world: &World, id: &str, queue: QueueSettings) -> Arc<AtomicBool> {
-    down_with(world, id, delivery(queue))
+    down_by(world, id, delivery(queue))
 }
 
-fn down_with(world: &World, id: &str, delivery: DeliverySettings) -> Arc<AtomicBool> {
+fn down_by(world: &World, id: &str, delivery: DeliverySettings) -> Arc<AtomicBool> {
     let up = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&up);
     world.exporter(id, delivery, move |_, _| match flag.load(Ordering::Relaxed) {
@@ -156,21 +156,38 @@ fn with_block_on_overflow_senders_wait_and_are_not_refused() {
 
 #[test]
 fn a_stop_tries_what_waits_for_room_once_more_and_names_what_it_cannot_deliver() {
-    for recovers in [true, false] {
+    for (recovers, block_on_overflow) in [(true, false), (true, true), (false, false), (false, true)] {
         let (world, spec) = (World::new(1), one_way());
         world.script(&spec);
-        let up = down(&world, "test/e", small_queue());
+        let retry = RetrySettings { initial_interval: 25 * SECOND, ..RetrySettings::default() };
+        let queue = QueueSettings { block_on_overflow, ..small_queue() };
+        let up = down_by(&world, "test/e", DeliverySettings { retry: Some(retry), ..delivery(queue) });
         let engine = start(&world, &spec);
         world.pass(10 * SECOND);
-        let accepted = accepted(&world);
         up.store(recovers, Ordering::Relaxed);
         let begun = world.clock.now();
         let stopped = world.stop(engine, 10 * SECOND);
-        assert!(world.clock.now() - begun < 2 * SECOND, "no pause is waited for");
+        assert!(world.clock.now() - begun < SECOND, "no pause is waited for");
         let undelivered: usize = stopped.undelivered.iter().map(|(_, _, items)| items).sum();
-        assert_eq!(world.delivered("test/e").len() + undelivered, accepted.len());
+        assert_eq!(world.delivered("test/e").len() + undelivered, accepted(&world).len());
         assert_eq!((lost(&world), stopped.is_clean()), (0, recovers));
     }
+}
+
+#[test]
+fn a_stop_lets_in_what_would_wait_a_moment_for_room_beside_another_exporter() {
+    let pipelines = vec![pipeline("logs", &["test/r"], &["batch"], &["test/e", "test/well"])];
+    let (world, spec) = (World::new(1), batched_by("timeout: 2s", pipelines));
+    world.script(&spec);
+    let slow = |_: usize, _: &weir_pdata::Payload| Reply::After(2 * SECOND, Box::new(Reply::Accept));
+    world.exporter("test/e", delivery(QueueSettings { queue_size: 1, ..small_queue() }), slow);
+    let engine = start(&world, &spec);
+    // The first batch is under way, and the second forms.
+    world.pass(3 * SECOND);
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert!(world.delivered("test/e").len() > 25, "both");
+    assert_eq!((world.delivered("test/e"), lost(&world)), (world.delivered("test/well"), 0));
+    assert!(stopped.is_clean());
 }
 
 #[test]
@@ -200,7 +217,7 @@ fn a_reload_that_mends_the_exporter_takes_effect_although_a_batch_waits_at_the_o
         let (world, mut spec) = (World::new(1), one_way());
         world.script(&spec);
         let up =
-            down_with(&world, "test/e", DeliverySettings { queue: queue.clone(), ..delivery(small_queue()) });
+            down_by(&world, "test/e", DeliverySettings { queue: queue.clone(), ..delivery(small_queue()) });
         let engine = start(&world, &spec);
         world.pass(SECOND);
         world.exporter("test/e", delivery(small_queue()), |_, _| Reply::Accept);

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use weir_component::{DeliverySettings, Failure, Kind, QueueSettings};
-use weir_engine::ServiceSpec;
+use weir_component::{DeliverySettings, Failure, Kind, QueueSettings, RetrySettings};
+use weir_engine::{Engine, ServiceSpec};
+use weir_pdata::Payload;
 use weir_pdata::Signal::{Logs, Traces};
 use weir_testkit::{ExtensionScript, ReceiverScript, Reply, Role};
 
-use crate::support::{SECOND, World, component, direct, pipeline, service};
+use crate::support::{SECOND, World, change, component, direct, pipeline, service};
 
 fn front_and_back() -> ServiceSpec {
     service(&[], vec![pipeline("logs", &["test/r"], &["test/p"], &["test/e"])])
@@ -81,6 +82,100 @@ fn one_deadline_holds_for_receivers_and_pipelines_together() {
     world.stop(engine, 10 * SECOND);
     assert!(world.clock.now() - before <= 11 * SECOND);
     assert_eq!(world.heard(0).expect_err("dropped").0, Kind::Abandoned);
+}
+
+/// Tries again after 25 seconds, which is longer than any stop.
+fn patient(queue: Option<QueueSettings>) -> DeliverySettings {
+    let retry = RetrySettings { initial_interval: 25 * SECOND, ..RetrySettings::default() };
+    DeliverySettings { retry: Some(retry), queue, ..direct() }
+}
+
+/// Refuses the first attempt, and takes everything after it.
+fn first_refused(n: usize, _: &Payload) -> Reply {
+    if n == 0 { refused(n) } else { Reply::Accept }
+}
+
+fn refused(_: usize) -> Reply {
+    Reply::Fail(Failure::retry("connection refused"))
+}
+
+/// Stops, for which no time may pass and which must lose nothing.
+fn stop_at_once(world: &World, engine: Engine) {
+    let begun = world.clock.now();
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert!(stopped.is_clean(), "{stopped:?}");
+    assert!(world.clock.now() - begun < SECOND, "no pause is waited for");
+}
+
+#[test]
+fn who_waits_for_a_result_holds_up_neither_the_stop_nor_what_others_acknowledged() {
+    let direct = || vec![pipeline("logs", &["test/r"], &[], &["test/b"])];
+    let far = || {
+        vec![
+            pipeline("logs", &["test/r"], &["test/p"], &["same/c"]),
+            pipeline("logs/behind", &["same/c"], &["test/q"], &["test/b"]),
+        ]
+    };
+    let waits = || Some(QueueSettings { wait_for_result: true, ..QueueSettings::default() });
+    for (seed, queue, connectors, mut pipelines) in (0..20).flat_map(|seed| {
+        [
+            (seed, waits(), &[][..], direct()),
+            (seed, None, &[], direct()),
+            (seed, waits(), &["same/c"], far()),
+            (seed, None, &["same/c"], far()),
+        ]
+    }) {
+        let world = World::new(seed);
+        pipelines.push(pipeline("traces", &["test/r"], &["test/t"], &["test/a"]));
+        let spec = service(connectors, pipelines);
+        world.script(&spec);
+        world.exporter("test/a", patient(queue), |n, _| refused(n));
+        world.exporter("test/b", patient(Some(QueueSettings::default())), first_refused);
+        world.sends("test/r", &[(Logs, 0, 2), (Traces, 10, 2)]);
+        let engine = world.start(&spec).expect("starts");
+        world.pass(SECOND);
+        assert_eq!(world.heard(0), Ok(()));
+        stop_at_once(&world, engine);
+        assert_eq!(world.delivered("test/b"), [0, 1]);
+        assert!(matches!(world.heard(10), Err((Kind::Retry(_), _))), "{:?}", world.heard(10));
+    }
+}
+
+#[test]
+fn who_waits_for_room_and_has_its_data_is_refused_at_a_stop_and_holds_up_nothing() {
+    let queue = QueueSettings { queue_size: 1, block_on_overflow: true, ..QueueSettings::default() };
+    let (world, spec) = (World::new(1), front_and_back());
+    world.script(&spec);
+    let slow = |n: usize, payload: &Payload| Reply::After(SECOND / 2, Box::new(first_refused(n, payload)));
+    world.exporter("test/e", patient(Some(queue)), slow);
+    world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 2)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    assert_eq!(world.lab.outcomes(10), [], "it waits");
+    stop_at_once(&world, engine);
+    assert_eq!(world.delivered("test/e"), [0, 1]);
+    assert!(matches!(world.heard(10), Err((Kind::Retry(_), _))), "{:?}", world.heard(10));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_who_waits_at_an_exporter_that_a_reload_has_replaced() {
+    let blocks = QueueSettings { queue_size: 1, block_on_overflow: true, ..QueueSettings::default() };
+    let waits = QueueSettings { wait_for_result: true, ..QueueSettings::default() };
+    for queue in [blocks, waits] {
+        let (world, spec) = (World::new(1), front_and_back());
+        world.script(&spec);
+        world.exporter("test/e", patient(Some(queue)), first_refused);
+        world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 2)]);
+        let engine = world.start(&spec).expect("starts");
+        world.pass(SECOND);
+        let mut other = spec.clone();
+        change(&mut other.exporters, "test/e", 2);
+        let (engine, outcome) = world.reload(engine, &other);
+        assert_eq!(outcome, Ok(()));
+        world.pass(SECOND);
+        stop_at_once(&world, engine);
+        assert!(world.delivered("test/e").starts_with(&[0, 1]));
+    }
 }
 
 #[test]
@@ -222,7 +317,7 @@ fn a_transform_that_panics_is_reported_and_its_batch_is_refused_for_good() {
 fn a_stop_names_how_many_acknowledged_items_of_which_exporter_were_not_delivered() {
     let (world, spec) = (World::new(1), front_and_back());
     world.script(&spec);
-    let refuse = |_: usize, _: &weir_pdata::Payload| Reply::Fail(Failure::retry("connection refused"));
+    let refuse = |_: usize, _: &Payload| Reply::Fail(Failure::retry("connection refused"));
     world.exporter("test/e", DeliverySettings::default(), refuse);
     world.sends("test/r", &[(Logs, 0, 2), (Logs, 10, 3)]);
     let engine = world.start(&spec).expect("starts");
