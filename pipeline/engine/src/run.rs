@@ -148,11 +148,12 @@ impl Engine {
     }
 
     /// Stops the receivers, lets everything in the pipelines drain, then stops the extensions. One deadline for all:
-    /// what has not ended after `grace` is dropped.
+    /// what has not ended after `grace` is dropped. Receivers have half of it, because whoever sends has its data still,
+    /// and what was acknowledged must have time left.
     pub async fn stop(&mut self, grace: Duration) -> Stopped {
         let clock = self.tools.clock.clone();
         self.tools.host.set_health(Health::NotReady);
-        let deadline = clock.now() + grace;
+        let begun = clock.now();
         self.parts = None;
         self.tools.ending.begin();
         let processors: Arc<Losses> = self.tools.host.shared();
@@ -168,8 +169,8 @@ impl Engine {
             list.extend(node.task);
         }
         let mut unfinished = Vec::new();
-        for tasks in [receivers, others] {
-            unfinished.append(&mut finish(tasks, clock.sleep_until(deadline), &clock).await);
+        for (tasks, time) in [(receivers, grace / 2), (others, grace)] {
+            unfinished.append(&mut finish(tasks, clock.sleep_until(begun + time), &clock).await);
         }
         tracing::info!("Stopping extensions...");
         let mut beside = retired.extensions();

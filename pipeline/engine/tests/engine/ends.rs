@@ -179,6 +179,26 @@ fn a_stop_does_not_wait_for_who_waits_at_an_exporter_that_a_reload_has_replaced(
 }
 
 #[test]
+fn what_is_acknowledged_has_time_left_when_a_receiver_never_ends() {
+    let (world, mut spec) = (
+        World::new(1),
+        service(&[], vec![pipeline("logs", &["test/r", "test/held"], &["batch"], &["test/e"])]),
+    );
+    spec.processors[0].node = weir_config::parse_body("timeout: 100s").expect("YAML");
+    world.script(&spec);
+    let slow = |_: usize, _: &Payload| Reply::After(SECOND, Box::new(Reply::Accept));
+    world.exporter("test/e", patient(Some(QueueSettings::default())), slow);
+    world.sends("test/r", &[(Logs, 0, 2)]);
+    world.lab.receiver("test/held", ReceiverScript { ignores_stop: true, ..ReceiverScript::default() });
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    assert_eq!(world.heard(0), Ok(()));
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert_eq!(world.delivered("test/e"), [0, 1]);
+    assert_eq!((stopped.unfinished, stopped.undelivered), (vec!["receiver test/held".to_owned()], vec![]));
+}
+
+#[test]
 fn a_memory_queue_that_is_cut_off_at_the_deadline_counts_what_it_had_acknowledged() {
     let (world, spec) = (World::new(1), front_and_back());
     world.script(&spec);
