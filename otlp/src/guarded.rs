@@ -126,7 +126,7 @@ impl Guarded {
             self.first.drain(..part);
             return Poll::Ready(Ok(()));
         }
-        if self.has_room(buf.remaining()) {
+        if self.take_room(buf.remaining()) {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(SMALL));
@@ -136,15 +136,15 @@ impl Guarded {
         read
     }
 
-    /// Whether a buffer of that size may be filled.
-    fn has_room(&mut self, buffer: usize) -> bool {
+    /// Takes room for a buffer of that size, if there is enough; whether the buffer may be filled.
+    fn take_room(&mut self, buffer: usize) -> bool {
         let more = buffer.saturating_sub(SMALL + self.room.bytes());
         // The library limits those of HTTP/2 to a frame.
         if more == 0 || matches!(self.talk, Talk::Two(_)) {
             return true;
         }
         self.stays_small = self.stays_small
-            || !self.budget.has_room(more.saturating_mul(LEAVES))
+            || !self.budget.would_fit(more.saturating_mul(LEAVES))
             || self.room.grow(more).is_err();
         !self.stays_small
     }

@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     /// Held by who saves.
     saving: Mutex<()>,
     /// What was read ahead, in the budget of the agent. It is not refused: taking it from memory is what makes room.
-    ahead: std::sync::Mutex<Reservation>,
+    read_ahead_room: std::sync::Mutex<Reservation>,
 }
 
 /// One owner's end of a queue.
@@ -47,9 +47,9 @@ pub(crate) struct Handle {
 impl Shared {
     pub(crate) fn new(queue: Queue, metrics: Metrics, path: &Path, host: Host, clock: Clock) -> Shared {
         metrics.show(&queue);
-        let ahead = std::sync::Mutex::new(host.budget().begin());
+        let read_ahead_room = std::sync::Mutex::new(host.budget().begin());
         Shared {
-            ahead,
+            read_ahead_room,
             queue,
             metrics,
             path: path.to_owned(),
@@ -69,19 +69,19 @@ impl Shared {
     }
 
     /// How much may be read ahead: nothing beyond the next record while there is no room for it.
-    fn ahead(&self) -> usize {
+    fn read_ahead_limit(&self) -> usize {
         let most = self.queue.options().read_ahead;
-        if self.host.budget().has_room(most) { most } else { 0 }
+        if self.host.budget().would_fit(most) { most } else { 0 }
     }
 
     /// Says in the budget what is in memory.
-    fn show_ahead(&self) {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).force(self.queue.ready_bytes());
+    fn reserve_read_ahead(&self) {
+        self.read_ahead_room.lock().unwrap_or_else(PoisonError::into_inner).force(self.queue.ready_bytes());
     }
 
     /// A record for its owner, whose bytes are in the budget until the last of them is dropped.
     fn taken(&self, taken: weir_disk_queue::Taken) -> Taken {
-        self.show_ahead();
+        self.reserve_read_ahead();
         let weir_disk_queue::Receivable { id, weight, length } = taken.receivable;
         let mut room = self.host.budget().begin();
         room.force(taken.bytes.len());
@@ -143,8 +143,8 @@ impl Handle {
         let shared = Arc::clone(&self.shared);
         let work = move || {
             let lost = shared.queue.counters().lost;
-            let filled = shared.queue.fill(shared.ahead());
-            shared.show_ahead();
+            let filled = shared.queue.fill(shared.read_ahead_limit());
+            shared.reserve_read_ahead();
             if shared.queue.counters().lost > lost {
                 shared.room.notify_waiters();
             }

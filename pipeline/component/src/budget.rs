@@ -15,12 +15,19 @@ use crate::Failure;
 
 /// Says whether more may be taken in, instead of the limit of the [`Budget`]: a memory limiter.
 pub trait Gate: Send + Sync {
-    /// Asked for every reservation, before the bytes are there; must be quick and not block.
+    /// Asked before `more` is reserved beside what is `held`; not for what is held anyway ([`Reservation::force`]). Must be
+    /// quick and not block.
     ///
     /// # Errors
     /// A retryable failure, which the sender hears.
     fn admit(&self, held: usize, more: usize) -> Result<(), Failure>;
+
+    /// What `admit` would say now. Nobody is refused by it and nothing comes in: it counts and logs nothing.
+    fn would_admit(&self, held: usize, more: usize) -> bool;
 }
+
+/// What a gate says to who only looks.
+struct Shut;
 
 /// The budget of an agent. Cheap to clone.
 #[derive(Clone, Default)]
@@ -75,11 +82,12 @@ impl Budget {
         self.0.gated.store(true, Ordering::Release);
     }
 
-    /// Whether `bytes` would be reserved now.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        match self.ask_gates(bytes) {
+    /// Whether `bytes` could be reserved now. A look: nothing is reserved, and no refusal is counted or logged.
+    pub fn would_fit(&self, bytes: usize) -> bool {
+        let look = |gate: &dyn Gate, held| gate.would_admit(held, bytes).then_some(()).ok_or(Shut);
+        match self.ask_gates(look) {
             Ok(gated) => gated || self.held().saturating_add(bytes) <= self.limit(),
-            Err(_) => false,
+            Err(Shut) => false,
         }
     }
 
@@ -107,7 +115,8 @@ impl Budget {
     }
 
     fn admit(&self, bytes: usize) -> Result<(), Failure> {
-        let limit = if self.ask_gates(bytes)? { usize::MAX } else { self.limit() };
+        let gated = self.ask_gates(|gate, held| gate.admit(held, bytes))?;
+        let limit = if gated { usize::MAX } else { self.limit() };
         let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= limit);
         match self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(()),
@@ -117,11 +126,9 @@ impl Budget {
             ))),
         }
     }
-}
 
-impl Budget {
-    /// Whether there is a gate; then it stands for the limit too.
-    fn ask_gates(&self, bytes: usize) -> Result<bool, Failure> {
+    /// Whether there is a gate; then it stands for the limit too. `ask` is given what is held.
+    fn ask_gates<E>(&self, ask: impl Fn(&dyn Gate, usize) -> Result<(), E>) -> Result<bool, E> {
         if !self.0.gated.load(Ordering::Acquire) {
             return Ok(false);
         }
@@ -129,7 +136,7 @@ impl Budget {
         let gates = self.0.gates.read().unwrap_or_else(PoisonError::into_inner);
         let mut asked = false;
         for gate in gates.iter().filter_map(Weak::upgrade) {
-            gate.admit(held, bytes)?;
+            ask(&*gate, held)?;
             asked = true;
         }
         Ok(asked)
@@ -242,7 +249,7 @@ mod tests {
         let budget = limited(10);
         let mut held = budget.begin();
         held.force(8);
-        assert!(budget.has_room(2) && !budget.has_room(3) && budget.reserve(3).is_err());
+        assert!(budget.would_fit(2) && !budget.would_fit(3) && budget.reserve(3).is_err());
         held.force(20);
         assert_eq!((budget.held(), budget.refused()), (20, 1), "looking does not count");
         held.force(3);
@@ -263,20 +270,45 @@ mod tests {
         assert_eq!(budget.held(), 0);
     }
 
+    /// Lets three bytes be held, and counts whom it was asked for.
+    #[derive(Default)]
+    struct Three(AtomicUsize);
+
+    impl Gate for Three {
+        fn admit(&self, held: usize, more: usize) -> Result<(), Failure> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            if self.would_admit(held, more) { Ok(()) } else { Err(Failure::retry("shut")) }
+        }
+
+        fn would_admit(&self, held: usize, more: usize) -> bool {
+            held + more <= 3
+        }
+    }
+
+    fn gated(limit: usize) -> (Budget, Arc<Three>) {
+        let (budget, gate) = (limited(limit), Arc::<Three>::default());
+        let kept: Arc<dyn Gate> = gate.clone();
+        budget.add_gate(Arc::downgrade(&kept));
+        (budget, gate)
+    }
+
     #[test]
     fn a_gate_is_asked_as_long_as_somebody_keeps_it() {
-        struct Shut;
-        impl Gate for Shut {
-            fn admit(&self, held: usize, more: usize) -> Result<(), Failure> {
-                if held + more > 3 { Err(Failure::retry("shut")) } else { Ok(()) }
-            }
-        }
-        let budget = limited(100);
-        let gate: Arc<dyn Gate> = Arc::new(Shut);
-        budget.add_gate(Arc::downgrade(&gate));
+        let (budget, gate) = gated(100);
         let _three = budget.reserve(3).expect("admitted");
         assert_eq!(budget.reserve(1).expect_err("shut").message(), "shut");
         drop(gate);
         assert!(budget.reserve(1).is_ok());
+    }
+
+    #[test]
+    fn who_only_looks_hears_what_the_gate_would_say_and_it_admits_and_refuses_nothing() {
+        let (budget, gate) = gated(1);
+        let asked = || gate.0.load(Ordering::Relaxed);
+        let mut held = budget.reserve(2).expect("the gate stands for the limit");
+        assert!(budget.would_fit(1) && !budget.would_fit(2));
+        assert_eq!((asked(), budget.held(), budget.refused()), (1, 2, 0));
+        assert!(held.grow(2).is_err());
+        assert_eq!((asked(), budget.held(), budget.refused()), (2, 2, 1));
     }
 }

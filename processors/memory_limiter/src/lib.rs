@@ -1,10 +1,10 @@
 //! Refuses data while the process holds too much of it.
 //!
 //! The Collector looks at its heap and forces garbage collections, after a request has been read and decoded. Here the
-//! limiter is a [`Gate`] of the agent's [`Budget`]: it is asked for every piece of a request
-//! before the piece is kept, so that large requests cannot pass it, and it knows the bytes that are really held. The
-//! resident set, which is what a cgroup kills for, is measured too: every `check_interval`, and whenever an eighth of
-//! the spike limit has come in since.
+//! limiter is a [`Gate`] of the agent's [`Budget`]: it is asked before a piece of a request is kept and before the request
+//! grows as it is decompressed, so that large requests cannot pass it, and it knows the bytes that are really held, also
+//! those that nobody asks it for, such as what comes back from a disk. The resident set, which is what a cgroup kills
+//! for, is measured too: every `check_interval`, and whenever an eighth of the spike limit has come in since.
 
 mod counts;
 
@@ -154,6 +154,10 @@ impl Gate for Door {
     fn admit(&self, held: usize, more: usize) -> Result<(), Failure> {
         self.limiter.admit(held, more).inspect_err(|_| self.refused.add(1))
     }
+
+    fn would_admit(&self, held: usize, more: usize) -> bool {
+        self.limiter.would_admit(held, more)
+    }
 }
 
 struct MemoryLimiter {
@@ -216,6 +220,26 @@ impl Limiter {
         }
     }
 
+    /// Says to the sender of `more` whether it may come in.
+    fn admit(&self, held: usize, more: usize) -> Result<(), Failure> {
+        let (held, more) = (held as u64, more as u64);
+        self.measure(held, more);
+        let admitted = self.allows(held, more);
+        self.log(!admitted, held);
+        if admitted { Ok(()) } else { Err(Failure::retry("data refused due to high memory usage")) }
+    }
+
+    /// For who only looks: nothing comes in, but a measurement that is due is made, as perhaps nobody else comes.
+    fn would_admit(&self, held: usize, more: usize) -> bool {
+        self.measure(held as u64, 0);
+        self.allows(held as u64, more as u64)
+    }
+
+    fn allows(&self, held: u64, more: u64) -> bool {
+        let full = self.base.saturating_add(held).saturating_add(more) > self.limits.soft;
+        !full && !self.swollen.load(Ordering::Relaxed)
+    }
+
     /// Measures when it is time; one of several tasks that come at once does it.
     fn measure(&self, held: u64, more: u64) {
         let now = self.clock.now();
@@ -264,17 +288,6 @@ impl Limiter {
     }
 }
 
-impl Gate for Limiter {
-    fn admit(&self, held: usize, more: usize) -> Result<(), Failure> {
-        let (held, more) = (held as u64, more as u64);
-        self.measure(held, more);
-        let full = self.base + held + more > self.limits.soft;
-        let refuse = full || self.swollen.load(Ordering::Relaxed);
-        self.log(refuse, held);
-        if refuse { Err(Failure::retry("data refused due to high memory usage")) } else { Ok(()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use weir_testkit::Simulation;
@@ -314,6 +327,32 @@ mod tests {
         assert!(limiter.admit(100, 1).is_ok(), "memory that was not given back");
         simulation.run(async move { clock.sleep(SECOND).await });
         assert!(limiter.admit(200, 1).is_err(), "a quarter of the soft limit is telemetry");
+    }
+
+    #[test]
+    fn who_only_looks_is_no_refusal_and_brings_in_nothing_but_a_measurement_that_is_due() {
+        static RESIDENT: AtomicU64 = AtomicU64::new(100);
+        let simulation = Simulation::new(1);
+        let host = weir_testkit::host(&simulation);
+        let limiter = Arc::new(limiter(&simulation, || RESIDENT.load(Ordering::Relaxed)));
+        let refused = Counts::new("memory_limiter", &host).at_the_door();
+        let door = Door { limiter: Arc::clone(&limiter), refused };
+        let consequences = || {
+            let samples = host.stats().samples();
+            let refused = samples.iter().find(|s| s.name.ends_with("_refused_requests")).expect("a count");
+            (refused.value, limiter.refusing.load(Ordering::Relaxed))
+        };
+        assert!(door.would_admit(0, 700) && !door.would_admit(0, 701));
+        RESIDENT.store(1000, Ordering::Relaxed);
+        assert!(door.would_admit(0, 30), "an eighth of the spike limit was looked at and did not come in");
+        simulation.run({
+            let clock = simulation.clock();
+            async move { clock.sleep(SECOND).await }
+        });
+        assert!(!door.would_admit(0, 1), "the interval has passed");
+        assert_eq!(consequences(), (0, false));
+        assert!(door.admit(0, 1).is_err());
+        assert_eq!(consequences(), (1, true));
     }
 
     #[test]
