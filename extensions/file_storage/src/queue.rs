@@ -167,7 +167,7 @@ impl DurableQueue for Handle {
         let shared = &self.shared;
         let (tell, told) = oneshot::channel();
         let (readable, room) = (Arc::clone(&shared.readable), Arc::clone(&shared.room));
-        let (size, length) = (size(&record, capacity.sizer), size(&record, Sizer::Bytes));
+        let (size, length) = (record.size(capacity.sizer), record.size(Sizer::Bytes));
         let fits = move |backlog| backlog_of(backlog).size(capacity.sizer) + size <= capacity.size;
         let submitted = shared.queue.submit(record.parts, record.items, fits, move |outcome| {
             if outcome.is_ok() {
@@ -264,14 +264,6 @@ impl DurableQueue for Handle {
         self.closed.store(true, Ordering::SeqCst);
         self.shared.readable.notify_waiters();
         self.shared.room.notify_waiters();
-    }
-}
-
-fn size(record: &Record, sizer: Sizer) -> usize {
-    match sizer {
-        Sizer::Requests => 1,
-        Sizer::Items => usize::try_from(record.items).unwrap_or(usize::MAX),
-        Sizer::Bytes => record.parts.iter().map(|part| part.len()).sum(),
     }
 }
 

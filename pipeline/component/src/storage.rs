@@ -75,6 +75,17 @@ pub struct Record {
     pub items: u32,
 }
 
+impl Record {
+    /// The figure that a sizer counts.
+    pub fn size(&self, sizer: Sizer) -> usize {
+        match sizer {
+            Sizer::Requests => 1,
+            Sizer::Items => usize::try_from(self.items).unwrap_or(usize::MAX),
+            Sizer::Bytes => self.parts.iter().map(Bytes::len).sum(),
+        }
+    }
+}
+
 /// A record that was taken.
 #[derive(Debug, Clone)]
 pub struct Taken {

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures_util::poll;
 use weir_component::{
-    Batch, Capacity, DurableQueue, Failure, Kind, Outcome, QueueSettings, Receipt, Refused, Sizer, Taken,
+    Batch, Capacity, DurableQueue, Failure, Kind, Outcome, QueueSettings, Receipt, Record, Refused, Sizer,
+    Taken,
 };
 use weir_pdata::Signal;
 
@@ -63,20 +64,16 @@ impl DiskQueue {
         self.counts.size.set(self.queue.backlog().size(self.capacity.sizer));
     }
 
-    fn fits_at_all(&self, batch: &Batch) -> Result<(), Failure> {
-        let size = match self.capacity.sizer {
-            Sizer::Requests => 1,
-            Sizer::Items => batch.payload.items(),
-            Sizer::Bytes => batch.payload.encoded_len(),
-        };
-        if size <= self.capacity.size {
+    /// Whether an empty queue would take it, which counts the bytes of a record and not those of its payload.
+    fn fits_at_all(&self, record: &Record) -> Result<(), Failure> {
+        if record.size(self.capacity.sizer) <= self.capacity.size {
             return Ok(());
         }
         Err(Failure::permanent(format!(
-            "element size too large: {} items in {} bytes do not fit into the sending_queue (queue_size {}); send \
+            "element size too large: {} items in {} bytes on disk do not fit into the sending_queue (queue_size {}); send \
              smaller requests or raise queue_size",
-            batch.payload.items(),
-            batch.payload.encoded_len(),
+            record.items,
+            record.size(Sizer::Bytes),
             self.capacity.size
         )))
     }
@@ -94,14 +91,15 @@ impl DiskQueue {
 #[async_trait]
 impl Queue for DiskQueue {
     async fn put(&self, batch: Batch) -> Result<(), (Batch, Failure)> {
-        if let Err(failure) = self.fits_at_all(&batch) {
+        let mut record = record::encode(&batch);
+        if let Err(failure) = self.fits_at_all(&record) {
             return Err((batch, failure));
         }
         loop {
             // Listens before it looks, so that room which appears in between is not missed.
             let mut room = self.queue.room();
             let came = poll!(&mut room).is_ready();
-            match self.queue.append(record::encode(&batch), self.capacity).await {
+            match self.queue.append(record, self.capacity).await {
                 Ok(()) => break,
                 Err(Refused::Failed(failure)) => return Err((batch, failure)),
                 Err(Refused::Full) => {
@@ -112,6 +110,7 @@ impl Queue for DiskQueue {
                     if !came {
                         room.await;
                     }
+                    record = record::encode(&batch);
                 }
             }
         }

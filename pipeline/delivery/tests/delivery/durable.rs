@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir_component::{
     Backlog, BatchSettings, Capacity, DeliverySettings, DurableQueue, Failure, Kind, QueueSettings,
-    Receivable, Record, Refused, RetrySettings, Storage, Taken,
+    Receivable, Record, Refused, RetrySettings, Sizer, Storage, Taken,
 };
 use weir_pdata::Signal;
 use weir_testkit::{Reply, payload};
@@ -69,6 +69,34 @@ fn a_full_queue_refuses_at_once_and_one_that_blocks_has_its_senders_wait() {
         );
         let waited = heard.iter().filter(|h| h.after() == Some(1.0)).count();
         assert_eq!(waited, usize::from(block_on_overflow));
+    }
+}
+
+#[test]
+fn a_request_whose_record_is_larger_than_the_whole_queue_is_refused_for_good_and_one_that_fills_it_fits() {
+    /// Beside the request, the record of a sender of whom nothing is known.
+    const HEAD: usize = 6;
+    let request = payload(Signal::Logs, 0, 11);
+    let size = request.encoded_len();
+    for block_on_overflow in [false, true] {
+        for queue_size in [size - 1, size, size + HEAD - 1, size + HEAD] {
+            let directory = tempfile::tempdir().expect("a folder");
+            let queue = QueueSettings { queue_size, sizer: Sizer::Bytes, block_on_overflow, ..stored() };
+            let bench = Bench::on_disk(directory.path(), settings(queue), |_, _| Reply::Accept);
+            let heard = bench.send_payload(request.clone());
+            bench.run_to_end();
+            if queue_size == size + HEAD {
+                assert!(heard.outcome().is_ok());
+            } else {
+                let (kind, text) = heard.failure();
+                assert_eq!(kind, Kind::Permanent, "{queue_size} for {size}: {text}");
+                let counted = format!("11 items in {} bytes on disk", size + HEAD);
+                assert!(
+                    text.contains(&counted) && text.contains(&format!("queue_size {queue_size}")),
+                    "{text}"
+                );
+            }
+        }
     }
 }
 
