@@ -23,10 +23,11 @@ use hyper::service::service_fn;
 use weir_component::{Budget, Stop};
 
 use crate::body::Body;
+use crate::clock::{Timer, timer};
 use crate::guarded::Guarded;
 use crate::http_server::ServerLimits;
 use crate::io::Io;
-use crate::lifetime::{Activity, End, Lifetime, Timer, timer};
+use crate::lifetime::{Activity, End, Lifetime};
 use served::Served;
 
 /// Collects the futures that hyper wants to have run.

@@ -20,10 +20,11 @@ use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_component::{Budget, Reservation};
 
+use crate::clock::{Timer, timer};
 use crate::http_server::ServerLimits;
 use crate::http2::{PREFACE, Watch};
 use crate::io::Io;
-use crate::lifetime::{Activity, HeadClock, Timer, timer};
+use crate::lifetime::{Activity, HeadClock};
 
 /// Bytes that a connection may hold without asking, as large as a frame of HTTP/2 that everybody may send.
 pub(crate) const SMALL: usize = 16 << 10;

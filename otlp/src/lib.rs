@@ -17,6 +17,7 @@ mod addresses;
 pub mod auth;
 mod body;
 pub mod client;
+mod clock;
 pub mod config;
 mod connection;
 #[cfg(test)]

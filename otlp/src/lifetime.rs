@@ -1,6 +1,5 @@
 //! When a connection has lasted long enough.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -8,8 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{StatusCode, Version};
-use tokio::time::{Instant, Sleep};
 
+use crate::clock::{Timer, jitter, ran_out, timer};
 use crate::http_server::ServerLimits;
 
 /// How many requests a connection has had and has.
@@ -96,8 +95,6 @@ pub(crate) struct Lifetime {
     hard_end: Option<Timer>,
 }
 
-pub(crate) type Timer = Pin<Box<Sleep>>;
-
 impl Lifetime {
     /// Of a connection that begins now.
     pub(crate) fn new(limits: &ServerLimits, activity: Activity) -> Lifetime {
@@ -169,27 +166,6 @@ impl HeadClock {
         let (_, clock) = self.running.insert(same.unwrap_or_else(|| (head, timer(self.limit))));
         clock.as_mut().poll(cx)
     }
-}
-
-fn ran_out(clock: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
-    let ran_out = clock.as_mut().is_some_and(|clock| clock.as_mut().poll(cx).is_ready());
-    if ran_out {
-        *clock = None;
-    }
-    ran_out
-}
-
-#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-pub(crate) fn timer(after: Duration) -> Timer {
-    // Beyond what the clock can hold is never: 30 years.
-    let at = Instant::now() + after.min(Duration::from_secs(30 * 365 * 86_400));
-    Box::pin(tokio::time::sleep_until(at))
-}
-
-/// A random factor between 0.8 and 1.2.
-fn jitter() -> f64 {
-    let random = RandomState::new().build_hasher().finish();
-    0.8 + 0.4 * (random >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

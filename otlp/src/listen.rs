@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, UnixListener, UnixStream
 use weir_component::{Claim, Failure, Host};
 use weir_config::net::check_host_port;
 
+use crate::clock::pause;
 use crate::descriptors::Use;
 use crate::io::Io;
 
@@ -150,7 +151,7 @@ impl Listener {
                 Err(e) if is_of_the_peer(&e) => {}
                 Err(e) => {
                     tracing::warn!(error = %e, "accepting connections failed, trying again");
-                    rest(REST).await;
+                    pause(REST).await;
                 }
             }
         }
@@ -230,7 +231,7 @@ async fn free_below<S: AsRawFd>(stream: S, copy: impl Fn(&S) -> io::Result<S>, f
          (RLIMIT_NOFILE)"
     );
     loop {
-        rest(REST).await;
+        pause(REST).await;
         // A copy has the lowest number that is free.
         if let Ok(copy) = copy(&stream)
             && !for_use.is_beyond(&copy)
@@ -238,11 +239,6 @@ async fn free_below<S: AsRawFd>(stream: S, copy: impl Fn(&S) -> io::Result<S>, f
             return copy;
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-async fn rest(time: Duration) {
-    tokio::time::sleep(time).await;
 }
 
 fn bind_failure(network: &str, endpoint: &str, e: &io::Error) -> Failure {

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::frame::Code;
 use super::machine::Fault;
+use crate::clock::now;
 
 /// Frames that may come without any request in between.
 const MOST: u32 = 1000;
@@ -46,11 +47,6 @@ impl Patience {
         let requests = u32::try_from(requests).unwrap_or(u32::MAX);
         self.left = self.left.saturating_add(requests.saturating_mul(PER_REQUEST)).min(MOST);
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

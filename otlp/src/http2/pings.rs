@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::frame::Code;
 use super::machine::Fault;
+use crate::clock::now;
 use crate::http_server::PingPolicy;
 
 /// Pings that come too early and are let pass.
@@ -54,11 +55,6 @@ impl Pings {
         }
         Ok(())
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

@@ -17,10 +17,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_component::Failure;
 
-use super::channel::{Backoff, Channel, now, pause};
+use super::channel::{Backoff, Channel};
 use super::{GrpcSettings, unconnected};
 use crate::client::connect::{self, Target};
 use crate::client::proxy::Proxy;
+use crate::clock::{now, pause};
 
 /// How calls are spread over the addresses of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

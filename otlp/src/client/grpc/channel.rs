@@ -1,6 +1,5 @@
 //! One HTTP/2 connection, and when to make the next.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::KeepAlive;
+use crate::clock::{jitter, now, pause};
 use crate::io::Io;
 
 /// Attempts in a row without an answer after which a connection is not used any more.
@@ -151,22 +151,6 @@ impl Backoff {
         self.until = Some(now() + rest.mul_f64(jitter()));
         error.clone_into(&mut self.error);
     }
-}
-
-/// A random factor between 0.8 and 1.2, so that many agents do not return in step.
-fn jitter() -> f64 {
-    let random = RandomState::new().build_hasher().finish();
-    0.8 + 0.4 * (random >> 11) as f64 / (1u64 << 53) as f64
-}
-
-#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-pub(super) async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::clock::{Timer, now, timer};
 use crate::http_server::ServerLimits;
-use crate::lifetime::{Activity, End, Lifetime, Timer, timer};
+use crate::lifetime::{Activity, End, Lifetime};
 
 /// What is to be done now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +81,6 @@ impl Clocks {
         }
         Poll::Pending
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
-pub(super) fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

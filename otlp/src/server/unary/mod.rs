@@ -19,13 +19,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_component::Reservation;
 
 use super::{LAST_BYTES, Server};
+use crate::clock::{Timer, now, ran_out, timer};
 use crate::guarded::SMALL;
 use crate::http_server::Peer;
 use crate::http2::{Event, Limits, Machine};
 use crate::io::Io;
-use crate::lifetime::{Activity, HeadClock, Timer, timer};
+use crate::lifetime::{Activity, HeadClock};
 use calls::Calls;
-use clocks::{Clocks, Due, now};
+use clocks::{Clocks, Due};
 
 /// Bytes of one read, and reads of one turn.
 const READ: usize = 64 << 10;
@@ -302,11 +303,3 @@ impl Connection {
 
 /// Room for output that a connection keeps while it rests.
 const KEPT: usize = 1 << 10;
-
-fn ran_out(clock: &mut Option<Timer>, cx: &mut Context<'_>) -> bool {
-    let ran_out = clock.as_mut().is_some_and(|clock| clock.as_mut().poll(cx).is_ready());
-    if ran_out {
-        *clock = None;
-    }
-    ran_out
-}
