@@ -8,17 +8,14 @@ mod served;
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::{BoxFuture, poll_fn};
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::poll_fn;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
-use hyper::rt::Executor;
 use hyper::service::service_fn;
 use weir_component::{Budget, Stop};
 
@@ -29,22 +26,6 @@ use crate::http_server::ServerLimits;
 use crate::io::Io;
 use crate::lifetime::{Activity, End, Lifetime};
 use served::Served;
-
-/// Collects the futures that hyper wants to have run.
-#[derive(Clone, Default)]
-struct OwnTask(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OwnTask {
-    fn execute(&self, future: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(future));
-    }
-}
-
-impl OwnTask {
-    fn take(&self) -> Vec<BoxFuture<'static, ()>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// How a server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +55,6 @@ pub(crate) async fn drive<H, F>(
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let spawned = OwnTask::default();
     let activity = Activity::default();
     let last = Arc::new(AtomicBool::new(false));
     let service = service_fn(|request: Request<Incoming>| {
@@ -92,8 +72,7 @@ pub(crate) async fn drive<H, F>(
         }
     });
     let io = Guarded::new(io, limits, budget, activity.clone());
-    let mut connection = Served::new(limits, spawned.clone(), io, service);
-    let mut streams = FuturesUnordered::new();
+    let mut connection = Served::new(limits, io, service);
     let mut stop_requested = pin!(stop.requested());
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
     let mut stopping = false;
@@ -124,18 +103,7 @@ pub(crate) async fn drive<H, F>(
             idle_end = Some(timer(GONE));
             cx.waker().wake_by_ref();
         }
-        loop {
-            // Streams first, so that what they answer leaves with this poll of the connection.
-            while let Poll::Ready(Some(())) = streams.poll_next_unpin(cx) {}
-            if let Poll::Ready(result) = connection.poll(cx) {
-                return Poll::Ready(result);
-            }
-            let new = spawned.take();
-            if new.is_empty() {
-                return Poll::Pending;
-            }
-            streams.extend(new);
-        }
+        connection.poll(cx)
     });
     if let Err(e) = served.await {
         tracing::debug!(error = %e, "connection ended");

@@ -3,15 +3,19 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::OwnTask;
 use crate::body::Body;
 use crate::guarded::Guarded;
 use crate::http_server::{Http, ServerLimits};
@@ -32,6 +36,9 @@ impl<S> Answers for S where
 type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) struct Served<S: Answers> {
+    /// What was spawned.
+    streams: FuturesUnordered<BoxFuture<'static, ()>>,
+    spawned: OwnTask,
     state: State<S>,
     one: http1::Builder,
     two: http2::Builder<OwnTask>,
@@ -45,11 +52,28 @@ enum State<S: Answers> {
     Over,
 }
 
+/// Collects the futures that hyper wants to have run.
+#[derive(Clone, Default)]
+struct OwnTask(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OwnTask {
+    fn execute(&self, future: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(future));
+    }
+}
+
+impl OwnTask {
+    fn take(&self) -> Vec<BoxFuture<'static, ()>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl<S: Answers> Served<S> {
-    /// `executor` gets what HTTP/2 wants to have run.
-    pub(super) fn new(limits: &ServerLimits, executor: OwnTask, io: Guarded, service: S) -> Served<S> {
-        let (one, two) = (http1_builder(limits), http2_builder(limits, executor));
-        let mut served = Served { state: State::New(Box::new((io, service))), one, two };
+    pub(super) fn new(limits: &ServerLimits, io: Guarded, service: S) -> Served<S> {
+        let spawned = OwnTask::default();
+        let (one, two) = (http1_builder(limits), http2_builder(limits, spawned.clone()));
+        let state = State::New(Box::new((io, service)));
+        let mut served = Served { streams: FuturesUnordered::new(), spawned, state, one, two };
         match limits.http {
             Http::One => served.begin(Version::HTTP_11),
             Http::Two => served.begin(Version::HTTP_2),
@@ -84,6 +108,21 @@ impl<S: Answers> Served<S> {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        loop {
+            // Streams first, so that what they answer leaves with this poll of the connection.
+            while let Poll::Ready(Some(())) = self.streams.poll_next_unpin(cx) {}
+            if let Poll::Ready(result) = self.poll_connection(cx) {
+                return Poll::Ready(result);
+            }
+            let new = self.spawned.take();
+            if new.is_empty() {
+                return Poll::Pending;
+            }
+            self.streams.extend(new);
+        }
+    }
+
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         if let State::New(new) = &mut self.state {
             let version = ready!(new.0.poll_version(cx))?;
             self.begin(version);
