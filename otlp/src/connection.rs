@@ -20,12 +20,12 @@ use hyper::service::service_fn;
 use weir_component::{Budget, Stop};
 
 use crate::body::Body;
-use crate::clock::{Timer, timer};
+use crate::departure::{Departure, Step};
 use crate::guarded::Guarded;
 use crate::http_server::ServerLimits;
 use crate::io::Io;
 use crate::lifetime::{Activity, End, Lifetime};
-use served::Served;
+use served::{Answers, Served};
 
 /// How a server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +38,6 @@ pub(crate) enum Leaving {
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long a peer that was told to go and has no request under way may take to go: it may be gone already.
-const GONE: Duration = Duration::from_secs(1);
 
 /// Serves a connection until the peer leaves or, after `stop`, until the requests under way are answered. What it holds
 /// before it is a request is reserved in `budget`.
@@ -57,55 +54,60 @@ pub(crate) async fn drive<H, F>(
 {
     let activity = Activity::default();
     let last = Arc::new(AtomicBool::new(false));
-    let service = service_fn(|request: Request<Incoming>| {
-        let version = request.version();
-        let open = activity.begin(version);
-        let answer = handler(request);
-        let last = Arc::clone(&last);
-        async move {
-            let mut response = answer.await;
-            open.answered(response.status());
-            if last.load(Ordering::Relaxed) && version != Version::HTTP_2 {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok::<_, std::convert::Infallible>(response)
-        }
-    });
     let io = Guarded::new(io, limits, budget, activity.clone());
-    let mut connection = Served::new(limits, io, service);
+    let mut connection = Served::new(limits, io, service(&handler, &activity, &last));
     let mut stop_requested = pin!(stop.requested());
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
-    let mut stopping = false;
-    let mut patience: Option<Timer> = None;
-    let mut idle_end: Option<Timer> = None;
+    let mut departure = Departure::default();
     let served = poll_fn(|cx| {
-        let end = match lifetime.as_mut().poll_next(cx) {
+        match lifetime.as_mut().poll_next(cx) {
             Poll::Ready(End::Now) => return Poll::Ready(Ok(())),
-            Poll::Ready(End::Orderly) => true,
-            Poll::Pending => false,
-        };
-        let asked = patience.is_none() && !stopping && stop_requested.as_mut().poll(cx).is_ready();
-        if asked && leaving() == Leaving::HandedOver && !activity.can_be_sent_away() {
-            last.store(true, Ordering::Relaxed);
-            patience = Some(timer(PATIENCE));
+            Poll::Ready(End::Orderly) => departure.leave(),
+            Poll::Pending => {}
         }
-        let waited = patience.as_mut().is_none_or(|timer| timer.as_mut().poll(cx).is_ready());
-        if !stopping && (end || (asked || patience.is_some()) && waited) {
-            stopping = true;
-            patience = None;
-            idle_end = Some(timer(GONE));
-            connection.graceful_shutdown();
-        }
-        if idle_end.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
-            if !activity.is_open() {
-                return Poll::Ready(Ok(()));
+        if departure.is_staying() && stop_requested.as_mut().poll(cx).is_ready() {
+            if leaving() == Leaving::HandedOver && !activity.can_be_sent_away() {
+                last.store(true, Ordering::Relaxed);
+                departure.leave_after(PATIENCE);
+            } else {
+                departure.leave();
             }
-            idle_end = Some(timer(GONE));
-            cx.waker().wake_by_ref();
+        }
+        while let Poll::Ready(step) = departure.poll(activity.is_open(), cx) {
+            match step {
+                Step::Tell => connection.graceful_shutdown(),
+                Step::End => return Poll::Ready(Ok(())),
+            }
         }
         connection.poll(cx)
     });
     if let Err(e) = served.await {
         tracing::debug!(error = %e, "connection ended");
     }
+}
+
+/// Has `handler` answer, counts requests in `activity`, and has HTTP/1.1 close behind an answer once `last` is set.
+fn service<'a, H, F>(
+    handler: &'a H,
+    activity: &'a Activity,
+    last: &'a Arc<AtomicBool>,
+) -> impl Answers + use<'a, H, F>
+where
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    service_fn(move |request: Request<Incoming>| {
+        let version = request.version();
+        let open = activity.begin(version);
+        let answer = handler(request);
+        let last = Arc::clone(last);
+        async move {
+            let mut response = answer.await;
+            open.answered(response.status());
+            if last.load(Ordering::Relaxed) && version != Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+    })
 }

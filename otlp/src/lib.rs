@@ -24,6 +24,7 @@ mod connection;
 #[path = "../../fuzz/corpus.rs"]
 mod corpus;
 pub mod credential;
+mod departure;
 mod descriptors;
 pub mod encoding;
 mod guarded;

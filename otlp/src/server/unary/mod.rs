@@ -20,6 +20,7 @@ use weir_component::Reservation;
 
 use super::{LAST_BYTES, Server};
 use crate::clock::{Timer, now, ran_out, timer};
+use crate::departure::{Departure, GONE, Step};
 use crate::guarded::SMALL;
 use crate::http_server::Peer;
 use crate::http2::{Event, Limits, Machine};
@@ -33,8 +34,6 @@ const READ: usize = 64 << 10;
 const READS: usize = 4;
 /// Nothing is read while that much waits to be written: who does not take answers shall not ask.
 const MAX_OUTPUT: usize = 64 << 10;
-/// How long a peer that was told to go and has no request under way may take to go.
-const GONE: Duration = Duration::from_secs(1);
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
@@ -69,7 +68,7 @@ struct Connection {
     written: usize,
     to_flush: bool,
     stopped: bool,
-    leaving: bool,
+    departure: Departure,
     /// For what the machine holds of heads that are not whole.
     room: Reservation,
     heads: HeadClock,
@@ -77,8 +76,6 @@ struct Connection {
     arrival: Option<Timer>,
     /// The server is to stop: what has not arrived by then is refused, again and again.
     last_bytes: Option<Timer>,
-    /// When a peer that was told to go should be gone.
-    gone: Option<Timer>,
     /// Everything is said: how long the peer may take to hear it.
     closing: Option<Timer>,
 }
@@ -103,12 +100,11 @@ impl Connection {
             written: 0,
             to_flush: false,
             stopped: false,
-            leaving: false,
+            departure: Departure::default(),
             room,
             heads,
             arrival: None,
             last_bytes: None,
-            gone: None,
             closing: None,
         }
     }
@@ -120,7 +116,7 @@ impl Connection {
         if !self.stopped && stop.poll(cx).is_ready() {
             self.stopped = true;
             self.last_bytes = Some(timer(LAST_BYTES));
-            self.leave();
+            self.departure.leave();
         }
         if self.poll_clocks(cx).is_ready() {
             return Poll::Ready(());
@@ -161,29 +157,23 @@ impl Connection {
             match due {
                 Due::End => return Poll::Ready(()),
                 Due::Ask => self.calls.machine.ask_for_presence(),
-                Due::Leave => self.leave(),
+                Due::Leave => self.departure.leave(),
             }
         }
         while ran_out(&mut self.last_bytes, cx) {
             self.calls.refuse_arriving();
             self.last_bytes = Some(timer(LAST_BYTES));
         }
-        while ran_out(&mut self.gone, cx) {
-            if self.calls.is_empty() {
-                self.closing = Some(timer(GONE));
-                break;
+        while let Poll::Ready(step) = self.departure.poll(!self.calls.is_empty(), cx) {
+            match step {
+                Step::Tell => self.calls.machine.leave(),
+                Step::End => {
+                    self.closing = Some(timer(GONE));
+                    break;
+                }
             }
-            self.gone = Some(timer(GONE));
         }
         Poll::Pending
-    }
-
-    fn leave(&mut self) {
-        if !self.leaving {
-            self.leaving = true;
-            self.calls.machine.leave();
-            self.gone = Some(timer(GONE));
-        }
     }
 
     /// Gives up the connection when a head that is not whole takes too long, or more memory than there is.
