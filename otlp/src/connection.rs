@@ -111,3 +111,63 @@ where
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::time::timeout;
+    use weir_component::Stopper;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Serves one connection, which `peer` has the other end of, with what stops the server.
+    async fn serve(leaving: Leaving, peer: impl AsyncFnOnce(UnixStream, Stopper)) {
+        let (stream, io) = UnixStream::pair().expect("a pair");
+        let (stopper, stop) = Stop::new();
+        let (limits, budget) = (ServerLimits::default(), Budget::default());
+        let answer = |_: Request<Incoming>| async { Response::new(Body::empty()) };
+        let served = drive(Io::Unix(io), &limits, &budget, &stop, || leaving, answer);
+        tokio::join!(served, peer(stream, stopper));
+    }
+
+    async fn ask(peer: &mut UnixStream) -> String {
+        peer.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            assert!(peer.read_buf(&mut answer).await.expect("read") > 0, "it was closed");
+        }
+        String::from_utf8(answer).expect("text")
+    }
+
+    async fn is_closed(peer: &mut UnixStream, within: Duration) -> bool {
+        timeout(within, peer.read(&mut [0])).await.is_ok_and(|read| read.expect("read") == 0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_rests_is_closed_at_once_when_the_port_closes_and_after_a_while_when_it_is_handed_over() {
+        for (leaving, at_once) in [(Leaving::Closed, true), (Leaving::HandedOver, false)] {
+            serve(leaving, async |mut peer, stopper| {
+                assert!(!ask(&mut peer).await.contains("close"));
+                stopper.stop();
+                assert_eq!(is_closed(&mut peer, PATIENCE - SECOND).await, at_once);
+                assert!(is_closed(&mut peer, 2 * SECOND).await);
+            })
+            .await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_again_after_the_port_was_handed_over_is_answered_and_told_that_it_was_the_last_time() {
+        serve(Leaving::HandedOver, async |mut peer, stopper| {
+            assert!(!ask(&mut peer).await.contains("close"));
+            stopper.stop();
+            assert!(!is_closed(&mut peer, SECOND).await);
+            assert!(ask(&mut peer).await.contains("connection: close"));
+            assert!(is_closed(&mut peer, SECOND).await);
+        })
+        .await;
+    }
+}
