@@ -132,7 +132,8 @@ fn the_crates_at_the_bottom_use_nothing_of_ours() {
         let package = packages.iter().find(|p| p.name == name).unwrap_or_else(|| panic!("no crate {name}"));
         package.uses.iter().map(String::as_str).collect()
     };
-    for bottom in ["weir-pdata", "weir-config", "weir-kernel", "weir-profile", "weir-disk-queue"] {
+    for bottom in ["weir-pdata", "weir-config", "weir-kernel", "weir-profile", "weir-disk-queue", "weir-sys"]
+    {
         assert!(uses(bottom).is_empty(), "{bottom} uses {:?}", uses(bottom));
     }
     assert_eq!(uses("weir-connection"), ["weir-pdata"]);
@@ -172,15 +173,16 @@ fn sources(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
 }
 
 #[test]
-fn unsafe_code_is_forbidden_everywhere() {
+fn unsafe_code_is_forbidden_everywhere_but_in_one_small_file() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
     let manifest = manifest.split("[workspace.lints.rust]").nth(1).expect("lints of the workspace");
     assert!(manifest.lines().any(|l| l == "unsafe_code = \"forbid\""));
     for package in packages() {
         let path = root().join(&package.folder).join("Cargo.toml");
         let text = fs::read_to_string(&path).expect("a manifest");
+        let is_exception = package.name == "weir-sys" && text.contains("unsafe_code = \"deny\"");
         assert!(
-            text.contains("[lints]\nworkspace = true"),
+            is_exception || text.contains("[lints]\nworkspace = true"),
             "{} does not take the lints of the workspace",
             path.display()
         );
@@ -190,10 +192,13 @@ fn unsafe_code_is_forbidden_everywhere() {
     assert!(files.len() > 100);
     // Written apart, so that this file does not find itself.
     let exceptions = ["allow", "expect"].map(|level| format!("{level}({}", "unsafe_code"));
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a source file");
-        assert!(!exceptions.iter().any(|e| text.contains(e)), "{} makes an exception", file.display());
-    }
+    let makes_one = |file: &Path| {
+        let text = fs::read_to_string(file).expect("a source file");
+        exceptions.iter().map(|e| text.matches(e).count()).sum::<usize>()
+    };
+    let found: Vec<(&Path, usize)> =
+        files.iter().map(|file| (&**file, makes_one(file))).filter(|(_, count)| *count > 0).collect();
+    assert_eq!(found, [(&*root().join("sys/src/lib.rs"), 1)], "exceptions");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! limiter is a [`Gate`] of the agent's [`Budget`]: it is asked before a piece of a request is kept and before the request
 //! grows as it is decompressed, so that large requests cannot pass it, and it knows the bytes that are really held, also
 //! those that nobody asks it for, such as what comes back from a disk. The resident set, which is what a cgroup kills
-//! for, is measured too: every `check_interval`, and whenever an eighth of the spike limit has come in since.
+//! for, is measured too: every `check_interval`, and whenever an eighth of the spike limit has come in since. When that is
+//! what refuses, memory that the allocator keeps is given back to the kernel, as the Collector collects its garbage: else
+//! it would refuse for ever what a burst has left behind.
 
 mod counts;
 
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Budget, Build, BuildError, Clock, Context, Count, Failure, Gate, Host, Maturity, Processor,
@@ -124,9 +127,9 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
         return Err(BuildError(errors));
     }
     let budget = build.host.budget().clone();
-    let interval = config.check_interval.as_std();
-    let idle = idle(build.host, memory::resident);
-    let limiter = Arc::new(Limiter::new(limits, interval, build.clock.clone(), memory::resident, idle));
+    let process = Process { resident: memory::resident, give_back: weir_sys::give_back_free_memory };
+    let limiter =
+        Arc::new(Limiter::new(limits, Pauses::of(&config), process, build.clock.clone(), build.host.clone()));
     let counts = Counts::new(build.id, build.host);
     let door: Arc<dyn Gate> = Arc::new(Door { limiter: Arc::clone(&limiter), refused: counts.at_the_door() });
     // It is asked for as long as the processor lives.
@@ -188,15 +191,46 @@ struct Limits {
     hard: u64,
 }
 
+/// What the limiter knows of the process, and can do about it.
+#[derive(Clone, Copy)]
+struct Process {
+    resident: fn() -> u64,
+    give_back: fn(),
+}
+
+/// Least times between two of a kind.
+#[derive(Clone, Copy)]
+struct Pauses {
+    /// Measurements.
+    check: Duration,
+    /// Memory that is free is given back, while the resident set is above the soft limit.
+    soft: Duration,
+    /// The same, above the hard limit.
+    hard: Duration,
+}
+
+impl Pauses {
+    fn of(config: &Config) -> Pauses {
+        Pauses {
+            check: config.check_interval.as_std(),
+            soft: config.min_gc_interval_when_soft_limited.as_std(),
+            hard: config.min_gc_interval_when_hard_limited.as_std(),
+        }
+    }
+}
+
 struct Limiter {
     limits: Limits,
     /// What the process needs without telemetry.
     base: u64,
-    interval: Duration,
+    pauses: Pauses,
+    process: Process,
     clock: Clock,
-    resident: fn() -> u64,
+    host: Host,
     /// Engine time in ns from which the next request measures again.
     next_check: AtomicU64,
+    /// The same of the last time that memory was given back; 0 for never.
+    gave_back: AtomicU64,
     /// Bytes admitted since the last measurement.
     unmeasured: AtomicU64,
     /// Whether the last measurement was too high.
@@ -206,14 +240,16 @@ struct Limiter {
 }
 
 impl Limiter {
-    fn new(limits: Limits, interval: Duration, clock: Clock, resident: fn() -> u64, idle: u64) -> Limiter {
+    fn new(limits: Limits, pauses: Pauses, process: Process, clock: Clock, host: Host) -> Limiter {
         Limiter {
             limits,
-            base: idle.min(limits.soft / 2),
-            interval,
+            base: idle(&host, process.resident).min(limits.soft / 2),
+            pauses,
+            process,
             clock,
-            resident,
+            host,
             next_check: AtomicU64::new(0),
+            gave_back: AtomicU64::new(0),
             unmeasured: AtomicU64::new(0),
             swollen: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
@@ -244,7 +280,7 @@ impl Limiter {
     fn measure(&self, held: u64, more: u64) {
         let now = self.clock.now();
         let due = self.next_check.load(Ordering::Relaxed);
-        let next = (now + self.interval).as_nanos();
+        let next = (now + self.pauses.check).as_nanos();
         let enough = (self.limits.hard - self.limits.soft) / 8;
         let is_due =
             now.as_nanos() >= due || self.unmeasured.fetch_add(more, Ordering::Relaxed) + more >= enough;
@@ -255,11 +291,29 @@ impl Limiter {
         }
         self.unmeasured.store(0, Ordering::Relaxed);
         let Limits { soft, hard } = self.limits;
-        let resident = (self.resident)();
+        let resident = (self.process.resident)();
         // Above the soft limit, what is resident counts only when telemetry is a good part of it: memory that the
         // allocator has not given back is used again by what comes next.
         let swollen = resident >= hard || (resident >= soft && held >= soft / 4);
         self.swollen.store(swollen, Ordering::Relaxed);
+        if swollen {
+            self.give_back(
+                now.as_nanos(),
+                if resident >= hard { self.pauses.hard } else { self.pauses.soft },
+            );
+        }
+    }
+
+    /// Has memory that is free given back beside, unless that was done less than `pause` ago: the next measurement sees it.
+    fn give_back(&self, now: u64, pause: Duration) {
+        let pause = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
+        let last = self.gave_back.load(Ordering::Relaxed);
+        if last > 0 && now.saturating_sub(last) < pause {
+            return;
+        }
+        self.gave_back.store(now.max(1), Ordering::Relaxed);
+        // It has begun with the first look, and nobody waits for it.
+        self.host.blocking(self.process.give_back).now_or_never();
     }
 
     fn log(&self, refuse: bool, held: u64) {
@@ -268,7 +322,7 @@ impl Limiter {
         {
             return;
         }
-        let (held, resident, limit) = (held / MIB, (self.resident)() / MIB, self.limits.soft / MIB);
+        let (held, resident, limit) = (held / MIB, (self.process.resident)() / MIB, self.limits.soft / MIB);
         if refuse {
             tracing::warn!(
                 otelcol.component.kind = "processor",
@@ -295,8 +349,13 @@ mod tests {
     use super::*;
 
     fn limiter(simulation: &Simulation, resident: fn() -> u64) -> Limiter {
+        limiter_of(simulation, Process { resident, give_back: || () })
+    }
+
+    fn limiter_of(simulation: &Simulation, process: Process) -> Limiter {
         let limits = Limits { soft: 800, hard: 1000 };
-        Limiter::new(limits, SECOND, simulation.clock(), resident, resident())
+        let pauses = Pauses { check: SECOND, soft: 10 * SECOND, hard: Duration::ZERO };
+        Limiter::new(limits, pauses, process, simulation.clock(), weir_testkit::host(simulation))
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -327,6 +386,41 @@ mod tests {
         assert!(limiter.admit(100, 1).is_ok(), "memory that was not given back");
         simulation.run(async move { clock.sleep(SECOND).await });
         assert!(limiter.admit(200, 1).is_err(), "a quarter of the soft limit is telemetry");
+    }
+
+    #[test]
+    fn what_the_allocator_keeps_is_given_back_when_it_refuses_and_no_more_often_than_the_options_say() {
+        static RESIDENT: AtomicU64 = AtomicU64::new(100);
+        static KEPT: AtomicU64 = AtomicU64::new(0);
+        static TIMES: AtomicU64 = AtomicU64::new(0);
+        let process = Process {
+            resident: || RESIDENT.load(Ordering::Relaxed),
+            give_back: || {
+                TIMES.fetch_add(1, Ordering::Relaxed);
+                RESIDENT.fetch_sub(KEPT.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+            },
+        };
+        let simulation = Simulation::new(1);
+        let limiter = limiter_of(&simulation, process);
+        let admits_a_second_later = |held: usize| {
+            let clock = simulation.clock();
+            simulation.run(async move { clock.sleep(SECOND).await });
+            limiter.admit(held, 1).is_ok()
+        };
+        assert!(admits_a_second_later(0));
+        RESIDENT.store(1000, Ordering::Relaxed);
+        KEPT.store(500, Ordering::Relaxed);
+        assert!(
+            !admits_a_second_later(0) && admits_a_second_later(0),
+            "nothing is held, and it is given back"
+        );
+        assert_eq!(TIMES.load(Ordering::Relaxed), 1, "it is not asked for without need");
+        RESIDENT.store(1000, Ordering::Relaxed);
+        let refused = [0; 3].map(admits_a_second_later);
+        assert_eq!((refused, TIMES.load(Ordering::Relaxed)), ([false; 3], 4), "with each measurement");
+        RESIDENT.store(900, Ordering::Relaxed);
+        let refused = [300; 25].map(admits_a_second_later);
+        assert_eq!((refused, TIMES.load(Ordering::Relaxed)), ([false; 25], 6), "every ten seconds");
     }
 
     #[test]
