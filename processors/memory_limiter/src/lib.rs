@@ -1,12 +1,13 @@
 //! Refuses data while the process holds too much of it.
 //!
 //! The Collector looks at its heap and forces garbage collections, after a request has been read and decoded. Here the
-//! limiter is a [`Gate`] of the agent's [`Budget`]: it is asked before a piece of a request is kept and before the request
-//! grows as it is decompressed, so that large requests cannot pass it, and it knows the bytes that are really held, also
-//! those that nobody asks it for, such as what comes back from a disk. The resident set, which is what a cgroup kills
-//! for, is measured too: every `check_interval`, and whenever an eighth of the spike limit has come in since. When that is
-//! what refuses, memory that the allocator keeps is given back to the kernel, as the Collector collects its garbage: else
-//! it would refuse for ever what a burst has left behind.
+//! limiter is a [`Gate`] of the agent's [`Budget`]: it is asked before a piece of a request is kept, and for what the
+//! request decompresses to: before that is made where a large one announces its size, at the latest before it goes on,
+//! by few large ones at once. So large requests cannot pass it, and it knows the bytes that are really held, also those
+//! that nobody asks it for, such as what comes back from a disk. The resident set, which is what a cgroup kills for, is
+//! measured too: every `check_interval`, and whenever an eighth of the spike limit has come in since. When that is what
+//! refuses, memory that the allocator keeps is given back to the kernel, as the Collector collects its garbage: else it
+//! would refuse for ever what a burst has left behind.
 
 mod counts;
 
