@@ -295,7 +295,7 @@ impl<'a> Builder<'a> {
         let key = Key::Stage(pipeline.id.clone(), id.to_owned());
         if let Some(node) = self.kept(&key, spec) {
             let maker = self.turn(key, node, vec![port(next)])?;
-            maker.refuse_when_stuck(refuse);
+            self.parts.refusals.push((maker.clone(), refuse));
             return Some(Output::new(Arc::new(maker.port(0, flow.incoming))));
         }
         let processor = (factory.create)(&self.build("processors", spec));

@@ -154,7 +154,7 @@ impl Engine {
             self.undo(new, begun).await;
             return Err(error);
         }
-        let Parts { mut graph, tasks, turns, topology, .. } = new;
+        let Parts { mut graph, tasks, turns, refusals, topology, .. } = new;
         for task in tasks {
             let handle = self.spawn(task.key.id(), task.name, task.work);
             if let Some(node) = graph.get_mut(&task.key) {
@@ -163,6 +163,9 @@ impl Engine {
         }
         for (joint, target) in turns {
             joint.turn(target);
+        }
+        for (mailbox, refuses) in refusals {
+            mailbox.refuse_when_stuck(refuses);
         }
         let old = std::mem::replace(&mut self.graph, graph);
         for (id, receiver, cx) in begun.receivers {
@@ -242,10 +245,10 @@ impl Engine {
 
     /// Ends what had started of a graph that cannot take over.
     async fn undo(&mut self, new: Parts, begun: Begun) {
-        let Parts { mut graph, tasks, turns, .. } = new;
+        let Parts { mut graph, tasks, turns, refusals, .. } = new;
         graph.retain(|key, node| !self.graph.get(key).is_some_and(|old| old.is(node)));
         // The receivers' requests to stop, and the ways into stages and queues that nobody works in.
-        drop((split_off_pipelines(&mut graph), tasks, turns));
+        drop((split_off_pipelines(&mut graph), tasks, turns, refusals));
         let mut receivers = Vec::new();
         for (id, receiver, cx) in begun.receivers {
             let work = self.watched(id.clone(), cx.stop.clone(), receiver.run(cx));

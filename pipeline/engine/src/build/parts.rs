@@ -11,6 +11,7 @@ use weir_delivery::{Ending, Opening};
 use crate::fatal::Fatal;
 use crate::run::Task;
 use crate::running::Graph;
+use crate::stage::MailboxMaker;
 
 /// What every graph of an engine is built with.
 #[derive(Clone)]
@@ -50,5 +51,7 @@ pub(crate) struct Parts {
     pub(crate) graph: Graph,
     /// Ways out of old nodes, and where they are to lead.
     pub(crate) turns: Vec<(Joint, Output)>,
+    /// Mailboxes of old stages, and whether they are to refuse senders while their stage waits.
+    pub(crate) refusals: Vec<(MailboxMaker, bool)>,
     pub(crate) topology: Topology,
 }

@@ -210,6 +210,21 @@ fn a_reload_that_adds_an_exporter_lets_the_first_lose_rather_than_stop_it() {
 }
 
 #[test]
+fn a_reload_that_cannot_start_leaves_senders_refused_as_before() {
+    let (world, spec) = (World::new(1), one_way());
+    let both = batched(vec![pipeline("logs", &["test/r"], &["batch"], &["test/e", "test/well"])]);
+    world.script(&both);
+    down(&world, "test/e", small_queue());
+    world.exporter("test/well", delivery(small_queue()), |_, _| Reply::RefuseStart("no".to_owned()));
+    let engine = start(&world, &spec);
+    let (engine, outcome) = world.reload(engine, &both);
+    assert!(outcome.is_err());
+    world.pass(10 * SECOND);
+    assert_eq!((accepted(&world).len(), lost(&world)), (5, 0), "four fill the queue and one waits for room");
+    world.stop(engine, 10 * SECOND);
+}
+
+#[test]
 fn a_reload_that_mends_the_exporter_takes_effect_although_a_batch_waits_at_the_one_before() {
     let blocks = QueueSettings { block_on_overflow: true, ..small_queue() };
     let waits = QueueSettings { wait_for_result: true, ..small_queue() };
