@@ -1,9 +1,30 @@
 //! From a specification to a graph that is ready to start.
+//!
+//! # Design
+//! **From the end to the front.** A component is made with the outputs that it sends to, so what it feeds is made
+//! before it: pipelines come in an order in which each stands behind all that it feeds through connectors
+//! ([`Connections::order`]), and each is built from its exporters to its first processor. What a pipeline is entered by
+//! is noted in `entries`, from which the ports of connectors and receivers are put together. A processor that is one
+//! instance for several pipelines gets one more port with each of them, and its work when all are known.
+//!
+//! **What is kept.** A reload is built beside the graph that runs, `before`. A node stays the running component that it
+//! is when it has the same key and the same settings, wherever these were written, the same ways out, names no
+//! extension that changes, and has not ended ([`Builder::kept`]); the new graph then holds a clone of it. It may have
+//! to send elsewhere than until now. For that the ways out of what can be kept are *joints*, and the new graph has a
+//! list of *turns*: which joint is to lead where. Processors that work in their sender's task have no node and are made
+//! anew.
+//!
+//! **Nothing happens here.** Any component may be refused, after others were made; a configuration that is only to be
+//! checked is built too; and what was built may still fail to start. So building opens, spawns and starts nothing, and
+//! changes nothing that runs: [`Parts`] holds what is to be done, and [`Engine::take_over`] does it when nothing can
+//! fail any more. A component that cannot be made leaves `None` in its place and its problems in the list, and the
+//! others are built for the sake of theirs.
 
 mod changed;
 mod edges;
 mod parts;
 mod problem;
+mod processors;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +32,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use weir_component::{
-    Build, BuildError, Clock, Count, Host, Joint, Output, Outputs, PipelineInfo, Port, Processor, Runtime,
-    Stage, StageContext, Topology,
+    Build, BuildError, Clock, Count, Host, Joint, Output, Outputs, PipelineInfo, Port, Runtime, Stage,
+    StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
 use weir_delivery::{Delivered, Ending, deliver};
@@ -20,7 +41,6 @@ use weir_pdata::Signal;
 
 use crate::batch;
 use crate::caught::Caught;
-use crate::counted::{Flow, Inline, Outgoing, Timing};
 use crate::fan_out::fan_out;
 use crate::fatal::Fatal;
 use crate::graph::Connections;
@@ -258,71 +278,6 @@ impl<'a> Builder<'a> {
                 output: fan_out(outputs),
             })
             .collect()
-    }
-
-    fn processor(
-        &mut self,
-        connections: &Connections<'_>,
-        id: &str,
-        at: usize,
-        next: Output,
-    ) -> Option<Output> {
-        let pipeline = &self.spec.pipelines[at];
-        let signal = pipeline.signal;
-        let spec = find(&self.spec.processors, id)?;
-        let factory = self.components.processor(spec.kind())?;
-        if !factory.signals.contains(&signal) {
-            let message = format!("failed to create \"{id}\" processor, in pipeline \"{}\"", pipeline.id);
-            self.unsupported("processors", spec, message);
-            return None;
-        }
-        let flow = Flow::new(id, signal, &self.tools.host);
-        let port = |output| Port { signal, pipeline: pipeline.id.clone(), output };
-        if factory.shared {
-            return self.shared_port(id, spec, port(next), &flow);
-        }
-        if self.durable.contains(&at) && batch::settings(self, id).is_some() {
-            tracing::info!(
-                otelcol.component.id = id,
-                otelcol.component.kind = "processor",
-                pipeline = %pipeline.id,
-                "A durable queue stands behind: batching by these settings happens behind it"
-            );
-            return Some(next);
-        }
-        let refuse = batch::may_refuse(self, connections, at);
-        let next = if refuse { Output::new(Arc::new(batch::Patient(next))) } else { next };
-        let key = Key::Stage(pipeline.id.clone(), id.to_owned());
-        if let Some(node) = self.kept(&key, spec) {
-            let maker = self.turn(key, node, vec![port(next)])?;
-            self.parts.refusals.push((maker.clone(), refuse));
-            return Some(Output::new(Arc::new(maker.port(0, flow.incoming))));
-        }
-        let processor = (factory.create)(&self.build("processors", spec));
-        let stage = match self.keep(processor)? {
-            Processor::Transform(transform) => {
-                self.keep(transform.accepts(signal))?;
-                let Tools { host, clock, fatal, .. } = self.tools;
-                let timing = Timing::new(id, signal, host, clock);
-                let (id, fatal) = (id.to_owned(), fatal.clone());
-                return Some(Output::new(Arc::new(Inline { id, fatal, transform, flow, timing, next })));
-            }
-            Processor::Stage(stage) => stage,
-            Processor::Batch(stage, _) => {
-                batch::warn_of_early_answers(self, id, at);
-                stage
-            }
-        };
-        let (maker, letters) = MailboxMaker::new();
-        maker.refuse_when_stuck(refuse);
-        let entry = Output::new(Arc::new(maker.port(0, flow.incoming)));
-        let (next, joint) = Output::jointed(next);
-        let port = port(Output::new(Arc::new(Outgoing { count: flow.outgoing, next })));
-        let ports = signature(std::slice::from_ref(&port));
-        let node =
-            Running { joints: vec![joint], ports, ..Running::new(spec.node.clone(), WayIn::Stage(maker)) };
-        self.stage(key, node, stage, letters, vec![port], None);
-        Some(entry)
     }
 
     /// Keeps a node that runs; its ways out will lead to the outputs of `ports`.
