@@ -110,6 +110,8 @@ fn begin(work: Option<&Work>, context: &Context) -> Option<(Running, Context)> {
 
 /// What a queue measures.
 pub(crate) struct QueueCounts {
+    /// Set when the queue begins to be worked off: until then, and when a reload fails, it is that of the exporter before.
+    pub(crate) capacity: Count,
     pub(crate) size: Count,
     /// Items that were not taken.
     pub(crate) refused: Count,
@@ -125,20 +127,20 @@ struct Sizes {
 }
 
 impl QueueCounts {
-    pub(crate) fn new(id: &str, signal: Signal, capacity: usize, host: &Host) -> QueueCounts {
+    pub(crate) fn new(id: &str, signal: Signal, host: &Host) -> QueueCounts {
         let gauge = |name, help| of_requests(name, help, "{batch}");
         let stats = host.stats();
         let full = gauge(
             "otelcol_exporter_queue_capacity",
             "Fixed capacity of the retry queue (in batches). [Alpha]",
         );
-        stats.count(&full, of_data_type(id, signal)).set(capacity);
         let size =
             gauge("otelcol_exporter_queue_size", "Current size of the retry queue (in batches). [Alpha]");
         let refused =
             format!("Number of {{}} failed to be added to the sending queue. {}", stability(signal));
         let refused = Metric::of_items(SCOPE, "exporter_enqueue_failed", signal, &refused);
         QueueCounts {
+            capacity: stats.count(&full, of_data_type(id, signal)),
             size: stats.count(&size, of_data_type(id, signal)),
             refused: stats.count(&refused, [KeyValue::new("exporter", id.to_owned())]),
             sizes: host.telemetry().is_detailed().then(|| Sizes::new(id, host)),

@@ -60,12 +60,11 @@ pub fn deliver(
 ) -> Delivered {
     let durable = settings.queue.as_ref().is_some_and(|queue| queue.storage.is_some());
     let counts = Counts::new(id, signal, &*exporter, host);
-    let queue_counts = |queue: &QueueSettings| Arc::new(QueueCounts::new(id, signal, queue.queue_size, host));
     let sender = Sender::new(id, exporter, settings, clock, counts, durable, ending);
     let inner = Arc::new(Inner {
         signal,
         sender: Arc::new(sender),
-        counts: settings.queue.as_ref().map(queue_counts),
+        counts: settings.queue.as_ref().map(|_| Arc::new(QueueCounts::new(id, signal, host))),
         settings: settings.queue.clone(),
         queue: OnceLock::new(),
         wait_for_result: !durable && settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result),
@@ -80,6 +79,9 @@ pub fn deliver(
 async fn work(Opening(inner): Opening) {
     match (inner.queue.get(), inner.settings.clone()) {
         (Some(queue), Some(settings)) => {
+            if let Some(counts) = &inner.counts {
+                counts.capacity.set(settings.queue_size);
+            }
             dispatcher::run(Arc::clone(queue), Arc::clone(&inner.sender), settings).await;
         }
         _ => {

@@ -179,6 +179,35 @@ fn a_receiver_that_never_ends_is_cut_off_some_time_after_the_reload() {
 }
 
 #[test]
+fn the_capacity_of_a_queue_is_shown_as_it_is_and_not_as_a_reload_that_fails_would_have_made_it() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    let sized = |queue_size, reply: Reply| {
+        let queue = QueueSettings { queue_size, ..QueueSettings::default() };
+        world.exporter("test/e", DeliverySettings { queue: Some(queue), ..persistent() }, move |_, _| {
+            reply.clone()
+        });
+    };
+    let shown = || world.count("otelcol_exporter_queue_capacity", "test/e");
+    sized(7, Reply::Accept);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    assert_eq!(shown(), 7);
+    sized(9, Reply::RefuseStart("no".to_owned()));
+    change(&mut spec.exporters, "test/e", 2);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert!(outcome.is_err());
+    world.pass(SECOND);
+    assert_eq!(shown(), 7);
+    sized(9, Reply::Accept);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    world.pass(SECOND);
+    assert_eq!(shown(), 9);
+    world.stop(engine, SECOND);
+}
+
+#[test]
 fn a_configuration_that_cannot_be_built_or_started_leaves_everything_as_it_is() {
     let (world, spec) = (World::new(1), spec());
     world.script(&spec);
