@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures_util::future::select;
 use futures_util::poll;
 use weir_component::{
     Batch, Capacity, DurableQueue, Failure, Kind, Outcome, QueueSettings, Receipt, Record, Refused, Sizer,
@@ -104,11 +105,12 @@ impl Queue for DiskQueue {
                 Err(Refused::Failed(failure)) => return Err((batch, failure)),
                 Err(Refused::Full) => {
                     self.pressed.store(true, Ordering::Relaxed);
-                    if !self.block_on_overflow {
+                    let ending = self.sender.draining.ending();
+                    if !self.block_on_overflow || ending.has_begun() {
                         return Err((batch, queue::full()));
                     }
                     if !came {
-                        room.await;
+                        select(room, Box::pin(ending.begun())).await;
                     }
                     record = record::encode(&batch);
                 }

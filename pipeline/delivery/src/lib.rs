@@ -15,10 +15,12 @@
 //!
 //! The dispatcher ends when the last handle to the [`Delivery`] is gone and everything taken has been settled. An
 //! exporter that a reload has removed thereby goes on by its own settings until its queue is empty. Once the agent ends
-//! ([`Ending`]) nobody waits for a retry or for room in memory, whether or not the handles are gone: those who wait hold
-//! them. What is or comes into a memory queue then gets one more attempt; a sender that waits for room and has its data
-//! is refused. What is left of a durable queue when the last handle is gone stays there. When the dispatcher is dropped before that, at a deadline or by a panic in an export, what a memory queue
-//! had accepted counts as failed: nothing that was acknowledged is lost without a count ([`Opening::undelivered`]).
+//! ([`Ending`]) nobody waits for room any more, nor what is in memory for a retry, whether or not the handles are gone:
+//! those who wait hold them. What is in a memory queue or comes into it gets one more attempt, and what waits for room
+//! comes in if it was acknowledged; a sender that has its data is refused. What is left of a durable queue when the
+//! last handle is gone stays there. When the dispatcher is dropped before that, at a deadline or by a panic in an
+//! export, what a memory queue had accepted counts as failed: nothing that was acknowledged is lost without a count
+//! ([`Opening::undelivered`]).
 
 mod admission;
 mod batching;

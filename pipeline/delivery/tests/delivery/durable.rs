@@ -119,6 +119,24 @@ fn an_end_keeps_what_is_not_delivered_without_a_wait_and_counts_nothing_as_lost(
 }
 
 #[test]
+fn at_the_end_a_sender_that_waits_for_room_is_refused_and_what_is_on_disk_stays() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let queue = QueueSettings { queue_size: 1, block_on_overflow: true, ..stored() };
+    let mut bench = Bench::on_disk(directory.path(), settings(queue), |_, _| unavailable());
+    let first = bench.send(0, 1);
+    bench.settle();
+    let second = bench.send(10, 1);
+    bench.pass(10 * SECOND);
+    assert!(first.outcome().is_ok() && second.is_open());
+    bench.close();
+    bench.settle();
+    assert!(second.outcome().expect_err("refused").is_retryable());
+    assert!(bench.is_stopped());
+    drop((bench, second));
+    assert_eq!(left(directory.path()), [0]);
+}
+
+#[test]
 fn what_was_under_way_when_the_dispatcher_is_dropped_comes_again() {
     let directory = tempfile::tempdir().expect("a folder");
     let mut bench = Bench::on_disk(directory.path(), settings(stored()), |_, _| Reply::Hang);
