@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use weir_config::{GoDuration, Issues, Validate};
@@ -98,16 +98,18 @@ impl Config {
         u32::from_str_radix(digits, 8).ok().filter(|mode| valid && *mode <= 0o777)
     }
 
-    /// Looks for the directory, and makes it where that is asked for. Blocks.
-    pub(crate) fn directory_is_there(&self) -> Result<(), String> {
+    /// Looks for the directory, and makes it where that is asked for; its path without links and dots, by which all who
+    /// name it find its queues. Blocks.
+    pub(crate) fn directory_is_there(&self) -> Result<PathBuf, String> {
         let directory = Path::new(&self.directory);
         if self.create_directory && !directory.exists() {
             let mode = self.mode().unwrap_or(0o750);
             make(directory, mode)
                 .map_err(|e| format!("cannot make the directory {}: {e}", self.directory))?;
         }
-        match std::fs::metadata(directory) {
-            Ok(found) if found.is_dir() => Ok(()),
+        let found = std::fs::canonicalize(directory).and_then(|path| Ok((path.metadata()?.is_dir(), path)));
+        match found {
+            Ok((true, path)) => Ok(path),
             Ok(_) => Err(format!("{} is not a directory", self.directory)),
             Err(e) => Err(format!(
                 "directory must exist: stat {}: {e}. You can enable the create_directory option to automatically create it",

@@ -40,9 +40,9 @@ struct FileStorageExtension {
 impl Extension for FileStorageExtension {
     async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
         let config = self.config.clone();
-        let ready =
-            cx.host.blocking(move || config.directory_is_there().and_then(|()| config.bound_fits())).await;
-        ready
+        let look = move || config.directory_is_there().and_then(|path| config.bound_fits().map(|()| path));
+        let directory = cx.host.blocking(look).await;
+        let directory = directory
             .unwrap_or_else(|| Err("the look at the directory panicked".to_owned()))
             .map_err(Failure::permanent)?;
         if !self.config.fsync {
@@ -60,7 +60,7 @@ impl Extension for FileStorageExtension {
                 "This option has no effect: space comes back by whole segments, and damage is passed over"
             );
         }
-        self.storage = Some(Arc::new(FileStorage::new(&self.config, cx)));
+        self.storage = Some(Arc::new(FileStorage::new(&self.config, directory, cx)));
         Ok(())
     }
 

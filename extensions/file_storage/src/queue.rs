@@ -256,6 +256,10 @@ impl DurableQueue for Handle {
         }
     }
 
+    fn place(&self) -> String {
+        self.shared.path.display().to_string()
+    }
+
     fn backlog(&self) -> Backlog {
         backlog_of(self.shared.queue.backlog())
     }

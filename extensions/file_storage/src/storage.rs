@@ -30,11 +30,11 @@ pub(crate) struct FileStorage {
 struct Opened(Mutex<BTreeMap<PathBuf, Weak<Shared>>>);
 
 impl FileStorage {
-    pub(crate) fn new(config: &Config, cx: &ExtensionContext) -> FileStorage {
+    pub(crate) fn new(config: &Config, directory: PathBuf, cx: &ExtensionContext) -> FileStorage {
         let seed = cx.clock.random().to_bits() ^ cx.clock.unix_nanos();
         FileStorage {
             id: cx.id.clone(),
-            directory: PathBuf::from(&config.directory),
+            directory,
             timeout: config.timeout.as_std(),
             options: Options {
                 max_bytes: u64::try_from(config.max_size).unwrap_or(0),

@@ -50,6 +50,9 @@ pub trait DurableQueue: Send + Sync {
     /// Writes down what is done, so that it does not come again after a crash, and gives its space back.
     async fn save(&self);
 
+    /// Where it is: a text that its owners share and no other queue of the process has, whatever storage opened it.
+    fn place(&self) -> String;
+
     /// What is in it, records that were taken and are not done included.
     fn backlog(&self) -> Backlog;
 

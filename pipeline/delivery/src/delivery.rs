@@ -139,8 +139,8 @@ impl Inner {
         };
         let name = queue_name(&self.sender.id, self.signal);
         let opener = self.storage(storage)?;
-        let claim = claims::claim(&self.host, storage, &name, &self.sender.id)?;
         let queue = opener.open_queue(&name).await?;
+        let claim = claims::claim(&self.host, &queue.place(), &self.sender.id)?;
         Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, counts, Arc::clone(&self.sender))))
     }
 

@@ -211,15 +211,24 @@ fn records_that_were_put_together_are_all_done_when_the_batch_is() {
 }
 
 #[test]
-fn two_exporters_whose_ids_make_one_name_do_not_share_a_queue() {
+fn two_exporters_whose_ids_make_one_name_do_not_share_a_queue_whatever_storage_they_name_it_by() {
     let directory = tempfile::tempdir().expect("a folder");
     let settings = settings(stored());
     let bench = Bench::on_disk(directory.path(), settings.clone(), |_, _| Reply::Accept);
+    bench.offer_storage("file_storage/other", directory.path());
+    let other = QueueSettings {
+        storage: Some("file_storage/other".to_owned()),
+        ..settings.queue.clone().expect("one")
+    };
+    let other = DeliverySettings { queue: Some(other), ..settings.clone() };
     let first = bench.open_beside("otlp/http_eu", &settings).expect("opens");
-    let refused = bench.open_beside("otlp_http/eu", &settings).err().expect("refused");
-    let text = refused.to_string();
-    assert!(!refused.is_retryable() && text.contains("\"otlp/http_eu\" has the queue"), "{text}");
-    let successor = bench.open_beside("otlp/http_eu", &settings).expect("a successor shares it");
+    for settings in [&settings, &other] {
+        let refused = bench.open_beside("otlp_http/eu", settings).err().expect("refused");
+        let text = refused.to_string();
+        assert!(!refused.is_retryable() && text.contains("\"otlp/http_eu\" has the queue"), "{text}");
+        assert!(text.contains(&directory.path().display().to_string()), "{text}");
+    }
+    let successor = bench.open_beside("otlp/http_eu", &other).expect("a successor shares it");
     drop(first);
     bench.open_beside("otlp_http/eu", &settings).err().expect("the successor has it still");
     drop(successor);
@@ -268,6 +277,10 @@ impl DurableQueue for EagerQueue {
 
     async fn save(&self) {
         self.0.save().await;
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
     }
 
     fn backlog(&self) -> Backlog {

@@ -94,20 +94,15 @@ impl Bench {
     ) -> Bench {
         let simulation = Simulation::new(1);
         let host = weir_testkit::host(&simulation);
-        let node = weir_config::parse_body(&format!("directory: {}", directory.display())).expect("YAML");
-        let path = weir_config::Path::component("extensions", STORAGE);
-        let build = Build { id: STORAGE, node: &node, path, host: &host, clock: simulation.clock() };
-        let mut extension = (weir_extension_file_storage::FACTORY.create)(&build).expect("built");
-        let (_running, stop) = Stop::new();
-        let cx =
-            ExtensionContext { id: STORAGE.to_owned(), stop, clock: simulation.clock(), host: host.clone() };
-        let capabilities = simulation.run(async move {
-            extension.start(&cx).await.expect("started");
-            extension.capabilities()
-        });
-        let storage = capabilities.and_then(|offered| offered.storage).expect("it starts");
+        let storage = storage(&simulation, &host, STORAGE, directory);
         host.offer(STORAGE, Capabilities::default().with_storage(before(storage)));
         Bench::of(simulation, host, settings, script)
+    }
+
+    /// Lets another storage run.
+    pub(crate) fn offer_storage(&self, id: &str, directory: &Path) {
+        let storage = storage(&self.simulation, &self.host, id, directory);
+        self.host.offer(id, Capabilities::default().with_storage(storage));
     }
 
     fn of(
@@ -347,4 +342,19 @@ pub(crate) fn with_queue(queue: QueueSettings) -> DeliverySettings {
 /// Takes everything after that time.
 pub(crate) fn slow(time: Duration) -> Reply {
     Reply::After(time, Box::new(Reply::Accept))
+}
+
+/// The storage of a `file_storage` extension that runs.
+fn storage(simulation: &Simulation, host: &Host, id: &str, directory: &Path) -> Arc<dyn Storage> {
+    let node = weir_config::parse_body(&format!("directory: {}", directory.display())).expect("YAML");
+    let path = weir_config::Path::component("extensions", id);
+    let build = Build { id, node: &node, path, host, clock: simulation.clock() };
+    let mut extension = (weir_extension_file_storage::FACTORY.create)(&build).expect("built");
+    let (_running, stop) = Stop::new();
+    let cx = ExtensionContext { id: id.to_owned(), stop, clock: simulation.clock(), host: host.clone() };
+    let capabilities = simulation.run(async move {
+        extension.start(&cx).await.expect("started");
+        extension.capabilities()
+    });
+    capabilities.and_then(|offered| offered.storage).expect("it starts")
 }
