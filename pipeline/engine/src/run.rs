@@ -155,9 +155,10 @@ impl Engine {
         self.tools.host.set_health(Health::NotReady);
         let begun = clock.now();
         self.parts = None;
-        self.tools.ending.begin();
         let processors: Arc<Losses> = self.tools.host.shared();
+        // Before anybody hears of the end: what is lost from then on is the stop's.
         let before = processors.so_far();
+        self.tools.ending.begin();
         let mut extensions = std::mem::take(&mut self.graph);
         let pipelines = split_off_pipelines(&mut extensions);
         let mut retired = std::mem::take(&mut self.retired);

@@ -29,6 +29,7 @@ struct State {
     wall_offset: i64,
     contain_panics: bool,
     panics: usize,
+    at_once: bool,
 }
 
 impl Simulation {
@@ -45,12 +46,18 @@ impl Simulation {
             wall_offset: 0,
             contain_panics: false,
             panics: 0,
+            at_once: false,
         })))
     }
 
     /// From now on a panic ends only the task in which it happened, as on tokio. Before, it ends the test.
     pub fn contain_panics(&self) {
         self.lock().contain_panics = true;
+    }
+
+    /// From now on a task that is woken goes on before whoever woke it does, as another thread may let it.
+    pub fn wake_at_once(&self) {
+        self.lock().at_once = true;
     }
 
     /// Panics that were contained.
@@ -115,8 +122,16 @@ impl Simulation {
             return true;
         };
         state.ready.remove(&id);
+        drop(state);
+        self.poll(id);
+        true
+    }
+
+    /// Polls a task, unless it has ended or is being polled.
+    fn poll(&self, id: u64) {
+        let mut state = self.lock();
         let Some(mut task) = state.tasks.remove(&id) else {
-            return true;
+            return;
         };
         let contain_panics = state.contain_panics;
         drop(state);
@@ -128,7 +143,6 @@ impl Simulation {
             Err(_) if contain_panics => self.lock().panics += 1,
             Err(panic) => resume_unwind(panic),
         }
-        true
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -154,7 +168,14 @@ struct TaskWaker {
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        self.simulation.lock().ready.insert(self.id);
+        let at_once = {
+            let mut state = self.simulation.lock();
+            state.ready.insert(self.id);
+            state.at_once
+        };
+        if at_once {
+            self.simulation.poll(self.id);
+        }
     }
 }
 

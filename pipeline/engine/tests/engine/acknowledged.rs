@@ -287,3 +287,17 @@ fn what_never_came_as_far_as_a_queue_is_named_at_the_end_too() {
         assert!(!stopped.is_clean() && stopped.undelivered.is_empty() && stopped.unfinished.is_empty());
     }
 }
+
+#[test]
+fn what_is_lost_in_the_moment_in_which_the_end_begins_is_named_too() {
+    let (world, spec) = (World::new(1), one_way());
+    world.script(&spec);
+    down_by(&world, "test/e", DeliverySettings { queue: None, ..delivery(small_queue()) });
+    let engine = start(&world, &spec);
+    world.pass(10 * SECOND);
+    let acknowledged = accepted(&world).len();
+    world.simulation.wake_at_once();
+    let stopped = world.stop(engine, 10 * SECOND);
+    assert!(acknowledged > 0);
+    assert_eq!(stopped.unsent, [("batch".to_owned(), Logs, acknowledged)]);
+}
