@@ -20,6 +20,7 @@ const OWNER: &str = "owner";
 /// links, so that nobody can put something else in their place.
 #[derive(Debug)]
 pub struct Directory {
+    path: PathBuf,
     fd: OwnedFd,
     /// Holds the lock.
     _owner: std::fs::File,
@@ -110,7 +111,7 @@ impl Directory {
             }
         }
         say(&owner);
-        Ok(Directory { fd, _owner: owner, opened: now() })
+        Ok(Directory { path, fd, _owner: owner, opened: now() })
     }
 
     fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
@@ -171,6 +172,10 @@ impl Fs for Directory {
 
     fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.fd)?)
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
     }
 
     fn now(&self) -> Duration {

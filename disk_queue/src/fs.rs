@@ -43,6 +43,9 @@ pub trait Fs: Send + Sync {
     /// As the system says.
     fn sync(&self) -> io::Result<()>;
 
+    /// What people find it by, for the log: its path.
+    fn place(&self) -> String;
+
     /// Time since some moment; only differences count.
     fn now(&self) -> Duration;
 }

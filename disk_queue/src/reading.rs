@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use crate::fs;
+use crate::fs::{self, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::scan::{Scanner, Step};
@@ -126,13 +126,19 @@ impl Queue {
         drop(state);
         if lost > 0 {
             self.counts.lost.fetch_add(lost, Ordering::Relaxed);
-            log_lost(number, lost, &known.unwrap_or_default());
+            log_lost(&*self.fs, number, lost, &known.unwrap_or_default());
         }
     }
 }
 
-/// Says which records are lost.
-pub(crate) fn log_lost(segment: u64, lost: u64, ids: &[Range<u64>]) {
+/// Says which records of which queue are lost.
+pub(crate) fn log_lost(fs: &dyn Fs, segment: u64, lost: u64, ids: &[Range<u64>]) {
     let text: Vec<String> = ids.iter().map(|r| format!("{}-{}", r.start, r.end - 1)).collect();
-    tracing::error!(segment, lost_records = lost, ids = %text.join(","), "Records of a queue on disk are damaged and lost");
+    tracing::error!(
+        queue = %fs.place(),
+        segment,
+        lost_records = lost,
+        ids = %text.join(","),
+        "Records of a queue on disk are damaged and lost"
+    );
 }

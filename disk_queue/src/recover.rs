@@ -82,12 +82,13 @@ fn open(
     }
     let mut seen = Seen { next: name.first, live: Backlog::default(), missing: Vec::new() };
     match records(fs, name)? {
-        Ok((file, size)) => segment.size = scan(file, size, name, limit, &acks, &mut seen, counts),
+        Ok(opened) => segment.size = scan(fs, opened, name, limit, &acks, &mut seen, counts),
         Err(error) => {
             // Put aside, not removed, also when nothing of it is missing as far as is known.
             segment.damaged = true;
             counts.damaged.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
+                queue = %fs.place(),
                 segment = %name.file(Holds::Records),
                 %error,
                 "A segment of a queue on disk cannot be opened: it is put aside, and what it held counts as lost"
@@ -112,7 +113,7 @@ fn open(
             segment.done.insert(range.clone());
         }
         counts.lost.fetch_add(lost, Ordering::Relaxed);
-        log_lost(name.number, lost, &ranges);
+        log_lost(fs, name.number, lost, &ranges);
     }
     Ok(segment)
 }
@@ -163,8 +164,8 @@ fn cannot_open(file: &str, error: &io::Error) -> io::Error {
 
 /// Goes through the records; returns the size of the segment without a torn tail.
 fn scan(
-    file: Arc<dyn File>,
-    size: u64,
+    fs: &dyn Fs,
+    (file, size): (Arc<dyn File>, u64),
     name: &Name,
     limit: Option<u64>,
     acks: &Acks,
@@ -197,6 +198,7 @@ fn scan(
     let torn = scanner.valid < size;
     if torn && limit.is_none() && whole {
         tracing::info!(
+            queue = %fs.place(),
             segment = name.number,
             bytes = size - scanner.valid,
             "A torn tail was cut off a queue on disk"

@@ -45,7 +45,7 @@ impl Queue {
         }
         for name in finished {
             if let Err(error) = self.retire(&name) {
-                tracing::debug!(segment = name.number, %error, "a segment could not be removed yet");
+                tracing::debug!(queue = %self.fs.place(), segment = name.number, %error, "a segment could not be removed yet");
             }
         }
         self.drop_oldest();
@@ -133,7 +133,11 @@ impl Queue {
         if damaged {
             self.fs.rename(&records, &name.file(Holds::Damaged))?;
             self.counts.quarantined.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(file = %name.file(Holds::Damaged), "A damaged segment of a queue on disk was put aside");
+            tracing::warn!(
+                queue = %self.fs.place(),
+                file = %name.file(Holds::Damaged),
+                "A damaged segment of a queue on disk was put aside"
+            );
             self.thin_out();
         } else {
             self.fs.remove(&records)?;

@@ -312,7 +312,7 @@ fn damaged_files_never_keep_an_agent_from_starting_and_what_they_cost_is_counted
         fs::write(&path, bytes).expect("written");
 
         let sink = Sink::at(backend);
-        let _agent = way.start();
+        let agent = way.start();
         let lost = way.metric("otelcol_file_storage_lost_records") * ITEMS;
         let left = sent.len() as u64 - lost;
         assert!((1..sent.len() as u64).contains(&lost), "damage {number} cost {lost}");
@@ -323,6 +323,16 @@ fn damaged_files_never_keep_an_agent_from_starting_and_what_they_cost_is_counted
         assert!(came.keys().all(|id| sent.contains(id)));
         assert_eq!(way.send(1_000_000), Some(200), "fresh data passes");
         wait_for(&sink, &BTreeSet::from([1_000_000]));
+        let queue = format!("\"queue\": \"{}\"", way.directory().display());
+        for what in
+            ["Records of a queue on disk are damaged and lost", "A damaged segment of a queue on disk"]
+        {
+            let log = agent.wait_for_log(what);
+            assert!(
+                log.lines().filter(|line| line.contains(what)).all(|line| line.contains(&queue)),
+                "{log}"
+            );
+        }
     }
 }
 

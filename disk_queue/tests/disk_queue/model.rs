@@ -399,6 +399,10 @@ impl Fs for Disk {
         Ok(())
     }
 
+    fn place(&self) -> String {
+        "a model".to_owned()
+    }
+
     fn now(&self) -> Duration {
         let mut state = self.lock();
         state.asked += 1;
