@@ -11,6 +11,9 @@ use crate::queue::Queue;
 use crate::scan::{Scanner, Step};
 use crate::state::{Receivable, Taken};
 
+/// Target of log lines that say what is lost or put aside; agents do not sample them.
+pub(crate) const UNSAMPLED: &str = "weir::lost";
+
 /// Where reading stands: the segment and how far it was scanned.
 #[derive(Default)]
 pub(crate) struct Reader(Option<(u64, Scanner)>);
@@ -135,6 +138,7 @@ impl Queue {
 pub(crate) fn log_lost(fs: &dyn Fs, segment: u64, lost: u64, ids: &[Range<u64>]) {
     let text: Vec<String> = ids.iter().map(|r| format!("{}-{}", r.start, r.end - 1)).collect();
     tracing::error!(
+        target: UNSAMPLED,
         queue = %fs.place(),
         segment,
         lost_records = lost,

@@ -11,7 +11,7 @@ use crate::acks::{self, Acks};
 use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Counts;
-use crate::reading::log_lost;
+use crate::reading::{UNSAMPLED, log_lost};
 use crate::scan::{Scanner, Step};
 use crate::state::{Backlog, Segment, State};
 
@@ -88,6 +88,7 @@ fn open(
             segment.damaged = true;
             counts.damaged.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
+                target: UNSAMPLED,
                 queue = %fs.place(),
                 segment = %name.file(Holds::Records),
                 %error,

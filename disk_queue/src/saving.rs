@@ -10,6 +10,7 @@ use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::ranges::Ranges;
+use crate::reading::UNSAMPLED;
 use crate::state::Segment;
 
 /// Records of a segment that are done until its acks are synced, and the time from the first of them: what may come again
@@ -134,6 +135,7 @@ impl Queue {
             self.fs.rename(&records, &name.file(Holds::Damaged))?;
             self.counts.quarantined.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
+                target: UNSAMPLED,
                 queue = %self.fs.place(),
                 file = %name.file(Holds::Damaged),
                 "A damaged segment of a queue on disk was put aside"

@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 use weir_component::{Clock, Failure, Host};
 use weir_config::{ConfigError, Diagnostics, GoDuration, Loaded};
 use weir_engine::{Engine, Next, TokioRuntime};
-use weir_telemetry::{Identity, Logs, Metrics, NextLogs, Traces, init_logs, init_metrics, init_traces};
+use weir_telemetry::{
+    Identity, Logs, Metrics, NextLogs, Traces, UNSAMPLED, init_logs, init_metrics, init_traces,
+};
 
 use super::signals::{Asked, Signals};
 use super::watch::Watch;
@@ -340,6 +342,7 @@ impl<'a> Agent<'a> {
         let stopped = self.engine.stop(self.grace).await;
         for name in &stopped.unfinished {
             tracing::error!(
+                target: UNSAMPLED,
                 task = %name,
                 grace = ?self.grace,
                 "Did not end in time; what it held was dropped, which senders were told that had not heard success yet"
@@ -349,10 +352,13 @@ impl<'a> Agent<'a> {
         let processors = stopped.unsent.iter().map(|lost| ("processor", lost));
         for (kind, (id, signal, items)) in exporters.chain(processors) {
             tracing::error!(
-                otelcol.component.id = %id,
-                otelcol.component.kind = kind,
-                otelcol.signal = signal.name(),
-                dropped_items = items,
+                target: UNSAMPLED,
+                {
+                    otelcol.component.id = %id,
+                    otelcol.component.kind = kind,
+                    otelcol.signal = signal.name(),
+                    dropped_items = items,
+                },
                 "Items that had been acknowledged could not be delivered before the end and are lost; with \
                  sending_queue::storage they would be kept for the next start"
             );

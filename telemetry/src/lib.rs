@@ -19,7 +19,7 @@ mod views;
 mod wildcard;
 
 pub use identity::Identity;
-pub use logs::{Logs, NextLogs, init_logs};
+pub use logs::{Logs, NextLogs, UNSAMPLED, init_logs};
 pub use metrics::{Metrics, init_metrics};
 pub use prometheus::{Answer, Page};
 pub use traces::{Traces, init_traces};

@@ -3,7 +3,8 @@
 //! Console: `time TAB level TAB caller TAB message TAB {fields}`; JSON: one object with `level`, `ts`, `caller`, `msg`
 //! and the fields. The first fields are the initial ones, by name, and `resource`, unless
 //! `disable_zap_resource` is set. A message that repeats
-//! is sampled: the first `initial` of a level and text in each `tick`, then every `thereafter`th.
+//! is sampled: the first `initial` of a level and text in each `tick`, then every `thereafter`th; but for lines with the
+//! target [`UNSAMPLED`].
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,6 +21,10 @@ use weir_config::telemetry::{LogEncoding, LogLevel, LogSampling, LogsConfig};
 
 use crate::Identity;
 use crate::records::Records;
+
+/// Target of lines that no sampling leaves out, because each names something else that was lost or stays behind. Crates that
+/// do not know this one write it out.
+pub const UNSAMPLED: &str = "weir::lost";
 
 /// Sends the log lines of the whole process where `config` says. Only the first call has an effect. Must be called inside
 /// a tokio runtime when a processor sends over OTLP.
@@ -177,7 +182,7 @@ impl Lines {
 
     fn write(&self, event: &Event<'_>) {
         self.record(event);
-        if let Some(sampler) = &self.sampler {
+        if let Some(sampler) = self.sampler.as_ref().filter(|_| event.metadata().target() != UNSAMPLED) {
             let mut message = Fields { message: String::new(), map: Map::new() };
             event.record(&mut message);
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
@@ -448,6 +453,12 @@ mod tests {
     fn a_repeated_message_is_sampled() {
         let written = lines(&LogsConfig::default(), || (0..250).for_each(|_| tracing::info!("again")));
         assert_eq!(written.len(), 10 + 2);
+    }
+
+    #[test]
+    fn a_line_that_says_what_was_lost_is_not_sampled() {
+        let lost = |n| tracing::error!(target: UNSAMPLED, n, "lost");
+        assert_eq!(lines(&LogsConfig::default(), || (0..250).for_each(lost)).len(), 250);
     }
 
     #[test]

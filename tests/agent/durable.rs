@@ -423,6 +423,31 @@ fn what_stays_in_a_directory_that_a_reload_leaves_is_named_with_it() {
 }
 
 #[test]
+fn each_of_many_exporters_and_queues_is_named_at_the_end_however_alike_their_lines_are() {
+    let (way, down, many) = (Way::to(closed_port()), closed_port(), 12);
+    let (mut exporters, mut ids) = (String::new(), Vec::new());
+    for (name, queue) in [("memory", ""), ("disk", ", sending_queue: {storage: file_storage}")] {
+        for n in 0..many {
+            let id = format!("otlp_http/{name}{n}");
+            exporters += &format!("  {id}: {{endpoint: 'http://127.0.0.1:{down}'{queue}}}\n");
+            ids.push(id);
+        }
+    }
+    let yaml = way.yaml().replace("exporters:\n", &format!("exporters:\n{exporters}"));
+    let mut agent = Agent::start(&yaml.replace("[otlp_http]", &format!("[{}]", ids.join(", "))), 0);
+    assert_eq!(way.send(0), Some(200));
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(1), "{}", agent.log());
+    let log = agent.log();
+    let said = |what: &str, who: &str| log.lines().any(|line| line.contains(what) && line.contains(who));
+    for n in 0..many {
+        let (id, queue) = (format!("\"otlp_http/memory{n}\""), format!("exporter_otlp_http_disk{n}_logs\""));
+        assert!(said("Items that had been acknowledged could not be delivered", &id), "{id}: {log}");
+        assert!(said("Records stay in a queue on disk", &queue), "{queue}: {log}");
+    }
+}
+
+#[test]
 fn a_storage_that_is_not_configured_is_an_error_with_its_place() {
     let yaml = Way::to(free_port()).yaml().replace("extensions: [file_storage]", "extensions: []");
     let (code, text) = validate(&yaml);

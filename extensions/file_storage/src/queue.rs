@@ -16,6 +16,9 @@ use weir_disk_queue::{MAX_RECORD, Options, Queue, Submitted, Take};
 
 use crate::metrics::Metrics;
 
+/// Target of log lines that say what is lost or stays behind: none of them is left out by sampling.
+pub(crate) const UNSAMPLED: &str = "weir::lost";
+
 /// Pause after a failed read.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -119,6 +122,7 @@ impl Drop for Shared {
         let records = self.queue.backlog().records;
         if records > 0 {
             tracing::warn!(
+                target: UNSAMPLED,
                 queue = %self.path.display(),
                 directory = %self.path.parent().unwrap_or(&self.path).display(),
                 records,
