@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as UnixStdStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,14 +49,21 @@ impl Listener {
         }
     }
 
-    /// Binds a Unix socket. A socket file that nobody listens on is replaced.
+    /// Binds a Unix socket. A socket that nobody listens on is replaced; anything else that has the path is kept.
     ///
     /// # Errors
     /// As [`Listener::tcp`].
     pub async fn unix(path: &str) -> Result<Listener, Failure> {
+        // Other files refuse to be connected too, and a symbolic link may lead anywhere: only the socket itself counts.
+        if let Some(other) = other_than_socket(Path::new(path)) {
+            return Err(Failure::permanent(format!(
+                "listen unix {path}: bind: address already in use: {other} is there, which is kept; `endpoint` has to be \
+                 the path of a socket that is to be made: set another, or remove what is there"
+            )));
+        }
         if UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused) {
             // Nobody is behind it: a leftover of a process that was killed.
-            drop(tokio::fs::remove_file(path).await);
+            remove_socket(Path::new(path));
         }
         match UnixListener::bind(path) {
             Ok(listener) => Ok(Listener(Arc::new(Kind::Unix(listener, PathBuf::from(path))))),
@@ -184,8 +192,31 @@ impl Listener {
 impl Drop for Kind {
     fn drop(&mut self) {
         if let Kind::Unix(_, path) = self {
-            drop(std::fs::remove_file(path));
+            remove_socket(path);
         }
+    }
+}
+
+/// Removes a socket, and nothing else that has come to be in its place.
+fn remove_socket(path: &Path) {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        drop(std::fs::remove_file(path));
+    }
+}
+
+/// What has the path and is no socket.
+fn other_than_socket(path: &Path) -> Option<&'static str> {
+    let found = std::fs::symlink_metadata(path).ok()?.file_type();
+    if found.is_socket() {
+        None
+    } else if found.is_symlink() {
+        Some("a symbolic link")
+    } else if found.is_dir() {
+        Some("a directory")
+    } else if found.is_file() {
+        Some("a file")
+    } else {
+        Some("a device or a pipe")
     }
 }
 
@@ -245,7 +276,12 @@ fn bind_failure(network: &str, endpoint: &str, e: &io::Error) -> Failure {
     let (what, cure) = match e.kind() {
         io::ErrorKind::AddrInUse => (
             "bind: address already in use".to_owned(),
-            "another program listens there (`ss -ltnp` names it): stop it or set another `endpoint`",
+            match network {
+                "unix" => {
+                    "another program listens there (`ss -lxp` names it): stop it or set another `endpoint`"
+                }
+                _ => "another program listens there (`ss -ltnp` names it): stop it or set another `endpoint`",
+            },
         ),
         io::ErrorKind::AddrNotAvailable => (
             "bind: cannot assign requested address".to_owned(),
@@ -314,9 +350,42 @@ mod tests {
         let text = path.to_str().expect("text");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
         let living = Listener::unix(text).await.expect("leftover is replaced");
-        assert!(Listener::unix(text).await.is_err());
+        let failure = Listener::unix(text).await.expect_err("taken");
+        let expected = format!(
+            "listen unix {text}: bind: address already in use; another program listens there (`ss -lxp`"
+        );
+        assert!(failure.message().starts_with(&expected), "{failure}");
         drop(living);
         assert!(!path.exists());
         std::fs::remove_dir(&directory).expect("removed");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_kept_wherever_an_endpoint_or_the_end_of_a_listener_finds_it() {
+        let directory = std::env::temp_dir().join(format!("weir-otlp-kept-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("directory")).expect("directory");
+        let at = |name: &str| directory.join(name);
+        std::fs::write(at("file"), "of the user").expect("written");
+        std::os::unix::fs::symlink(at("file"), at("link")).expect("linked");
+        drop(std::os::unix::net::UnixListener::bind(at("leftover")).expect("bound"));
+        std::os::unix::fs::symlink(at("leftover"), at("link to a socket")).expect("linked");
+        let found = [
+            ("file", "a file is there"),
+            ("link", "a symbolic link is there"),
+            ("link to a socket", "a symbolic link is there"),
+            ("directory", "a directory is there"),
+        ];
+        for (name, what) in found {
+            let failure = Listener::unix(at(name).to_str().expect("text")).await.expect_err("taken");
+            let text = failure.message();
+            assert!(text.contains("bind: address already in use") && text.contains(what), "{text}");
+            assert!(text.contains("set another, or remove"), "{text}");
+            assert!(std::fs::symlink_metadata(at(name)).is_ok(), "{name}");
+        }
+        let listener = Listener::unix(at("leftover").to_str().expect("text")).await.expect("bound");
+        std::fs::rename(at("file"), at("leftover")).expect("in its place");
+        drop(listener);
+        assert_eq!(std::fs::read_to_string(at("leftover")).expect("kept"), "of the user");
+        std::fs::remove_dir_all(&directory).expect("removed");
     }
 }
