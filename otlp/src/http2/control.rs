@@ -151,12 +151,11 @@ impl Machine {
         if id > self.last {
             return Err(Fault(Code::Protocol, "RST_STREAM of a stream that was not begun"));
         }
-        self.patience.spend(1)?;
         if self.streams.get(id).is_some() {
             self.streams.end(id, true);
             events.push(Event::Reset(id));
         }
-        Ok(())
+        self.patience.spend(1)
     }
 
     /// Asks whether the peer is there.
@@ -166,7 +165,7 @@ impl Machine {
 
     /// Tells the peer to go when its requests are answered. Those that it sends before it knows are answered too.
     pub(crate) fn leave(&mut self) {
-        if !self.leaving {
+        if !self.leaving && !self.is_deaf() {
             self.leaving = true;
             put_goaway(&mut self.out, ANY, Code::NoError, "");
             put_ping(&mut self.out, 0, FAREWELL);

@@ -193,7 +193,7 @@ impl Machine {
             Some(_) => self.reset(id, Code::Protocol, events),
             None => match self.streams.past(id) {
                 Past::Over => closed,
-                Past::Cut => self.patience.spend(1),
+                Past::Cut(_) => self.patience.spend(1),
                 Past::Unknown => Err(Fault(Code::Protocol, "the number of a stream is smaller than before")),
             },
         }

@@ -137,7 +137,12 @@ impl Machine {
 
     /// Whether nothing more will be taken or answered: the output is the last that the peer shall hear.
     pub(crate) fn is_over(&self) -> bool {
-        self.failed || self.final_stream.is_some() && self.streams.len() == 0
+        (self.failed || self.final_stream.is_some()) && self.streams.len() == 0
+    }
+
+    /// Whether nothing more will be taken. What is to be answered may be left.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.failed
     }
 
     /// Bytes that are kept of frames that are not whole, and of a header block.
@@ -152,14 +157,22 @@ impl Machine {
     }
 
     /// Ends the connection because its owner has had enough of it.
-    pub(crate) fn give_up(&mut self, why: &'static str) {
-        if !self.is_over() {
-            self.fail(Fault(Code::EnhanceYourCalm, why));
+    pub(crate) fn give_up(&mut self, why: &'static str, events: &mut Vec<Event>) {
+        if !self.failed && !self.is_over() {
+            self.fail(Fault(Code::EnhanceYourCalm, why), events);
         }
     }
 
-    fn fail(&mut self, Fault(code, why): Fault) {
+    /// Nothing more is taken. A peer that sent too much has its answers to what it sent whole, and may send the rest again.
+    fn fail(&mut self, Fault(code, why): Fault, events: &mut Vec<Event>) {
         self.failed = true;
+        let is_calm = code == Code::EnhanceYourCalm;
+        for id in self.streams.end_all_but(|stream| is_calm && stream.is_whole) {
+            if is_calm {
+                frame::put_number(&mut self.out, kind::RST_STREAM, id, Code::RefusedStream as u32);
+            }
+            events.push(Event::Reset(id));
+        }
         frame::put_goaway(&mut self.out, self.last, code, why);
     }
 
@@ -168,7 +181,7 @@ impl Machine {
         let mut at = 0;
         while at < input.len() && !self.failed {
             if let Err(fault) = self.step(input, &mut at, events) {
-                self.fail(fault);
+                self.fail(fault, events);
             }
         }
     }
@@ -292,10 +305,20 @@ impl Machine {
             }
             true
         } else {
-            if self.streams.past(head.stream) == Past::Over {
-                return Err(Fault(Code::StreamClosed, "DATA on a stream that is closed"));
+            match self.streams.past(head.stream) {
+                Past::Over => return Err(Fault(Code::StreamClosed, "DATA on a stream that is closed")),
+                // The peer may have sent it before it knew, as much as it had been allowed.
+                Past::Cut(window) if length > 0 => {
+                    *window -= length;
+                    if *window < 0 {
+                        return Err(Fault(
+                            Code::FlowControl,
+                            "more DATA than the window of a stream allowed",
+                        ));
+                    }
+                }
+                Past::Cut(_) | Past::Unknown => self.patience.spend(1)?,
             }
-            self.patience.spend(1)?;
             false
         };
         if self.window < 0 {

@@ -14,7 +14,8 @@
 //! - What is wrong with one request resets its stream; what is wrong with frames or with the compression of fields ends
 //!   the connection (GOAWAY).
 //! - Everything that costs work without being a request is paid out of [`Patience`]; who uses it up is told
-//!   ENHANCE_YOUR_CALM and goes.
+//!   ENHANCE_YOUR_CALM and goes, with answers to what it had sent whole; the rest is refused so that it may be sent again.
+//!   What a peer sends within the window that it was given, before it knows of an early answer, is free.
 //! - Bounded: streams by `max_streams`, fields by `max_header_bytes`, a header block by [`MAX_BLOCK`], SETTINGS by
 //!   [`MAX_SETTINGS`], the output by its owner, who stops reading while [`Machine::output`] is long. What a frame holds that
 //!   is not whole, and a header block, is known to the owner ([`Machine::held`]), who may have no room for it, as is how

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::STREAM_WINDOW;
+
 /// A request that arrives or waits for its answer, or an answer that waits for its window.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -49,10 +51,11 @@ pub(super) struct Streams {
 }
 
 /// What is known of a stream that is not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Past {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Past<'a> {
     Over,
-    Cut,
+    /// With what is left of the window that its peer had been given.
+    Cut(&'a mut i64),
     Unknown,
 }
 
@@ -81,38 +84,47 @@ impl Streams {
 
     /// Ends a stream; `by_peer` when the peer sends nothing more for it.
     pub(super) fn end(&mut self, id: u32, by_peer: bool) {
-        if let Ok(at) = self.list.binary_search_by_key(&id, |stream| stream.id) {
-            drop(self.list.remove(at));
+        let at = self.list.binary_search_by_key(&id, |stream| stream.id);
+        let ended = at.ok().and_then(|at| self.list.remove(at));
+        if by_peer {
+            self.over.add(id, 0);
+        } else {
+            // One that was refused was never open, and has the window with which all begin.
+            self.cut.add(id, ended.map_or(i64::from(STREAM_WINDOW), |stream| stream.window));
         }
-        if by_peer { self.over.add(id) } else { self.cut.add(id) }
     }
 
-    pub(super) fn past(&self, id: u32) -> Past {
-        if self.over.has(id) {
-            Past::Over
-        } else if self.cut.has(id) {
-            Past::Cut
-        } else {
-            Past::Unknown
+    /// Ends all streams but those to be kept, and gives their numbers.
+    pub(super) fn end_all_but(&mut self, keep: impl Fn(&Stream) -> bool) -> Vec<u32> {
+        let ended = self.list.iter().filter(|stream| !keep(stream)).map(|stream| stream.id).collect();
+        self.list.retain(keep);
+        ended
+    }
+
+    pub(super) fn past(&mut self, id: u32) -> Past<'_> {
+        if self.over.window(id).is_some() {
+            return Past::Over;
         }
+        self.cut.window(id).map_or(Past::Unknown, Past::Cut)
     }
 }
 
-/// The last few numbers.
+/// The numbers of the last few, and what is left of their windows.
 #[derive(Debug, Default)]
-struct Recent(VecDeque<u32>);
+struct Recent(VecDeque<(u32, i64)>);
 
+/// More than there are streams at once by default: what a peer sent before it knew that its stream is cut is known as such.
 const RECENT: usize = 128;
 
 impl Recent {
-    fn add(&mut self, id: u32) {
+    fn add(&mut self, id: u32, window: i64) {
         if self.0.len() == RECENT {
             self.0.pop_front();
         }
-        self.0.push_back(id);
+        self.0.push_back((id, window));
     }
 
-    fn has(&self, id: u32) -> bool {
-        self.0.iter().rev().any(|other| *other == id)
+    fn window(&mut self, id: u32) -> Option<&mut i64> {
+        self.0.iter_mut().rev().find(|(other, _)| *other == id).map(|(_, window)| window)
     }
 }

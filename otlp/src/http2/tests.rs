@@ -224,16 +224,64 @@ fn windows_open_again_in_large_steps_and_only_for_what_was_taken() {
 #[test]
 fn what_comes_for_a_stream_that_was_cut_is_passed_over_and_its_window_opens_again() {
     let mut talk = Talk::begin();
-    talk.say(&headers(1, CALL, false)).machine.answer(1, answer(&[], false));
-    assert_eq!(talk.heard(), ["HEADERS+5 1 2", "RST_STREAM 1 code 0"]);
+    for stream in [1, 3] {
+        talk.say(&headers(stream, CALL, false)).machine.answer(stream, answer(&[], false));
+    }
+    assert_eq!(talk.heard()[2..], ["HEADERS+5 3 1", "RST_STREAM 3 code 0"]);
     talk.happened();
-    let piece = frame(kind::DATA, 0, 1, &[0; 256 << 10]);
-    for _ in 0..8 {
-        talk.say(&piece);
+    for stream in [1, 3] {
+        for _ in 0..4 {
+            talk.say(&frame(kind::DATA, 0, stream, &[0; 256 << 10]));
+        }
     }
     assert_eq!((talk.happened().len(), talk.heard()), (0, vec!["WINDOW_UPDATE 0 4".to_owned()]));
-    talk.say(&headers(1, b"", true)).call(3);
-    assert_eq!(talk.happened(), ["head 3 /x", "end 3"]);
+    talk.say(&headers(1, b"", true)).call(5);
+    assert_eq!(talk.happened(), ["head 5 /x", "end 5"]);
+    assert_eq!(talk.say(&frame(kind::DATA, 0, 3, b"x")).heard(), ["GOAWAY 5 code 3"], "more than its window");
+}
+
+/// Calls that are refused by their first bytes while the rest of them, as much as windows allow, is on its way.
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_within_the_window_before_the_answer_was_known_is_free() {
+    let mut talk = Talk::begin();
+    for stream in (1..400).step_by(2) {
+        talk.say(&headers(stream, CALL, false)).say(&frame(kind::DATA, 0, stream, &[0; 16 << 10]));
+        talk.machine.release(stream, 16 << 10);
+        talk.machine.answer(stream, answer(&[], false));
+        for _ in 1..64 {
+            talk.say(&frame(kind::DATA, 0, stream, &[0; 16 << 10]));
+        }
+        talk.events.clear();
+    }
+    // Streams beyond those allowed are refused, and had a window too.
+    for stream in (401..=409).step_by(2) {
+        talk.say(&headers(stream, CALL, false));
+    }
+    for _ in 0..1024 {
+        talk.say(&frame(kind::DATA, 0, 409, &[0; 1 << 10]));
+    }
+    assert!(talk.heard().iter().all(|said| !said.starts_with("GOAWAY")));
+    assert_eq!(talk.say(&frame(kind::DATA, 0, 409, b"x")).heard(), ["GOAWAY 409 code 3"]);
+}
+
+#[tokio::test]
+async fn who_floods_has_its_answers_to_what_was_whole_and_may_send_the_rest_again() {
+    let mut talk = Talk::begin();
+    talk.call(1).say(&headers(3, CALL, false));
+    while !talk.machine.is_deaf() {
+        talk.say(&frame(kind::PING, flag::ACK, 0, &[0; 8]));
+    }
+    assert_eq!(talk.heard(), ["RST_STREAM 3 code 7", "GOAWAY 3 code 11"]);
+    assert_eq!(talk.happened(), ["head 1 /x", "end 1", "head 3 /x", "reset 3"]);
+    talk.call(5).machine.leave();
+    talk.machine.answer(3, answer(&[], false));
+    assert!(talk.heard().is_empty() && talk.happened().is_empty() && !talk.machine.is_over());
+    talk.machine.answer(1, answer(&[], false));
+    assert_eq!((talk.heard(), talk.machine.is_over()), (vec!["HEADERS+5 1 2".to_owned()], true));
+    let mut broken = Talk::begin();
+    broken.call(1).say(&frame(kind::DATA, 0, 0, b"x"));
+    assert!(broken.machine.is_over(), "what is wrong with frames ends everything");
+    assert_eq!(broken.happened(), ["head 1 /x", "end 1", "reset 1"]);
 }
 
 #[test]
@@ -393,6 +441,16 @@ async fn floods_end_with_enhance_your_calm_and_nothing_piles_up() {
         assert!(talk.machine.output().len() < 64 << 10);
         assert_eq!(talk.heard().pop().map(|last| last.ends_with("code 11")), Some(true), "{frame:x?}");
     }
+    let mut talk = Talk::begin();
+    talk.say(&open).machine.answer(1, answer(&[], false));
+    for _ in 0..10_000 {
+        talk.say(&frame(kind::DATA, 0, 1, &[]));
+    }
+    assert_eq!(
+        talk.heard().pop().map(|last| last.ends_with("code 11")),
+        Some(true),
+        "empty DATA, cut stream"
+    );
     let mut talk = Talk::begin();
     for stream in (1..20_000).step_by(2) {
         talk.call(stream).say(&frame(kind::RST_STREAM, 0, stream, &[0; 4]));

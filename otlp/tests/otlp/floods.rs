@@ -16,6 +16,7 @@ const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
@@ -106,6 +107,75 @@ async fn every_flood_is_ended_and_others_are_served() {
         };
         assert!(is_served, "{protocols:?}");
     }
+}
+
+/// The kind, the stream and the payload of the next frame.
+async fn next_frame(stream: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+    let mut head = [0; 9];
+    within(stream.read_exact(&mut head)).await.expect("a frame");
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    within(stream.read_exact(&mut payload)).await.expect("the rest of a frame");
+    (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload)
+}
+
+fn export() -> Vec<u8> {
+    call_of(&[("content-type", "application/grpc"), (":path", LOGS)])
+}
+
+#[tokio::test]
+async fn calls_that_are_refused_by_their_first_bytes_do_not_end_the_connection_of_others() {
+    let server = start(ServerSettings { protocols: Protocols::Grpc, ..ServerSettings::default() }).await;
+    server.pipeline.open.send_replace(false);
+    let mut stream = TcpStream::connect(server.address).await.expect("connected");
+    let message = framed(false, &sample(Signal::Logs, 1).to_bytes());
+    let good = [frame(HEADERS, END_HEADERS, 1, &export()), frame(DATA, END_STREAM, 1, &message)].concat();
+    let hello = [HELLO, &frame(SETTINGS, 0, 0, &[])[..], &good].concat();
+    stream.write_all(&hello).await.expect("written");
+    within(server.pipeline.holds(1)).await;
+    // It says 5 MiB, of which the window allows the first.
+    let mut first = vec![7; 16 << 10];
+    first[..5].copy_from_slice(&[0, 0, 0x50, 0, 0]);
+    for refused in (3..163).step_by(2) {
+        let mut frames =
+            [frame(HEADERS, END_HEADERS, refused, &export()), frame(DATA, 0, refused, &first)].concat();
+        frames.extend((1..63).flat_map(|_| frame(DATA, 0, refused, &first)));
+        stream.write_all(&frames).await.expect("written");
+        loop {
+            let (kind, of, _) = next_frame(&mut stream).await;
+            assert_ne!(kind, GOAWAY, "after {refused}");
+            if (kind, of) == (HEADERS, refused) {
+                break;
+            }
+        }
+    }
+    server.pipeline.open.send_replace(true);
+    while next_frame(&mut stream).await.1 != 1 {}
+}
+
+#[tokio::test]
+async fn who_floods_is_still_answered_what_was_under_way() {
+    let server = start(ServerSettings { protocols: Protocols::Grpc, ..ServerSettings::default() }).await;
+    server.pipeline.open.send_replace(false);
+    let mut stream = TcpStream::connect(server.address).await.expect("connected");
+    let message = framed(false, &sample(Signal::Logs, 1).to_bytes());
+    let good = [frame(HEADERS, END_HEADERS, 1, &export()), frame(DATA, END_STREAM, 1, &message)].concat();
+    let half = [frame(HEADERS, END_HEADERS, 3, &export()), frame(DATA, 0, 3, &message[..7])].concat();
+    let hello = [HELLO, &frame(SETTINGS, 0, 0, &[])[..], &good, &half].concat();
+    stream.write_all(&hello).await.expect("written");
+    within(server.pipeline.holds(1)).await;
+    stream.write_all(&frame(PING, 1, 0, &[0; 8]).repeat(3000)).await.expect("written");
+    let mut heard = vec![next_frame(&mut stream).await];
+    while heard.last().is_some_and(|(kind, ..)| *kind != GOAWAY) {
+        heard.push(next_frame(&mut stream).await);
+    }
+    assert_eq!(heard.pop().expect("told to go").2[4..8], [0, 0, 0, 11]);
+    // REFUSED_STREAM: it may be sent again.
+    assert_eq!(heard.pop(), Some((RST_STREAM, 3, vec![0, 0, 0, 7])));
+    server.pipeline.open.send_replace(true);
+    let answers =
+        [next_frame(&mut stream).await, next_frame(&mut stream).await, next_frame(&mut stream).await];
+    assert_eq!(answers.map(|(kind, of, _)| (kind, of)), [(HEADERS, 1), (DATA, 1), (HEADERS, 1)]);
+    assert_eq!(within(stream.read(&mut [0; 9])).await.ok(), Some(0), "and then it ends");
 }
 
 #[tokio::test]

@@ -128,6 +128,17 @@ impl Calls {
         }
     }
 
+    /// Ends the connection but for the calls that are whole.
+    pub(super) fn give_up(&mut self, why: &'static str) {
+        let mut events = Vec::new();
+        self.machine.give_up(why, &mut events);
+        for event in events {
+            if let Event::Reset(stream) = event {
+                self.forget(stream);
+            }
+        }
+    }
+
     /// Goes on with what was waited for.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Poll::Ready(Some((stream, step))) = self.working.poll_next_unpin(cx) {

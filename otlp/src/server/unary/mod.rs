@@ -76,9 +76,14 @@ struct Connection {
     arrival: Option<Timer>,
     /// The server is to stop: what has not arrived by then is refused, again and again.
     last_bytes: Option<Timer>,
+    /// Nothing more is read: how long the calls under way may go on.
+    last_answers: Option<Timer>,
     /// Everything is said: how long the peer may take to hear it.
     closing: Option<Timer>,
 }
+
+/// How long calls go on whose connection is not read any more: as long as clients wait for an answer by default.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 impl Connection {
     fn new(io: Io, server: Arc<Server>, peer: Arc<Peer>) -> Connection {
@@ -105,6 +110,7 @@ impl Connection {
             heads,
             arrival: None,
             last_bytes: None,
+            last_answers: None,
             closing: None,
         }
     }
@@ -132,7 +138,7 @@ impl Connection {
             if self.poll_write(cx).is_err() {
                 return Poll::Ready(());
             }
-            if self.calls.machine.is_over() {
+            if self.is_over(cx) {
                 tracing::debug!("connection ended");
                 self.closing = Some(timer(GONE));
                 return self.poll_close(cx);
@@ -149,6 +155,17 @@ impl Connection {
                 Reads::Held => {}
             }
         }
+    }
+
+    /// Whether everything is said. Where nothing more is read that is so when the calls under way are answered, or have
+    /// had their time.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let machine = &self.calls.machine;
+        if machine.is_deaf() && !machine.is_over() {
+            let clock = self.last_answers.get_or_insert_with(|| timer(LAST_ANSWERS));
+            return clock.as_mut().poll(cx).is_ready();
+        }
+        machine.is_over()
     }
 
     /// Ready when the connection ends at once.
@@ -178,13 +195,12 @@ impl Connection {
 
     /// Gives up the connection when a head that is not whole takes too long, or more memory than there is.
     fn watch_heads(&mut self, cx: &mut Context<'_>) {
-        let machine = &mut self.calls.machine;
-        if self.heads.poll_late(machine.unfinished(), cx).is_ready() {
-            machine.give_up("a block of fields took too long to arrive");
+        if self.heads.poll_late(self.calls.machine.unfinished(), cx).is_ready() {
+            self.calls.give_up("a block of fields took too long to arrive");
         }
-        let beyond = machine.held().saturating_sub(SMALL);
+        let beyond = self.calls.machine.held().saturating_sub(SMALL);
         if beyond != self.room.bytes() && self.room.fit(beyond).is_err() {
-            machine.give_up("there is no memory for a block of fields now");
+            self.calls.give_up("there is no memory for a block of fields now");
         }
     }
 
@@ -207,6 +223,9 @@ impl Connection {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Reads {
+        if self.calls.machine.is_deaf() {
+            return Reads::All;
+        }
         BUFFER.with_borrow_mut(|buffer| {
             for _ in 0..READS {
                 if self.waits_to_write() > MAX_OUTPUT {
