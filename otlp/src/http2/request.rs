@@ -28,6 +28,11 @@ pub(super) fn head(fields: Vec<Field>) -> Result<Request<()>, Malformed> {
         let (name, value) = checked(&name, value)?;
         request.headers_mut().append(name, value);
     }
+    if let Some(Named::Otherwise(text)) = &pseudo.authority
+        && !request.headers().contains_key(header::HOST)
+    {
+        request.headers_mut().insert(header::HOST, text.clone());
+    }
     let (method, uri) = pseudo.finish()?;
     *request.method_mut() = method;
     *request.uri_mut() = uri;
@@ -70,8 +75,24 @@ fn checked(name: &[u8], value: Bytes) -> Result<(HeaderName, HeaderValue), Malfo
 struct Pseudo {
     method: Option<Method>,
     scheme: Option<Scheme>,
-    authority: Option<Authority>,
+    authority: Option<Named>,
     path: Option<PathAndQuery>,
+}
+
+/// What a client calls the server. Nothing is decided by it: clients of a Unix socket name its path, those of several
+/// addresses all of them.
+enum Named {
+    Host(Authority),
+    Otherwise(HeaderValue),
+}
+
+impl Named {
+    fn read(text: Bytes) -> Result<Named, Malformed> {
+        match Authority::from_maybe_shared(text.clone()) {
+            Ok(host) => Ok(Named::Host(host)),
+            Err(_) => HeaderValue::from_maybe_shared(text).map(Named::Otherwise).map_err(|_| Malformed),
+        }
+    }
 }
 
 impl Pseudo {
@@ -79,7 +100,7 @@ impl Pseudo {
         match name {
             b":method" => once(&mut self.method, Method::from_bytes(&value)),
             b":scheme" => once(&mut self.scheme, Scheme::try_from(&value[..])),
-            b":authority" => once(&mut self.authority, Authority::from_maybe_shared(value)),
+            b":authority" => once(&mut self.authority, Named::read(value)),
             b":path" if value.is_empty() => Err(Malformed),
             b":path" => once(&mut self.path, PathAndQuery::from_maybe_shared(value)),
             _ => Err(Malformed),
@@ -91,9 +112,10 @@ impl Pseudo {
             return Err(Malformed);
         };
         let mut uri = http::uri::Parts::default();
-        // A URI without an authority has no scheme in this library.
-        uri.scheme = self.authority.is_some().then_some(scheme);
-        uri.authority = self.authority;
+        if let Some(Named::Host(host)) = self.authority {
+            // A URI without an authority has no scheme in this library.
+            (uri.scheme, uri.authority) = (Some(scheme), Some(host));
+        }
         uri.path_and_query = Some(path);
         Ok((method, Uri::from_parts(uri).map_err(|_| Malformed)?))
     }
@@ -129,6 +151,25 @@ mod tests {
         assert_eq!(request.uri().authority().map(Authority::as_str), Some("weir:4317"));
         assert_eq!(request.headers().get_all("x-a").iter().count(), 2);
         assert!(head(fields(&GOOD[..3])).is_ok(), "an authority is not demanded");
+    }
+
+    #[test]
+    fn a_server_may_be_called_by_what_is_no_host_and_that_is_kept_as_its_name() {
+        for name in ["%2Ftmp%2Fs", "h%2Cx", "127.0.0.1:1,127.0.0.1:2", "/tmp/s", ""] {
+            let named = [&GOOD[..3], &[(":authority", name)]].concat();
+            let request = head(fields(&named)).expect("well formed");
+            assert_eq!((request.uri().authority(), request.uri().path()), (None, "/x"));
+            assert_eq!(request.headers()["host"], name);
+            let request = head(fields(&[&named[..], &[("host", "other")]].concat())).expect("well formed");
+            assert_eq!(request.headers()["host"], "other", "as where it is a host");
+            for second in [name, "weir"] {
+                assert!(
+                    head(fields(&[&named[..], &[(":authority", second)]].concat())).is_err(),
+                    "{name:?} twice"
+                );
+            }
+        }
+        assert!(head(fields(&[&GOOD[..3], &[(":authority", "a\nb")]].concat())).is_err());
     }
 
     #[test]
