@@ -56,9 +56,7 @@ impl Server {
                 return Refusal(status::to_http(answer.status()), answer).response(format);
             }
         };
-        let path = request.uri().path();
-        let known = Signal::ALL.into_iter().find(|s| self.settings.paths[s.index()] == path);
-        let Some(signal) = known.filter(|s| self.intake.takes(*s)) else {
+        let Some(signal) = self.signal_at(request.uri().path()) else {
             let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
             response
                 .headers_mut()

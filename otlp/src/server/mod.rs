@@ -61,7 +61,7 @@ pub struct ServerSettings {
     pub max_message: usize,
     /// Largest HTTP body, on the wire and decompressed. Default 20 MiB.
     pub max_body: usize,
-    /// HTTP paths by [`Signal::index`]. Default those of OTLP.
+    /// HTTP paths by [`Signal::index`], all different of the signals that are served. Default those of OTLP.
     pub paths: [String; 4],
     /// Values of `content-encoding` that HTTP accepts, `""` for none; `None`: all that are supported. Default `None`.
     pub content_encodings: Option<Vec<String>>,
@@ -156,6 +156,12 @@ impl Server {
         auth.check(request).await
     }
 
+    /// What is taken by HTTP at that path. Signals that are not served do not exist: their path may be that of another.
+    fn signal_at(&self, path: &str) -> Option<Signal> {
+        let is_there = |s: &Signal| self.intake.takes(*s) && self.settings.paths[s.index()] == path;
+        Signal::ALL.into_iter().find(is_there)
+    }
+
     /// What is reserved for a request whose head was read.
     fn room(&self, context: &Context) -> Result<Reservation, Failure> {
         self.settings.budget.reserve(intake::held_by(context))
@@ -204,9 +210,8 @@ impl Server {
         let Some(observed) = &self.observed else {
             return self.http(request, peer).await;
         };
-        let path = request.uri().path();
-        let served = Signal::ALL.into_iter().find(|s| self.settings.paths[s.index()] == path);
-        let route = served.filter(|s| self.intake.takes(*s)).map(|s| self.settings.paths[s.index()].as_str());
+        let served = self.signal_at(request.uri().path());
+        let route = served.map(|s| self.settings.paths[s.index()].as_str());
         let tls = self.settings.tls.is_some();
         observed.http(request, route, tls, async |request| self.http(request, peer).await).await
     }

@@ -45,6 +45,19 @@ async fn protobuf_and_json_of_all_signals_are_taken() {
 }
 
 #[tokio::test]
+async fn the_path_of_a_signal_that_is_not_served_may_be_that_of_another() {
+    let settings = ServerSettings::default();
+    let mut paths = settings.paths.clone();
+    paths[Signal::Logs.index()] = "/v1/traces".to_owned();
+    let server = start_with(ServerSettings { paths, ..settings }, &[Signal::Logs]).await;
+    let payload = sample(Signal::Logs, 3);
+    let (status, ..) = http(post(&server, "/v1/traces", PROTOBUF), payload.to_bytes()).await;
+    assert_eq!(status.as_u16(), 200);
+    assert_eq!(server.pipeline.payloads()[0].to_bytes(), payload.to_bytes());
+    assert_eq!(http(post(&server, "/v1/logs", PROTOBUF), payload.to_bytes()).await.0.as_u16(), 404);
+}
+
+#[tokio::test]
 async fn bodies_may_be_compressed() {
     let server = start(ServerSettings::default()).await;
     let payload = sample(Signal::Logs, 500);

@@ -4,7 +4,8 @@ mod config;
 
 use futures_util::future::join_all;
 use weir_component::{
-    Build, BuildError, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory, Stability, async_trait,
+    Build, BuildError, Failure, Maturity, Outputs, Receiver, ReceiverContext, ReceiverFactory, Stability,
+    async_trait,
 };
 use weir_config::Options;
 use weir_otlp::auth::{Authenticator, no_grpc_middlewares, no_middlewares};
@@ -59,6 +60,7 @@ impl Receiver for Otlp {
             let server = &http.server;
             no_middlewares(&server.middlewares)?;
             let mut settings = http.settings().map_err(Failure::permanent)?;
+            a_path_for_each(&settings.paths, &cx.outputs)?;
             settings.auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2", "http/1.1"])?;
             settings.budget = cx.host.budget().clone();
@@ -88,6 +90,21 @@ impl Receiver for Otlp {
         .await;
         Ok(())
     }
+}
+
+/// The path says of which signal a request is. Only at the start is known which signals are served.
+fn a_path_for_each(paths: &[String; 4], outputs: &Outputs) -> Result<(), Failure> {
+    let served: Vec<Signal> = Signal::ALL.into_iter().filter(|signal| outputs.takes(*signal)).collect();
+    for (i, signal) in served.iter().enumerate() {
+        let path = &paths[signal.index()];
+        if let Some(other) = served[i + 1..].iter().find(|other| paths[other.index()] == *path) {
+            return Err(Failure::permanent(format!(
+                "protocols::http: {signal} and {other} are both taken at {path:?}, where nobody could tell one from the other: \
+                 give each a path of its own (`traces_url_path`, `metrics_url_path`, `logs_url_path`)"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn acceptor(

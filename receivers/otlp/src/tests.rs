@@ -70,6 +70,35 @@ async fn a_taken_port_stops_the_start_with_the_cure() {
 }
 
 #[tokio::test]
+async fn signals_that_are_served_at_one_path_stop_the_start_with_the_cure() {
+    let simulation = Simulation::new(1);
+    let recorder = Recorder::accepting();
+    let cases: [(&str, &[Signal], Option<&str>); 4] = [
+        ("logs_url_path: /v1/traces", &Signal::ALL, Some("traces and logs are both taken at \"/v1/traces\"")),
+        (
+            "metrics_url_path: v1development/profiles",
+            &Signal::ALL,
+            Some("metrics and profiles are both taken at \"/v1development/profiles\""),
+        ),
+        ("logs_url_path: /v1/traces", &[Signal::Logs, Signal::Metrics], None),
+        ("logs_url_path: /v1/traces, traces_url_path: /v1/logs", &Signal::ALL, None),
+    ];
+    for (paths, signals, refused) in cases {
+        let body = format!("protocols: {{http: {{endpoint: '127.0.0.1:0', {paths}}}}}");
+        let mut receiver = build(&simulation, &body).expect("built");
+        let (cx, _stopper) = context(&simulation, &recorder, signals);
+        let failure = receiver.start(&cx).await.err().map(|failure| failure.message().to_owned());
+        match refused {
+            None => assert_eq!(failure, None, "{paths}"),
+            Some(what) => {
+                let failure = failure.expect("refused");
+                assert!(failure.contains(what) && failure.contains("`logs_url_path`"), "{failure}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_should_check_its_callers_does_not_start_without() {
     let simulation = Simulation::new(1);
     let body = "protocols: {grpc: {endpoint: '127.0.0.1:0', auth: {authenticator: basicauth}}}";
