@@ -223,7 +223,11 @@ const KEPT_OUTPUT: usize = 4 << 20;
 /// 2^23 = 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
+/// Several frames, one, or none: nothing at all is an empty content, as in the Collector.
 fn unzstd(input: &[u8], limit: usize) -> Result<Bytes, DecodeError> {
+    if input.is_empty() {
+        return Ok(Bytes::new());
+    }
     UNZSTD.with_borrow_mut(|slot| {
         let result = (|| {
             let decoder = match slot {
@@ -411,6 +415,29 @@ mod tests {
                 "{encoding:?}"
             );
             assert!(matches!(encoding.decompress(Bytes::new(), 10), Err(DecodeError::Corrupt(_)) | Ok(_)));
+        }
+    }
+
+    #[test]
+    fn a_cut_at_any_byte_is_damage_but_no_frame_at_all_is_no_content() {
+        for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd, Encoding::Lz4] {
+            let whole = compressed(encoding, b"some bytes, and some bytes again");
+            for at in 1..whole.len() {
+                let read = encoding.decompress(whole.slice(..at), 100);
+                assert!(matches!(read, Err(DecodeError::Corrupt(_))), "{encoding:?} cut at {at}: {read:?}");
+                let behind = [&whole[..], &whole[..at]].concat().into();
+                let read = encoding.decompress(behind, 100);
+                // Bytes behind a zlib stream are not looked at.
+                let is_free = encoding == Encoding::Deflate;
+                assert_eq!(read.is_ok(), is_free, "{encoding:?} and a second one cut at {at}: {read:?}");
+            }
+        }
+        for encoding in [Encoding::Zstd, Encoding::Lz4] {
+            assert_eq!(encoding.decompress(Bytes::new(), 100), Ok(Bytes::new()), "{encoding:?}");
+            for junk in [&b"j"[..], b"junk", b"junk and more"] {
+                let read = encoding.decompress(Bytes::copy_from_slice(junk), 100);
+                assert!(matches!(read, Err(DecodeError::Corrupt(_))), "{encoding:?}: {read:?}");
+            }
         }
     }
 
