@@ -13,6 +13,7 @@ use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::record::{self, HEAD};
+use crate::removed::has_name;
 use crate::state::{Pending, Receivable, Segment, Taken};
 
 /// Bytes that are written at once, if it is not a single record.
@@ -90,7 +91,13 @@ impl Queue {
     fn write_or_undo(&self, writer: &mut Writer, group: &[Pending], first: u64) -> io::Result<Written> {
         let written = catch_unwind(AssertUnwindSafe(|| self.write(writer, group, first)));
         let written = written.unwrap_or_else(|_| Err(io::Error::other("writing panicked")));
-        written.inspect_err(|_| self.undo(writer))
+        written.inspect_err(|error| {
+            self.undo(writer);
+            if error.kind() == io::ErrorKind::NotFound {
+                // What it cannot make anew is tried again with the next group, which hears why.
+                drop(self.note_removed());
+            }
+        })
     }
 
     /// Writes a group behind what is committed. No reader sees it before it is settled.
@@ -112,7 +119,7 @@ impl Queue {
         }
         let bytes = buffer.split().freeze();
         let written = fs::write_all(&*active.file, &bytes, active.size);
-        written.and_then(|()| self.sync(|| active.file.sync()))?;
+        written.and_then(|()| self.sync(|| active.file.sync())).and_then(|()| has_name(&*active.file))?;
         active.size += bytes.len() as u64;
         let end = first + group.len() as u64;
         // Only for exact counts after damage: when it fails, a torn tail counts as never committed.
@@ -167,7 +174,8 @@ impl Queue {
             self.sync(|| self.fs.sync())?;
             Ok((file, acks))
         };
-        match made() {
+        // Here and not with each group, where the file that is written tells: it looks at the whole directory.
+        match self.note_removed().and_then(|_| made()) {
             Ok((file, acks)) => {
                 let mut segment = Segment::new(name);
                 segment.acks = Some(Arc::clone(&acks));

@@ -1,10 +1,10 @@
 //! A real directory, owned by one process.
 
-use std::fs::TryLockError;
+use std::fs::{DirBuilder, TryLockError};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -20,11 +20,18 @@ const OWNER: &str = "owner";
 /// links, so that nobody can put something else in their place.
 #[derive(Debug)]
 pub struct Directory {
-    path: PathBuf,
+    parent: PathBuf,
+    name: String,
+    held: RwLock<Arc<Held>>,
+    opened: Instant,
+}
+
+/// What keeps others from a directory.
+#[derive(Debug)]
+struct Held {
     fd: OwnedFd,
     /// Holds the lock.
-    _owner: std::fs::File,
-    opened: Instant,
+    owner: std::fs::File,
 }
 
 /// Why a directory cannot be used.
@@ -76,6 +83,23 @@ impl Directory {
     /// # Errors
     /// Another owner, a file or a link of that name, no permission.
     pub fn open(parent: &Path, name: &str) -> Result<Directory, OpenError> {
+        let held = RwLock::new(Arc::new(Held::hold(parent, name)?));
+        Ok(Directory { parent: parent.to_owned(), name: name.to_owned(), held, opened: now() })
+    }
+
+    fn held(&self) -> Arc<Held> {
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
+        let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.held().fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Arc::new(RealFile(fd.into())))
+    }
+}
+
+impl Held {
+    fn hold(parent: &Path, name: &str) -> Result<Held, OpenError> {
         let path = parent.join(name);
         let at = |what: &str, path: &Path| format!("{what} {}", path.display());
         let failed =
@@ -111,13 +135,7 @@ impl Directory {
             }
         }
         say(&owner);
-        Ok(Directory { path, fd, _owner: owner, opened: now() })
-    }
-
-    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
-        let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(Arc::new(RealFile(fd.into())))
+        Ok(Held { fd, owner })
     }
 }
 
@@ -136,13 +154,13 @@ fn say(owner: &std::fs::File) {
 
 impl Fs for Directory {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+        let (held, mut names) = (self.held(), Vec::new());
+        for entry in rustix::fs::Dir::read_from(&held.fd)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
             let kind = match entry.file_type() {
                 FileType::Unknown => {
-                    let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    let stat = rustix::fs::statat(&held.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
                     FileType::from_raw_mode(stat.st_mode)
                 }
                 kind => kind,
@@ -163,19 +181,30 @@ impl Fs for Directory {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(&self.held().fd, name, AtFlags::empty())?)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.fd, from, &self.fd, to)?)
+        let held = self.held();
+        Ok(rustix::fs::renameat(&held.fd, from, &held.fd, to)?)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::fsync(&self.fd)?)
+        Ok(rustix::fs::fsync(&self.held().fd)?)
+    }
+
+    fn restore(&self) -> io::Result<()> {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if held.owner.metadata()?.nlink() > 0 {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.parent)?;
+        *held = Arc::new(Held::hold(&self.parent, &self.name).map_err(io::Error::other)?);
+        Ok(())
     }
 
     fn place(&self) -> String {
-        self.path.display().to_string()
+        self.parent.join(&self.name).display().to_string()
     }
 
     fn now(&self) -> Duration {
@@ -193,6 +222,10 @@ struct RealFile(std::fs::File);
 impl File for RealFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() == 0)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -43,6 +43,12 @@ pub trait Fs: Send + Sync {
     /// As the system says.
     fn sync(&self) -> io::Result<()>;
 
+    /// Makes the directory anew, and takes hold of it, where somebody removed it.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn restore(&self) -> io::Result<()>;
+
     /// What people find it by, for the log: its path.
     fn place(&self) -> String;
 
@@ -57,6 +63,12 @@ pub trait File: Send + Sync {
     /// # Errors
     /// As the system says.
     fn size(&self) -> io::Result<u64>;
+
+    /// Whether no name leads to it any more.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn is_removed(&self) -> io::Result<bool>;
 
     /// Reads at an offset; fewer bytes than asked for are possible, none means the end.
     ///

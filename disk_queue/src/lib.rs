@@ -50,6 +50,10 @@
 //! cannot be read or the acks say that more was committed. Recovery writes nothing that it needs, so that it works on a
 //! full disk; new records go to a new segment.
 //!
+//! # Files that are removed
+//! A commit says `Ok` only when the name of its segment is still there. Where somebody removed files or the directory of an
+//! open queue, the group is refused, what only they held is lost and counted, and the next group finds new files.
+//!
 //! # Limits
 //! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Memory: read-ahead and one record, what
 //! waits for a commit (64 MiB or one record), the group that is written, one piece or record that is read; what was taken
@@ -67,6 +71,7 @@ mod ranges;
 mod reading;
 mod record;
 mod recover;
+mod removed;
 mod saving;
 mod scan;
 mod state;

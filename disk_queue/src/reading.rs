@@ -25,6 +25,8 @@ struct Part {
     size: u64,
     /// Ids from where reading goes on to the end.
     ids: Range<u64>,
+    /// Somebody removed it.
+    removed: bool,
 }
 
 impl Queue {
@@ -46,8 +48,17 @@ impl Queue {
     fn read_ahead(&self, most: usize) -> io::Result<()> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(part) = self.next_part(most) {
-            let scanner = self.scanner(&mut reader, &part.name)?;
-            if self.read(scanner, &part, most) {
+            if part.removed {
+                self.pass_over(part.name.number, part.ids.clone());
+                self.read_to(part.ids.end);
+                continue;
+            }
+            let enough = match self.scanner(&mut reader, &part.name) {
+                Ok(scanner) => self.read(scanner, &part, most),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.note_removed()? => false,
+                Err(error) => return Err(error),
+            };
+            if enough {
                 break;
             }
         }
@@ -66,6 +77,7 @@ impl Queue {
             name: segment.name,
             size: segment.size,
             ids: read_to.max(segment.name.first)..segment.end,
+            removed: segment.removed,
         });
         if part.is_none() {
             state.read_to = state.committed;
@@ -101,9 +113,14 @@ impl Queue {
             }
         }
         self.lose(part.name.number, next..part.ids.end);
+        self.read_to(part.ids.end) >= most
+    }
+
+    /// Reading goes on there; the bytes that are in memory.
+    fn read_to(&self, id: u64) -> usize {
         let mut state = self.state();
-        state.read_to = state.read_to.max(part.ids.end);
-        state.ready_bytes >= most
+        state.read_to = state.read_to.max(id);
+        state.ready_bytes
     }
 
     /// Puts a record that was read where it can be taken; the bytes that are there now.
@@ -120,29 +137,39 @@ impl Queue {
 
     /// Records that should be there and are not.
     fn lose(&self, number: u64, range: Range<u64>) {
+        if let Some((lost, ids)) = self.take_off(number, range) {
+            log_lost(&*self.fs, number, lost, &ids);
+        }
+    }
+
+    /// Counts those of a segment's records as lost that are not done: how many these are and which, if any.
+    pub(crate) fn take_off(&self, number: u64, range: Range<u64>) -> Option<(u64, String)> {
         if range.is_empty() {
-            return;
+            return None;
         }
         let mut state = self.state();
-        let known = state.segment(number).map(|segment| segment.done.missing(range.clone()));
+        let ids = state.segment(number).map(|segment| listed(&segment.done.missing(range.clone())))?;
         let lost = state.lost(number, range);
         drop(state);
-        if lost > 0 {
-            self.counts.lost.fetch_add(lost, Ordering::Relaxed);
-            log_lost(&*self.fs, number, lost, &known.unwrap_or_default());
-        }
+        self.counts.lost.fetch_add(lost, Ordering::Relaxed);
+        (lost > 0).then_some((lost, ids))
     }
 }
 
-/// Says which records of which queue are lost.
-pub(crate) fn log_lost(fs: &dyn Fs, segment: u64, lost: u64, ids: &[Range<u64>]) {
+/// Ids as they are logged.
+pub(crate) fn listed(ids: &[Range<u64>]) -> String {
     let text: Vec<String> = ids.iter().map(|r| format!("{}-{}", r.start, r.end - 1)).collect();
+    text.join(",")
+}
+
+/// Says which records of which queue are lost.
+pub(crate) fn log_lost(fs: &dyn Fs, segment: u64, lost: u64, ids: &str) {
     tracing::error!(
         target: UNSAMPLED,
         queue = %fs.place(),
         segment,
         lost_records = lost,
-        ids = %text.join(","),
+        ids,
         "Records of a queue on disk are damaged and lost"
     );
 }

@@ -11,7 +11,7 @@ use crate::acks::{self, Acks};
 use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Counts;
-use crate::reading::{UNSAMPLED, log_lost};
+use crate::reading::{UNSAMPLED, listed, log_lost};
 use crate::scan::{Scanner, Step};
 use crate::state::{Backlog, Segment, State};
 
@@ -114,7 +114,7 @@ fn open(
             segment.done.insert(range.clone());
         }
         counts.lost.fetch_add(lost, Ordering::Relaxed);
-        log_lost(fs, name.number, lost, &ranges);
+        log_lost(fs, name.number, lost, &listed(&ranges));
     }
     Ok(segment)
 }

@@ -33,7 +33,7 @@ impl Queue {
         self.leave_active();
         let (unsaved, finished): (Vec<_>, Vec<_>) = {
             let state = self.state();
-            let unsaved = |s: &&Segment| !s.unsaved.is_empty();
+            let unsaved = |s: &&Segment| !s.unsaved.is_empty() && !s.removed;
             let finished = |s: &&Segment| s.sealed && !s.gone && s.live.records == 0;
             let name = |s: &Segment| s.name;
             (
@@ -118,8 +118,12 @@ impl Queue {
     /// Removes the records of a segment, or puts them aside when some were damaged. On a full disk its acks may not be
     /// written; that they exist is enough to tell that its records are not lost but gone.
     fn retire(&self, name: &Name) -> io::Result<()> {
-        let found = self.with(name, |segment| (segment.end, segment.damaged));
-        let Some((end, damaged)) = found else { return Ok(()) };
+        let found = self.with(name, |segment| (segment.end, segment.damaged, segment.removed));
+        let Some((end, damaged, removed)) = found else { return Ok(()) };
+        if removed {
+            self.is_gone(name);
+            return Ok(());
+        }
         let oldest = self.state().segments.front().is_some_and(|s| s.name == *name);
         match self.acks(name) {
             Ok(acks) => {
@@ -144,11 +148,15 @@ impl Queue {
         } else {
             self.fs.remove(&records)?;
         }
+        self.is_gone(name);
+        self.sync(|| self.fs.sync())
+    }
+
+    fn is_gone(&self, name: &Name) {
         self.with(name, |segment| {
             segment.gone = true;
             segment.acks = None;
         });
-        self.sync(|| self.fs.sync())
     }
 
     /// Removes the oldest damaged segments beyond those that are kept.

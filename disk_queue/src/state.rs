@@ -124,6 +124,8 @@ pub(crate) struct Segment {
     pub(crate) damaged: bool,
     /// Its records are removed; only the acks are there.
     pub(crate) gone: bool,
+    /// Somebody removed its records: what is live is in memory only.
+    pub(crate) removed: bool,
 }
 
 impl Segment {
@@ -142,6 +144,7 @@ impl Segment {
             sealed: false,
             damaged: false,
             gone: false,
+            removed: false,
         }
     }
 
@@ -150,6 +153,15 @@ impl Segment {
         let new = self.done.insert(range.clone());
         self.unsaved.insert(range);
         new
+    }
+
+    /// Takes records off what is live; what that is, with the weights of lost ones when nothing else is left.
+    fn take_off(&mut self, mut off: Backlog) -> Backlog {
+        self.live.remove(off);
+        if self.live.records == 0 {
+            off.add(std::mem::take(&mut self.live));
+        }
+        off
     }
 }
 
@@ -171,8 +183,8 @@ impl State {
         if segment.finish(record.id..record.id + 1) == 0 {
             return;
         }
-        segment.live.remove(record.size());
-        self.backlog.remove(record.size());
+        let off = segment.take_off(record.size());
+        self.backlog.remove(off);
     }
 
     /// Records of a segment cannot be read; returns how many of them were not done. Their weights are not known: the rest
@@ -184,18 +196,18 @@ impl State {
             return 0;
         }
         segment.damaged = true;
-        let mut off = Backlog { records: lost, ..Backlog::default() };
-        segment.live.remove(off);
-        if segment.live.records == 0 {
-            off.add(std::mem::take(&mut segment.live));
-        }
+        let off = segment.take_off(Backlog { records: lost, ..Backlog::default() });
         self.backlog.remove(off);
         lost
     }
 
     /// Bytes on disk and on their way there.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        let held = self.segments.iter().filter(|segment| !segment.gone).map(|segment| segment.size);
+        let held = self
+            .segments
+            .iter()
+            .filter(|segment| !segment.gone && !segment.removed)
+            .map(|segment| segment.size);
         held.sum::<u64>() + self.pending_bytes
     }
 

@@ -404,6 +404,32 @@ fn a_full_disk_is_a_retryable_answer_and_passes_without_a_restart() {
 }
 
 #[test]
+fn a_directory_that_is_removed_is_told_to_senders_and_what_they_send_from_then_on_is_kept() {
+    let backend = free_port();
+    let way = Way::to(backend);
+    let mut agent = way.start();
+    way.fill(3);
+    fs::remove_dir_all(way.directory()).expect("removed");
+    assert_eq!(way.send(1_000_000), Some(503), "it would be lost with the process");
+    agent.wait_for_log("its files were removed while the agent has it open");
+    let kept: BTreeSet<u64> = (2_000_000..2_000_000 + ITEMS).collect();
+    assert_eq!(way.send(2_000_000), Some(200));
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(0), "{}", agent.log());
+    let queue = format!("\"queue\": \"{}\"", way.directory().display());
+    for (what, count) in
+        [("lost: somebody removed their files", "\"lost_records\": 3"), ("Records stay", "\"records\": 1")]
+    {
+        let log = agent.log();
+        let line = log.lines().find(|line| line.contains(what)).expect(&log);
+        assert!(line.contains(&queue) && line.contains(count), "{line}");
+    }
+    let sink = Sink::at(backend);
+    let _agent = way.start();
+    assert_eq!(wait_for(&sink, &kept).len() as u64, ITEMS, "and nothing else");
+}
+
+#[test]
 fn what_stays_in_a_directory_that_a_reload_leaves_is_named_with_it() {
     let way = Way::to(closed_port());
     let mut agent = way.start();

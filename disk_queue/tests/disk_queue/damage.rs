@@ -235,3 +235,41 @@ fn of_the_segments_that_were_put_aside_the_newest_are_kept() {
         before = now;
     }
 }
+
+#[test]
+fn files_that_are_removed_under_an_open_queue_cost_what_only_they_held_and_it_goes_on_in_new_ones() {
+    let (mut lost, mut adrift) = (0, 0);
+    for seed in 0..500 {
+        let (mut dice, mut world) = (Dice(seed), World::new(seed));
+        for _ in 0..60 {
+            match dice.below(8) {
+                0..4 => world.send(1 + dice.below(3)),
+                4 | 5 => drop(world.take()),
+                6 => world.finish(dice.below(9) as usize, dice.percent(20)),
+                _ => world.save(),
+            }
+        }
+        let all = dice.percent(50);
+        world.disk.unlink(|_| all || dice.percent(50));
+        let before = world.acknowledged();
+        world.send(2);
+        world.send(2);
+        assert!(world.acknowledged() >= before + 2, "seed {seed}: it goes on, in files that are there");
+        if !all || dice.percent(50) {
+            while world.take() {}
+            let counted = world.queue.as_ref().expect("open").counters().lost;
+            assert_eq!(world.missing(), counted, "seed {seed}: what was in memory came, the rest is counted");
+            world.check(seed, true);
+            lost += counted;
+        } else {
+            // What is in memory only goes with the process.
+            let queue = world.queue.as_ref().expect("open");
+            world.lost = queue.counters().lost + queue.adrift();
+            adrift += queue.adrift();
+            world.crash(Crash::Kill);
+            world.check(seed, true);
+            assert!(world.missing() <= world.lost, "seed {seed}");
+        }
+    }
+    assert!(lost > 100 && adrift > 100, "{lost} {adrift}");
+}

@@ -168,3 +168,40 @@ fn a_bound_on_the_disk_refuses_and_gives_room_when_records_are_done() {
     assert_eq!(queue.submit(too_large, 1, |_| true, |_| {}), Submitted::TooLarge, "never");
     assert_eq!(queue.submit(vec![], 0, |backlog| backlog.records == 0, |_| {}), Submitted::Full);
 }
+
+#[test]
+fn a_directory_that_is_removed_is_told_to_the_senders_and_made_anew() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("storage");
+    fs::create_dir(&folder).expect("a folder");
+    let queue = open(&folder);
+    let send = || {
+        let (told, outcome) = std::sync::mpsc::sync_channel(1);
+        let submitted = queue.submit(
+            vec![Bytes::from_static(b"x")],
+            1,
+            |_| true,
+            move |outcome| {
+                told.send(outcome).expect("waits");
+            },
+        );
+        assert_eq!(submitted, Submitted::Commit);
+        queue.commit();
+        outcome.recv().expect("told")
+    };
+    for removed in [folder.join("q"), folder.clone()] {
+        send().expect("committed");
+        fs::remove_dir_all(&removed).expect("removed");
+        let text = send().expect_err("nothing of it would be left").to_string();
+        assert!(text.contains("its files were removed"), "{text}");
+        send().expect("it goes on");
+        let taken = Directory::open(&folder, "q").expect_err("it has the new one too");
+        assert!(matches!(taken, OpenError::InUse { .. }), "{taken}");
+    }
+    for _ in 0..4 {
+        assert!(matches!(queue.try_take(), Take::Record(_)), "what was in memory comes out");
+    }
+    assert_eq!((queue.adrift(), queue.counters().lost), (3, 0));
+    drop(queue);
+    assert_eq!(open(&folder).backlog().records, 1);
+}

@@ -194,6 +194,14 @@ impl Disk {
         state.nodes[node].writes.clear();
     }
 
+    /// Somebody removes the files whose names are picked.
+    pub(crate) fn unlink(&self, mut pick: impl FnMut(&str) -> bool) {
+        let mut state = self.lock();
+        state.names.retain(|name, _| !pick(name));
+        state.synced = state.names.clone();
+        state.changes.clear();
+    }
+
     /// The rest of the file whose name is picked cannot be read from `at` on; its name.
     pub(crate) fn hide(&self, pick: impl Fn(&[String]) -> Option<String>, at: usize) -> String {
         let name = pick(&self.names()).expect("a file");
@@ -399,6 +407,10 @@ impl Fs for Disk {
         Ok(())
     }
 
+    fn restore(&self) -> io::Result<()> {
+        self.call().map(drop)
+    }
+
     fn place(&self) -> String {
         "a model".to_owned()
     }
@@ -423,8 +435,13 @@ impl File for Open {
         Ok(state.nodes[self.node].bytes.len() as u64)
     }
 
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(!self.disk.call()?.names.values().any(|node| *node == self.node))
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.lock();
+        let failed = state.failed_reads > 0;
         state.reading_call()?;
         let bytes = &state.nodes[self.node].bytes;
         let at = usize::try_from(offset).expect("small").min(bytes.len());
@@ -433,8 +450,9 @@ impl File for Open {
         }
         let mut length = buffer.len().min(bytes.len() - at);
         buffer[..length].copy_from_slice(&bytes[at..at + length]);
-        if length > 1 && state.dice.percent(10) {
-            length -= 1; // A short read.
+        // A short read, but not the third try: its rest would be a fourth call.
+        if length > 1 && state.dice.percent(10) && !failed {
+            length -= 1;
         }
         Ok(length)
     }

@@ -119,7 +119,17 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let records = self.queue.backlog().records;
+        let lost = self.queue.adrift();
+        if lost > 0 {
+            tracing::error!(
+                target: UNSAMPLED,
+                queue = %self.path.display(),
+                lost_records = lost,
+                "Records of a queue on disk are lost: somebody removed their files while it was open, and they were not \
+                 delivered before its end"
+            );
+        }
+        let records = self.queue.backlog().records.saturating_sub(lost);
         if records > 0 {
             tracing::warn!(
                 target: UNSAMPLED,

@@ -131,9 +131,10 @@ fn who_waits_for_room_hears_of_it_when_a_commit_fails() {
         let queue = storage.open_queue("q").await.expect("opened");
         let files = path.join("q");
         std::fs::remove_dir_all(&files).expect("removed");
+        std::fs::write(&files, "in its place").expect("a file");
         let mut room = queue.room();
         assert!(futures_util::poll!(&mut room).is_pending());
-        append(&queue, "a", PLENTY).await.expect_err("there is no directory to write in");
+        append(&queue, "a", PLENTY).await.expect_err("there can be no directory");
         room.await;
     });
 }

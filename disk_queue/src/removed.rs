@@ -1,0 +1,73 @@
+//! Files that somebody removes while the queue is open.
+//!
+//! What is written to a file to which no name leads is gone with the process, and no call fails for it. So a commit looks at
+//! the name before it says `Ok`, and refuses its group otherwise. Segments of which the file is gone are then passed over:
+//! what only they held is lost and counted, what is in memory still comes out, and what is new goes to a new segment, in
+//! a directory that is made anew where it is gone too.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+
+use crate::fs::File;
+use crate::names::{Holds, Name};
+use crate::queue::Queue;
+use crate::reading::UNSAMPLED;
+
+impl Queue {
+    /// Records in memory whose file was removed: they come out, but not after a restart.
+    pub fn adrift(&self) -> u64 {
+        let state = self.state();
+        state.segments.iter().filter(|segment| segment.removed).map(|segment| segment.live.records).sum()
+    }
+
+    /// After something was not found: passes over all segments whose files were removed, and sees to it that there is a
+    /// directory. True when there were such segments.
+    pub(crate) fn note_removed(&self) -> io::Result<bool> {
+        // Those before the look at the directory: what is made meanwhile is there.
+        let known: Vec<Name> = {
+            let state = self.state();
+            state.segments.iter().filter(|s| !s.gone && !s.removed).map(|s| s.name).collect()
+        };
+        let there: BTreeSet<String> = match self.fs.list() {
+            Ok(names) => names.into_iter().collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(error) => return Err(error),
+        };
+        let removed: Vec<Name> =
+            known.into_iter().filter(|name| !there.contains(&name.file(Holds::Records))).collect();
+        for name in &removed {
+            let mut state = self.state();
+            let read_to = state.read_to;
+            let Some(segment) = state.segment(name.number) else { continue };
+            segment.removed = true;
+            let left = read_to.max(name.first)..segment.end;
+            drop(state);
+            self.pass_over(name.number, left);
+        }
+        self.fs.restore()?;
+        Ok(!removed.is_empty())
+    }
+
+    /// What a removed segment held and is not in memory.
+    pub(crate) fn pass_over(&self, segment: u64, left: Range<u64>) {
+        let Some((lost, ids)) = self.take_off(segment, left) else { return };
+        tracing::error!(
+            target: UNSAMPLED,
+            queue = %self.fs.place(),
+            segment,
+            lost_records = lost,
+            %ids,
+            "A file of a queue on disk was removed while it is open, and its records are lost"
+        );
+    }
+}
+
+/// Refuses a file to which no name leads.
+pub(crate) fn has_name(file: &dyn File) -> io::Result<()> {
+    if !file.is_removed()? {
+        return Ok(());
+    }
+    let text = "its files were removed while the agent has it open; it goes on in new ones: try again";
+    Err(io::Error::new(io::ErrorKind::NotFound, text))
+}
