@@ -11,6 +11,7 @@ use std::{fmt, io};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::fs::OF_ANOTHER_USER;
+use crate::recover::records_left;
 use crate::{File, Fs};
 
 /// Name of the file that is locked.
@@ -85,6 +86,15 @@ impl Directory {
     pub fn open(parent: &Path, name: &str) -> Result<Directory, OpenError> {
         let held = RwLock::new(Arc::new(Held::hold(parent, name)?));
         Ok(Directory { parent: parent.to_owned(), name: name.to_owned(), held, opened: now() })
+    }
+
+    /// Records in it that are not done, without opening its queue: what its files of acks tell, which after a crash of the
+    /// machine may be more or less than there are. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn records(&self) -> io::Result<u64> {
+        records_left(self)
     }
 
     fn held(&self) -> Arc<Held> {

@@ -6,7 +6,8 @@
 //! damaged it, is counted exactly and logged with its ids, as far as the segment or its acks tell what was there; opening
 //! never fails for it. After a crash come again at most those records that were not done, and those whose being done was
 //! not yet [saved](Queue::save); after a power loss also those of each segment that were done since its acks were last
-//! synced, which is with every 1024 of them, and with the first that is saved a second or more after the first of them.
+//! synced, which is with every 1024 of them, with the first that is saved a second or more after the first of them, and when the
+//! owner [says so](Queue::save_durably).
 //!
 //! # Layout
 //! A queue is one directory with mode 0700, locked by its owner (file `owner`, with its process id). Records get ids that

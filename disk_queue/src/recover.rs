@@ -31,6 +31,21 @@ pub(crate) fn recover(fs: &dyn Fs, counts: &Counts) -> io::Result<(State, u64)> 
     Ok((state, number))
 }
 
+/// Records that a directory holds and that are not done, as far as the files of acks tell: no records are read.
+pub(crate) fn records_left(fs: &dyn Fs) -> io::Result<u64> {
+    let (found, _) = segments(fs)?;
+    let firsts: Vec<u64> = found.keys().map(|name| name.first).collect();
+    let mut left = 0;
+    for (at, (name, _)) in found.iter().enumerate().filter(|(_, (_, has_records))| **has_records) {
+        let acks =
+            fs.open(&name.file(Holds::Acks)).map(|file| acks::read(&*file, name.salt)).unwrap_or_default();
+        let end = firsts.get(at + 1).copied().or(acks.committed).unwrap_or(name.first);
+        let ranges = acks.done.missing(name.first..end.max(name.first));
+        left += ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+    }
+    Ok(left)
+}
+
 /// The segments in a directory in their order, and whether their records are there; and the last number of all, those that
 /// were put aside included, so that numbers tell which of them is the newest.
 fn segments(fs: &dyn Fs) -> io::Result<(BTreeMap<Name, bool>, u64)> {

@@ -13,8 +13,8 @@ use crate::ranges::Ranges;
 use crate::reading::UNSAMPLED;
 use crate::state::Segment;
 
-/// Records of a segment that are done until its acks are synced, and the time from the first of them: what may come again
-/// after a power loss.
+/// Records of a segment that are done until its acks are synced, and the time from the first of them with the next save: what
+/// may come again after a power loss.
 const SYNC_EVERY: u64 = 1024;
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 
@@ -29,11 +29,25 @@ impl Queue {
     /// Writes down what is done, and removes segments of which nothing is needed any more. What fails is tried again
     /// with the next call; until then it may come again after a crash. Blocks.
     pub fn save(&self) {
+        self.save_and_sync(false);
+    }
+
+    /// The same, and makes all of it durable at once. Blocks.
+    pub fn save_durably(&self) {
+        self.save_and_sync(true);
+    }
+
+    /// Whether a power loss would bring back what is saved as done.
+    pub fn has_unsynced(&self) -> bool {
+        self.options.fsync && self.state().segments.iter().any(Segment::is_unsynced)
+    }
+
+    fn save_and_sync(&self, at_once: bool) {
         let _saver = self.saver.lock().unwrap_or_else(PoisonError::into_inner);
         self.leave_active();
         let (unsaved, finished): (Vec<_>, Vec<_>) = {
             let state = self.state();
-            let unsaved = |s: &&Segment| !s.unsaved.is_empty() && !s.removed;
+            let unsaved = |s: &&Segment| !s.unsaved.is_empty() && !s.removed || at_once && s.is_unsynced();
             let finished = |s: &&Segment| s.sealed && !s.gone && s.live.records == 0;
             let name = |s: &Segment| s.name;
             (
@@ -42,7 +56,7 @@ impl Queue {
             )
         };
         for name in unsaved {
-            self.save_acks(&name);
+            self.save_acks(&name, at_once);
         }
         for name in finished {
             if let Err(error) = self.retire(&name) {
@@ -69,7 +83,7 @@ impl Queue {
         }
     }
 
-    fn save_acks(&self, name: &Name) {
+    fn save_acks(&self, name: &Name, at_once: bool) {
         let Some((ranges, at)) = self.with(name, |s| (std::mem::take(&mut s.unsaved), s.acks_size)) else {
             return;
         };
@@ -86,7 +100,9 @@ impl Queue {
                 segment.unsynced_since = now;
             }
             segment.unsynced += ranges.iter().map(|r| r.end - r.start).sum::<u64>();
-            segment.unsynced >= SYNC_EVERY || now.saturating_sub(segment.unsynced_since) >= SYNC_AFTER
+            at_once
+                || segment.unsynced >= SYNC_EVERY
+                || now.saturating_sub(segment.unsynced_since) >= SYNC_AFTER
         });
         if due == Some(true) {
             let synced = self.acks(name).and_then(|file| self.sync(|| file.sync()));

@@ -155,6 +155,11 @@ impl Segment {
         new
     }
 
+    /// Whether its file of acks says more than a power loss would leave.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.unsynced > 0 && !self.gone && !self.removed
+    }
+
     /// Takes records off what is live; what that is, with the weights of lost ones when nothing else is left.
     fn take_off(&mut self, mut off: Backlog) -> Backlog {
         self.live.remove(off);

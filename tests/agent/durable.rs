@@ -449,6 +449,30 @@ fn what_stays_in_a_directory_that_a_reload_leaves_is_named_with_it() {
 }
 
 #[test]
+fn a_queue_that_no_exporter_has_any_more_is_named_at_the_start_with_its_records() {
+    let way = Way::to(free_port());
+    let mut agent = way.start();
+    way.fill(2);
+    agent.signal("TERM");
+    agent.wait_for_exit();
+    let line = "Records are left in a queue on disk that no exporter has open";
+    assert!(!agent.log().contains(line), "{}", agent.log());
+    let mut agent = Agent::start(
+        &way.yaml().replace("otlp_http:", "otlp_http/new:").replace("[otlp_http]", "[otlp_http/new]"),
+        0,
+    );
+    let log = agent.wait_for_log(line);
+    let queue = format!("\"queue\": \"{}\"", way.directory().display());
+    let said: Vec<_> = log.lines().filter(|said| said.contains(line)).collect();
+    assert!(said.len() == 1 && said[0].contains(&queue) && said[0].contains("\"records\": 2"), "{log}");
+    agent.signal("TERM");
+    agent.wait_for_exit();
+    let sink = Sink::at(way.backend);
+    let _agent = way.start();
+    wait_for(&sink, &(0..2 * ITEMS).collect());
+}
+
+#[test]
 fn each_of_many_exporters_and_queues_is_named_at_the_end_however_alike_their_lines_are() {
     let (way, down, many) = (Way::to(closed_port()), closed_port(), 12);
     let (mut exporters, mut ids) = (String::new(), Vec::new());

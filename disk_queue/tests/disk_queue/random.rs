@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use weir_disk_queue::Queue;
+
 use crate::model::{Crash, Dice, Fault};
 use crate::world::World;
 
@@ -59,10 +61,24 @@ fn whatever_fails_and_whenever_the_machine_crashes_every_acknowledged_record_com
 
 #[test]
 fn after_a_kill_only_those_come_again_that_were_not_saved_as_done() {
+    crashes_bring_back_only_what_was_not_saved(Crash::Kill, |_| {});
+}
+
+#[test]
+fn after_a_power_loss_only_those_come_again_that_were_not_saved_durably() {
+    crashes_bring_back_only_what_was_not_saved(Crash::Power, |queue| {
+        queue.save_durably();
+        assert!(!queue.has_unsynced());
+    });
+}
+
+/// `then` is called after each save.
+fn crashes_bring_back_only_what_was_not_saved(crash: Crash, then: impl Fn(&Queue)) {
     let mut repeats = 0;
     for seed in 0..500 {
         let mut dice = Dice(seed);
         let mut world = World::new(seed);
+        world.disk.stop_clock();
         for _ in 0..6 {
             for _ in 0..20 {
                 world.send(1 + dice.below(3));
@@ -71,8 +87,9 @@ fn after_a_kill_only_those_come_again_that_were_not_saved_as_done() {
                 world.finish(dice.below(9) as usize, false);
             }
             world.save_for_sure();
+            then(world.queue.as_ref().expect("open"));
             let (before, unsaved) = (world.delivered().clone(), world.unsaved().clone());
-            world.crash(Crash::Kill);
+            world.crash(crash);
             while world.take() {}
             assert_eq!(world.repeated(&before, &unsaved), [0; 0], "seed {seed}");
             repeats += world.delivered().values().filter(|n| **n > 1).count();

@@ -4,12 +4,13 @@ mod config;
 mod metrics;
 mod queue;
 mod storage;
+mod tend;
 
 use std::sync::Arc;
 
 use weir_component::{
-    Build, BuildError, Capabilities, Extension, ExtensionContext, ExtensionFactory, Failure, Stability,
-    async_trait,
+    Build, BuildError, Capabilities, Extension, ExtensionContext, ExtensionFactory, Failure, Health,
+    Stability, async_trait,
 };
 use weir_config::Options;
 
@@ -28,12 +29,14 @@ pub const FACTORY: ExtensionFactory = ExtensionFactory {
 };
 
 fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
-    Ok(Box::new(FileStorageExtension { config: build.checked()?, storage: None }))
+    Ok(Box::new(FileStorageExtension { config: build.checked()?, storage: None, at_start: false }))
 }
 
 struct FileStorageExtension {
     config: Config,
     storage: Option<Arc<FileStorage>>,
+    /// Whether it starts with the agent, and not by a reload, which says itself what it leaves behind.
+    at_start: bool,
 }
 
 #[async_trait]
@@ -60,12 +63,18 @@ impl Extension for FileStorageExtension {
                 "This option has no effect: space comes back by whole segments, and damage is passed over"
             );
         }
+        self.at_start = cx.host.health() == Health::NotReady;
         self.storage = Some(Arc::new(FileStorage::new(&self.config, directory, cx)));
         Ok(())
     }
 
     async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
-        cx.stop.requested().await;
+        if let Some(storage) = &self.storage {
+            if self.at_start {
+                storage.name_forsaken(&cx.stop).await;
+            }
+            storage.sync_done(&cx.stop).await;
+        }
         Ok(())
     }
 

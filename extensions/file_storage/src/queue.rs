@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     dirty: AtomicBool,
     /// Held by who saves.
     saving: Mutex<()>,
+    /// Told when something is saved that is not synced.
+    unsynced: Arc<Notify>,
     /// What was read ahead, in the budget of the agent. It is not refused: taking it from memory is what makes room.
     read_ahead_room: std::sync::Mutex<Reservation>,
 }
@@ -48,7 +50,14 @@ pub(crate) struct Handle {
 }
 
 impl Shared {
-    pub(crate) fn new(queue: Queue, metrics: Metrics, path: &Path, host: Host, clock: Clock) -> Shared {
+    pub(crate) fn new(
+        queue: Queue,
+        metrics: Metrics,
+        path: &Path,
+        host: Host,
+        clock: Clock,
+        unsynced: Arc<Notify>,
+    ) -> Shared {
         metrics.show(&queue);
         let read_ahead_room = std::sync::Mutex::new(host.budget().begin());
         Shared {
@@ -62,6 +71,7 @@ impl Shared {
             room: Arc::default(),
             dirty: AtomicBool::new(false),
             saving: Mutex::new(()),
+            unsynced,
         }
     }
 
@@ -90,6 +100,28 @@ impl Shared {
         room.force(taken.bytes.len());
         let receivable = Receivable { id, items: weight, bytes: length };
         Taken { receivable, bytes: room.hold(taken.bytes) }
+    }
+
+    /// Makes durable what is done, where it is not.
+    pub(crate) async fn sync_done(self: Arc<Self>) {
+        let _saving = self.saving.lock().await;
+        if self.queue.has_unsynced() {
+            self.save(Queue::save_durably).await;
+        }
+    }
+
+    async fn save(self: &Arc<Self>, how: fn(&Queue)) {
+        let shared = Arc::clone(self);
+        let work = move || {
+            how(&shared.queue);
+            shared.metrics.show(&shared.queue);
+        };
+        if self.host.blocking(work).await.is_none() {
+            tracing::error!(queue = %self.path.display(), "Saving a queue on disk panicked");
+        }
+        if self.queue.has_unsynced() {
+            self.unsynced.notify_one();
+        }
     }
 
     fn full(&self) -> Refused {
@@ -257,16 +289,8 @@ impl DurableQueue for Handle {
 
     async fn save(&self) {
         let _saving = self.shared.saving.lock().await;
-        if !self.shared.dirty.swap(false, Ordering::SeqCst) {
-            return;
-        }
-        let shared = Arc::clone(&self.shared);
-        let work = move || {
-            shared.queue.save();
-            shared.metrics.show(&shared.queue);
-        };
-        if self.shared.host.blocking(work).await.is_none() {
-            tracing::error!(queue = %self.shared.path.display(), "Saving a queue on disk panicked");
+        if self.shared.dirty.swap(false, Ordering::SeqCst) {
+            self.shared.save(Queue::save).await;
         }
     }
 

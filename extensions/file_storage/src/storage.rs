@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use weir_component::{Clock, DurableQueue, ExtensionContext, Failure, Host, Storage, async_trait};
 use weir_disk_queue::{Directory, OpenError, Options, Queue};
 
@@ -18,16 +19,21 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// A directory with queues.
 pub(crate) struct FileStorage {
     id: String,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     timeout: Duration,
     options: Options,
-    clock: Clock,
-    host: Host,
+    pub(crate) clock: Clock,
+    pub(crate) host: Host,
+    pub(crate) opened: Arc<Opened>,
 }
 
 /// The queues of an agent that are open, by directory: a reload opens one again before its former owner is gone.
 #[derive(Default)]
-struct Opened(Mutex<BTreeMap<PathBuf, Weak<Shared>>>);
+pub(crate) struct Opened {
+    queues: Mutex<BTreeMap<PathBuf, Weak<Shared>>>,
+    /// Told when in one of them something is done that is not synced.
+    unsynced: Arc<Notify>,
+}
 
 impl FileStorage {
     pub(crate) fn new(config: &Config, directory: PathBuf, cx: &ExtensionContext) -> FileStorage {
@@ -44,6 +50,7 @@ impl FileStorage {
             },
             clock: cx.clock.clone(),
             host: cx.host.clone(),
+            opened: cx.host.shared(),
         }
     }
 
@@ -72,9 +79,8 @@ impl FileStorage {
 #[async_trait]
 impl Storage for FileStorage {
     async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
-        let opened = self.host.shared::<Opened>();
         let path = self.directory.join(safe(name));
-        let present = opened.lock().get(&path).and_then(Weak::upgrade);
+        let present = self.opened.lock().get(&path).and_then(Weak::upgrade);
         if let Some(shared) = present {
             if !shared.is_opened_with(&self.options) {
                 return Err(Failure::permanent(format!(
@@ -96,8 +102,10 @@ impl Storage for FileStorage {
             "Opened a queue on disk"
         );
         let metrics = Metrics::new(&self.id, name, &self.host);
-        let shared = Arc::new(Shared::new(queue, metrics, &path, self.host.clone(), self.clock.clone()));
-        let mut map = opened.lock();
+        let unsynced = self.opened.unsynced();
+        let shared = Shared::new(queue, metrics, &path, self.host.clone(), self.clock.clone(), unsynced);
+        let shared = Arc::new(shared);
+        let mut map = self.opened.lock();
         map.retain(|_, queue| queue.strong_count() > 0);
         map.insert(path, Arc::downgrade(&shared));
         Ok(Arc::new(Handle::new(shared)))
@@ -106,7 +114,20 @@ impl Storage for FileStorage {
 
 impl Opened {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Weak<Shared>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn queues(&self) -> Vec<Arc<Shared>> {
+        self.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let map = self.lock();
+        map.iter().filter(|(_, queue)| queue.strong_count() > 0).map(|(path, _)| path.clone()).collect()
+    }
+
+    pub(crate) fn unsynced(&self) -> Arc<Notify> {
+        Arc::clone(&self.unsynced)
     }
 }
 

@@ -1,8 +1,11 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use weir_component::{Capacity, DurableQueue, ExtensionContext, Host, Record, Refused, Sizer, Stop, Storage};
+use weir_component::{
+    Capacity, DurableQueue, ExtensionContext, Host, Record, Refused, Runtime, Sizer, Stop, Stopper, Storage,
+};
 use weir_testkit::Simulation;
 
 use super::*;
@@ -16,6 +19,19 @@ async fn storage(
     simulation: &Simulation,
     more: &str,
 ) -> Result<Arc<dyn Storage>, Failure> {
+    started(directory, host, simulation, more).await.map(|(extension, _, _)| {
+        let capabilities = extension.capabilities();
+        capabilities.storage.expect("a storage")
+    })
+}
+
+/// An extension that has started, what it runs in, and what stops it.
+async fn started(
+    directory: &Path,
+    host: &Host,
+    simulation: &Simulation,
+    more: &str,
+) -> Result<(Box<dyn Extension>, ExtensionContext, Stopper), Failure> {
     let yaml = format!("{{directory: {}, timeout: 0s{more}}}", directory.display());
     let node = weir_config::parse_body(&yaml).expect("YAML");
     let build = Build {
@@ -26,7 +42,7 @@ async fn storage(
         clock: simulation.clock(),
     };
     let mut extension = create(&build).expect("built");
-    let (_running, stop) = Stop::new();
+    let (stopper, stop) = Stop::new();
     let cx = ExtensionContext {
         id: "file_storage".to_owned(),
         stop,
@@ -34,7 +50,7 @@ async fn storage(
         host: host.clone(),
     };
     extension.start(&cx).await?;
-    Ok(extension.capabilities().storage.expect("a storage"))
+    Ok((extension, cx, stopper))
 }
 
 /// Runs a test on simulated time, with an agent of its own.
@@ -286,4 +302,33 @@ fn what_is_read_back_is_in_the_budget_and_without_room_it_comes_one_by_one() {
             assert_eq!(budget.held(), 0);
         });
     }
+}
+
+#[test]
+fn what_is_done_is_synced_a_second_later_while_nothing_else_comes() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        let (extension, cx, stopper) = started(&path, &host, &simulation, "").await.expect("started");
+        let storage = extension.capabilities().storage.expect("a storage");
+        let queue = storage.open_queue("q").await.expect("opened");
+        host.set_health(Health::Ready);
+        simulation.spawn(Box::pin(async move { extension.run(cx).await.expect("no failure") }));
+        let syncs = || {
+            let samples = host.stats().samples();
+            samples.iter().find(|s| s.name == "otelcol_file_storage_fsyncs").expect("measured").value
+        };
+        for _ in 0..2 {
+            append(&queue, "a", PLENTY).await.expect("durable");
+            let taken = queue.take().await.expect("a record");
+            queue.done(taken.receivable);
+            queue.save().await;
+            let before = syncs();
+            simulation.clock().sleep(Duration::from_secs(2)).await;
+            assert_eq!(syncs(), before + 1);
+            simulation.clock().sleep(Duration::from_secs(20)).await;
+            assert_eq!(syncs(), before + 1, "once");
+        }
+        drop(stopper);
+    });
 }
