@@ -14,6 +14,7 @@ use crate::addresses::{Addresses, Full, Rarely};
 use crate::body::Body;
 use crate::connection::{self, Leaving};
 use crate::descriptors::Use;
+use crate::handshake::Handshakes;
 use crate::io::Io;
 use crate::listen::Listener;
 use crate::tls::TlsAcceptor;
@@ -196,8 +197,8 @@ pub(crate) async fn accept<C, F>(
     C: Fn(Io, Arc<Peer>) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let handshake_timeout = limits.handshake_timeout;
-    let shared = Arc::new((tls, connection));
+    let handshakes = tls.map(|tls| Handshakes::new(tls, limits.handshake_timeout, listener.local_addr()));
+    let shared = Arc::new((handshakes, connection));
     let addresses = Addresses::default();
     let mut full = Rarely::default();
     let mut connections = JoinSet::new();
@@ -220,9 +221,14 @@ pub(crate) async fn accept<C, F>(
                 let shared = Arc::clone(&shared);
                 connections.spawn(async move {
                     let _place = place;
-                    let (tls, connection) = &*shared;
-                    let Some(io) = secure(io, tls.as_ref(), handshake_timeout).await else { return };
-                    connection(io, Arc::new(Peer { address })).await;
+                    let (handshakes, connection) = &*shared;
+                    let secured = match handshakes {
+                        Some(handshakes) => handshakes.secure(io, address).await,
+                        None => Some(io),
+                    };
+                    if let Some(io) = secured {
+                        connection(io, Arc::new(Peer { address })).await;
+                    }
                 });
                 if connections.len() >= limits.max_connections && full.once_more().is_some() {
                     report_full(limits.max_connections);
@@ -284,18 +290,6 @@ pub fn respond(
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     response
-}
-
-async fn secure(io: Io, tls: Option<&TlsAcceptor>, limit: Duration) -> Option<Io> {
-    let Some(acceptor) = tls else { return Some(io) };
-    match tokio::time::timeout(limit, acceptor.accept(io)).await {
-        Ok(Ok(stream)) => Some(Io::Tls(Box::new(stream.into()))),
-        Ok(Err(e)) => {
-            tracing::debug!(error = %e, "TLS handshake failed");
-            None
-        }
-        Err(_) => None,
-    }
 }
 
 fn report_crowd(crowd: &Full, limit: usize) {

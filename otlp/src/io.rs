@@ -24,6 +24,14 @@ impl Io {
             Io::Tcp(_) | Io::Unix(_) => false,
         }
     }
+
+    /// Waits for the first byte of a peer, and says whether it left without any. Only TCP is looked at.
+    pub(crate) async fn is_left_in_silence(&self) -> bool {
+        match self {
+            Io::Tcp(stream) => stream.peek(&mut [0]).await.ok().unwrap_or_default() == 0,
+            Io::Unix(_) | Io::Tls(_) => false,
+        }
+    }
 }
 
 macro_rules! delegate {

@@ -28,6 +28,7 @@ mod departure;
 mod descriptors;
 pub mod encoding;
 mod guarded;
+mod handshake;
 mod http2;
 pub mod http_server;
 mod io;

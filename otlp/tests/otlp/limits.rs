@@ -222,7 +222,7 @@ async fn a_large_message_of_grpc_is_read_elsewhere_too_and_what_is_wrong_with_it
 
 /// What the log says.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub(crate) struct Log(pub(crate) Arc<Mutex<String>>);
 
 impl Visit for Log {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {

@@ -1,6 +1,10 @@
 //! TLS with certificates made for the test.
 
+use std::time::Duration;
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use weir_config::net::{TlsClientConfig, TlsConfig, TlsServerConfig};
 use weir_config::{GoDuration, Optional};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
@@ -10,6 +14,7 @@ use weir_otlp::server::{Protocols, ServerSettings};
 use weir_otlp::tls::{ClientTls, Parameters, ServerTls, TlsAcceptor, TlsConnector, TlsVersions};
 use weir_pdata::Signal;
 
+use crate::limits::Log;
 use crate::support::{Server, sample, start, within};
 
 struct Authority {
@@ -119,6 +124,50 @@ async fn clients_without_a_certificate_are_refused_when_one_is_demanded() {
     within(grpc(&server, &without).export(&sample(Signal::Logs, 1))).await.expect_err("refused");
     let with = ClientTls { identity: Some(ca.certificate("client")), ..without };
     within(grpc(&server, &with).export(&sample(Signal::Logs, 1))).await.expect("accepted");
+}
+
+/// Sends that to a port for TLS, and reads until it is closed.
+async fn knock(server: &Server, bytes: &[u8]) {
+    let mut stream = TcpStream::connect(server.address).await.expect("connected");
+    stream.write_all(bytes).await.expect("written");
+    stream.shutdown().await.expect("said that this is all");
+    drop(within(stream.read_to_end(&mut Vec::new())).await);
+}
+
+async fn says(log: &Log, what: &str) -> String {
+    let said = async {
+        while !log.0.lock().expect("lock").contains(what) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(said).await;
+    std::mem::take(&mut *log.0.lock().expect("lock"))
+}
+
+#[tokio::test]
+async fn the_log_says_why_a_handshake_failed_once_a_minute_and_nothing_of_who_only_looked() {
+    let log = Log::default();
+    let _logging = tracing::subscriber::set_default(log.clone());
+    let ca = authority();
+    for protocols in [Protocols::Grpc, Protocols::Http] {
+        let (server, _) = secured_on(protocols, "localhost", ServerLimits::default()).await;
+        knock(&server, b"").await;
+        knock(&server, b"GET / HTTP/1.1\r\n\r\n").await;
+        let said = says(&log, "a TLS handshake failed").await;
+        let endpoint = format!("endpoint=\"{}\"", server.address);
+        assert!(said.contains(&endpoint) && said.contains("address=\"127.0.0.1:"), "{said}");
+        assert!(said.contains("failed=1 ") && said.contains("does not speak TLS"), "{said}");
+        knock(&server, b"GET / HTTP/1.1\r\n\r\n").await;
+        assert_eq!(*log.0.lock().expect("lock"), "", "once a minute");
+        let limits = ServerLimits { handshake_timeout: Duration::from_millis(1), ..ServerLimits::default() };
+        let (server, _) = secured_on(protocols, "localhost", limits).await;
+        let _silent = TcpStream::connect(server.address).await.expect("connected");
+        says(&log, "it was not done within 1ms").await;
+    }
+    let server = server(&ca, Some(ca.pem.clone()), TlsVersions::Both).await;
+    let without = ClientTls { ca: Some(ca.pem.clone()), ..ClientTls::default() };
+    assert!(!connects(&server, &without).await);
+    says(&log, "the peer has shown no certificate, which `client_ca_file` demands").await;
 }
 
 #[tokio::test]
