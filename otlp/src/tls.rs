@@ -136,7 +136,7 @@ impl ServerTls {
         };
         let mut config = builder
             .with_single_cert(chain(&self.certificate)?, private_key(&self.key)?)
-            .map_err(|e| format!("certificate and key: {e}"))?;
+            .map_err(|e| unusable(&e))?;
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         Ok(config)
     }
@@ -170,7 +170,7 @@ impl ClientTls {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => builder
                 .with_client_auth_cert(chain(certificate)?, private_key(key)?)
-                .map_err(|e| format!("certificate and key: {e}"))?,
+                .map_err(|e| unusable(&e))?,
         };
         config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
         Ok(config)
@@ -199,6 +199,7 @@ impl Parameters {
         if !self.cipher_suites.is_empty() {
             let known = |name: &str| {
                 NOT_HERE.contains(&name)
+                    || OF_13.contains(&name)
                     || provider.cipher_suites.iter().any(|suite| suite.suite().as_str() == Some(name))
             };
             if let Some(unknown) = self.cipher_suites.iter().find(|name| !known(name)) {
@@ -209,7 +210,10 @@ impl Parameters {
             // As in Go, the list says nothing about TLS 1.3, whose suites are all good.
             provider.cipher_suites.retain(|s| s.tls13().is_some() || wanted(s.suite().as_str()));
             let some = provider.cipher_suites.iter().any(|s| s.tls13().is_none());
-            if !some && self.versions != TlsVersions::Only13 {
+            // With suites of TLS 1.3 alone, that alone is spoken.
+            let is_13_alone = self.versions == TlsVersions::Both
+                && self.cipher_suites.iter().any(|name| OF_13.contains(&name.as_str()));
+            if !some && self.versions != TlsVersions::Only13 && !is_13_alone {
                 return Err(format!("cipher_suites: none of {:?} is supported", self.cipher_suites));
             }
         }
@@ -237,6 +241,8 @@ impl Parameters {
 
 /// The curves that the Collector has; ring has no P521 and no post-quantum key exchange, which are passed over.
 const CURVES: [&str; 5] = ["P256", "P384", "P521", "X25519", "X25519MLKEM768"];
+/// Suites of TLS 1.3 by the names of the Collector.
+const OF_13: [&str; 3] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 /// Suites that the Collector has and rustls has not, because they are of an older kind. They are passed over.
 const NOT_HERE: [&str; 4] = [
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
@@ -262,6 +268,19 @@ fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         }
         Ok(chain) => Ok(chain),
         Err(e) => Err(format!("certificate: {e}")),
+    }
+}
+
+/// What is wrong with a certificate and its key, and what may be used instead.
+fn unusable(e: &rustls::Error) -> String {
+    match e {
+        rustls::Error::InconsistentKeys(_) => {
+            format!("certificate and key: {e}: the key is not that of the certificate")
+        }
+        _ => format!(
+            "certificate and key: {e}; a certificate has to be of X.509 version 3, a key RSA of 2048 to 4096 bits, ECDSA with \
+             P-256 or P-384, or Ed25519"
+        ),
     }
 }
 

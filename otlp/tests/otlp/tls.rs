@@ -195,7 +195,9 @@ fn damaged_certificates_and_keys_are_named() {
     assert_eq!(with(&certificate, &key), None);
     assert!(with(b"", &key).is_some_and(|e| e.starts_with("certificate:")));
     assert!(with(&certificate, b"").is_some_and(|e| e.starts_with("private key:")));
-    assert!(with(&certificate, &ca.certificate("x").1).is_some_and(|e| e.contains("certificate and key")));
+    assert!(with(&certificate, &ca.certificate("x").1).is_some_and(|e| e.contains("is not that of")));
+    let of_no_kind = with(&certificate, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----");
+    assert!(of_no_kind.as_ref().is_some_and(|e| e.contains("RSA of 2048 to 4096 bits")), "{of_no_kind:?}");
     assert!(ClientTls { ca: Some(b"x".to_vec()), ..ClientTls::default() }.connector(&[]).is_err());
 }
 
@@ -214,6 +216,10 @@ async fn cipher_suites_and_curves_are_a_choice_among_the_safe_ones() {
         within(grpc(&server, &tls).export(&sample(Signal::Logs, 1))).await.map_err(|e| e.to_string())
     };
     export(&["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"], &["P384", "P521"]).await.expect("accepted");
+    let of_13 = ["TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
+    let beside = [&of_13[..], &["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]].concat();
+    export(&beside, &[]).await.expect("suites of TLS 1.3 do no harm");
+    export(&of_13, &[]).await.expect_err("alone they leave TLS 1.2 none");
     // The certificate of the server has an elliptic key.
     export(&["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"], &[]).await.expect_err("no common suite");
     assert!(
