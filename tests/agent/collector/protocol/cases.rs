@@ -35,6 +35,7 @@ pub(super) const DIFFERENT: &[(&str, u16, u16, &str)] = &[
     ("encoding br, text/plain", 500, 415, "the Collector looks at the encoding first and fails to say so"),
     ("encoding br, GET", 400, 405, "the Collector looks at the encoding first"),
     ("encoding br, unknown path", 400, 404, "the Collector looks at the encoding first"),
+    ("150 header fields", 200, 431, "at most 100 over HTTP/1.1"),
     ("too large JSON", 400, 413, "OTLP 1.11 says 413"),
     ("too large protobuf", 400, 413, "OTLP 1.11 says 413"),
     ("too large after gzip", 400, 413, "OTLP 1.11 says 413"),
@@ -82,6 +83,9 @@ fn routes() -> Vec<Case> {
         case("signal without a pipeline", "POST", "/v1/metrics", JSON, "{}"),
         case("query", "POST", "/v1/logs?a=b", JSON, "{}"),
         case("no content type", "POST", "/v1/logs", "", "{}"),
+        (0..150).fold(case("150 header fields", "POST", "/v1/logs", JSON, "{}"), |case, _| {
+            case.with(("X-A", "1"))
+        }),
     ];
     for kind in [
         "text/plain",
@@ -213,6 +217,9 @@ fn encodings() -> Vec<Case> {
         cases.push(of("whole", body.clone()));
         cases.push(of("damaged", b"no such thing".to_vec()));
         cases.push(of("half of", body[..body.len() / 2].to_vec()));
+        cases.push(of("four bytes of", b"junk".to_vec()));
+        let nothing = case(format!("nothing {encoding:?} as {name}"), "POST", "/v1/logs", PROTOBUF, "");
+        cases.push(nothing.with(("Content-Encoding", name)));
     }
     for name in ["identity", "GZIP", "br", "gzip, zstd", "compress", ""] {
         let header = ("Content-Encoding", name);

@@ -21,6 +21,7 @@ const DIFFERENT: &[(&str, Ended, Ended, &str)] = &[
     ("deflate", (200, 12), (200, 0), "gRPC names deflate among its encodings"),
     ("no message", (0, -2), (200, 13), "the Collector never answers"),
     ("half a message", (200, 2), (200, 13), "the message is malformed, which is 13 elsewhere"),
+    ("two messages", (200, 0), (200, 13), "the Collector passes over the second"),
     ("no gRPC", (415, 3), (415, -1), "who does not speak gRPC does not read its status"),
 ];
 
@@ -90,12 +91,14 @@ fn calls() -> Vec<Call> {
         logs("nested 60 levels", framed(false, &nested(60))),
         logs("no message", Vec::new()),
         logs("half a message", framed(false, &log)[..7].to_vec()),
+        logs("two messages", framed(false, &log).repeat(2)),
         logs("unknown flag", [&[2][..], &framed(false, &log)[1..]].concat()),
         logs("compressed without an encoding", framed(true, &log)),
         logs("too large", framed(false, &large)),
         with("too large after gzip", ("grpc-encoding", "gzip"), compressed(Encoding::Gzip, &large)),
         encoded("gzip", Encoding::Gzip, "gzip"),
         encoded("zstd", Encoding::Zstd, "zstd"),
+        with("nothing in zstd", ("grpc-encoding", "zstd"), framed(true, b"")),
         encoded("snappy", Encoding::SnappyFramed, "snappy"),
         encoded("a block of snappy", Encoding::Snappy, "snappy"),
         encoded("deflate", Encoding::Deflate, "deflate"),
