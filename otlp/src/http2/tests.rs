@@ -278,6 +278,15 @@ async fn who_floods_has_its_answers_to_what_was_whole_and_may_send_the_rest_agai
     assert!(talk.heard().is_empty() && talk.happened().is_empty() && !talk.machine.is_over());
     talk.machine.answer(1, answer(&[], false));
     assert_eq!((talk.heard(), talk.machine.is_over()), (vec!["HEADERS+5 1 2".to_owned()], true));
+    let mut given_up = Talk::begin();
+    given_up.call(1).say(&headers(3, CALL, false));
+    for _ in 0..2 {
+        given_up.machine.give_up("enough", &mut given_up.events);
+    }
+    assert_eq!(given_up.heard(), ["RST_STREAM 3 code 7", "GOAWAY 3 code 11"]);
+    assert!(!given_up.machine.is_over(), "its owner can have enough of it, too");
+    given_up.machine.answer(1, answer(&[], false));
+    assert!(given_up.machine.is_over());
     let mut broken = Talk::begin();
     broken.call(1).say(&frame(kind::DATA, 0, 0, b"x"));
     assert!(broken.machine.is_over(), "what is wrong with frames ends everything");

@@ -37,8 +37,13 @@ fn call() -> Vec<u8> {
 
 /// POST with these fields, of which the last is a path, in plain literals (RFC 7541, 6.2.2).
 pub(crate) fn call_of(fields: &[(&str, &str)]) -> Vec<u8> {
+    call_to("weir", fields)
+}
+
+/// [`call_of`], of a server that the client calls so.
+pub(crate) fn call_to(authority: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
-    let first = [(":method", "POST"), (":scheme", "http"), (":authority", "weir")];
+    let first = [(":method", "POST"), (":scheme", "http"), (":authority", authority)];
     let (path, rest) = fields.split_last().expect("a path");
     for (name, value) in first.iter().chain([path]).chain(rest) {
         block.push(0);

@@ -14,6 +14,7 @@ use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
 use crate::auth::guarded_on;
+use crate::floods::{DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, SETTINGS, call_to, frame};
 use crate::support::{Server, framed, sample, start, within};
 use crate::tls::secured_on;
 
@@ -55,6 +56,27 @@ impl Raw {
 async fn status(response: h2::client::ResponseFuture) -> String {
     let response = within(response).await.expect("a response");
     response.headers()["grpc-status"].to_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn whatever_a_client_calls_the_server_is_taken_and_kept_as_its_host() {
+    let server = start(ServerSettings { include_metadata: true, ..settings(ServerLimits::default()) }).await;
+    let message = framed(false, &sample(Signal::Logs, 1).to_bytes());
+    let names = ["weir", "%2Ftmp%2Fs", "127.0.0.1:1,127.0.0.1:2", ""];
+    for name in names {
+        let call = call_to(name, &[("content-type", "application/grpc"), (":path", LOGS)]);
+        let frames = [frame(HEADERS, END_HEADERS, 1, &call), frame(DATA, END_STREAM, 1, &message)].concat();
+        let mut stream = TcpStream::connect(server.address).await.expect("connected");
+        let hello = [HELLO, &frame(SETTINGS, 0, 0, &[])[..], &frames].concat();
+        stream.write_all(&hello).await.expect("written");
+        let mut heard = Vec::new();
+        while !heard.windows(11).any(|part| part == b"grpc-status") {
+            assert!(within(stream.read_buf(&mut heard)).await.expect("read") > 0, "{name:?}: closed");
+        }
+    }
+    let batches = server.pipeline.batches.lock().expect("lock");
+    let hosts: Vec<_> = batches.iter().map(|(_, context)| context.metadata("host").concat()).collect();
+    assert_eq!(hosts, names);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
