@@ -132,6 +132,9 @@ pub(crate) fn is_reference(text: &str) -> bool {
     inner.is_some_and(|name| !name.contains(['{', '}']) && !name.contains(":-"))
 }
 
+/// What a help text writes where the default of a reference belongs.
+const DEFAULT: &str = "default";
+
 /// A value without what is secret in it if it is a URL, even one that is not well-formed, or a reference with a default:
 /// user and password, query, default.
 pub(crate) fn without_secrets(value: &str) -> String {
@@ -139,8 +142,9 @@ pub(crate) fn without_secrets(value: &str) -> String {
         && name.trim_start_matches("${").chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
     {
         // What follows the brace is of the sentence.
-        let rest = default.rfind('}').map_or("", |end| &default[end..]);
-        return format!("{name}:-{REDACTED}{rest}");
+        let (default, rest) = default.split_at(default.rfind('}').unwrap_or(default.len()));
+        let shown = if default == DEFAULT { DEFAULT } else { REDACTED };
+        return format!("{name}:-{shown}{rest}");
     }
     let (scheme, rest) = value.find("://").map_or(("", value), |at| value.split_at(at + 3));
     let (scheme, rest) = match rest.rsplit_once('@') {
@@ -233,6 +237,7 @@ mod tests {
             ("http://host/?x", "http://host/?[REDACTED]"),
             ("${TOKEN:-hunter2}", "${TOKEN:-[REDACTED]}"),
             ("TOKEN:-hunter2", "TOKEN:-[REDACTED]"),
+            ("${env:TOKEN:-default}", "${env:TOKEN:-default}"),
             ("(?P<name>a+)", "(?P<name>a+)"),
             ("me@example.com", "me@example.com"),
             ("localhost:4317", "localhost:4317"),

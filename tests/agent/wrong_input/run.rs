@@ -65,6 +65,7 @@ fn an_environment_variable_that_is_not_set_is_warned_of() {
     let (code, said) = validate(&yaml);
     let names = said.contains("WEIR_TEST_NOT_SET is not set") && said.contains("weir.yaml:2:");
     assert!(code == 0 && names, "validate: {code}\n{said}");
+    assert!(said.contains("give a default: ${env:WEIR_TEST_NOT_SET:-default}"), "{said}");
 }
 
 #[test]
