@@ -22,6 +22,8 @@ struct Issue {
     option: Option<&'static str>,
     message: String,
     help: Option<String>,
+    /// The value of the option is not quoted.
+    secret: bool,
 }
 
 impl Issues {
@@ -33,6 +35,12 @@ impl Issues {
     /// As [`Issues::error`], and the line of this option is the one to quote.
     pub fn at(&mut self, option: &'static str, message: impl Into<String>) {
         self.push(Some(option), message.into(), None);
+    }
+
+    /// As [`Issues::at`], where the value may be a secret: it is not quoted.
+    pub fn at_secret(&mut self, option: &'static str, message: impl Into<String>) {
+        self.at(option, message);
+        self.found.iter_mut().last().into_iter().for_each(|issue| issue.secret = true);
     }
 
     /// As [`Issues::at`], with the cure.
@@ -79,13 +87,14 @@ impl Issues {
             let mut error = ConfigError::new(ErrorKind::Invalid, message).core(issue.message).on(&place);
             error.span = Some(locate(body, &steps));
             error.help = issue.help;
+            error.secret = issue.secret;
             error
         });
         errors.collect()
     }
 
     fn push(&mut self, option: Option<&'static str>, message: String, help: Option<String>) {
-        self.found.push(Issue { place: self.here.clone(), option, message, help });
+        self.found.push(Issue { place: self.here.clone(), option, message, help, secret: false });
     }
 }
 

@@ -1,7 +1,9 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::{ConfigValue, Env, Path, Request, from_node, net, parse_body, resolve};
+use crate::{
+    ConfigValue, Env, Node, Path, REDACTED, Request, Sources, from_node, net, parse_body, resolve, validate,
+};
 
 struct World {
     variables: HashMap<&'static str, &'static str>,
@@ -34,16 +36,21 @@ fn render<T: ConfigValue>(text: &'static str, sets: &[&str]) -> String {
 }
 
 fn diagnose<T: ConfigValue>(text: &'static str, sets: &[&str]) -> Diagnostics {
+    let (body, sources) = match read(text, sets) {
+        Ok(read) => read,
+        Err(diagnostics) => return diagnostics,
+    };
+    let errors = from_node::<T>(&body, &Path::component("receivers", "otlp")).err().unwrap_or_default();
+    Diagnostics::new(errors, sources)
+}
+
+/// The settings of a server.
+fn read(text: &'static str, sets: &[&str]) -> Result<(Node, Sources), Diagnostics> {
     let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
     let env = world(text);
     let request = Request { uris: &["weir.yaml".to_owned()], sets: &sets, env: &env, append_lists: false };
-    let resolved = match resolve(request) {
-        Ok(resolved) => resolved,
-        Err(diagnostics) => return diagnostics,
-    };
-    let body = resolved.root.get(&["receivers", "otlp"]).unwrap();
-    let errors = from_node::<T>(body, &Path::component("receivers", "otlp")).err().unwrap_or_default();
-    Diagnostics::new(errors, resolved.sources)
+    let resolved = resolve(request)?;
+    Ok((resolved.root.get(&["receivers", "otlp"]).unwrap().clone(), resolved.sources))
 }
 
 #[test]
@@ -151,6 +158,24 @@ fn secrets_are_not_quoted() {
     let shown =
         render::<net::HttpClientConfig>("receivers: {otlp: {tls: {key_pem: [\"${env:TOKEN}\"]}}}", &[]);
     assert!(!shown.contains("12345678"), "{shown}");
+}
+
+#[test]
+fn a_proxy_without_a_scheme_is_not_quoted_in_a_file_or_in_a_flag() {
+    for (text, sets) in [
+        ("receivers: {otlp: {proxy_url: \"user:hunter2:8\"}}\n", [].as_slice()),
+        ("receivers:\n  otlp:\n    proxy_url: user:hunter2:8\n", &[]),
+        ("receivers: {otlp: }", &["receivers::otlp::proxy_url=user:hunter2:8"]),
+        ("receivers: {otlp: }", &["receivers.otlp.proxy_url=user:hunter2:8"]),
+    ] {
+        let (body, sources) = read(text, sets).expect("it can be read");
+        let path = Path::component("receivers", "otlp");
+        let settings: net::HttpClientConfig = from_node(&body, &path).expect("the types are right");
+        let diagnostics = Diagnostics::new(validate(&settings, &body, &path), sources);
+        let shown = diagnostics.render(false);
+        assert!(shown.contains("proxy_url") && shown.contains(REDACTED), "{shown}");
+        assert!(![shown, diagnostics.to_json()].iter().any(|text| text.contains("hunter2")));
+    }
 }
 
 #[test]

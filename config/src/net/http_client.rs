@@ -107,7 +107,11 @@ impl Validate for HttpClientConfig {
         let known = PROXIES.iter().any(|scheme| self.proxy_url.starts_with(scheme));
         if !self.proxy_url.is_empty() && !known {
             let message = "must be a URL that begins with http://, https://, socks5:// or socks5h://";
-            issues.at("proxy_url", message);
+            // Without a scheme nobody knows which part of it is a password.
+            match self.proxy_url.contains("://") {
+                true => issues.at("proxy_url", message),
+                false => issues.at_secret("proxy_url", message),
+            }
         }
         let level = self.compression_params.level;
         let fits = match self.compression {
