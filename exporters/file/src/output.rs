@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::backups;
@@ -99,6 +99,10 @@ fn open(path: &Path, mode: Mode, follow: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // Both append: a failed write is cut off again, and what comes next stands behind what is there.
     options.create(true).append(true).mode(0o644);
+    if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        // Otherwise the start would wait for somebody who reads it.
+        options.read(true);
+    }
     if !follow {
         options.custom_flags(libc::O_NOFOLLOW);
     }

@@ -1,6 +1,11 @@
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use weir_component::Kind;
@@ -95,6 +100,28 @@ fn payloads_are_lines_of_json_in_one_file_for_all_signals() {
     let truncated = Running::start(&body, &[Signal::Logs]).expect("started");
     assert_eq!(fs::read_to_string(&path).expect("readable"), "");
     drop(truncated);
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_yet_does_not_hold_up_the_start() {
+    let dir = folder();
+    let path = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
+    let body = format!("path: {}", path.display());
+    let (tell, told) = sync_channel(1);
+    thread::spawn(move || {
+        let running = Running::start(&body, &[Signal::Logs]).expect("started");
+        running.export(payload(Signal::Logs, 0, 1)).expect("written");
+        tell.send(running).expect("waited for");
+    });
+    let running = told.recv_timeout(Duration::from_secs(60)).expect("it starts and writes");
+    let mut line = String::new();
+    BufReader::new(fs::File::open(&path).expect("opened")).read_line(&mut line).expect("readable");
+    assert_eq!(
+        json::to_protobuf(Signal::Logs, line.trim().as_bytes()).expect("OTLP/JSON"),
+        payload(Signal::Logs, 0, 1).to_bytes()
+    );
+    drop(running);
 }
 
 /// The records of a file, each with its length in front.
