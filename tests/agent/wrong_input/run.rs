@@ -93,7 +93,7 @@ fn sigterm_sends_what_waits_and_ends_with_code_0() {
     assert_eq!(received, 3, "{}", agent.log());
 }
 
-/// A pipe that nobody reads: an exporter that opens it waits.
+/// A pipe that nobody writes: who reads it waits.
 fn pipe(folder: &tempfile::TempDir) -> std::path::PathBuf {
     let path = folder.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
@@ -101,11 +101,11 @@ fn pipe(folder: &tempfile::TempDir) -> std::path::PathBuf {
     path
 }
 
-/// An agent that writes to that file.
-fn to_file(path: &std::path::Path) -> String {
+/// An agent that reads that file when it starts.
+fn reads(path: &std::path::Path) -> String {
     format!(
-        "receivers: {{nop: }}\nexporters: {{file: {{path: {}}}}}\nservice:\n  {NO_METRICS}\n  \
-         pipelines: {{logs: {{receivers: [nop], exporters: [file]}}}}\n",
+        "extensions: {{bearertokenauth: {{filename: {}}}}}\nreceivers: {{nop: }}\nexporters: {{nop: }}\nservice:\n  \
+         extensions: [bearertokenauth]\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [nop], exporters: [nop]}}}}\n",
         path.display()
     )
 }
@@ -138,8 +138,8 @@ fn a_stop_takes_no_longer_than_it_may_and_says_what_is_lost() {
 #[test]
 fn sigterm_ends_an_agent_whose_start_hangs() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut agent = Agent::spawn(&to_file(&pipe(&folder)), 0);
-    agent.wait_for_log("Starting extensions...");
+    let mut agent = Agent::spawn(&reads(&pipe(&folder)), 0);
+    agent.wait_for_log("Extension is starting...");
     agent.signal("TERM");
     assert_eq!(agent.wait_for_exit().code(), Some(0), "{}", agent.log());
     let log = agent.log();
@@ -167,8 +167,10 @@ fn settings_of_the_log_take_over_at_a_reload() {
 #[test]
 fn sigterm_ends_an_agent_whose_reload_hangs() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut agent = Agent::start(&to_file(&folder.path().join("out")), 0);
-    fs::write(agent.config(), to_file(&pipe(&folder))).expect("the file is written");
+    let token = folder.path().join("token");
+    fs::write(&token, "a token").expect("the token is written");
+    let mut agent = Agent::start(&reads(&token), 0);
+    fs::write(agent.config(), reads(&pipe(&folder))).expect("the file is written");
     agent.signal("HUP");
     agent.wait_for_log("hangup");
     agent.signal("TERM");
