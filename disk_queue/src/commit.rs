@@ -13,7 +13,6 @@ use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::record::{self, HEAD};
-use crate::removed::has_name;
 use crate::state::{Pending, Receivable, Segment, Taken};
 
 /// Bytes that are written at once, if it is not a single record.
@@ -119,7 +118,9 @@ impl Queue {
         }
         let bytes = buffer.split().freeze();
         let written = fs::write_all(&*active.file, &bytes, active.size);
-        written.and_then(|()| self.sync(|| active.file.sync())).and_then(|()| has_name(&*active.file))?;
+        written
+            .and_then(|()| self.sync(|| active.file.sync()))
+            .and_then(|()| self.has_name(&active.name, &*active.file))?;
         active.size += bytes.len() as u64;
         let end = first + group.len() as u64;
         // Only for exact counts after damage: when it fails, a torn tail counts as never committed.

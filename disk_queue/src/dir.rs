@@ -205,7 +205,10 @@ impl Fs for Directory {
 
     fn restore(&self) -> io::Result<()> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if held.owner.metadata()?.nlink() > 0 {
+        let own = held.owner.metadata()?;
+        // One that was moved is held as before. Some file systems count no names.
+        let is_own = |found: std::fs::Metadata| (found.dev(), found.ino()) == (own.dev(), own.ino());
+        if own.nlink() > 0 || self.parent.join(&self.name).join(OWNER).symlink_metadata().is_ok_and(is_own) {
             return Ok(());
         }
         DirBuilder::new().recursive(true).mode(0o700).create(&self.parent)?;

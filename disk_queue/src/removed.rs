@@ -34,8 +34,11 @@ impl Queue {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             Err(error) => return Err(error),
         };
-        let removed: Vec<Name> =
-            known.into_iter().filter(|name| !there.contains(&name.file(Holds::Records))).collect();
+        let is_missing = |name: &Name| {
+            let file = name.file(Holds::Records);
+            !there.contains(&file) && self.fs.open(&file).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        };
+        let removed: Vec<Name> = known.into_iter().filter(is_missing).collect();
         for name in &removed {
             let mut state = self.state();
             let read_to = state.read_to;
@@ -61,13 +64,20 @@ impl Queue {
             "A file of a queue on disk was removed while it is open, and its records are lost"
         );
     }
-}
 
-/// Refuses a file to which no name leads.
-pub(crate) fn has_name(file: &dyn File) -> io::Result<()> {
-    if !file.is_removed()? {
-        return Ok(());
+    /// Refuses the file of a segment to which no name leads. File systems that count no names are asked by the name.
+    pub(crate) fn has_name(&self, name: &Name, file: &dyn File) -> io::Result<()> {
+        if !file.is_removed()? {
+            return Ok(());
+        }
+        match self.fs.open(&name.file(Holds::Records)) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let text =
+                    "its files were removed while the agent has it open; it goes on in new ones: try again";
+                Err(io::Error::new(io::ErrorKind::NotFound, text))
+            }
+            Err(error) => Err(error),
+        }
     }
-    let text = "its files were removed while the agent has it open; it goes on in new ones: try again";
-    Err(io::Error::new(io::ErrorKind::NotFound, text))
 }

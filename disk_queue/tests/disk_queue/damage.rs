@@ -273,3 +273,17 @@ fn files_that_are_removed_under_an_open_queue_cost_what_only_they_held_and_it_go
     }
     assert!(lost > 100 && adrift > 100, "{lost} {adrift}");
 }
+
+#[test]
+fn on_a_disk_that_counts_no_names_files_are_there_as_long_as_they_are_found() {
+    let mut world = World::new(1);
+    world.disk.count_no_names();
+    world.send(3);
+    assert_eq!(world.acknowledged(), 3);
+    world.disk.unlink(|_| true);
+    world.send(2);
+    assert_eq!(world.acknowledged(), 3, "nobody would find it");
+    world.send(2);
+    assert_eq!(world.acknowledged(), 5);
+    world.check(1, true);
+}
