@@ -40,7 +40,9 @@ impl Issues {
     /// As [`Issues::at`], where the value may be a secret: it is not quoted.
     pub fn at_secret(&mut self, option: &'static str, message: impl Into<String>) {
         self.at(option, message);
-        self.found.iter_mut().last().into_iter().for_each(|issue| issue.secret = true);
+        if let Some(issue) = self.found.last_mut() {
+            issue.secret = true;
+        }
     }
 
     /// As [`Issues::at`], with the cure.

@@ -77,6 +77,9 @@ mod saving;
 mod scan;
 mod state;
 
+/// Target of log lines that say what is lost, stays behind or is put aside: agents leave none of them out by sampling.
+pub const UNSAMPLED: &str = "weir::lost";
+
 pub use dir::{Directory, OpenError};
 pub use fs::{File, Fs};
 pub use queue::{Counters, Options, Queue, Submitted, Take};

@@ -5,14 +5,12 @@ use std::ops::Range;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use crate::UNSAMPLED;
 use crate::fs::{self, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::scan::{Scanner, Step};
 use crate::state::{Receivable, Taken};
-
-/// Target of log lines that say what is lost or put aside; agents do not sample them.
-pub(crate) const UNSAMPLED: &str = "weir::lost";
 
 /// Where reading stands: the segment and how far it was scanned.
 #[derive(Default)]

@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use crate::UNSAMPLED;
 use crate::acks::{self, Acks};
 use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Counts;
-use crate::reading::{UNSAMPLED, listed, log_lost};
+use crate::reading::{listed, log_lost};
 use crate::scan::{Scanner, Step};
 use crate::state::{Backlog, Segment, State};
 

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 
+use crate::UNSAMPLED;
 use crate::fs::File;
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
-use crate::reading::UNSAMPLED;
 
 impl Queue {
     /// Records in memory whose file was removed: they come out, but not after a restart.

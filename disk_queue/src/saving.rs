@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
+use crate::UNSAMPLED;
 use crate::acks::{self, ENTRY};
 use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::ranges::Ranges;
-use crate::reading::UNSAMPLED;
 use crate::state::Segment;
 
 /// Records of a segment that are done until its acks are synced, and the time from the first of them with the next save: what

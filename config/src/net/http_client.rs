@@ -108,9 +108,10 @@ impl Validate for HttpClientConfig {
         if !self.proxy_url.is_empty() && !known {
             let message = "must be a URL that begins with http://, https://, socks5:// or socks5h://";
             // Without a scheme nobody knows which part of it is a password.
-            match self.proxy_url.contains("://") {
-                true => issues.at("proxy_url", message),
-                false => issues.at_secret("proxy_url", message),
+            if self.proxy_url.contains("://") {
+                issues.at("proxy_url", message);
+            } else {
+                issues.at_secret("proxy_url", message);
             }
         }
         let level = self.compression_params.level;

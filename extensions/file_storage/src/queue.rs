@@ -12,12 +12,9 @@ use weir_component::{
     Backlog, Capacity, Clock, DurableQueue, Failure, Host, Receivable, Record, Refused, Reservation, Sizer,
     Taken, async_trait,
 };
-use weir_disk_queue::{MAX_RECORD, Options, Queue, Submitted, Take};
+use weir_disk_queue::{MAX_RECORD, Options, Queue, Submitted, Take, UNSAMPLED};
 
 use crate::metrics::Metrics;
-
-/// Target of log lines that say what is lost or stays behind: none of them is left out by sampling.
-pub(crate) const UNSAMPLED: &str = "weir::lost";
 
 /// Pause after a failed read.
 const PAUSE: Duration = Duration::from_secs(1);

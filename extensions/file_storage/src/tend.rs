@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use weir_component::{Health, Stop};
-use weir_disk_queue::Directory;
+use weir_disk_queue::{Directory, UNSAMPLED};
 
-use crate::queue::UNSAMPLED;
 use crate::storage::FileStorage;
 
 /// How long what is done may be unsynced.

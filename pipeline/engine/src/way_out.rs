@@ -23,6 +23,7 @@ pub(crate) struct Left(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
 impl Left {
     /// Ports by which a stage sends, each with the joint that leads it elsewhere.
     pub(crate) fn ports(&self, ports: Vec<Port>, joints: &[Joint]) -> Vec<Port> {
+        debug_assert_eq!(ports.len(), joints.len(), "each way out has its joint");
         let way_out = |(port, joint): (Port, &Joint)| {
             let way = WayOut { output: port.output, joint: joint.clone(), left: self.clone() };
             Port { output: Output::new(Arc::new(way)), ..port }
