@@ -18,7 +18,7 @@ use weir_config::{GoDuration, HeaderMap, Optional, Secret};
 use crate::client::Compression;
 use crate::encoding::Encoding;
 use crate::http_server::ServerLimits;
-use crate::listen::Listener;
+use crate::listen::{Listener, Network};
 use crate::tls::{ClientTls, DEFAULT_INTERVAL, Files, Parameters, ServerTls, TlsVersions};
 
 /// Binds a server's address for the component `id`.
@@ -26,16 +26,19 @@ use crate::tls::{ClientTls, DEFAULT_INTERVAL, Files, Parameters, ServerTls, TlsV
 /// # Errors
 /// That the address is taken or wrong, with the cure.
 pub async fn listen(host: &Host, id: &str, address: &NetAddress) -> Result<Listener, Failure> {
-    match address.transport {
-        TransportType::Tcp | TransportType::Tcp4 | TransportType::Tcp6 => {
-            Listener::owned_tcp(host, id, &address.endpoint).await
+    let endpoint = &address.endpoint;
+    let network = match address.transport {
+        TransportType::Tcp => Network::Tcp,
+        TransportType::Tcp4 => Network::Tcp4,
+        TransportType::Tcp6 => Network::Tcp6,
+        TransportType::Unix => return Listener::owned_unix(host, id, endpoint).await,
+        other => {
+            return Err(Failure::permanent(format!(
+                "listen {endpoint}: a server takes the transports tcp, tcp4, tcp6 and unix, not {other:?}"
+            )));
         }
-        TransportType::Unix => Listener::owned_unix(host, id, &address.endpoint).await,
-        other => Err(Failure::permanent(format!(
-            "listen {}: a server takes the transports tcp, tcp4, tcp6 and unix, not {other:?}",
-            address.endpoint
-        ))),
-    }
+    };
+    Listener::owned(host.handover(), id, network, endpoint).await
 }
 
 /// Headers or metadata to send; their values do not appear in any debug output.

@@ -1,6 +1,7 @@
 //! Binding and accepting.
 
-use std::borrow::Cow;
+mod network;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -10,13 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, UnixListener, UnixStream};
-use weir_component::{Claim, Failure, Host};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use weir_component::{Claim, Failure, Handover, Host};
 use weir_config::net::check_host_port;
 
 use crate::clock::pause;
 use crate::descriptors::Use;
 use crate::io::Io;
+pub(crate) use network::Network;
+use network::{address_of, plain, with_host};
 
 /// A bound listener. A component that takes the place of another one in a reload gets the very same, so that the port is
 /// never closed ([`Listener::owned_tcp`]); the two then accept side by side until the old one stops.
@@ -34,18 +37,24 @@ enum Kind {
 const REST: Duration = Duration::from_millis(100);
 
 impl Listener {
-    /// Binds a TCP endpoint of the form `host:port`; an empty host means all interfaces, port 0 any free one.
+    /// Binds a TCP endpoint of the form `host:port`; an empty or unspecified host means all interfaces, port 0 any free
+    /// one.
     ///
     /// # Errors
     /// A permanent failure that names the endpoint, what the system said, and the cure.
     pub async fn tcp(endpoint: &str) -> Result<Listener, Failure> {
-        Listener::bound(endpoint, &*with_host(endpoint)).await
+        let addresses = found(Network::Tcp, endpoint).await?;
+        Listener::bound(Network::Tcp, endpoint, &addresses).map(|(listener, _)| listener)
     }
 
-    async fn bound(endpoint: &str, addresses: impl ToSocketAddrs) -> Result<Listener, Failure> {
-        match TcpListener::bind(addresses).await {
-            Ok(listener) => Ok(Listener(Arc::new(Kind::Tcp(listener)))),
-            Err(e) => Err(bind_failure("tcp", &with_host(endpoint), &e)),
+    fn bound(
+        network: Network,
+        endpoint: &str,
+        addresses: &[SocketAddr],
+    ) -> Result<(Listener, SocketAddr), Failure> {
+        match network.bind(addresses) {
+            Ok((listener, address)) => Ok((Listener(Arc::new(Kind::Tcp(listener))), address)),
+            Err(e) => Err(bind_failure(network.name(), &with_host(endpoint), &e)),
         }
     }
 
@@ -77,25 +86,32 @@ impl Listener {
     /// # Errors
     /// As [`Listener::tcp`]; a component of this agent that has the endpoint is named.
     pub async fn owned_tcp(host: &Host, id: &str, endpoint: &str) -> Result<Listener, Failure> {
+        Listener::owned(host.handover(), id, Network::Tcp, endpoint).await
+    }
+
+    /// [`Listener::owned_tcp`] for addresses of that network.
+    ///
+    /// # Errors
+    /// As [`Listener::owned_tcp`]; an endpoint without an address of that network.
+    pub(crate) async fn owned(
+        handover: &Handover,
+        id: &str,
+        network: Network,
+        endpoint: &str,
+    ) -> Result<Listener, Failure> {
+        let addresses = found(network, endpoint).await?;
         if endpoint.ends_with(":0") {
             // Any free port: never one that somebody has.
-            return Listener::tcp(endpoint).await;
+            return Listener::bound(network, endpoint, &addresses).map(|(listener, _)| listener);
         }
-        let found = tokio::net::lookup_host(with_host(endpoint).into_owned()).await;
-        let addresses: Vec<SocketAddr> = match found {
-            Ok(found) => found.collect(),
-            Err(e) => return Err(bind_failure("tcp", &with_host(endpoint), &e)),
-        };
-        let keys: Vec<String> = addresses.iter().map(tcp_key).collect();
-        if let Some(listener) = Listener::claimed(host, id, "tcp", endpoint, &keys)? {
+        let keys: Vec<String> = addresses.iter().map(|address| network.key(address)).collect();
+        if let Some(listener) = Listener::claimed(handover, id, network.name(), endpoint, &keys)? {
             return Ok(listener);
         }
-        let bound = Listener::bound(endpoint, &addresses[..]).await;
-        let listener =
-            bound.map_err(|e| overlapping(host.handover().owners(), endpoint, &addresses).unwrap_or(e))?;
-        if let Some(address) = listener.local_addr() {
-            host.handover().keep(id, &tcp_key(&address), &listener.0);
-        }
+        let bound = Listener::bound(network, endpoint, &addresses);
+        let (listener, address) =
+            bound.map_err(|e| overlapping(handover.owners(), endpoint, &addresses).unwrap_or(e))?;
+        handover.keep(id, &network.key(&address), &listener.0);
         Ok(listener)
     }
 
@@ -105,7 +121,9 @@ impl Listener {
     /// As [`Listener::owned_tcp`].
     pub async fn owned_unix(host: &Host, id: &str, path: &str) -> Result<Listener, Failure> {
         let key = format!("unix {path}");
-        if let Some(listener) = Listener::claimed(host, id, "unix", path, std::slice::from_ref(&key))? {
+        if let Some(listener) =
+            Listener::claimed(host.handover(), id, "unix", path, std::slice::from_ref(&key))?
+        {
             return Ok(listener);
         }
         let listener = Listener::unix(path).await?;
@@ -115,7 +133,7 @@ impl Listener {
 
     /// What a component that is about to end has under one of the keys; none when nobody in this agent has any.
     fn claimed(
-        host: &Host,
+        handover: &Handover,
         id: &str,
         network: &str,
         endpoint: &str,
@@ -123,7 +141,7 @@ impl Listener {
     ) -> Result<Option<Listener>, Failure> {
         let mut taken = None;
         for key in keys {
-            match host.handover().claim(id, key) {
+            match handover.claim(id, key) {
                 Claim::Yours(kind) => return Ok(Some(Listener(kind))),
                 Claim::Taken(owner) => taken = Some(owner),
                 Claim::Free => {}
@@ -175,7 +193,7 @@ impl Listener {
                 }
                 // Answers are small and complete: waiting to fill a segment only delays them.
                 stream.set_nodelay(true)?;
-                Ok((Io::Tcp(stream), Some(peer)))
+                Ok((Io::Tcp(stream), Some(plain(peer))))
             }
             Kind::Unix(listener, _) => {
                 let (mut stream, _) = listener.accept().await?;
@@ -220,24 +238,17 @@ fn other_than_socket(path: &Path) -> Option<&'static str> {
     }
 }
 
-/// An empty host means all interfaces.
-fn with_host(endpoint: &str) -> Cow<'_, str> {
-    match endpoint.strip_prefix(':') {
-        Some(port) => Cow::Owned(format!("[::]:{port}")),
-        None => Cow::Borrowed(endpoint),
-    }
-}
-
-/// The key of a listener in a handover.
-fn tcp_key(address: &SocketAddr) -> String {
-    format!("tcp {address}")
+/// The addresses of an endpoint.
+async fn found(network: Network, endpoint: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let addresses = network.addresses(endpoint).await;
+    addresses.map_err(|e| bind_failure(network.name(), &with_host(endpoint), &e))
 }
 
 /// What is wrong when this agent itself listens on one of the ports, on other addresses of the machine: on all of them
 /// instead of one, or the other way round.
 fn overlapping(owners: Vec<(String, String)>, endpoint: &str, wanted: &[SocketAddr]) -> Option<Failure> {
     let (address, owner) = owners.into_iter().find_map(|(key, owner)| {
-        let address: SocketAddr = key.strip_prefix("tcp ")?.parse().ok()?;
+        let address = address_of(&key)?;
         let overlaps = |w: &&SocketAddr| {
             w.port() == address.port() && (w.ip().is_unspecified() || address.ip().is_unspecified())
         };
@@ -287,6 +298,10 @@ fn bind_failure(network: &str, endpoint: &str, e: &io::Error) -> Failure {
             "bind: cannot assign requested address".to_owned(),
             "this machine has no such address: use `localhost`, one of its addresses, or 0.0.0.0",
         ),
+        io::ErrorKind::Unsupported => (
+            "no suitable address found".to_owned(),
+            "`transport` allows addresses of one family alone: name one of those, or leave `transport` out",
+        ),
         io::ErrorKind::PermissionDenied => (
             "bind: permission denied".to_owned(),
             "ports below 1024 and foreign directories need a privilege: choose another `endpoint`",
@@ -294,7 +309,9 @@ fn bind_failure(network: &str, endpoint: &str, e: &io::Error) -> Failure {
         _ => {
             let cure = "`endpoint` has to be `host:port` with a name or address of this machine";
             return match check_host_port(endpoint) {
-                Err(what) if network == "tcp" => Failure::permanent(format!("listen tcp: {what}; {cure}")),
+                Err(what) if network != "unix" => {
+                    Failure::permanent(format!("listen {network}: {what}; {cure}"))
+                }
                 _ => Failure::permanent(format!("listen {network} {endpoint}: {e}; {cure}")),
             };
         }
@@ -304,6 +321,8 @@ fn bind_failure(network: &str, endpoint: &str, e: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[tokio::test]
@@ -332,6 +351,55 @@ mod tests {
         assert!(failure("127.0.0.1:4317", "[::]:4317").is_some());
         assert_eq!(failure("127.0.0.1:4317", "127.0.0.2:4317"), None);
         assert_eq!(failure("0.0.0.0:4317", "127.0.0.1:4318"), None);
+    }
+
+    #[tokio::test]
+    async fn all_addresses_take_both_families_and_show_peers_of_ipv4_as_such() {
+        if std::net::TcpListener::bind("[::1]:0").is_err() {
+            eprintln!("skipped: this machine has no IPv6");
+            return;
+        }
+        for endpoint in [":0", "0.0.0.0:0", "[::]:0"] {
+            let listener = Listener::tcp(endpoint).await.expect("bound");
+            let address = listener.local_addr().expect("an address");
+            assert!(address.ip().is_unspecified() && address.is_ipv6(), "{endpoint} {address}");
+            for ip in ["127.0.0.1", "::1"] {
+                let ip: IpAddr = ip.parse().expect("an address");
+                let _client = TcpStream::connect((ip, address.port())).await.expect("connected");
+                let (_, peer) = listener.accept(Use::Telemetry).await;
+                assert_eq!(peer.expect("an address").ip(), ip, "{endpoint}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_of_the_other_family_is_refused_with_the_cure() {
+        let refused = Listener::owned(&Handover::default(), "otlp", Network::Tcp6, "0.0.0.0:4317").await;
+        let text = refused.expect_err("none of IPv6").to_string();
+        let expected = "listen tcp6 0.0.0.0:4317: no suitable address found; `transport` allows";
+        assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_reload_keeps_the_port_however_all_addresses_are_written_and_not_for_one_family() {
+        let handover = Handover::default();
+        let first = Listener::tcp("0.0.0.0:0").await.expect("bound");
+        let port = first.local_addr().expect("an address").port();
+        let at = |ip: &str| format!("{ip}:{port}");
+        let bound = Network::Tcp.addresses(&at("0.0.0.0")).await.expect("an address");
+        handover.keep("otlp", &Network::Tcp.key(&bound[0]), &first.0);
+        let taken = Listener::owned(&handover, "other", Network::Tcp, &at("[::]")).await.expect_err("taken");
+        assert!(taken.message().contains("already in use by \"otlp\" of this agent"), "{taken}");
+        for spelling in ["[::]", "", "0.0.0.0"] {
+            handover.begin(["otlp".to_owned()].into());
+            let next = Listener::owned(&handover, "otlp", Network::Tcp, &at(spelling)).await;
+            assert!(Arc::ptr_eq(&next.expect("the same").0, &first.0), "{spelling:?}");
+            handover.end(true);
+        }
+        handover.begin(["otlp".to_owned()].into());
+        let refused = Listener::owned(&handover, "otlp", Network::Tcp4, &at("")).await.expect_err("another");
+        assert!(refused.message().contains("until a reload has succeeded"), "{refused}");
+        assert_ne!(Network::Tcp6.key(&bound[0]), Network::Tcp.key(&bound[0]));
     }
 
     #[tokio::test]

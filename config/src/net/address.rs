@@ -33,9 +33,9 @@ pub enum TransportType {
 #[serde(default, deny_unknown_fields)]
 pub struct NetAddress {
     /// Where to listen: `host:port`, or a path for `unix`. No default of its own; `localhost` is reached only from this
-    /// machine, `0.0.0.0` from everywhere.
+    /// machine, `0.0.0.0`, `[::]` or no host from everywhere by IPv4 and IPv6.
     pub endpoint: String,
-    /// The kind of socket, `tcp` by default. Servers take `tcp`, `tcp4`, `tcp6` and `unix`.
+    /// The kind of socket, `tcp` by default. Servers take `tcp`, `tcp4` (IPv4 alone), `tcp6` (IPv6 alone) and `unix`.
     pub transport: TransportType,
     /// Accepted for compatibility; a server does not dial.
     pub dialer: DialerConfig,

@@ -8,6 +8,7 @@ use weir_component::{
     async_trait,
 };
 use weir_config::Options;
+use weir_config::net::NetAddress;
 use weir_otlp::auth::{Authenticator, no_grpc_middlewares, no_middlewares};
 use weir_otlp::server::{ServerSettings, serve};
 use weir_otlp::{Listener, config as shared};
@@ -53,8 +54,9 @@ impl Receiver for Otlp {
             settings.budget = cx.host.budget().clone();
             settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
-            self.servers.push((shared::listen(&cx.host, &cx.id, &server.address).await?, settings));
-            log_start(cx, "Starting GRPC server", &server.address.endpoint);
+            let listener = shared::listen(&cx.host, &cx.id, &server.address).await?;
+            log_start(cx, "Starting GRPC server", &listener, &server.address);
+            self.servers.push((listener, settings));
         }
         if let Some(http) = protocols.http.as_ref() {
             let server = &http.server;
@@ -66,8 +68,9 @@ impl Receiver for Otlp {
             settings.budget = cx.host.budget().clone();
             settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
-            self.servers.push((shared::listen(&cx.host, &cx.id, &server.address).await?, settings));
-            log_start(cx, "Starting HTTP server", &server.address.endpoint);
+            let listener = shared::listen(&cx.host, &cx.id, &server.address).await?;
+            log_start(cx, "Starting HTTP server", &listener, &server.address);
+            self.servers.push((listener, settings));
         }
         Ok(())
     }
@@ -117,7 +120,8 @@ fn acceptor(
         .map_err(|e| Failure::permanent(format!("failed to load TLS config: {e}")))
 }
 
-fn log_start(cx: &ReceiverContext, message: &'static str, endpoint: &str) {
+fn log_start(cx: &ReceiverContext, message: &'static str, listener: &Listener, configured: &NetAddress) {
+    let endpoint = listener.local_addr().map_or_else(|| configured.endpoint.clone(), |at| at.to_string());
     tracing::info!(
         otelcol.component.id = %cx.id,
         otelcol.component.kind = "receiver",
