@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
-use weir_component::{ExtensionContext, Failure, Stop};
+use weir_component::{ExtensionContext, Failure, Status, Stop};
 use weir_config::net::HttpServerConfig;
 
 use crate::auth::{Authenticator, no_middlewares};
@@ -13,6 +13,7 @@ use crate::config as shared;
 use crate::http_server::{self, ServerLimits, text};
 use crate::listen::Listener;
 use crate::server::Cors;
+use crate::status;
 use crate::tls::TlsAcceptor;
 
 /// A server of pages that is bound and not serving yet. On a loopback address requests that name another host are
@@ -108,7 +109,7 @@ impl Door {
                     None => None,
                 };
                 let mut response = match denied {
-                    Some(failure) => text(StatusCode::UNAUTHORIZED, format!("{}\n", failure.message())),
+                    Some(failure) => denial(&failure),
                     None => page(request).await,
                 };
                 if let Some(cors) = &self.cors {
@@ -120,6 +121,12 @@ impl Door {
         response.headers_mut().extend(self.headers.iter().cloned());
         response
     }
+}
+
+/// 401, unless the authenticator says something else.
+fn denial(failure: &Failure) -> Response<Body> {
+    let code = status::to_http(failure.status().unwrap_or(Status::Unauthenticated));
+    text(code, format!("{}\n", failure.message()))
 }
 
 fn headers(server: &HttpServerConfig) -> Result<Vec<(HeaderName, HeaderValue)>, String> {

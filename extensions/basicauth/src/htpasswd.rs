@@ -13,6 +13,10 @@ use subtle::ConstantTimeEq;
 
 use crate::md5crypt;
 
+/// Bytes of the longest password that is checked. bcrypt reads 72 of them, and what SHA-crypt costs grows with the square of
+/// their number.
+pub(crate) const MAX_PASSWORD: usize = 1 << 10;
+
 /// Users and what their passwords are checked against.
 #[derive(Default)]
 pub(crate) struct Users(BTreeMap<String, Hash>);
@@ -106,6 +110,10 @@ impl Hash {
         if text.starts_with("$5$") || text.starts_with("$6$") {
             return Ok(Hash::ShaCrypt(text.to_owned()));
         }
+        let password = text.strip_prefix("{PLAIN}").unwrap_or(text);
+        if password.len() > MAX_PASSWORD {
+            return Err("the password is longer than 1024 bytes");
+        }
         Ok(Hash::Plain(text.to_owned()))
     }
 
@@ -177,6 +185,12 @@ marked:{PLAIN}open
             Users::parse("a:one\n\nno colon\na:two\nb:{SHA}***\nc:{SHA}AAAA\nd:{SSHA}AAAA\ne:$1$salt\n");
         assert!(users.matches("a", "two") && !users.matches("a", "one"));
         assert_eq!(wrong.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn a_password_that_is_never_checked_is_a_damaged_line() {
+        let (users, wrong) = Users::parse(&format!("a:{}", "x".repeat(MAX_PASSWORD + 1)));
+        assert!(users.is_empty() && wrong.len() == 1);
     }
 
     #[test]

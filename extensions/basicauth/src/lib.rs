@@ -8,6 +8,7 @@ mod corpus;
 mod htpasswd;
 mod md5crypt;
 mod server;
+mod turns;
 
 use std::sync::Arc;
 

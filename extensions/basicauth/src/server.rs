@@ -9,10 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use weir_component::{AuthData, Failure, Host, ServerAuth, async_trait};
+use weir_component::{AuthData, Failure, Host, ServerAuth, Status, async_trait};
 use weir_otlp::credential::Credential;
 
-use crate::htpasswd::Users;
+use crate::htpasswd::{MAX_PASSWORD, Users};
+use crate::turns::Turns;
 
 const SCHEME: &str = "Basic ";
 
@@ -23,6 +24,7 @@ pub(crate) struct Server {
     file: Credential,
     inline: String,
     known: Mutex<Known>,
+    turns: Arc<Turns>,
 }
 
 /// What was read, and who was let through since.
@@ -44,7 +46,8 @@ impl Server {
             accepted: BTreeMap::new(),
             salt: [0; 4].map(|_: u64| RandomState::new().build_hasher().finish()),
         };
-        Server { host, id: id.to_owned(), file, inline, known: Mutex::new(known) }
+        let turns = host.shared();
+        Server { host, id: id.to_owned(), file, inline, known: Mutex::new(known), turns }
     }
 
     /// Reads the file.
@@ -82,20 +85,45 @@ impl Server {
         Arc::clone(&known.users)
     }
 
-    async fn matches(&self, user: String, password: String) -> bool {
-        let users = self.users();
-        let digest = self.digest(&password);
-        if self.known().accepted.get(&user).is_some_and(|known| bool::from(known.ct_eq(&digest))) {
-            return true;
+    /// Whether that is the password of that user.
+    ///
+    /// # Errors
+    /// Retryable: too many others wait to be told.
+    async fn matches(&self, user: String, password: String) -> Result<bool, Failure> {
+        if password.len() > MAX_PASSWORD {
+            return Ok(false);
         }
+        let digest = self.digest(&password);
+        if self.remembers(&user, &digest) {
+            return Ok(true);
+        }
+        let Some(turn) = self.turns.take().await else {
+            let failure = Failure::retry("too many callers wait for their passwords to be checked");
+            return Err(failure.with_status(Status::Unavailable));
+        };
+        // Another request of the same user may have been before this one.
+        if self.remembers(&user, &digest) {
+            return Ok(true);
+        }
+        let users = self.users();
         let (name, of) = (user.clone(), Arc::clone(&users));
+        let check = move || {
+            let _turn = turn;
+            of.matches(&name, &password)
+        };
         // Hashes are made to be slow, which is nothing for the threads that move data.
-        let right = self.host.blocking(move || of.matches(&name, &password)).await.unwrap_or(false);
+        let right = self.host.blocking(check).await.unwrap_or(false);
         let mut known = self.known();
         if right && Arc::ptr_eq(&known.users, &users) {
             known.accepted.insert(user, digest);
         }
-        right
+        Ok(right)
+    }
+
+    /// Whether that password was right before, by the file as it is now.
+    fn remembers(&self, user: &str, digest: &[u8; 32]) -> bool {
+        drop(self.users());
+        self.known().accepted.get(user).is_some_and(|known| bool::from(known.ct_eq(digest)))
     }
 
     fn digest(&self, password: &str) -> [u8; 32] {
@@ -113,7 +141,7 @@ impl ServerAuth for Server {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<AuthData, Failure> {
         let given = headers.get(header::AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
         let (user, password, raw) = credentials(given).map_err(Failure::permanent)?;
-        if !self.matches(user.clone(), password).await {
+        if !self.matches(user.clone(), password).await? {
             return Err(Failure::permanent("invalid credentials"));
         }
         Ok(vec![("username".to_owned(), vec![user]), ("raw".to_owned(), vec![raw])])

@@ -1,8 +1,15 @@
+use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, poll};
+use tokio::sync::oneshot;
+use weir_component::{Blocking, Host, Status, Telemetry};
 use weir_testkit::Beside;
 
 use super::*;
+use crate::turns::PLACES;
 
 fn started(body: &str) -> Beside {
     Beside::start(&FACTORY, body, &[]).expect("started")
@@ -76,6 +83,85 @@ fn a_changed_file_is_taken_up_and_inline_lines_count_more() {
     extension.wait(Duration::from_secs(2));
     assert!(told(&extension, &basic("a", "one")).is_err(), "the accepted password is forgotten");
     assert_eq!(told(&extension, &basic("a", "three")), Ok("a".to_owned()));
+}
+
+/// Threads for blocking work, which end what they began when they are told to.
+#[derive(Default)]
+struct Threads(Mutex<VecDeque<Box<dyn FnOnce() + Send>>>);
+
+impl Threads {
+    fn busy(&self) -> usize {
+        self.0.lock().expect("not poisoned").len()
+    }
+
+    fn end_one(&self) {
+        let work = self.0.lock().expect("not poisoned").pop_front();
+        work.expect("something was begun")();
+    }
+}
+
+impl Blocking for Threads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let (done, ended) = oneshot::channel::<()>();
+        let work = move || {
+            work();
+            drop(done);
+        };
+        self.0.lock().expect("not poisoned").push_back(Box::new(work));
+        Box::pin(async move { drop(ended.await) })
+    }
+}
+
+#[test]
+fn wrong_passwords_take_a_bounded_number_of_threads_and_those_who_leave_give_up_their_places() {
+    let threads = Arc::new(Threads::default());
+    let host = Host::new("", 0, Telemetry::default(), Arc::clone(&threads) as Arc<dyn Blocking>);
+    let server = Server::new(host, "basicauth", Credential::new("", ""), "a:one\nb:two".to_owned());
+    let turns = std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1));
+    let ask = |user, password: &str| {
+        let value = HeaderValue::try_from(basic(user, password)).expect("a value");
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+        let server = &server;
+        Box::pin(async move { server.authenticate(&headers).await.map(drop) })
+    };
+    let whole = async {
+        let mut seen = ask("a", "one");
+        assert!(poll!(&mut seen).is_pending());
+        threads.end_one();
+        assert!(seen.await.is_ok());
+
+        let mut wrong: Vec<_> = (0..turns + PLACES).map(|i| ask("a", &i.to_string())).collect();
+        for request in &mut wrong {
+            assert!(poll!(request).is_pending());
+        }
+        assert_eq!(threads.busy(), turns);
+        let refused = ask("b", "two").await.expect_err("all places are taken");
+        assert!(refused.is_retryable() && refused.status() == Some(Status::Unavailable), "{refused:?}");
+        assert!(ask("a", "one").await.is_ok(), "what was right before needs no turn");
+
+        drop(wrong);
+        assert_eq!(threads.busy(), turns, "what was begun goes on, and nothing that waited");
+        let mut next = ask("b", "two");
+        assert!(poll!(&mut next).is_pending());
+        assert_eq!(threads.busy(), turns, "those who left keep their turns until what they began has ended");
+        threads.end_one();
+        assert!(poll!(&mut next).is_pending());
+        (0..turns).for_each(|_| threads.end_one());
+        assert!(next.await.is_ok());
+    };
+    whole.now_or_never().expect("waits for nothing else");
+}
+
+#[test]
+fn a_password_longer_than_any_that_is_checked_is_refused_at_once() {
+    let threads = Arc::new(Threads::default());
+    let host = Host::new("", 0, Telemetry::default(), Arc::clone(&threads) as Arc<dyn Blocking>);
+    let server = Server::new(host, "basicauth", Credential::new("", ""), "a:one".to_owned());
+    let value = HeaderValue::try_from(basic("a", &"x".repeat(1025))).expect("a value");
+    let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+    let answer = server.authenticate(&headers).now_or_never().expect("at once");
+    assert_eq!(answer.map_err(|failure| failure.message().to_owned()), Err("invalid credentials".to_owned()));
+    assert_eq!(threads.busy(), 0);
 }
 
 #[test]

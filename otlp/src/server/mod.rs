@@ -26,7 +26,9 @@ use ::http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use futures_util::poll;
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use weir_component::{AuthData, Budget, Context, Failure, Host, Outputs, Reservation, Stop, Telemetry};
+use weir_component::{
+    AuthData, Budget, Context, Failure, Host, Outputs, Reservation, Status, Stop, Telemetry,
+};
 use weir_pdata::Signal;
 
 use crate::auth::Authenticator;
@@ -150,10 +152,24 @@ enum Late {
 
 impl Server {
     /// Who sends a request; nobody in particular without an authenticator. Its head is held for as long as that takes.
+    /// Who waits to be told when the server is to stop is sent away.
     async fn caller<B>(&self, request: &Request<B>) -> Result<AuthData, Failure> {
         let Some(auth) = &self.settings.auth else { return Ok(AuthData::new()) };
         let _held = self.settings.budget.reserve(http_server::header_bytes(request.headers()))?;
-        auth.check(request).await
+        tokio::select! {
+            biased;
+            checked = auth.check(request) => checked,
+            () = self.stopping() => {
+                Err(Failure::retry("the server is shutting down").with_status(Status::Unavailable))
+            }
+        }
+    }
+
+    /// Completes when the server does not wait for callers any more.
+    #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
+    async fn stopping(&self) {
+        self.stop.requested().await;
+        tokio::time::sleep(LAST_BYTES).await;
     }
 
     /// What is taken by HTTP at that path. Signals that are not served do not exist: their path may be that of another.
@@ -175,14 +191,10 @@ impl Server {
         if let Poll::Ready(read) = poll!(reading.as_mut()) {
             return Ok(read);
         }
-        let stopping = async {
-            self.stop.requested().await;
-            tokio::time::sleep(LAST_BYTES).await;
-        };
         tokio::select! {
             biased;
             read = reading => Ok(read),
-            () = stopping => Err(Late::Stopping),
+            () = self.stopping() => Err(Late::Stopping),
             () = tokio::time::sleep(self.settings.limits.body_timeout) => Err(Late::Slow),
             () = too_slow(&self.settings.limits, arrived) => Err(Late::Slow),
         }

@@ -17,7 +17,7 @@ use weir_pdata::Signal;
 use crate::floods::LOGS;
 use crate::support::{Server, framed, grpc, sample, start, within};
 
-/// Lets those through who know the word, and tells it; signs with the first value of `x-tenant`.
+/// Lets those through who know the word, and tells it; who asks for it waits for ever; signs with the first value of `x-tenant`.
 struct Word;
 
 #[async_trait]
@@ -25,6 +25,7 @@ impl ServerAuth for Word {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<AuthData, Failure> {
         match headers.get("x-word") {
             Some(word) if word == "sesame" => Ok(vec![("tenant".into(), vec!["forty".into()])]),
+            Some(word) if word.as_bytes().starts_with(b"?") => std::future::pending().await,
             _ => Err(Failure::permanent("wrong word")),
         }
     }
@@ -129,6 +130,36 @@ async fn a_head_that_waits_for_its_authenticator_is_held_and_counts() {
             assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         }
         assert_eq!(budget.held(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_his_authenticator_is_sent_away_when_the_server_stops() {
+    let word = "?".repeat(10_000);
+    for protocols in [Protocols::Grpc, Protocols::Both] {
+        let budget = Budget::default();
+        let server = guarded_within(budget.clone(), protocols, &[]).await;
+        let asked = async {
+            let headers = [("x-word", word.as_str())];
+            match protocols {
+                Protocols::Grpc => {
+                    let answer = grpc(server.address, LOGS, &headers, &framed(false, b"")).await;
+                    assert_eq!(answer.1["grpc-status"], "14");
+                }
+                _ => {
+                    let answer = answer_to_head(&server, "/v1/logs", &format!("x-word: {word}\r\n")).await;
+                    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+                }
+            }
+        };
+        let stopped = async {
+            while budget.held() < word.len() {
+                tokio::task::yield_now().await;
+            }
+            server.stopper.stop();
+        };
+        within(async { tokio::join!(asked, stopped) }).await;
+        within(server.task).await.expect("ended");
     }
 }
 
