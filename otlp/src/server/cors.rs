@@ -11,7 +11,8 @@ use crate::body::Body;
 pub struct Cors {
     /// Origins such as `https://shop.example`; one `*` in an origin stands for any text, `*` alone for all origins.
     pub allowed_origins: Vec<String>,
-    /// Headers that pages may set; `*` for all. `accept`, `content-language` and the like need no permission.
+    /// Headers that pages may set; `*` for all; when empty [`ALLOWED_HEADERS`]. `content-language` and the like need no
+    /// permission.
     pub allowed_headers: Vec<String>,
     /// Headers of responses that pages may read.
     pub exposed_headers: Vec<String>,
@@ -72,12 +73,17 @@ impl Cors {
 
     fn allows_headers(&self, names: &HeaderValue) -> bool {
         let Ok(names) = names.to_str() else { return false };
-        names.split(',').map(str::trim).all(|name| {
-            name.is_empty() || self.allowed_headers.iter().any(|a| a == "*" || a.eq_ignore_ascii_case(name))
+        names.split(',').map(str::trim).filter(|name| !name.is_empty()).all(|name| {
+            if self.allowed_headers.is_empty() {
+                return ALLOWED_HEADERS.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
+            }
+            self.allowed_headers.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(name))
         })
     }
 }
 
+/// Headers that pages may set where none are listed, as in the Collector.
+const ALLOWED_HEADERS: [&str; 3] = ["accept", "content-type", "x-requested-with"];
 /// What simple requests may use, and the Collector allows in preflights.
 const METHODS: [&str; 3] = ["GET", "POST", "HEAD"];
 /// On what the answer to a preflight depends.
@@ -111,11 +117,15 @@ mod tests {
     }
 
     fn preflight(origin: &str, headers: &str) -> Response<Body> {
+        asked(&cors(), origin, headers)
+    }
+
+    fn asked(cors: &Cors, origin: &str, headers: &str) -> Response<Body> {
         let request = Request::options("/v1/traces")
             .header("origin", origin)
             .header("access-control-request-method", "POST")
             .header("access-control-request-headers", headers);
-        cors().preflight(&request.body(()).expect("request")).expect("a preflight")
+        cors.preflight(&request.body(()).expect("request")).expect("a preflight")
     }
 
     #[test]
@@ -136,6 +146,17 @@ mod tests {
         }
         let response = preflight("http://localhost:3000", "x-secret");
         assert!(response.headers().keys().all(|name| !name.as_str().starts_with("access-control")));
+    }
+
+    #[test]
+    fn without_a_list_pages_may_set_what_the_collector_allows() {
+        let cors = Cors { allowed_headers: Vec::new(), ..cors() };
+        let may = |headers| {
+            let response = asked(&cors, "http://localhost:3000", headers);
+            response.headers().contains_key("access-control-allow-headers")
+        };
+        assert!(may("content-type") && may("accept, content-type,x-requested-with"));
+        assert!(!may("content-type,x-tenant") && !may("authorization"));
     }
 
     #[test]
