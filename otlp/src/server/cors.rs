@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 
 use crate::body::Body;
 
-/// Which pages may send telemetry. Credentials are always allowed, as in the Collector.
+/// Which pages may send telemetry. Credentials are always allowed, as in the Collector; browsers give a page no answer to a
+/// request with credentials when it is for all origins.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cors {
     /// Origins such as `https://shop.example`; one `*` in an origin stands for any text, `*` alone for all origins.
@@ -39,7 +40,7 @@ impl Cors {
         let out = response.headers_mut();
         out.insert(header::VARY, PREFLIGHT_VARY);
         if let Some(origin) = origin.filter(|_| may) {
-            allow(origin, out);
+            self.allow(origin, out);
             out.insert(header::ACCESS_CONTROL_ALLOW_METHODS, method.clone());
             if let Some(names) = wanted {
                 out.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
@@ -57,11 +58,20 @@ impl Cors {
         let Some(origin) = origin.filter(|origin| self.allows_origin(Some(origin))) else {
             return;
         };
-        allow(origin, headers);
+        self.allow(origin, headers);
         if let (false, Ok(names)) = (self.exposed_headers.is_empty(), self.exposed_headers.join(", ").parse())
         {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
         }
+    }
+
+    /// Names an origin that is allowed. Where all are, the answer is for all: with the name of whoever asks, any page could
+    /// read what the credentials of its visitors show.
+    fn allow(&self, origin: &HeaderValue, headers: &mut HeaderMap) {
+        let everybody = self.allowed_origins.iter().any(|allowed| allowed == "*");
+        let origin = if everybody { HeaderValue::from_static("*") } else { origin.clone() };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
 
     fn allows_origin(&self, origin: Option<&HeaderValue>) -> bool {
@@ -89,11 +99,6 @@ const METHODS: [&str; 3] = ["GET", "POST", "HEAD"];
 /// On what the answer to a preflight depends.
 const PREFLIGHT_VARY: HeaderValue =
     HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
-
-fn allow(origin: &HeaderValue, headers: &mut HeaderMap) {
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-}
 
 fn matches_origin(allowed: &str, origin: &str) -> bool {
     match allowed.split_once('*') {
@@ -157,6 +162,24 @@ mod tests {
         };
         assert!(may("content-type") && may("accept, content-type,x-requested-with"));
         assert!(!may("content-type,x-tenant") && !may("authorization"));
+    }
+
+    #[test]
+    fn what_all_pages_may_read_is_not_marked_for_the_one_that_asks() {
+        for (allowed, marked) in [
+            (&["*"][..], "*"),
+            (&["http://localhost:3000", "*"], "*"),
+            (&["http://*"], "http://localhost:3000"),
+            (&["http://other", "http://localhost:*"], "http://localhost:3000"),
+        ] {
+            let allowed_origins = allowed.iter().map(ToString::to_string).collect();
+            let cors = Cors { allowed_origins, ..Cors::default() };
+            let response = asked(&cors, "http://localhost:3000", "content-type");
+            assert_eq!(response.headers()["access-control-allow-origin"], marked);
+            let mut headers = HeaderMap::new();
+            cors.mark(Some(&HeaderValue::from_static("http://localhost:3000")), &mut headers);
+            assert_eq!(headers["access-control-allow-origin"], marked);
+        }
     }
 
     #[test]
