@@ -65,17 +65,23 @@ pub(crate) fn value(tree: &Tree, notation: Notation, secrets: Secrets) -> Value 
     }
 }
 
-/// A text without what is secret in it if it is a URL: the password, and the values of its query.
+/// A text without what is secret in it if it is a URL, or a place with a user and no scheme: the password (without one the
+/// user, which is a token then), and the values of the query.
 fn without_secrets(text: &str) -> String {
     let is_scheme = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
-        return text.to_owned();
+        let is_place = |user: &str, host: &str| {
+            user.contains(':') && !host.is_empty() && !text.contains(char::is_whitespace)
+        };
+        return match text.rsplit_once('@') {
+            Some((user, host)) if is_place(user, host) => format!("{}@{host}", user_alone(user)),
+            _ => text.to_owned(),
+        };
     };
     let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-    let password = authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host)));
-    let authority = match password {
-        Some((user, host)) => format!("{user}:{REDACTED}@{host}"),
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) => format!("{}@{host}", user_alone(user)),
         None => authority.to_owned(),
     };
     let hidden = |pair: &str| match pair.split_once('=') {
@@ -84,6 +90,11 @@ fn without_secrets(text: &str) -> String {
     };
     let query = query.map(|query| query.split('&').map(hidden).collect::<Vec<_>>().join("&"));
     format!("{scheme}://{authority}{path}{}", query.map_or(String::new(), |query| format!("?{query}")))
+}
+
+/// `user:password` without the password; nothing of a user without one.
+fn user_alone(user: &str) -> String {
+    user.split_once(':').map_or(REDACTED.to_owned(), |(name, _)| format!("{name}:{REDACTED}"))
 }
 
 /// The entries of a mapping, those of inlined structs among them.
@@ -338,12 +349,15 @@ unset: \"\"
     }
 
     #[test]
-    fn of_a_url_neither_password_nor_values_of_the_query_are_shown() {
+    fn of_a_url_neither_password_nor_token_nor_values_of_the_query_are_shown() {
         for (text, shown) in [
             ("http://user:pass@host:1/a", "http://user:[REDACTED]@host:1/a"),
             ("https://u:p@ss@host?token=x&flag&y=", "https://u:[REDACTED]@host?token=[REDACTED]&flag&y="),
             ("http://host/a@b:c?k=v#f", "http://host/a@b:c?k=[REDACTED]"),
-            ("http://user@host", "http://user@host"),
+            ("http://token@host", "http://[REDACTED]@host"),
+            ("user:pass@host:1", "user:[REDACTED]@host:1"),
+            ("a: b@c", "a: b@c"),
+            ("me@example.com", "me@example.com"),
             ("localhost:4317", "localhost:4317"),
             ("a b://c:d@e", "a b://c:d@e"),
             ("", ""),

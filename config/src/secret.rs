@@ -118,7 +118,8 @@ pub(crate) fn is_sensitive(name: &str) -> bool {
 
 /// Whether the value of an option of this name, and all that is in it, is hidden.
 pub(crate) fn is_place_name(name: &str) -> bool {
-    is_sensitive(name) || matches!(name, "headers" | "response_headers" | "auth" | "client_auth")
+    is_sensitive(name)
+        || matches!(name, "headers" | "headers_list" | "response_headers" | "auth" | "client_auth")
 }
 
 /// Whether a place is in an option of such a name.

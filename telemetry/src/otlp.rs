@@ -20,6 +20,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
+use weir_config::Secret;
 use weir_config::telemetry::OtlpExporter;
 use weir_otlp::tls::ClientTls;
 
@@ -209,7 +210,7 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
 /// Both forms; where a name stands in both, `headers` wins.
 fn headers(config: &OtlpExporter) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    let listed = config.headers_list.as_deref().unwrap_or_default();
+    let listed = config.headers_list.as_ref().map_or("", Secret::reveal);
     for pair in listed.split(',').filter(|pair| !pair.trim().is_empty()) {
         let (name, value) = pair
             .split_once('=')

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::HeaderMap;
+use crate::{HeaderMap, Secret};
 
 /// Standard output; without options.
 pub type Console = super::Empty;
@@ -67,8 +67,8 @@ pub struct OtlpExporter {
     pub timeout: Option<i64>,
     /// Headers, as a mapping or as a list.
     pub headers: HeaderMap,
-    /// Headers as one text, `a=b,c=d`.
-    pub headers_list: Option<String>,
+    /// Headers as one text, `a=b,c=d`; secret, as their values are.
+    pub headers_list: Option<Secret>,
     /// File with the certificates (PEM) that the server is checked against.
     pub certificate: Option<String>,
     /// File with the own certificate (PEM).

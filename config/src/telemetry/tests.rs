@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ConfigError, Path, load, parse_body};
+use crate::{ConfigError, Path, Secrets, load, parse_body, to_yaml};
 
 fn read(text: &str) -> Result<TelemetryConfig, Vec<ConfigError>> {
     load(&parse_body(text).unwrap(), &Path::new().field("service").field("telemetry"))
@@ -93,4 +93,16 @@ fn wrong_telemetry_gets_the_collectors_sentence() {
     assert!(read("metrics: {level: none, readers: []}").is_ok());
     let errors = read("metrics: {address: localhost:8888}").unwrap_err();
     assert!(errors[0].help.as_ref().is_some_and(|help| help.contains("readers:")));
+}
+
+#[test]
+fn headers_are_not_printed_in_either_form() {
+    let text = "
+metrics:
+  readers:
+  - periodic: {exporter: {otlp: {protocol: grpc, endpoint: a, headers: {k: hunter2}, headers_list: k=hunter2}}}
+";
+    let config = read(text).unwrap();
+    assert!(!to_yaml(&config, Secrets::Redacted).unwrap().contains("hunter2"));
+    assert!(to_yaml(&config, Secrets::Shown).unwrap().contains("headers_list: k=hunter2"));
 }
