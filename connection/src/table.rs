@@ -192,6 +192,8 @@ pub struct Measured {
     pub info: ProcessInfo,
     /// When it was first seen, Unix ns of the agent.
     pub first_seen: u64,
+    /// When it was last heard of, likewise.
+    pub last_seen: u64,
     /// Its series.
     pub series: Vec<SeriesPoint>,
     /// What is known of it as a whole.

@@ -21,6 +21,8 @@ pub struct Tracker {
     spans_per_second: f64,
     counts: Counts,
     told: BTreeMap<ProcessKey, Told>,
+    /// When each process had last been heard of as it was last published, Unix ns.
+    published: BTreeMap<ProcessKey, u64>,
 }
 
 /// Processes of which it is remembered what was said of them; of further ones nothing is said.
@@ -76,6 +78,7 @@ impl Tracker {
             spans_per_second,
             counts: Counts::default(),
             told: BTreeMap::new(),
+            published: BTreeMap::new(),
         }
     }
 
@@ -223,8 +226,11 @@ impl Tracker {
         ))
     }
 
-    /// Everything that is open now as metrics, and for the last time those processes that have ended; `None` when no
-    /// process is known. Also forgets processes that are gone.
+    /// Everything that is open now as metrics, and for the last time those processes that have ended. Also forgets
+    /// processes that are gone.
+    ///
+    /// A process of which nothing was heard since the last time is left out: what is believed of it is no measurement, and
+    /// would look like one in which nothing grows. `None` when there is nothing to say.
     pub fn collect(&mut self, now: u64) -> Option<Payload> {
         let mut resource_metrics = Vec::new();
         for gone in self.table.expire(now) {
@@ -236,7 +242,11 @@ impl Tracker {
                 resource_metrics.push(ended);
             }
         }
-        resource_metrics.extend(self.table.measure(now).into_iter().map(|mut m| {
+        let measured = self.table.measure(now);
+        let heard = measured.iter().map(|m| (m.info.key.clone(), m.last_seen)).collect();
+        let published = std::mem::replace(&mut self.published, heard);
+        let news = measured.into_iter().filter(|m| published.get(&m.info.key) != Some(&m.last_seen));
+        resource_metrics.extend(news.map(|mut m| {
             m.process.spans_dropped = Some(self.limiter.dropped(&m.info.key));
             publish::metrics(&m.info, Origin::Events, now, m.first_seen, &m.series, &m.process)
         }));
@@ -251,5 +261,27 @@ impl Tracker {
     /// The agent's table.
     pub fn table(&self) -> &Arc<ConnectionTable> {
         &self.table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Client;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_process_of_which_nothing_is_heard_is_not_measured_again() {
+        let table = Arc::new(ConnectionTable::default());
+        let mut tracker = Tracker::new(Arc::clone(&table), 0.0);
+        let key = ProcessKey { host: "h".into(), pid: 7, start_ticks: 1, instance: String::new() };
+        let info = ProcessInfo { key, ..ProcessInfo::default() };
+        let created = |id| vec![Event::ClientCreated(Client { id, ..Client::default() })];
+        table.apply(&info, 0, SECOND, created(1));
+        assert!(tracker.collect(2 * SECOND).is_some());
+        assert!(tracker.collect(4 * SECOND).is_none(), "nothing was heard since");
+        table.apply(&info, 0, 5 * SECOND, created(2));
+        assert!(tracker.collect(6 * SECOND).is_some());
     }
 }

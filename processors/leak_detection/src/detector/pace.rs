@@ -22,14 +22,14 @@ pub(crate) fn rare<'a>(series: impl Iterator<Item = &'a Series>, scale: &Scale) 
 }
 
 fn sentence(source: Source, interval: i64, scale: &Scale) -> String {
-    let receiver = match source {
-        Source::Events => "grpc_connections",
-        Source::Sockets => "socket_diag",
-        Source::Profile => "pprof",
+    let (receiver, also) = match source {
+        Source::Events => ("grpc_connections", " and WEIR_SNAPSHOT_INTERVAL of the service"),
+        Source::Sockets => ("socket_diag", ""),
+        Source::Profile => ("pprof", ""),
     };
     format!(
-        "{receiver} publishes every {}; the window of {} needs {} or less: shorten its collection_interval, or lengthen \
-         the window",
+        "{receiver} publishes every {}; the window of {} needs {} or less: shorten its collection_interval{also}, or \
+         lengthen the window",
         span(interval as f64 / SECOND),
         span(scale.age),
         span(scale.block as f64 / SECOND)
