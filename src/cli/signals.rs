@@ -1,4 +1,7 @@
-//! Signals that an agent listens to.
+//! Signals that an agent listens to, and those that must not end it.
+
+use std::io;
+use std::ops::RangeInclusive;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -8,8 +11,30 @@ pub(super) struct Signals {
     hangup: Signal,
 }
 
+/// Signals without a meaning here that would end the process at once, with all that it has acknowledged and not delivered
+/// yet: a habit from other programs (`USR1`), a timer, or a file that reached its limit (`XFSZ`, after which the write
+/// fails with an error of its own). Go's runtime lives through the same ones. Faults of the program and `QUIT` end it.
+const WITHOUT_EFFECT: [i32; 9] = [
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+];
+
+/// Those of real time, but for the first ones, which C libraries have for themselves.
+const REAL_TIME: RangeInclusive<i32> = 35..=64;
+
 impl Signals {
-    pub(super) fn new() -> std::io::Result<Signals> {
+    pub(super) fn new() -> io::Result<Signals> {
+        for number in WITHOUT_EFFECT.into_iter().chain(REAL_TIME) {
+            // A handler stays for as long as the process lives, also when nobody listens.
+            drop(signal(SignalKind::from_raw(number))?);
+        }
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,

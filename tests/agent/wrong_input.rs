@@ -7,5 +7,8 @@ mod config;
 mod events;
 mod processes;
 mod run;
+mod signals;
 mod sources;
 mod targets;
+
+const NO_METRICS: &str = "telemetry: {metrics: {level: none}}";

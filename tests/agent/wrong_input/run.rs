@@ -3,10 +3,9 @@
 use std::fs;
 use std::net::TcpListener;
 
+use super::NO_METRICS;
 use super::backends::{Backend, log_records};
 use crate::support::{Agent, LONG, closed_port, free_port, get, post, validate, wait_until};
-
-const NO_METRICS: &str = "telemetry: {metrics: {level: none}}";
 
 #[test]
 fn a_port_that_is_taken_is_named_and_the_agent_ends_with_code_1() {
