@@ -136,13 +136,13 @@ impl Lines {
         let Some(records) = self.records.as_ref().filter(|_| is_ours(metadata)) else {
             return;
         };
-        let mut fields = Fields { message: String::new(), map: Map::new() };
+        let mut fields = Fields::default();
         event.record(&mut fields);
-        records.emit(*metadata.level(), &fields.message, &fields.map);
+        records.emit(*metadata.level(), fields.text(), &fields.map);
     }
 
     fn line(&self, event: &Event<'_>) -> String {
-        let mut fields = Fields { message: String::new(), map: self.base.clone() };
+        let mut fields = Fields { map: self.base.clone(), ..Fields::default() };
         event.record(&mut fields);
         let metadata = event.metadata();
         let caller = match (metadata.file(), metadata.line()) {
@@ -155,7 +155,7 @@ impl Lines {
             LogEncoding::Console => {
                 let mut columns = vec![time, level.to_owned()];
                 columns.extend((!caller.is_empty()).then_some(caller));
-                columns.push(one_line(&fields.message));
+                columns.push(one_line(fields.text()));
                 if !fields.map.is_empty() {
                     columns.push(spaced(&Value::Object(fields.map)));
                 }
@@ -168,7 +168,7 @@ impl Lines {
                 if !caller.is_empty() {
                     object.insert("caller".to_owned(), json!(caller));
                 }
-                object.insert("msg".to_owned(), json!(fields.message));
+                object.insert("msg".to_owned(), json!(fields.text()));
                 object.extend(fields.map);
                 Value::Object(object).to_string()
             }
@@ -183,10 +183,11 @@ impl Lines {
     fn write(&self, event: &Event<'_>) {
         self.record(event);
         if let Some(sampler) = self.sampler.as_ref().filter(|_| event.metadata().target() != UNSAMPLED) {
-            let mut message = Fields { message: String::new(), map: Map::new() };
-            event.record(&mut message);
+            let mut fields = Fields::default();
+            event.record(&mut fields);
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
-            if !sampler.pass(*event.metadata().level(), message.message, crate::now().as_millisecond()) {
+            let (level, text) = (*event.metadata().level(), fields.message.unwrap_or_default());
+            if !sampler.pass(level, text, crate::now().as_millisecond()) {
                 return;
             }
         }
@@ -262,12 +263,18 @@ fn spaced(value: &Value) -> String {
     }
 }
 
+/// The text of an event and what stands beside it.
+#[derive(Default)]
 struct Fields {
-    message: String,
+    message: Option<String>,
     map: Map<String, Value>,
 }
 
 impl Fields {
+    fn text(&self) -> &str {
+        self.message.as_deref().unwrap_or_default()
+    }
+
     fn put(&mut self, field: &Field, value: Value) {
         self.map.insert(field.name().to_owned(), value);
     }
@@ -275,8 +282,9 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            self.message = value.to_owned();
+        // The text comes first under this name; one behind it is a field that is called so.
+        if field.name() == "message" && self.message.is_none() {
+            self.message = Some(value.to_owned());
         } else {
             self.put(field, json!(value));
         }
@@ -459,6 +467,15 @@ mod tests {
     fn a_line_that_says_what_was_lost_is_not_sampled() {
         let lost = |n| tracing::error!(target: UNSAMPLED, n, "lost");
         assert_eq!(lines(&LogsConfig::default(), || (0..250).for_each(lost)).len(), 250);
+    }
+
+    #[test]
+    fn a_field_called_message_stands_beside_the_text() {
+        let written =
+            lines(&LogsConfig::default(), || tracing::warn!(message = "", n = 1, "Partial success"));
+        let columns: Vec<&str> = written[0].split('\t').collect();
+        assert_eq!(columns[3], "Partial success");
+        assert!(columns[4].ends_with(r#""message": "", "n": 1}"#), "{}", columns[4]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use futures_util::future::{Either, select};
 use weir_component::{
     Clock, Context, DeliverySettings, Exporter, Failure, Outcome, Receivable, RetrySettings, Status,
 };
-use weir_pdata::Payload;
+use weir_pdata::{Payload, Signal};
 
 use crate::counts::{self, Counts};
 use crate::ending::{Draining, Ending, Undelivered};
@@ -232,10 +232,16 @@ impl Sender {
         let rejected = accepted.rejected.min(payload.items());
         if rejected > 0 || !accepted.message.is_empty() {
             self.counts.rejected.add(rejected);
+            let dropped = |signal| (payload.signal() == signal).then_some(rejected);
             tracing::warn!(
                 otelcol.component.id = %self.id,
+                otelcol.component.kind = "exporter",
+                otelcol.signal = payload.signal().name(),
                 message = %accepted.message,
-                dropped_items = rejected,
+                dropped_spans = dropped(Signal::Traces),
+                dropped_data_points = dropped(Signal::Metrics),
+                dropped_log_records = dropped(Signal::Logs),
+                dropped_samples = dropped(Signal::Profiles),
                 "Partial success response"
             );
         }
