@@ -4,6 +4,7 @@ mod excerpt;
 mod json;
 mod render;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::{ConfigError, Phase, Sources, secret};
@@ -34,7 +35,7 @@ impl Diagnostics {
         &self.sources
     }
 
-    /// For people: each error with the line it speaks of, a caret, and the cure.
+    /// For people: each error with the line it speaks of, a caret, and the cure. Of more than 100, how many there are.
     pub fn render(&self, colour: bool) -> String {
         render::render(&self.errors, &self.sources, colour)
     }
@@ -64,7 +65,7 @@ impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = self.phase();
         f.write_str(phase.prefix())?;
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for error in self.errors.iter().filter(|error| error.kind.phase() == phase) {
             let sentence = error.collector_line();
             if seen.contains(&sentence) {
@@ -74,7 +75,7 @@ impl fmt::Display for Diagnostics {
                 f.write_str("\n")?;
             }
             f.write_str(&sentence)?;
-            seen.push(sentence);
+            seen.insert(sentence);
         }
         Ok(())
     }

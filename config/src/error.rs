@@ -5,6 +5,9 @@ use std::ops::{Deref, DerefMut};
 
 use crate::{Path, Span};
 
+/// The most valid words that an error lists.
+const MOST_ALLOWED: usize = 200;
+
 /// What kind of mistake it is; stable names for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -149,7 +152,7 @@ pub struct Details {
     pub got: Option<String>,
     /// The nearest valid word.
     pub suggestion: Option<String>,
-    /// All valid words, when they can be listed.
+    /// The valid words, when they can be listed; at most 200.
     pub allowed: Vec<String>,
     /// The cure, when it is more than the suggestion.
     pub help: Option<String>,
@@ -219,7 +222,7 @@ impl ConfigError {
     #[must_use]
     pub fn choose<S: AsRef<str>>(mut self, word: &str, valid: &[S]) -> Self {
         self.suggestion = crate::suggest::nearest(word, valid);
-        self.allowed = valid.iter().map(|name| name.as_ref().to_owned()).collect();
+        self.allowed = valid.iter().take(MOST_ALLOWED).map(|name| name.as_ref().to_owned()).collect();
         self
     }
 

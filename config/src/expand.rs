@@ -235,7 +235,11 @@ impl<'p, 'e> Expander<'p, 'e> {
             return span;
         };
         let column = usize::try_from(span.column.saturating_sub(1)).unwrap_or_default();
-        let start = line.char_indices().nth(column).map_or(line.len(), |(start, _)| start);
+        // A line may hold thousands of references; that it is ASCII is seen at once, letters are counted one by one.
+        let start = match line.is_ascii() {
+            true => column,
+            false => line.char_indices().nth(column).map_or(line.len(), |(start, _)| start),
+        };
         let rest = line.get(start..).unwrap_or_default();
         let Some(offset) = rest.find(reference) else { return span };
         let before = rest.get(..offset).unwrap_or_default().chars().count();

@@ -93,10 +93,7 @@ impl Context {
 
     /// Records the options of a mapping that do not exist.
     pub(super) fn unknown(&self, keys: &[&Key], known: &[&str], path: &Path) {
-        let mut names: Vec<&str> = keys.iter().map(|key| &*key.name).collect();
-        names.sort_unstable();
-        names.truncate(MAX_ERRORS);
-        let core = format!("'{}' has invalid keys: {}", path.relative(), names.join(", "));
+        let core = invalid_keys(&path.relative(), keys);
         let mut inner = self.inner.borrow_mut();
         for key in keys {
             let place = path.field(&key.name);
@@ -110,6 +107,14 @@ impl Context {
             inner.unknown.push(error);
         }
     }
+}
+
+/// The Collector's sentence for options that do not exist; of very many, for the first.
+pub(crate) fn invalid_keys(place: &str, keys: &[&Key]) -> String {
+    let mut names: Vec<&str> = keys.iter().map(|key| &*key.name).collect();
+    names.sort_unstable();
+    names.truncate(MAX_ERRORS);
+    format!("'{place}' has invalid keys: {}", names.join(", "))
 }
 
 /// The words for one error.

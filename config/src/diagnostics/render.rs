@@ -3,6 +3,8 @@
 use super::excerpt::Excerpt;
 use crate::{ConfigError, Severity, SourceKind, Sources, Span};
 
+/// The most errors that are shown, each with its line.
+const MOST_ERRORS: usize = 100;
 /// The most words listed as valid.
 const MOST_WORDS: usize = 12;
 
@@ -19,16 +21,21 @@ struct Painter {
     text: String,
 }
 
-/// All errors, an empty line between two.
+/// The first errors, an empty line between two, and how many more there are.
 pub(super) fn render(errors: &[ConfigError], sources: &Sources, colour: bool) -> String {
     let mut painter = Painter { colour, text: String::new() };
     let mut last_core = "";
-    for (number, error) in errors.iter().enumerate() {
+    for (number, error) in errors.iter().take(MOST_ERRORS).enumerate() {
         if number > 0 {
             painter.text.push('\n');
         }
         painter.error(error, sources, last_core);
         last_core = error.core_sentence();
+    }
+    if let Some(first) = errors.get(MOST_ERRORS) {
+        let (more, what) = (errors.len() - MOST_ERRORS, first.severity.name());
+        painter.text +=
+            &format!("\n{more} more of {} {what}s; --error-format json lists all\n", errors.len());
     }
     painter.text
 }

@@ -204,6 +204,18 @@ fn colour_only_adds_to_the_text() {
 }
 
 #[test]
+fn of_very_many_errors_the_first_are_shown_and_the_others_are_counted() {
+    let errors: Vec<ConfigError> = (0..4000)
+        .map(|number| ConfigError::new(crate::ErrorKind::Invalid, format!("wrong {number}")))
+        .collect();
+    let diagnostics = Diagnostics::new(errors, Sources::new());
+    let shown = diagnostics.render(false);
+    assert!(shown.contains("error: wrong 99\n") && !shown.contains("wrong 100"), "{shown}");
+    assert!(shown.ends_with("\n3900 more of 4000 errors; --error-format json lists all\n"), "{shown}");
+    assert_eq!(diagnostics.to_json().lines().count(), 4000);
+}
+
+#[test]
 fn machines_get_one_object_per_error() {
     let json =
         diagnose::<net::GrpcServerConfig>("receivers: {otlp: {endpont: a, transport: x}}", &[]).to_json();

@@ -8,7 +8,7 @@ use crate::catalog::{Catalog, KnownType, Section};
 use crate::telemetry::TelemetryConfig;
 use crate::{
     ComponentId, ConfigError, ErrorKind, IdError, Key, Map, Node, NodeKind, Path, PipelineId, PipelineSignal,
-    suggest,
+    de, suggest,
 };
 
 /// What could be read.
@@ -242,8 +242,7 @@ impl Reader<'_> {
         let mut keys: Vec<&Key> =
             map.iter().map(|(key, _)| key).filter(|key| !known.contains(&&*key.name)).collect();
         keys.sort_by(|left, right| left.name.cmp(&right.name));
-        let names: Vec<&str> = keys.iter().map(|key| &*key.name).collect();
-        let core = format!("'{name}' has invalid keys: {}", names.join(", "));
+        let core = de::invalid_keys(name, &keys);
         for key in keys {
             let place = if path.is_empty() { "the configuration".to_owned() } else { path.to_string() };
             let message = format!("unknown field `{}` in {place}", key.name);

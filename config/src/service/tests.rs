@@ -525,3 +525,14 @@ proptest::proptest! {
         let _ignored = errors(&text);
     }
 }
+
+#[test]
+fn the_text_of_very_many_errors_grows_with_their_number_only() {
+    let count = 2000;
+    let unknown: String = (0..count).map(|number| format!("unknown{number}: 1\n")).collect();
+    let errors = errors(&format!("{GOOD}{unknown}"));
+    assert_eq!(errors.len(), count);
+    let core = errors[0].core.as_str();
+    assert!(core.starts_with("'otelcol.configSettings' has invalid keys: unknown0, unknown1, "), "{core}");
+    assert!(errors.iter().all(|error| error.core.len() < 1000), "{core}");
+}

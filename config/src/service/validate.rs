@@ -1,10 +1,13 @@
 //! Whether the parts of a configuration fit together.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{LoadOptions, Pipeline, Reference, ServiceConfig};
 use crate::catalog::Section;
 use crate::{ComponentId, ConfigError, ErrorKind, Node, Path, PipelineId, PipelineSignal, Span};
+
+/// The most configured components among which a suggestion is looked for.
+const MOST_COMPARED: usize = 1000;
 
 /// What is wrong between components and pipelines, except what follows from an error already known: a section that
 /// seems missing because its name is misspelt, a component that is because its type is.
@@ -143,9 +146,10 @@ impl Validator<'_> {
         if pipeline.exporters.is_empty() && no_exporter {
             self.push(path, "must have at least one exporter", pipeline.span);
         }
-        for (index, reference) in pipeline.processors.iter().enumerate() {
-            let first = pipeline.processors.iter().take(index).find(|other| other.id == reference.id);
-            if let Some(first) = first {
+        let mut seen: HashMap<&ComponentId, &Reference> = HashMap::new();
+        for reference in &pipeline.processors {
+            let first = *seen.entry(&reference.id).or_insert(reference);
+            if !std::ptr::eq(first, reference) {
                 let message = format!("{path}: references processor \"{}\" multiple times", reference.id);
                 let error = ConfigError::new(ErrorKind::Invalid, message).on(path).at(reference.span);
                 self.errors.push(error.related(first.span, "first here"));
@@ -190,7 +194,7 @@ impl Validator<'_> {
         let kind = sections.first().map_or("component", |section| section.singular());
         let message = format!("{path}: references {kind} \"{id}\" which is not configured");
         let configured = sections.iter().flat_map(|section| self.config.components(*section));
-        let names: Vec<String> = configured.map(|(id, _)| id.to_string()).collect();
+        let names: Vec<String> = configured.take(MOST_COMPARED).map(|(id, _)| id.to_string()).collect();
         let mut error = ConfigError::new(ErrorKind::Reference, message)
             .on(path)
             .at(reference.span)
