@@ -182,7 +182,8 @@ fn is_block(value: &Value) -> bool {
 /// A value of one line.
 fn scalar(value: &Value) -> Result<String, DeError> {
     match value {
-        Value::String(text) if text.is_empty() => Ok("\"\"".to_owned()),
+        // Bare, it would merge.
+        Value::String(text) if text.is_empty() || text == "<<" => Ok(format!("\"{text}\"")),
         // In quotes, a text of several lines is one line. JSON leaves some control characters as they are.
         Value::String(text) if text.contains(char::is_control) => {
             let escaped = |letter: char| match letter.is_control() {
@@ -324,6 +325,13 @@ unset: \"\"
             let printed = to_yaml(&std::collections::BTreeMap::from([("k", text)]), Secrets::Shown).unwrap();
             let node = parse_body(&printed).expect(&printed);
             assert_eq!(node.get(&["k"]).and_then(crate::Node::as_str), Some(text), "{printed:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_would_merge_is_printed_as_a_key() {
+        for text in ["'<<': a", "{\"<<\": {b: c}}", "!!str <<: a"] {
+            crate::check::yaml(text);
         }
     }
 
