@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use weir_config::{ConfigError, Diagnostics, LoadOptions, Loaded, Phase, ProcessEnv, ServiceConfig};
+use weir_telemetry::eprint;
 
 use crate::gates::{self, Gates};
 use crate::program::program;
@@ -278,11 +279,6 @@ fn headline(diagnostics: &Diagnostics, step: Step) -> String {
 fn failed(message: &str) -> ExitCode {
     eprint(&format!("Error: {message}\n"));
     ExitCode::FAILURE
-}
-
-/// Prints to stderr; a closed stream leaves nobody to tell.
-fn eprint(text: &str) {
-    drop(io::stderr().write_all(text.as_bytes()));
 }
 
 /// Prints to stdout. A reader that went away (`weir leaks | head`) is no error.

@@ -14,7 +14,7 @@ use weir_component::{Clock, Failure, Host};
 use weir_config::{ConfigError, Diagnostics, GoDuration, Loaded};
 use weir_engine::{Engine, Next, TokioRuntime};
 use weir_telemetry::{
-    Identity, Logs, Metrics, NextLogs, Traces, UNSAMPLED, init_logs, init_metrics, init_traces,
+    Flush, Identity, Logs, Metrics, NextLogs, Traces, UNSAMPLED, init_logs, init_metrics, init_traces,
 };
 
 use super::signals::{Asked, Signals};
@@ -54,6 +54,7 @@ pub(super) fn run(args: &ConfigArgs, how: &RunArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
+    let _at_the_end = Flush;
     let runtime = match service::tokio_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.to_string()),

@@ -1,6 +1,5 @@
 //! Ways out to standard output: one line of OTLP's JSON for each transmission.
 
-use std::io::Write;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -17,6 +16,8 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use serde::Serialize;
+
+use crate::outlet::{Worth, stdout};
 
 /// Prints metrics, spans and log records.
 #[derive(Debug, Default)]
@@ -66,7 +67,8 @@ impl LogExporter for Console {
 
 fn print(request: &impl Serialize) -> OTelSdkResult {
     let fail = |e: &dyn std::fmt::Display| OTelSdkError::InternalFailure(e.to_string());
-    let mut line = serde_json::to_vec(request).map_err(|e| fail(&e))?;
-    line.push(b'\n');
-    std::io::stdout().write_all(&line).map_err(|e| fail(&e))
+    let mut line = serde_json::to_string(request).map_err(|e| fail(&e))?;
+    line.push('\n');
+    stdout().map_err(|e| fail(&e))?.write(line, Worth::Usual);
+    Ok(())
 }

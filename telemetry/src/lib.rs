@@ -10,6 +10,7 @@ mod identity;
 mod logs;
 mod metrics;
 mod otlp;
+mod outlet;
 mod process;
 mod prometheus;
 mod propagators;
@@ -21,6 +22,7 @@ mod wildcard;
 pub use identity::Identity;
 pub use logs::{Logs, NextLogs, UNSAMPLED, init_logs};
 pub use metrics::{Metrics, init_metrics};
+pub use outlet::{Flush, Outlet, Worth, eprint, stderr, stdout};
 pub use prometheus::{Answer, Page};
 pub use traces::{Traces, init_traces};
 

@@ -8,8 +8,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::{Map, Value, json};
@@ -20,6 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use weir_config::telemetry::{LogEncoding, LogLevel, LogSampling, LogsConfig};
 
 use crate::Identity;
+use crate::outlet::{self, Outlet, Worth};
 use crate::records::Records;
 
 /// Target of lines that no sampling leaves out, because each names something else that was lost or stays behind. Crates that
@@ -32,6 +32,8 @@ pub const UNSAMPLED: &str = "weir::lost";
 /// # Errors
 /// An output path that cannot be opened, or what is wrong with a processor.
 pub fn init_logs(config: &LogsConfig, identity: &Identity) -> Result<Logs, String> {
+    // What the command line prints from here on stands in its place among the lines.
+    outlet::stderr().map_err(|e| fail(&e))?;
     let lines = NextLogs::new(config, identity)?;
     let logs = Logs(Arc::new(RwLock::new(lines.0)));
     let subscriber = tracing_subscriber::registry().with(logs.clone());
@@ -60,11 +62,14 @@ impl NextLogs {
     /// # Errors
     /// An output path that cannot be opened, or what is wrong with a processor.
     pub fn new(config: &LogsConfig, identity: &Identity) -> Result<NextLogs, String> {
-        let fail = |e: &dyn fmt::Display| format!("failed to create logger: {e}");
         let mut lines = Lines::new(config, identity).map_err(|e| fail(&e))?;
         lines.records = Records::new(&config.processors, identity).map_err(|e| fail(&e))?;
         Ok(NextLogs(Arc::new(lines)))
     }
+}
+
+fn fail(error: &dyn fmt::Display) -> String {
+    format!("failed to create logger: {error}")
 }
 
 impl Logs {
@@ -77,12 +82,15 @@ impl Logs {
         };
         // Which lines are of interest is remembered for each place that logs.
         tracing::callsite::rebuild_interest_cache();
-        old.shutdown();
+        old.end_records();
     }
 
-    /// Sends what is left where processors say. Blocks until it is delivered or its time is up.
+    /// Sends what is left where processors say, and writes what is queued for the outputs. Blocks until it is delivered or
+    /// its time is up.
     pub fn shutdown(&self) {
-        self.current().shutdown();
+        let lines = self.current();
+        lines.end_records();
+        lines.outputs.iter().for_each(|output| output.flush());
     }
 
     fn current(&self) -> Arc<Lines> {
@@ -105,7 +113,7 @@ struct Lines {
     encoding: LogEncoding,
     caller: bool,
     base: Map<String, Value>,
-    outputs: Vec<Mutex<Box<dyn Write + Send>>>,
+    outputs: Vec<Arc<Outlet>>,
     sampler: Option<Mutex<Sampler>>,
     records: Option<Records>,
 }
@@ -117,7 +125,7 @@ impl Lines {
         if !config.disable_zap_resource {
             base.insert("resource".to_owned(), Value::Object(identity.fields()));
         }
-        let outputs = config.output_paths.iter().map(|path| open(path).map(Mutex::new));
+        let outputs = config.output_paths.iter().map(|path| Outlet::open(path));
         Ok(Lines {
             level: level(config.level),
             encoding: config.encoding,
@@ -182,7 +190,8 @@ impl Lines {
 
     fn write(&self, event: &Event<'_>) {
         self.record(event);
-        if let Some(sampler) = self.sampler.as_ref().filter(|_| event.metadata().target() != UNSAMPLED) {
+        let worth = if event.metadata().target() == UNSAMPLED { Worth::Loss } else { Worth::Usual };
+        if let Some(sampler) = self.sampler.as_ref().filter(|_| worth == Worth::Usual) {
             let mut fields = Fields::default();
             event.record(&mut fields);
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,13 +203,11 @@ impl Lines {
         let mut line = self.line(event);
         line.push('\n');
         for output in &self.outputs {
-            let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-            // A log that cannot be written has nowhere to be reported.
-            drop(output.write_all(line.as_bytes()).and_then(|()| output.flush()));
+            output.write(line.clone(), worth);
         }
     }
 
-    fn shutdown(&self) {
+    fn end_records(&self) {
         if let Some(records) = &self.records {
             records.shutdown();
         }
@@ -209,18 +216,6 @@ impl Lines {
 
 fn is_ours(metadata: &tracing::Metadata<'_>) -> bool {
     metadata.target().starts_with("weir")
-}
-
-fn open(path: &str) -> io::Result<Box<dyn Write + Send>> {
-    match path {
-        "stderr" => Ok(Box::new(io::stderr())),
-        "stdout" => Ok(Box::new(io::stdout())),
-        file => {
-            let opened = OpenOptions::new().create(true).append(true).open(file);
-            let file = opened.map_err(|e| io::Error::new(e.kind(), format!("open log file {file}: {e}")))?;
-            Ok(Box::new(file))
-        }
-    }
 }
 
 fn level(level: LogLevel) -> Level {
@@ -349,6 +344,8 @@ impl Sampler {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use weir_config::telemetry::ResourceConfig;
 
     use super::*;
@@ -366,17 +363,22 @@ mod tests {
         }
     }
 
-    fn next(config: &LogsConfig) -> (NextLogs, Buffer) {
+    /// What was written to an output.
+    struct Written(Arc<Outlet>, Buffer);
+
+    fn next(config: &LogsConfig) -> (NextLogs, Written) {
         let legacy = [("service.instance.id".to_owned(), Some("i".to_owned()))].into();
         let resource = ResourceConfig { legacy, ..ResourceConfig::default() };
         let identity = Identity::new("weir", "1", &resource).expect("valid");
         let buffer = Buffer::default();
         let mut lines = Lines::new(config, &identity).expect("opens");
-        lines.outputs = vec![Mutex::new(Box::new(buffer.clone()))];
-        (NextLogs(Arc::new(lines)), buffer)
+        let outlet = Outlet::new("buffer", buffer.clone()).expect("a thread");
+        lines.outputs = vec![Arc::clone(&outlet)];
+        (NextLogs(Arc::new(lines)), Written(outlet, buffer))
     }
 
-    fn written(buffer: &Buffer) -> Vec<String> {
+    fn written(Written(outlet, buffer): &Written) -> Vec<String> {
+        outlet.settle();
         let text = String::from_utf8(buffer.0.lock().expect("not poisoned").clone()).expect("text");
         text.lines().map(str::to_owned).collect()
     }

@@ -5,6 +5,7 @@
 mod backends;
 mod config;
 mod events;
+mod outputs;
 mod processes;
 mod run;
 mod signals;

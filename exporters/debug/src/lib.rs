@@ -67,9 +67,9 @@ impl Exporter for Debug {
     async fn start(&self, host: &Host) -> Result<(), Failure> {
         let sinks = match self.config.use_internal_logger {
             true => Sinks::stderr(),
-            false => Sinks::open(&self.config.paths()).map_err(Failure::permanent)?,
+            false => Sinks::open(&self.config.paths()),
         };
-        self.start_with(host, sinks);
+        self.start_with(host, sinks.map_err(Failure::permanent)?);
         Ok(())
     }
 

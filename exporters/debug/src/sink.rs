@@ -3,7 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use weir_telemetry::Outlet;
 
 /// Places to print to.
 pub(crate) struct Sinks {
@@ -13,15 +15,18 @@ pub(crate) struct Sinks {
 }
 
 enum Sink {
-    Stdout,
-    Stderr,
+    /// One of the process's streams, beside what else is written there.
+    Stream(Arc<Outlet>),
     File(File),
 }
 
 impl Sinks {
     /// The terminal's stream for what is not a result.
-    pub(crate) fn stderr() -> Sinks {
-        Sinks { sinks: Mutex::new(vec![Sink::Stderr]), failing: AtomicBool::new(false) }
+    ///
+    /// # Errors
+    /// As [`Sinks::open`].
+    pub(crate) fn stderr() -> Result<Sinks, String> {
+        Sinks::open(&["stderr".to_owned()])
     }
 
     /// Opens all: `stdout`, `stderr`, and paths of files, which are made and appended to.
@@ -34,12 +39,15 @@ impl Sinks {
     }
 
     /// Writes to all, to each at once, for the exporter `id`. What cannot be written is lost, and told once until it works again: a closed
-    /// terminal must not make the senders send again.
+    /// terminal must not make the senders send again. A stream that stands still is waited for once, and loses text then.
     pub(crate) fn write(&self, text: &str, id: &str) {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut failure = None;
         for sink in sinks.iter_mut() {
-            failure = sink.write(text.as_bytes()).err().or(failure);
+            match sink {
+                Sink::Stream(outlet) => outlet.write_patiently(text.to_owned()),
+                Sink::File(file) => failure = file.write_all(text.as_bytes()).err().or(failure),
+            }
         }
         let failed_before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
         if let (Some(error), false) = (failure, failed_before) {
@@ -55,8 +63,8 @@ impl Sinks {
 
 fn open(path: &str) -> Result<Sink, String> {
     match path {
-        "stdout" => Ok(Sink::Stdout),
-        "stderr" => Ok(Sink::Stderr),
+        "stdout" => stream(weir_telemetry::stdout()),
+        "stderr" => stream(weir_telemetry::stderr()),
         _ => {
             let file = file_of(path).ok_or_else(|| no_sink(path))?;
             let opened = OpenOptions::new().append(true).create(true).open(file);
@@ -65,6 +73,10 @@ fn open(path: &str) -> Result<Sink, String> {
             })
         }
     }
+}
+
+fn stream(outlet: io::Result<Arc<Outlet>>) -> Result<Sink, String> {
+    outlet.map(Sink::Stream).map_err(|error| format!("output_paths: no thread that writes: {error}"))
 }
 
 /// The file that an entry of `output_paths` names, as a path or a URL; `None` for URLs of other schemes.
@@ -82,21 +94,6 @@ pub(crate) fn file_of(path: &str) -> Option<&str> {
 pub(crate) fn no_sink(path: &str) -> String {
     let scheme = path.split_once("://").map_or("", |(scheme, _)| scheme);
     format!("open sink {path:?}: no sink found for scheme {scheme:?}")
-}
-
-impl Sink {
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        match self {
-            Sink::Stdout => write_and_flush(&mut io::stdout().lock(), text),
-            Sink::Stderr => write_and_flush(&mut io::stderr().lock(), text),
-            Sink::File(file) => write_and_flush(file, text),
-        }
-    }
-}
-
-fn write_and_flush(to: &mut impl Write, text: &[u8]) -> io::Result<()> {
-    to.write_all(text)?;
-    to.flush()
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ fn that_events_are_of_a_newer_version_is_said_once() {
     taker.send("new-shop", Some(2), clock(), &[created(1, clock())]);
     taker.send("new-shop", Some(2), clock(), &[created(2, clock())]);
     taker.finding("new-shop", |f| f.growth.open == 2.0);
-    let log = taker.agent.log();
+    let log = taker.agent.wait_for_log("version 2");
     assert_eq!(log.lines().filter(|l| l.contains("new-shop") && l.contains("version 2")).count(), 1, "{log}");
 }
 

@@ -29,7 +29,7 @@ fn scraped(port: u16, options: &str) -> (Agent, Source) {
         "the target is not named: {}",
         source.message
     );
-    assert!(agent.log().contains(&format!("127.0.0.1:{port}")), "{}", agent.log());
+    agent.wait_for_log(&format!("127.0.0.1:{port}"));
     (agent, source)
 }
 
