@@ -1,9 +1,9 @@
-//! A plain `GET` for the `http:` and `https:` providers: once at start, blocking, bounded in time and size.
+//! A plain `GET` for the `http:` and `https:` providers: at start and at each reload, blocking, bounded in time and size.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -12,15 +12,21 @@ use crate::yaml::MAX_BYTES;
 
 /// Longest time for the connection, and for each read.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time for all of it, but for the name to be resolved, which the system bounds: 16 MiB at 280 KB/s.
+const WHOLE: Duration = Duration::from_secs(60);
 /// Largest head of an answer.
 const MAX_HEAD: usize = 64 << 10;
 
 /// The body of a URL that answers with 200. Redirects are not followed.
 pub(crate) fn get(url: &str) -> Result<Vec<u8>, String> {
+    get_within(WHOLE, url)
+}
+
+fn get_within(whole: Duration, url: &str) -> Result<Vec<u8>, String> {
     let failed =
         |reason: String| format!("unable to download the file via HTTP GET for uri {url:?}: {reason}");
     let target = Target::parse(url).ok_or_else(|| failed("not a URL".to_owned()))?;
-    let answer = exchange(&target).map_err(|error| failed(error.to_string()))?;
+    let answer = exchange(&target, whole).map_err(|error| failed(error.to_string()))?;
     let (status, body) = read_answer(&answer).map_err(|error| failed(error.to_string()))?;
     if status != 200 {
         return Err(format!("failed to load resource from uri {url:?}. status code: {status}"));
@@ -63,8 +69,8 @@ impl<'a> Target<'a> {
 }
 
 /// Sends the request and reads all that comes back.
-fn exchange(target: &Target<'_>) -> io::Result<Vec<u8>> {
-    let stream = connect(target)?;
+fn exchange(target: &Target<'_>, whole: Duration) -> io::Result<Vec<u8>> {
+    let stream = connect(target, Deadline::after(whole))?;
     if !target.tls {
         return talk(stream, target);
     }
@@ -78,19 +84,71 @@ fn exchange(target: &Target<'_>) -> io::Result<Vec<u8>> {
     talk(StreamOwned::new(connection, stream), target)
 }
 
-fn connect(target: &Target<'_>) -> io::Result<TcpStream> {
+fn connect(target: &Target<'_>, deadline: Deadline) -> io::Result<Timed> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in (target.host, target.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                return Ok(stream);
-            }
+        match TcpStream::connect_timeout(&address, deadline.patience()?) {
+            Ok(stream) => return Ok(Timed { stream, deadline }),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// When everything has to be there.
+#[derive(Clone, Copy)]
+struct Deadline(Instant);
+
+#[expect(clippy::disallowed_methods, reason = "a configuration is read outside of the pipelines")]
+impl Deadline {
+    fn after(whole: Duration) -> Deadline {
+        Deadline(Instant::now() + whole)
+    }
+
+    /// How long the next step may take.
+    fn patience(self) -> io::Result<Duration> {
+        match self.0.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(late()),
+            left => Ok(left.min(PATIENCE)),
+        }
+    }
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the answer did not come in time")
+}
+
+/// A connection with a deadline, which many small reads do not move.
+struct Timed {
+    stream: TcpStream,
+    deadline: Deadline,
+}
+
+impl Timed {
+    fn in_time<T>(result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => late(),
+            _ => error,
+        })
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.deadline.patience()?))?;
+        Timed::in_time(self.stream.read(buffer))
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.deadline.patience()?))?;
+        Timed::in_time(self.stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 fn talk<S: Read + Write>(mut stream: S, target: &Target<'_>) -> io::Result<Vec<u8>> {
@@ -221,6 +279,20 @@ mod tests {
         assert_eq!(get(&format!("http://{address}/x.yaml")), Ok(b"a: b\n".to_vec()));
         let request = server.join().unwrap();
         assert!(request.starts_with(&format!("GET /x.yaml HTTP/1.1\r\nHost: {address}\r\n")), "{request}");
+    }
+
+    #[test]
+    fn a_server_that_drips_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_nodelay(true).unwrap();
+            // Byte by byte, until the client goes away.
+            while stream.write_all(b"x").is_ok() {}
+        });
+        let error = get_within(Duration::from_millis(300), &url).unwrap_err();
+        assert!(error.ends_with(": the answer did not come in time"), "{error}");
     }
 
     #[test]

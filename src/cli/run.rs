@@ -123,9 +123,26 @@ async fn end(signals: &mut Signals, failed_for_good: impl Future<Output = (Strin
 }
 
 /// Completes when the files that are watched have changed.
-async fn changed(watch: Option<&mut Watch>, clock: &Clock) {
+async fn changed(watch: Option<&mut Watch>, host: &Host, clock: &Clock) {
     match watch {
-        Some(watch) => watch.changed(clock).await,
+        Some(watch) => watch.changed(host, clock).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A configuration that has been read anew, and its files when changes of them are taken up.
+struct Read {
+    loaded: Loaded,
+    watch: Option<Watch>,
+}
+
+/// One that is being read. What is wrong with it has been printed.
+type Reading = BoxFuture<'static, Option<Read>>;
+
+/// Completes when what is being read has been.
+async fn done(reading: &mut Option<Reading>) -> Option<Read> {
+    match reading {
+        Some(reading) => reading.await,
         None => std::future::pending().await,
     }
 }
@@ -227,16 +244,21 @@ impl<'a> Agent<'a> {
 
     /// Works until it is to end: whether somebody asked for it. A request to reload is answered on the way.
     async fn work(&mut self, signals: &mut Signals) -> bool {
+        let mut reading = None;
         loop {
-            tokio::select! {
+            let read = tokio::select! {
                 asked = signals.next() => {
                     received(asked);
                     if asked != Asked::Reload {
                         return true;
                     }
+                    reading = Some(self.read());
+                    continue;
                 }
-                () = changed(self.watch.as_mut(), &self.clock) => {
+                () = changed(self.watch.as_mut(), &self.host, &self.clock) => {
                     tracing::info!("Files of the configuration have changed");
+                    reading = Some(self.read());
+                    continue;
                 }
                 Some(former) = self.former.next() => {
                     former.end();
@@ -246,9 +268,11 @@ impl<'a> Agent<'a> {
                     terminating(&id, &failure);
                     return false;
                 }
-            }
+                read = done(&mut reading) => read,
+            };
+            reading = None;
             let (failed_for_good, grace) = (self.engine.failed(), self.grace);
-            let mut reload = pin!(self.reload());
+            let mut reload = pin!(self.reload(read));
             let outcome = tokio::select! {
                 outcome = &mut reload => outcome,
                 as_asked = end(signals, failed_for_good) => {
@@ -264,12 +288,24 @@ impl<'a> Agent<'a> {
         }
     }
 
-    /// Lets the configuration as it is now take over.
+    /// Begins to read the configuration as it is now. A file or a server may hang, which holds up nothing else; another
+    /// request to reload reads anew.
+    fn read(&self) -> Reading {
+        let (args, watches, host) = (self.args.clone(), self.watch.is_some(), self.host.clone());
+        let load = move || {
+            let loaded = args.load(true, Step::Load).ok()?;
+            let watch = watches.then(|| Watch::new(&loaded.sources));
+            Some(Read { loaded, watch })
+        };
+        async move { host.blocking(load).await.flatten() }.boxed()
+    }
+
+    /// Lets a configuration take over.
     ///
     /// # Errors
     /// Why it cannot; none when it has been printed. Everything goes on as before then.
-    async fn reload(&mut self) -> Result<(), Option<String>> {
-        let next = self.args.load(true, Step::Load).map_err(|_| None)?;
+    async fn reload(&mut self, read: Option<Read>) -> Result<(), Option<String>> {
+        let Read { loaded: next, watch } = read.ok_or(None)?;
         let (old, new) = (&self.loaded.config.telemetry, &next.config.telemetry);
         let identity = match old.resource == new.resource {
             true => self.identity.clone(),
@@ -290,9 +326,7 @@ impl<'a> Agent<'a> {
             self.logs.take_over(logs);
         }
         service::log_notes(&next);
-        if let Some(watch) = &mut self.watch {
-            *watch = Watch::new(&next.sources);
-        }
+        self.watch = watch;
         self.loaded = next;
         Ok(())
     }

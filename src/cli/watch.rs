@@ -6,6 +6,8 @@
 //! (Kubernetes turns one for a whole volume), on network and overlay file systems too; notifications of the kernel need a
 //! watch on every directory in a chain of links there, or do not come. It costs one system call for each file.
 //!
+//! They are asked for on a thread beside, as a file system may hang.
+//!
 //! A change counts when it has looked the same twice in a row and every file is there, so that a file which is being
 //! written is not taken by half. What was tried is not tried again: a mistake is reported once.
 
@@ -16,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use weir_component::Clock;
+use weir_component::{Clock, Host};
 use weir_config::Sources;
 
 /// Between two looks. A change is taken up after two to three of them.
@@ -50,18 +52,21 @@ impl Watch {
     }
 
     /// Completes when the files have changed. Nothing is missed when it is dropped and called again.
-    pub(super) async fn changed(&mut self, clock: &Clock) {
+    pub(super) async fn changed(&mut self, host: &Host, clock: &Clock) {
         if self.known.is_empty() {
             pending::<()>().await;
         }
-        while !self.look() {
+        loop {
+            let files: Vec<PathBuf> = self.known.keys().cloned().collect();
+            if host.blocking(|| versions(files)).await.is_some_and(|now| self.look(now)) {
+                return;
+            }
             clock.sleep(INTERVAL).await;
         }
     }
 
     /// Whether there is a change that has come to rest.
-    fn look(&mut self) -> bool {
-        let now: Versions = self.known.keys().map(|path| (path.clone(), version(path))).collect();
+    fn look(&mut self, now: Versions) -> bool {
         let rests = now == std::mem::replace(&mut self.seen, now.clone());
         let changed = rests && now != self.known && now.values().all(Option::is_some);
         if changed {
@@ -71,10 +76,16 @@ impl Watch {
     }
 }
 
-/// The version of the file that holds this text; none when it holds another one by now, which then is a change.
+/// The version of the file that holds this text; none when it holds another one by now, which then is a change. A pipe
+/// cannot be looked into again.
 fn in_use(path: &str, text: &str) -> Option<Version> {
-    let version = version(Path::new(path));
-    version.filter(|_| fs::read(path).is_ok_and(|now| now == text.as_bytes()))
+    let holds = |path| fs::read(path).is_ok_and(|now| now == text.as_bytes());
+    let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
+    version(Path::new(path)).filter(|_| !is_file || holds(path))
+}
+
+fn versions(files: Vec<PathBuf>) -> Versions {
+    files.into_iter().map(|path| (path.clone(), version(&path))).collect()
 }
 
 fn version(path: &Path) -> Option<Version> {
@@ -103,10 +114,16 @@ mod tests {
         Watch::new(&sources)
     }
 
+    impl Watch {
+        fn looks(&mut self) -> bool {
+            self.look(versions(self.known.keys().cloned().collect()))
+        }
+    }
+
     /// Whether one of the next looks finds a change, and the one behind it none.
     fn finds_one(watch: &mut Watch) -> bool {
-        let found = (0..3).any(|_| watch.look());
-        found && !watch.look()
+        let found = (0..3).any(|_| watch.looks());
+        found && !watch.looks()
     }
 
     #[test]
@@ -120,7 +137,7 @@ mod tests {
         symlink("one", &data).expect("linked");
         symlink("..data/a.yaml", &file).expect("linked");
         let mut watch = watch(&file, "a: 1");
-        assert!(!watch.look() && !watch.look(), "nothing has changed");
+        assert!(!watch.looks() && !watch.looks(), "nothing has changed");
 
         symlink("two", folder.path().join("new")).expect("linked");
         fs::rename(folder.path().join("new"), &data).expect("turned");
@@ -141,11 +158,11 @@ mod tests {
         fs::write(&file, "a: 1").expect("written");
         let mut watch = watch(&file, "a: 1");
         fs::write(&file, "a").expect("written");
-        assert!(!watch.look(), "seen for the first time");
+        assert!(!watch.looks(), "seen for the first time");
         fs::write(&file, "a: 22").expect("written");
-        assert!(!watch.look(), "it has changed again");
+        assert!(!watch.looks(), "it has changed again");
         fs::remove_file(&file).expect("removed");
-        assert!(!watch.look() && !watch.look(), "it is not there");
+        assert!(!watch.looks() && !watch.looks(), "it is not there");
         fs::write(&file, "a: 333").expect("written");
         assert!(finds_one(&mut watch));
     }

@@ -1,12 +1,13 @@
-//! Signals that mean nothing to an agent, and a limit of the size of files, which comes as one.
+//! Signals that come at any time, those without a meaning too, and a limit of the size of files, which comes as one.
 
+use std::fs;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::NO_METRICS;
 use super::backends::{Backend, log_records};
-use crate::support::{Agent, closed_port, free_port, post};
+use crate::support::{Agent, LONG, closed_port, free_port, post, wait_until};
 
 #[test]
 fn a_signal_without_a_meaning_ends_nothing_and_loses_nothing() {
@@ -60,6 +61,34 @@ fn a_file_that_may_not_grow_refuses_telemetry_and_the_agent_lives() {
         assert!(answers.contains(&Some(503)), "{id}: {answers:?}\n{}", agent.log());
         assert!(agent.is_running(), "{id}: {}", agent.log());
     }
+}
+
+#[test]
+fn a_reload_that_hangs_while_it_reads_holds_up_neither_the_next_one_nor_the_end() {
+    let folder = TempDir::new().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    // Who reads it waits, as nobody writes it.
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let yaml = |id: &str| {
+        format!(
+            "receivers: {{nop: }}\nexporters: {{{id}: }}\nservice:\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: \
+             [nop], exporters: [{id}]}}}}\n"
+        )
+    };
+    let mut agent = Agent::start(&yaml("nop"), 0);
+    let hang = |number: usize| {
+        fs::write(agent.config(), format!("${{file:{}}}", pipe.display())).expect("the file is written");
+        agent.signal("HUP");
+        let heard = || (agent.log().matches("\"signal\": \"hangup\"").count() == number).then_some(());
+        wait_until(LONG, heard).expect("the signal is heard");
+    };
+    hang(1);
+    fs::write(agent.config(), yaml("nop/changed")).expect("the file is written");
+    agent.signal("HUP");
+    agent.wait_for_log("Config updated.");
+    hang(3);
+    agent.signal("TERM");
+    assert_eq!(agent.wait_for_exit().code(), Some(0), "{}", agent.log());
 }
 
 /// The same command with files of 64 KiB at most.
