@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::field::{Field, Visit};
+use tracing::subscriber::DefaultGuard;
 use weir_component::{Blocking, Budget, Host, Status, Telemetry};
 use weir_otlp::Listener;
 use weir_otlp::client::{Compression, GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
@@ -224,6 +225,17 @@ async fn a_large_message_of_grpc_is_read_elsewhere_too_and_what_is_wrong_with_it
 #[derive(Clone, Default)]
 pub(crate) struct Log(pub(crate) Arc<Mutex<String>>);
 
+impl Log {
+    /// What is logged on this thread from now on, until the guard is dropped.
+    pub(crate) fn listen() -> (Log, DefaultGuard) {
+        // Of one subscriber alone a thread without any would decide that nobody listens to what it is the first to log.
+        static ELSEWHERE: Once = Once::new();
+        ELSEWHERE.call_once(|| tracing::subscriber::set_global_default(Log::default()).expect("the first"));
+        let log = Log::default();
+        (log.clone(), tracing::subscriber::set_default(log))
+    }
+}
+
 impl Visit for Log {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let said = format!("{}={value:?} ", field.name());
@@ -261,8 +273,7 @@ async fn one_address_has_so_many_connections_and_the_log_names_it_once() {
         eprintln!("skipped: this machine has no address but loopback");
         return;
     };
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let (log, _logging) = Log::listen();
     let limits = ServerLimits { max_connections_per_address: 2, ..ServerLimits::default() };
     let listener = Listener::tcp("0.0.0.0:0").await.expect("bound");
     let server = serve(listener, ServerSettings { limits, ..ServerSettings::default() }, &Signal::ALL);
@@ -292,8 +303,7 @@ async fn one_address_has_so_many_connections_and_the_log_names_it_once() {
 
 #[tokio::test]
 async fn the_log_says_that_a_port_is_full() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let (log, _logging) = Log::listen();
     let limits = ServerLimits { max_connections: 1, ..ServerLimits::default() };
     let server = start(ServerSettings { limits, ..ServerSettings::default() }).await;
     let _only = TcpStream::connect(server.address).await.expect("connected");

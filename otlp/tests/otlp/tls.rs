@@ -146,8 +146,7 @@ async fn says(log: &Log, what: &str) -> String {
 
 #[tokio::test]
 async fn the_log_says_why_a_handshake_failed_once_a_minute_and_nothing_of_who_only_looked() {
-    let log = Log::default();
-    let _logging = tracing::subscriber::set_default(log.clone());
+    let (log, _logging) = Log::listen();
     let ca = authority();
     for protocols in [Protocols::Grpc, Protocols::Http] {
         let (server, _) = secured_on(protocols, "localhost", ServerLimits::default()).await;
