@@ -1,11 +1,14 @@
 //! TLS by rustls with ring. Certificates and keys are PEM; TLS 1.2 and 1.3. Changed files are taken up by the next
 //! handshake.
 
+mod refusal;
 mod renew;
+mod trusted;
 
 use std::io;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -18,9 +21,11 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{client, server};
 
+use refusal::{Peer, explained};
 pub(crate) use renew::DEFAULT_INTERVAL;
 pub use renew::Files;
 use renew::Renewed;
+use trusted::{Clients, Servers, names_a_host};
 
 /// Accepts connections of clients. Cheap to clone.
 #[derive(Clone)]
@@ -39,7 +44,8 @@ impl TlsAcceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        tokio_rustls::TlsAcceptor::from(self.0.current().await).accept(stream).await
+        let accepted = tokio_rustls::TlsAcceptor::from(self.0.current().await).accept(stream).await;
+        accepted.map_err(|e| explained(Peer::Client, e))
     }
 }
 
@@ -52,7 +58,8 @@ impl TlsConnector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        tokio_rustls::TlsConnector::from(self.0.current().await).connect(name, stream).await
+        let connected = tokio_rustls::TlsConnector::from(self.0.current().await).connect(name, stream).await;
+        connected.map_err(|e| explained(Peer::Server, e))
     }
 }
 
@@ -129,9 +136,11 @@ impl ServerTls {
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(pem) => {
-                let roots = Arc::new(roots_of(pem, "client CA")?);
+                let trusted = certificates_of(pem, "client CA")?;
+                let roots = Arc::new(roots_of(&trusted, "client CA")?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-                builder.with_client_cert_verifier(verifier.map_err(|e| format!("client CA: {e}"))?)
+                let authorities = verifier.map_err(|e| format!("client CA: {e}"))?;
+                builder.with_client_cert_verifier(Arc::new(Clients { authorities, trusted }))
             }
         };
         let mut config = builder
@@ -161,11 +170,12 @@ impl ClientTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions(self.parameters.versions))
             .map_err(|e| e.to_string())?;
-        let builder = if self.skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        let verifier: Arc<dyn ServerCertVerifier> = if self.skip_verify {
+            Arc::new(AnyCertificate(provider))
         } else {
-            builder.with_root_certificates(self.roots()?)
+            Arc::new(self.servers(provider)?)
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => builder
@@ -176,20 +186,25 @@ impl ClientTls {
         Ok(config)
     }
 
-    fn roots(&self) -> Result<RootCertStore, String> {
-        let mut roots = match &self.ca {
-            Some(pem) => roots_of(pem, "CA")?,
-            None => RootCertStore::empty(),
+    fn servers(&self, provider: Arc<CryptoProvider>) -> Result<Servers, String> {
+        let mut trusted = match &self.ca {
+            Some(pem) => certificates_of(pem, "CA")?,
+            None => Vec::new(),
         };
+        let mut roots = roots_of(&trusted, "CA")?;
         if self.ca.is_none() || self.system_roots {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let of_the_system = rustls_native_certs::load_native_certs().certs;
+            roots.add_parsable_certificates(of_the_system.iter().cloned());
+            trusted.extend(of_the_system);
         }
         if roots.is_empty() {
             return Err(
                 "this system has no trusted authorities: install ca-certificates or set `ca_file`".to_owned()
             );
         }
-        Ok(roots)
+        trusted.retain(names_a_host);
+        let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        Ok(Servers { authorities: authorities.map_err(|e| format!("CA: {e}"))?, trusted })
     }
 }
 
@@ -288,10 +303,14 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|e| format!("private key: {e}"))
 }
 
-fn roots_of(pem: &[u8], what: &str) -> Result<RootCertStore, String> {
+fn certificates_of(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    chain(pem).map_err(|e| format!("{what} {e}"))
+}
+
+fn roots_of(certificates: &[CertificateDer<'static>], what: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in chain(pem).map_err(|e| format!("{what} {e}"))? {
-        roots.add(certificate).map_err(|e| format!("{what} certificate: {e}"))?;
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(|e| format!("{what} certificate: {e}"))?;
     }
     Ok(roots)
 }

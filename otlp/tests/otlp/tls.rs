@@ -1,8 +1,14 @@
 //! TLS with certificates made for the test.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_config::net::{TlsClientConfig, TlsConfig, TlsServerConfig};
@@ -124,6 +130,119 @@ async fn clients_without_a_certificate_are_refused_when_one_is_demanded() {
     within(grpc(&server, &without).export(&sample(Signal::Logs, 1))).await.expect_err("refused");
     let with = ClientTls { identity: Some(ca.certificate("client")), ..without };
     within(grpc(&server, &with).export(&sample(Signal::Logs, 1))).await.expect("accepted");
+}
+
+/// A certificate of its own authority and its key.
+fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> (Vec<u8>, Vec<u8>) {
+    let key = KeyPair::generate().expect("key");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("params");
+    // As `openssl req -x509` has it.
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
+    let certificate = params.self_signed(&key).expect("certificate");
+    (certificate.pem().into_bytes(), key.serialize_pem().into_bytes())
+}
+
+/// How an export ends when both sides show this certificate and trust nothing but `trusted`.
+async fn mutual(
+    (certificate, key): (Vec<u8>, Vec<u8>),
+    trusted: Vec<u8>,
+    versions: TlsVersions,
+) -> Result<(), String> {
+    let parameters = Parameters { versions, ..Parameters::default() };
+    let server = ServerTls {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        client_ca: Some(trusted.clone()),
+        parameters,
+        files: None,
+    };
+    let tls = Some(server.acceptor(&["h2"]).expect("acceptor"));
+    let server = start(ServerSettings { tls, ..ServerSettings::default() }).await;
+    let identity = Some((certificate, key));
+    let client = ClientTls { ca: Some(trusted), identity, ..ClientTls::default() };
+    let answer = within(grpc(&server, &client).export(&sample(Signal::Logs, 1))).await;
+    answer.map(drop).map_err(|failure| failure.to_string())
+}
+
+#[tokio::test]
+async fn a_peer_whose_own_certificate_is_trusted_is_taken_and_nobody_else_of_its_kind() {
+    let its_own = self_signed(|_| {});
+    let pinned = authority().certificate("localhost");
+    for versions in [TlsVersions::Only12, TlsVersions::Only13] {
+        for identity in [&its_own, &pinned] {
+            mutual(identity.clone(), identity.0.clone(), versions).await.expect("accepted");
+        }
+    }
+    let both = [its_own.0, pinned.0].concat();
+    let refused = mutual(self_signed(|_| {}), both.clone(), TlsVersions::Both).await.expect_err("another");
+    assert!(refused.contains("add this certificate itself to `ca_file`"), "{refused}");
+    let stranger = self_signed(|params| {
+        params.is_ca = IsCa::NoCa;
+        params.distinguished_name.push(DnType::CommonName, "stranger");
+    });
+    let refused = mutual(stranger, both, TlsVersions::Both).await.expect_err("another");
+    assert!(refused.contains("add the authority, or this certificate itself"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_trusted_certificate_is_of_no_use_without_its_key() {
+    let (trusted, _) = self_signed(|_| {});
+    let chain = vec![CertificateDer::from_pem_slice(&trusted).expect("a certificate")];
+    let stolen = PrivateKeyDer::from_pem_slice(&self_signed(|_| {}).1).expect("a key");
+    let key = rustls::crypto::ring::sign::any_supported_type(&stolen).expect("of a kind that is known");
+    let shown = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_protocol_versions(&[version]).expect("a version");
+        let server = builder.with_no_client_auth().with_cert_resolver(Arc::<SingleCertAndKey>::clone(&shown));
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let client = ClientTls { ca: Some(trusted.clone()), ..ClientTls::default() };
+        let client = client.connector(&[]).expect("connector");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let name = "localhost".try_into().expect("a name");
+        let (_, connected) =
+            within(async { tokio::join!(acceptor.accept(theirs), client.connect(name, ours)) }).await;
+        let refused = connected.expect_err("refused").to_string();
+        assert!(refused.contains("BadSignature"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_certificate_of_a_peer_has_to_be_of_its_time_purpose_and_name() {
+    type Change = fn(&mut CertificateParams);
+    let cases: [(Change, &str); 4] = [
+        (|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1), "expired"),
+        (|params| params.not_before = rcgen::date_time_ymd(2200, 1, 1), "not valid yet"),
+        (
+            |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning],
+            "issue it again with `extendedKeyUsage = serverAuth`",
+        ),
+        (
+            |params| params.subject_alt_names = vec![SanType::DnsName("other".try_into().expect("a name"))],
+            "not valid for name",
+        ),
+    ];
+    for (change, expected) in cases {
+        let identity = self_signed(change);
+        let refused = mutual(identity.clone(), identity.0, TlsVersions::Both).await.expect_err(expected);
+        assert!(refused.contains(expected), "{refused}");
+    }
+    let any = self_signed(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]);
+    mutual(any.clone(), any.0, TlsVersions::Both).await.expect("any purpose");
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_authority_that_another_has_signed_is_refused_with_the_cure() {
+    let ca = authority();
+    let key = KeyPair::generate().expect("key");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("params");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.signed_by(&key, &ca.issuer).expect("signed").pem().into_bytes();
+    let identity = (certificate, key.serialize_pem().into_bytes());
+    let refused = mutual(identity, ca.pem, TlsVersions::Both).await.expect_err("refused");
+    assert!(refused.contains("`basicConstraints = CA:FALSE`"), "{refused}");
 }
 
 /// Sends that to a port for TLS, and reads until it is closed.
