@@ -22,8 +22,8 @@ use crate::Identity;
 use crate::outlet::{self, Outlet, Worth};
 use crate::records::Records;
 
-/// Target of lines that no sampling leaves out, because each names something else that was lost or stays behind. Crates that
-/// do not know this one write it out.
+/// Target of lines that no sampling leaves out, because each names something else that was lost or stays behind, and there
+/// are few of them. Crates that do not know this one write it out.
 pub const UNSAMPLED: &str = "weir::lost";
 
 /// Sends the log lines of the whole process where `config` says. Only the first call has an effect. Must be called inside
@@ -192,11 +192,10 @@ impl Lines {
         self.record(event);
         let worth = if event.metadata().target() == UNSAMPLED { Worth::Loss } else { Worth::Usual };
         if let Some(sampler) = self.sampler.as_ref().filter(|_| worth == Worth::Usual) {
-            let mut fields = Fields::default();
-            event.record(&mut fields);
+            let mut message = Message(String::new());
+            event.record(&mut message);
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
-            let (level, text) = (*event.metadata().level(), fields.message.unwrap_or_default());
-            if !sampler.pass(level, text, crate::now().as_millisecond()) {
+            if !sampler.pass(*event.metadata().level(), message.0, crate::now().as_millisecond()) {
                 return;
             }
         }
@@ -255,6 +254,17 @@ fn spaced(value: &Value) -> String {
         }
         Value::Array(list) => format!("[{}]", list.iter().map(spaced).collect::<Vec<_>>().join(", ")),
         other => other.to_string(),
+    }
+}
+
+/// The text of an event alone: most lines of a flood are left out for it, and their fields need not be made.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" && self.0.is_empty() {
+            self.0 = format!("{value:?}");
+        }
     }
 }
 

@@ -1,8 +1,6 @@
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use weir_pdata::json;
 use weir_pdata::otlp::ProfilesRequest;
@@ -152,71 +150,25 @@ fn the_next_second_is_sampled_anew() {
     assert_eq!(std::fs::read_to_string(file).expect("readable").lines().count(), 3);
 }
 
-/// Keeps the messages and fields of events.
-#[derive(Default)]
-struct Entries {
-    level: Option<LevelFilter>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-struct Entry(String);
-
-impl Visit for Entry {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let written = format!("{}={value:?};", field.name());
-        self.0.push_str(&written);
-    }
-}
-
-impl tracing::Subscriber for Entries {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        self.level.is_none_or(|level| *metadata.level() <= level)
-    }
-    fn event(&self, event: &tracing::Event<'_>) {
-        // Libraries below speak through the same facade.
-        if !event.metadata().target().starts_with("weir") {
-            return;
-        }
-        let mut entry = Entry(format!("{} ", event.metadata().level()));
-        event.record(&mut entry);
-        self.seen.lock().expect("not poisoned").push(entry.0);
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
-        tracing::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
-    fn enter(&self, _: &tracing::Id) {}
-    fn exit(&self, _: &tracing::Id) {}
-}
-
 /// Entries of the agent's log at that level, and what went to the stream beside it.
-fn logged(
-    name: &str,
-    level: Option<LevelFilter>,
-    options: &str,
-    payloads: Vec<Payload>,
-) -> (Vec<String>, String) {
+fn logged(name: &str, level: LevelFilter, options: &str, payloads: Vec<Payload>) -> (Vec<String>, String) {
     let (simulation, file) = (Simulation::new(1), file(name));
     let exporter = Debug::new("debug", config(options), simulation.clock());
     let sinks = Sinks::open(&[file.display().to_string()]).expect("opened");
     exporter.start_with(&weir_testkit::host(&simulation), sinks);
-    let seen = Arc::default();
-    let entries = Entries { level, seen: Arc::clone(&seen) };
     let work = async move {
         for payload in payloads {
             exporter.export(&payload, &Context::default()).await.expect("taken");
         }
     };
-    tracing::subscriber::with_default(entries, || simulation.run(work).expect("ended"));
-    let seen = seen.lock().expect("not poisoned").clone();
-    (seen, std::fs::read_to_string(file).expect("readable"))
+    let entries = weir_testkit::logged(level, || simulation.run(work).expect("ended"));
+    (entries, std::fs::read_to_string(file).expect("readable"))
 }
 
 #[test]
 fn the_counts_are_entries_of_the_log_with_the_collectors_fields() {
     let payloads = Signal::ALL.map(|s| payload(s, &testdata(&format!("{s}.json")))).to_vec();
-    let (entries, dump) = logged("entries", None, "", payloads);
+    let (entries, dump) = logged("entries", LevelFilter::TRACE, "", payloads);
     let expected = [
         ("Traces", "traces", "resource spans=2;spans=8;"),
         ("Metrics", "metrics", "resource metrics=1;metrics=8;data points=22;"),
@@ -234,10 +186,9 @@ fn the_counts_are_entries_of_the_log_with_the_collectors_fields() {
 
 #[test]
 fn the_dump_goes_beside_the_log_unless_its_level_is_above_info() {
-    let (entries, dump) = logged("beside", None, "verbosity: normal", vec![log("a")]);
+    let (entries, dump) = logged("beside", LevelFilter::TRACE, "verbosity: normal", vec![log("a")]);
     assert_eq!((entries.len(), dump.as_str()), (1, "ResourceLog #0\nScopeLog #0\na \n"));
-    let warn = Some(LevelFilter::WARN);
-    let (entries, dump) = logged("silent", warn, "verbosity: normal", vec![log("a")]);
+    let (entries, dump) = logged("silent", LevelFilter::WARN, "verbosity: normal", vec![log("a")]);
     assert_eq!((entries.len(), dump.as_str()), (0, ""));
 }
 
@@ -247,10 +198,9 @@ fn a_full_disk_is_told_once_and_does_not_trouble_the_senders() {
     let simulation = Simulation::new(1);
     let options = "{use_internal_logger: false, output_paths: [/dev/full]}";
     let parts = build(&simulation, options).expect("built");
-    let entries = Entries::default();
-    let seen = Arc::clone(&entries.seen);
-    tracing::subscriber::with_default(entries, || export(&simulation, &parts, vec![log("a"), log("b")]));
-    let seen = seen.lock().expect("not poisoned");
+    let seen = weir_testkit::logged(LevelFilter::TRACE, || {
+        export(&simulation, &parts, vec![log("a"), log("b")]);
+    });
     assert_eq!(seen.len(), 1, "{seen:?}");
     assert!(seen[0].starts_with("WARN") && seen[0].contains("cannot print"), "{seen:?}");
 }

@@ -17,6 +17,7 @@ use crate::ending::{Ending, Undelivered};
 use crate::memory::MemoryQueue;
 use crate::queue::{Queue, closed};
 use crate::sender::Sender;
+use crate::stall::Stall;
 
 /// A delivery as the engine gets it.
 pub struct Delivered {
@@ -135,7 +136,8 @@ impl Inner {
     ) -> Result<Arc<dyn Queue>, Failure> {
         let Some(storage) = &settings.storage else {
             let (clock, ending) = (self.sender.clock.clone(), self.sender.draining.ending().clone());
-            return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts, clock, ending)));
+            let stall = Stall::new(&self.sender.id, self.signal);
+            return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts, stall, clock, ending)));
         };
         let name = queue_name(&self.sender.id, self.signal);
         let opener = self.storage(storage)?;
@@ -194,6 +196,7 @@ impl Consumer for Delivery {
             if let Err((part, failure)) = queue.put(part).await {
                 counts.refused.add(part.payload.items());
                 let failure = failure.reported_by(&sender.id);
+                sender.refused(&part.payload, &failure);
                 part.receipt.settle(Err(failure.clone()));
                 outcome = Err(failure);
             }

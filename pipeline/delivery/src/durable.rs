@@ -22,6 +22,7 @@ use crate::counts::QueueCounts;
 use crate::queue::{self, Load, Queue, Room};
 use crate::record;
 use crate::sender::Sender;
+use crate::stall::Stall;
 
 /// A [`Queue`] on disk.
 pub(crate) struct DiskQueue {
@@ -33,6 +34,7 @@ pub(crate) struct DiskQueue {
     block_on_overflow: bool,
     pressed: AtomicBool,
     counts: Arc<QueueCounts>,
+    stall: Stall,
     /// Counts what cannot be read back.
     sender: Arc<Sender>,
 }
@@ -57,6 +59,7 @@ impl DiskQueue {
             block_on_overflow: settings.block_on_overflow,
             pressed: AtomicBool::new(false),
             counts,
+            stall: Stall::new(&sender.id, signal),
             sender,
         }
     }
@@ -109,6 +112,7 @@ impl Queue for DiskQueue {
                     if !self.block_on_overflow || ending.has_begun() {
                         return Err((batch, queue::full()));
                     }
+                    self.stall.waits();
                     if !came {
                         select(room, Box::pin(ending.begun())).await;
                     }
@@ -146,6 +150,7 @@ impl Queue for DiskQueue {
     async fn release(&self, _: Room, _: usize) {
         self.queue.save().await;
         self.show_size();
+        self.stall.eased(self.queue.backlog().size(self.capacity.sizer) <= self.capacity.size / 4);
     }
 
     fn close(&self) {

@@ -37,6 +37,7 @@ mod memory;
 mod queue;
 mod record;
 mod sender;
+mod stall;
 
 pub use delivery::{Delivered, Delivery, Opening, deliver};
 pub use ending::{Ending, Undelivered};

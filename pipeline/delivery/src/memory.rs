@@ -23,6 +23,7 @@ use crate::batching;
 use crate::counts::QueueCounts;
 use crate::ending::Ending;
 use crate::queue::{self, Load, Parts, Queue, Room};
+use crate::stall::Stall;
 
 /// Bytes in the queue and under way beyond which what was acknowledged waits a moment while the destination keeps going.
 const MUCH: usize = 8 << 20;
@@ -40,6 +41,7 @@ pub(crate) struct MemoryQueue {
     readable: Notify,
     writable: Notify,
     counts: Arc<QueueCounts>,
+    stall: Stall,
     clock: Clock,
     ending: Ending,
 }
@@ -59,10 +61,11 @@ struct State {
 }
 
 impl MemoryQueue {
-    /// An empty queue that shows its size in `counts`.
+    /// An empty queue that shows its size in `counts`, and in the log as `stall` that it is full.
     pub(crate) fn new(
         settings: QueueSettings,
         counts: Arc<QueueCounts>,
+        stall: Stall,
         clock: Clock,
         ending: Ending,
     ) -> MemoryQueue {
@@ -72,6 +75,7 @@ impl MemoryQueue {
             readable: Notify::new(),
             writable: Notify::new(),
             counts,
+            stall,
             clock,
             ending,
         }
@@ -179,6 +183,9 @@ impl Queue for MemoryQueue {
                     Admission::Wait(wait) => wait,
                 }
             };
+            if wait == Wait::ForRoom {
+                self.stall.waits();
+            }
             let end = *moment.get_or_insert_with(|| self.clock.now() + MOMENT);
             // Boxed, because most batches do not wait.
             Box::pin(self.wait(writable, (wait == Wait::AMoment).then_some(end))).await;
@@ -231,6 +238,7 @@ impl Queue for MemoryQueue {
         state.bytes = state.bytes.saturating_sub(room.bytes);
         state.released = Some(self.clock.now());
         self.counts.size.set(state.used);
+        self.stall.eased(state.used <= self.settings.queue_size / 4 && state.bytes <= self.max_bytes() / 4);
         drop(state);
         self.writable.notify_waiters();
     }

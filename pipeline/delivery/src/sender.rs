@@ -149,6 +149,18 @@ impl Sender {
         settings
     }
 
+    /// What found no place in the queue. Whoever waits for its receipt hears that too.
+    pub(crate) fn refused(&self, payload: &Payload, failure: &Failure) {
+        tracing::error!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "exporter",
+            otelcol.signal = payload.signal().name(),
+            error = %failure,
+            rejected_items = payload.items(),
+            "Exporting failed. Rejecting data."
+        );
+    }
+
     /// Counts items whose senders may have heard success and that nobody will send any more.
     pub(crate) fn lost(&self, items: usize, acknowledged: bool) {
         self.counts.failed(items, &Failure::abandoned("the exporter ended"));

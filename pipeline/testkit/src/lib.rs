@@ -6,6 +6,7 @@
 
 mod beside;
 mod lab;
+mod logged;
 mod recorder;
 mod sample;
 mod simulation;
@@ -15,6 +16,7 @@ pub use lab::{
     CONNECTOR, EXPORTER, EXTENSION, Entry, Event, ExtensionScript, Lab, PROCESSOR, Parcel, RECEIVER,
     ReceiverScript, Reply, Role, Scripted,
 };
+pub use logged::logged;
 pub use recorder::Recorder;
 pub use sample::{ids, payload, with_ids};
 pub use simulation::Simulation;

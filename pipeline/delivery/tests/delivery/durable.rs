@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tracing::level_filters::LevelFilter;
 use weir_component::{
     Backlog, BatchSettings, Capacity, DeliverySettings, DurableQueue, Failure, Kind, QueueSettings,
     Receivable, Record, Refused, RetrySettings, Sizer, Storage, Taken,
 };
 use weir_pdata::Signal;
-use weir_testkit::{Reply, payload};
+use weir_testkit::{Reply, logged, payload};
 
 use crate::support::{Bench, SECOND, STORAGE, exact_retries, slow, with_queue};
 
@@ -60,8 +61,16 @@ fn a_full_queue_refuses_at_once_and_one_that_blocks_has_its_senders_wait() {
         let directory = tempfile::tempdir().expect("a folder");
         let queue = QueueSettings { queue_size: 2, block_on_overflow, ..stored() };
         let bench = Bench::on_disk(directory.path(), settings(queue), |_, _| slow(SECOND));
-        let heard: Vec<_> = (0..3).map(|i| bench.send(10 * i, 1)).collect();
-        bench.run_to_end();
+        let mut heard = Vec::new();
+        let lines = logged(LevelFilter::WARN, || {
+            heard.extend((0..3).map(|i| bench.send(10 * i, 1)));
+            bench.run_to_end();
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let line = &lines[0];
+        let said =
+            if block_on_overflow { "Sending queue is full." } else { "Exporting failed. Rejecting data." };
+        assert!(line.contains(said), "{line}");
         let refused: Vec<_> = heard.iter().filter_map(|h| h.outcome().err()).collect();
         assert_eq!(refused.len(), usize::from(!block_on_overflow));
         assert!(

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
 use weir_component::{Failure, Kind, Patience, QueueSettings, Sizer};
 use weir_pdata::Signal;
-use weir_testkit::{Reply, payload};
+use weir_testkit::{Reply, logged, payload};
 
 use crate::support::{Bench, Heard, SECOND, bare, queued, slow, with_queue};
 
@@ -291,5 +292,58 @@ fn much_in_the_queue_holds_up_what_was_acknowledged_only_while_the_destination_k
         bench.pass(SECOND);
         let expected = if keeps_going { [60, 65] } else { [160, 160] };
         assert_eq!(sent.map(|heard| hundredths(&heard)), expected);
+    }
+}
+
+#[test]
+fn what_the_queue_refuses_is_logged_with_exporter_signal_and_items() {
+    let line = |error: &str, items| {
+        format!(
+            "ERROR message=Exporting failed. Rejecting data.;otelcol.component.id=test/e;\
+             otelcol.component.kind=\"exporter\";otelcol.signal=\"logs\";error={error};rejected_items={items};"
+        )
+    };
+    let lines = logged(LevelFilter::WARN, || {
+        let bench = Bench::new(queued(1, 1), |_, _| slow(10 * SECOND));
+        bench.send(0, 1);
+        bench.send(1, 2);
+        bench.run_to_end();
+    });
+    assert_eq!(lines, [line("sending queue is full", 2)]);
+    let small = QueueSettings { queue_size: 2, sizer: Sizer::Items, ..QueueSettings::default() };
+    let lines = logged(LevelFilter::WARN, || {
+        let bench = Bench::new(with_queue(small), |_, _| Reply::Accept);
+        bench.send(0, 3);
+        bench.run_to_end();
+    });
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let only = &lines[0];
+    assert!(
+        only.contains("error=element size too large: 3 items") && only.ends_with("rejected_items=3;"),
+        "{only}"
+    );
+}
+
+#[test]
+fn a_full_queue_before_which_batches_wait_is_logged_once_until_most_of_it_is_free() {
+    let blocks = QueueSettings { block_on_overflow: true, ..queued(4, 1).queue.expect("a queue") };
+    let full = "WARN message=Sending queue is full. Batches wait for room, and senders behind them wait or are \
+                refused.;otelcol.component.id=test/e;otelcol.component.kind=\"exporter\";otelcol.signal=\"logs\";";
+    for (queue, patience) in
+        [(blocks, Patience::None), (queued(4, 1).queue.expect("a queue"), Patience::Long)]
+    {
+        let lines = logged(LevelFilter::WARN, || {
+            let bench = Bench::new(with_queue(queue), |_, _| slow(10 * SECOND));
+            let send = |i| bench.send_patiently(patience, payload(Signal::Logs, i, 1));
+            (0..6).for_each(|i| drop(send(i)));
+            bench.pass(15 * SECOND);
+            // One has left, one of those that waited came in, and another waits behind it.
+            send(6);
+            bench.run_to_end();
+            assert_eq!(bench.counts(), [7, 0, 0, 0]);
+            (10..20).for_each(|i| drop(send(i)));
+            bench.run_to_end();
+        });
+        assert_eq!(lines, [full, full], "{patience:?}");
     }
 }

@@ -1,0 +1,54 @@
+//! What components say in the agent's log.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Id, Metadata, Subscriber, span};
+
+/// Runs something in this thread and returns what it says from `level` on: `LEVEL message=...;field=value;` for each line.
+pub fn logged(level: LevelFilter, during: impl FnOnce()) -> Vec<String> {
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    tracing::subscriber::with_default(Lines { level, seen: Arc::clone(&seen) }, during);
+    seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+struct Lines {
+    level: LevelFilter,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let field = format!("{}={value:?};", field.name());
+        self.0.push_str(&field);
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // Libraries below speak through the same facade.
+        *metadata.level() <= self.level && metadata.target().starts_with("weir")
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(format!("{} ", event.metadata().level()));
+        event.record(&mut line);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
