@@ -142,6 +142,8 @@ impl Shard {
 
 struct Batcher {
     id: String,
+    /// Its pipeline, known from the first request on.
+    pipeline: String,
     timeout: Duration,
     size: usize,
     max_size: usize,
@@ -159,6 +161,7 @@ impl Batcher {
         metrics.combinations.add(usize::from(config.metadata_keys.is_empty()));
         Batcher {
             id: id.to_owned(),
+            pipeline: String::new(),
             timeout: config.timeout.as_std(),
             size: config.send_batch_size as usize,
             max_size: config.send_batch_max_size as usize,
@@ -226,14 +229,16 @@ impl Batcher {
     }
 
     fn loss(&self, signal: Signal, items: usize) -> Loss {
-        let (id, count, losses) = (self.id.clone(), self.metrics.lost.clone(), Arc::clone(&self.losses));
-        Loss { id, count, losses, signal, items }
+        let (id, pipeline) = (self.id.clone(), self.pipeline.clone());
+        let (count, losses) = (self.metrics.lost.clone(), Arc::clone(&self.losses));
+        Loss { id, pipeline, count, losses, signal, items }
     }
 }
 
 /// What is lost when a batch does not arrive.
 struct Loss {
     id: String,
+    pipeline: String,
     count: Count,
     losses: Arc<Losses>,
     signal: Signal,
@@ -247,10 +252,14 @@ impl Loss {
         if failure.is_retryable() {
             self.losses.add(&self.id, self.signal, self.items);
         }
+        let reported_by = Some(failure.component()).filter(|id| !id.is_empty());
         tracing::warn!(
             otelcol.component.id = %self.id,
             otelcol.component.kind = "processor",
+            otelcol.pipeline.id = %self.pipeline,
+            otelcol.signal = self.signal.name(),
             error = %failure,
+            reported_by,
             dropped_items = self.items,
             "Sender failed"
         );
@@ -260,6 +269,9 @@ impl Loss {
 #[async_trait]
 impl Stage for Batcher {
     async fn on_batch(&mut self, _: usize, batch: Batch, cx: &StageContext) {
+        if let (true, Some(port)) = (self.pipeline.is_empty(), cx.outputs.ports().first()) {
+            self.pipeline.clone_from(&port.pipeline);
+        }
         let key = self.shard_of(&batch.context);
         let Batch { payload, receipt, .. } = batch;
         if !self.shards.contains_key(&key) {

@@ -205,3 +205,21 @@ fn what_was_acknowledged_and_is_dropped_with_the_processor_is_counted() {
     let lost = samples.iter().find(|s| s.name == "otelcol_processor_batch_lost_items").expect("counted");
     assert_eq!(lost.value, 25, "one that was being sent, one that was to be sent, and the rest");
 }
+
+#[test]
+fn what_does_not_arrive_is_logged_with_who_says_so_the_pipeline_and_the_signal() {
+    let lines = weir_testkit::logged(tracing::level_filters::LevelFilter::WARN, || {
+        let failure = Failure::retry("sending queue is full").reported_by("otlp_http/a");
+        let mut bench = bench(Config { send_batch_size: 1, ..Config::default() });
+        bench.cx.outputs = Outputs::new(vec![Port {
+            signal: Signal::Logs,
+            pipeline: "logs/front".into(),
+            output: Recorder::answering(move |_| Err(failure.clone())).output(),
+        }]);
+        bench.put(0, 3);
+    });
+    let expected = "WARN message=Sender failed;otelcol.component.id=batch;otelcol.component.kind=\"processor\";\
+                    otelcol.pipeline.id=logs/front;otelcol.signal=\"logs\";error=sending queue is full;\
+                    reported_by=\"otlp_http/a\";dropped_items=3;";
+    assert_eq!(lines, [expected]);
+}
