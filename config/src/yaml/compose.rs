@@ -6,7 +6,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use super::{MAX_DEPTH, MAX_NODES, scalar};
-use crate::{ConfigError, ErrorKind, Key, Map, Node, NodeKind, SourceId, Span};
+use crate::{ConfigError, ErrorKind, Key, Map, Node, NodeKind, SourceId, Span, secret};
 
 /// A finished value and the number of values in it, kept for its aliases.
 struct Anchor {
@@ -193,23 +193,28 @@ impl<'a> Composer<'a> {
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Result<Node> {
         let plain = style == ScalarStyle::Plain;
         let kind = match tag {
-            None if plain => scalar::resolve(text),
-            None => NodeKind::String(text.into()),
-            Some(tag) if tag.handle() == "!" && tag.suffix().is_empty() => NodeKind::String(text.into()),
-            Some(tag) => self.tagged(text, plain, tag, span)?,
+            Some(tag) if tag.original() != "!" => self.tagged(text, plain, tag, span)?,
+            _ if plain => scalar::resolve(text),
+            _ => NodeKind::String(text.into()),
         };
         Ok(Node::new(kind, span))
     }
 
+    /// A value with a tag. One that does not fit it may be a secret, and is not repeated.
     fn tagged(&self, text: &str, plain: bool, tag: &Tag, span: Span) -> Result<NodeKind> {
         let suffix = if tag.handle() == "tag:yaml.org,2002:" { tag.suffix() } else { "" };
-        let kind = match suffix {
-            "binary" => decode_base64(text).map(|decoded| NodeKind::String(decoded.into())),
-            suffix => scalar::resolve_tagged(suffix, text, plain),
+        let (kind, core) = match suffix {
+            "binary" => (
+                decode_base64(text).map(|decoded| NodeKind::String(decoded.into())),
+                "yaml: !!binary value contains invalid base64 data".to_owned(),
+            ),
+            suffix => (
+                scalar::resolve_tagged(suffix, text, plain),
+                format!("yaml: cannot decode !!str `{}` as a !!{suffix}", secret::REDACTED),
+            ),
         };
         kind.ok_or_else(|| {
-            let message = format!("the value does not fit its tag {}", tag.original());
-            let core = format!("cannot decode !!str `{text}` as a {}", tag.original());
+            let message = format!("the value does not fit its tag !!{suffix}");
             self.fail(ErrorKind::Syntax, message, span).core(core)
         })
     }

@@ -18,18 +18,19 @@ pub(crate) fn resolve(text: &str) -> NodeKind {
     }
 }
 
-/// The value of a scalar with one of the standard tags (`int` of `!!int`); `None` when it does not fit the tag.
+/// The value of a scalar with one of the standard tags (`int` of `!!int`); `None` when it does not fit the tag. With any
+/// other tag it is text.
 pub(crate) fn resolve_tagged(tag: &str, text: &str, plain: bool) -> Option<NodeKind> {
     let found = resolve(text);
     match (tag, found) {
-        ("str" | "timestamp", _) => Some(string(text)),
         ("int", found @ NodeKind::Int(_)) => Some(found),
         ("float", found @ NodeKind::Float(_)) => Some(found),
         #[expect(clippy::cast_precision_loss, reason = "a float tag on an integer asks for exactly this")]
         ("float", NodeKind::Int(value)) => Some(NodeKind::Float(value as f64)),
         ("bool", found @ NodeKind::Bool(_)) => Some(found),
         ("null", found @ NodeKind::Null) if plain || text.is_empty() => Some(found),
-        _ => None,
+        ("int" | "float" | "bool" | "null", _) => None,
+        _ => Some(string(text)),
     }
 }
 
@@ -222,6 +223,7 @@ mod tests {
         assert_eq!(resolve_tagged("bool", "true", true), Some(Bool(true)));
         assert_eq!(resolve_tagged("int", "x", true), None);
         assert_eq!(resolve_tagged("bool", "yes", true), None);
-        assert_eq!(resolve_tagged("set", "x", true), None);
+        assert_eq!(resolve_tagged("null", "x", true), None);
+        assert_eq!(resolve_tagged("set", "5", true), Some(text("5")));
     }
 }
