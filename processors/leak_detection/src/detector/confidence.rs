@@ -24,7 +24,7 @@ pub(crate) fn word(
     }
     let probability = 1.0 / (1.0 + (-log_odds(view, evidence, sited)).exp());
     match probability {
-        p if p >= HIGH && judgement.state != State::Suspect => "high",
+        p if p >= HIGH && judgement.state != State::Suspect && view.fresh(view.primary) => "high",
         p if p >= MEDIUM => "medium",
         _ => "low",
     }

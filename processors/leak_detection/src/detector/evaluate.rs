@@ -1,6 +1,6 @@
 //! The tests on a ring: does the floor grow, does it go on growing, do its members never die, is it not merely load?
 
-use super::block::Block;
+use super::block::{Block, RING};
 use super::stats::{self, Slopes};
 use std::collections::VecDeque;
 
@@ -12,6 +12,8 @@ const PERSISTENCE: usize = 8;
 const PERSISTENCE_IN_USE: usize = 14;
 /// The same where only the number of open ones is known: load that rises looks the same for long.
 const PERSISTENCE_OPEN: usize = 20;
+/// Blocks of a leak that go by before its members are old and it is seen to grow.
+const FIRST_BLOCKS: usize = 4;
 /// Smallest growth that counts.
 const MIN_GROWTH: f64 = 5.0;
 /// Blocks in which the floor must have reached a new maximum: one or two steps are a resize, not a leak.
@@ -158,13 +160,22 @@ fn conclude(result: &mut Evaluation, quality: Quality) {
         && result.rises >= MIN_RISES - 1;
     result.passes = grows && result.fresh && result.z > Z_LEAKING && surviving && !result.load_follows;
     let reused = result.unused_share.is_some_and(|share| share < 0.5);
-    let needed = match quality {
+    result.lasting = result.rising >= persistence(quality, reused) && result.rises >= MIN_RISES;
+    result.keeps = grows && result.z > Z_SUSPECT && barely && !result.load_follows;
+}
+
+/// Blocks that growth must span before it may be called a leak.
+fn persistence(quality: Quality, reused: bool) -> usize {
+    match quality {
         Quality { idle: true, .. } if !reused => PERSISTENCE,
         Quality { idle: false, deaths: false } => PERSISTENCE_OPEN,
         _ => PERSISTENCE_IN_USE,
-    };
-    result.lasting = result.rising >= needed && result.rises >= MIN_RISES;
-    result.keeps = grows && result.z > Z_SUSPECT && barely && !result.load_follows;
+    }
+}
+
+/// Blocks after which a leak of such a population would have been found: that none was then says that there is none.
+pub(crate) fn enough(quality: Quality) -> usize {
+    (persistence(quality, false) + FIRST_BLOCKS).min(RING)
 }
 
 fn slopes(blocks: &[Block]) -> Slopes {
@@ -291,7 +302,7 @@ mod tests {
     const FULL: Quality = Quality { idle: true, deaths: true };
 
     fn ring(rows: &[(f64, f64, f64)]) -> VecDeque<Block> {
-        let skip = rows.len().saturating_sub(super::super::block::RING);
+        let skip = rows.len().saturating_sub(RING);
         rows.iter()
             .enumerate()
             .skip(skip)

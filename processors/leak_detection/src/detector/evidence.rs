@@ -183,7 +183,8 @@ fn has_goroutines(resource: &Resource) -> bool {
 
 /// Whether a series supports growth of the finding.
 fn agreement(view: &View<'_>, judgement: &Judgement, series: &Series) -> Option<bool> {
-    if !matches!(judgement.state, State::Suspect | State::Leaking) {
+    // What is not heard neither agrees nor contradicts.
+    if !matches!(judgement.state, State::Suspect | State::Leaking) || !view.fresh(series) {
         return None;
     }
     if std::ptr::eq(series, view.primary) {

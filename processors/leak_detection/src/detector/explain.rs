@@ -17,12 +17,17 @@ pub(crate) fn explanation(view: &View<'_>, judgement: &Judgement) -> String {
         State::Ok | State::Recovering
             if judgement.class != Some(Class::TelemetryLoss) && !view.fresh(view.primary) =>
         {
-            unheard(view)
+            format!("{}: the process ended, or its source stopped", unheard(view))
         }
         State::Ok => fine(view, judgement),
         State::Recovering => recovering(view),
-        State::Suspect if judgement.gate == Some(Gate::InUse) => in_use(view).to_owned(),
-        State::Suspect | State::Leaking => growing(view, judgement.class),
+        State::Suspect | State::Leaking => {
+            let text = match judgement.gate {
+                Some(Gate::InUse) => in_use(view).to_owned(),
+                _ => growing(view, judgement.class),
+            };
+            if view.fresh(view.primary) { text } else { format!("{text}; {}", silent(view)) }
+        }
     };
     match judgement.masked.filter(|_| judgement.state != State::Ok) {
         None => text,
@@ -60,10 +65,11 @@ pub(crate) fn ended(view: &View<'_>, end: End, leaked: bool, class: Option<Class
 /// Since when nothing is heard; that its growth has stopped would be a guess.
 fn unheard(view: &View<'_>) -> String {
     let last = view.now.saturating_sub(view.primary.clock.silence(view.now)) as f64 / SECOND;
-    format!(
-        "nothing is heard of it since {}: the process ended, or its source stopped",
-        Clock::UTC.full(last)
-    )
+    format!("nothing is heard of it since {}", Clock::UTC.full(last))
+}
+
+fn silent(view: &View<'_>) -> String {
+    format!("{}, which does not say that it has stopped", unheard(view))
 }
 
 fn growing(view: &View<'_>, class: Option<Class>) -> String {
@@ -119,14 +125,22 @@ fn in_use(view: &View<'_>) -> &'static str {
 
 fn recovering(view: &View<'_>) -> String {
     let open = view.primary.open_now();
-    if view.primary.evaluation.dropped {
+    if closed(view) {
         return format!("what had leaked was closed; {} open now", count(open));
     }
-    format!(
-        "growth has stopped; {} {} still open",
-        plural(open, one(view)),
-        if open.round() == 1.0 { "is" } else { "are" }
-    )
+    format!("growth has stopped; {}", still_open(view))
+}
+
+fn still_open(view: &View<'_>) -> String {
+    let open = view.primary.open_now();
+    format!("{} {} still open", plural(open, one(view)), if open.round() == 1.0 { "is" } else { "are" })
+}
+
+/// Whether it was measured that most of what had leaked was closed.
+fn closed(view: &View<'_>) -> bool {
+    let open = || view.primary.fine.blocks().iter().map(|block| f64::from(block.open));
+    let (lowest, highest) = (open().fold(f64::INFINITY, f64::min), open().fold(0.0, f64::max));
+    view.primary.evaluation.dropped && highest - view.primary.open_now() > (highest - lowest) / 2.0
 }
 
 fn fine(view: &View<'_>, judgement: &Judgement) -> String {
@@ -208,14 +222,20 @@ fn telemetry_loss(view: &View<'_>) -> String {
 ///
 /// No line to close at: the line that makes a connection is often in a function that returns it, where a `defer` would
 /// close it before its first call.
-pub(crate) fn cure(judgement: &Judgement) -> String {
+pub(crate) fn cure(view: &View<'_>, judgement: &Judgement) -> String {
     match (judgement.state, judgement.class) {
         (State::Ok, Some(Class::Churn)) => "make the connection once and share it: it carries any number of calls at a time".into(),
         (State::Ok, Some(Class::TelemetryLoss)) => {
             "look at the events dropped on the way from the service to this agent; the next snapshot puts the numbers right".into()
         }
         (State::Ok, _) => String::new(),
-        (State::Recovering, _) => "nothing: it is mended; what is still open ends with the process".into(),
+        (State::Recovering, _) if closed(view) => {
+            "nothing: it is mended; what is still open ends with the process".into()
+        }
+        (State::Recovering, _) => format!(
+            "see whether it was mended or only rests: {}, and it is not seen that any was closed",
+            still_open(view)
+        ),
         (_, Some(Class::ClientPerCall | Class::ClientUnclosedIdle)) => {
             "make the connection once and share it, or close it where its last call ends (not in the function that returns it)"
                 .into()

@@ -1,5 +1,6 @@
 //! From a judged group of series to the finding of the report.
 
+use super::carry::{self, Carried};
 use super::classify::{self, Class};
 use super::confidence;
 use super::evidence;
@@ -23,7 +24,10 @@ use weir_connection::report::{Evidence, Finding, Growth, History, Process as Rep
 const LEAKED_GOROUTINES: f64 = 3.0;
 
 /// A series may show this much more than the one that covers it, since they are not taken at the same time.
-const COVERED: f64 = 1.25;
+pub(crate) const COVERED: f64 = 1.25;
+
+/// Blocks by which a series is younger than one that it cannot speak for yet.
+const YOUNGER: usize = 4;
 
 /// How urgent a state is for the choice of the primary series.
 fn rank(state: State) -> u8 {
@@ -42,6 +46,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) judgement: Judgement,
     /// Series that the other views contradict now.
     pub(crate) doubted: Vec<&'a Series>,
+    /// Series that went silent, each with one that is heard and goes on with its verdict.
+    pub(crate) carried: Vec<Carried>,
 }
 
 impl Judged<'_> {
@@ -63,8 +69,9 @@ pub(crate) struct Bench<'a> {
 
 /// Chooses the primary series and judges it.
 ///
-/// The primary is the most urgent one after the gates; among equals the most telling resource, so that a ClientConn goes
-/// before its sockets. Series that are covered by a more telling one are evidence only. `masked` tells of restarts that hid the growth of such a resource.
+/// The primary is the most urgent one after the gates; among equals one that is heard, then the most telling resource, so
+/// that a ClientConn goes before its sockets. Series that are covered by a more telling one are evidence only, and those
+/// whose verdict another one goes on with. `masked` tells of restarts that hid the growth of such a resource.
 pub(crate) fn judge<'a>(
     bench: Bench<'a>,
     group: &Group<'a>,
@@ -78,11 +85,18 @@ pub(crate) fn judge<'a>(
         order(a).cmp(&order(b))
     });
     let (mut telling, mut doubted): (Vec<&Series>, Vec<&Series>) = (Vec::new(), Vec::new());
+    let mut carried = Vec::new();
     for primary in members.iter().copied() {
         let view =
             View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
         let shown = members.iter().any(|sockets| view.fresh(sockets) && shows(sockets, primary));
         if shown || telling.iter().any(|other| covers(other, primary)) {
+            continue;
+        }
+        if let Some(by) = carry::heir(&view) {
+            carried.push(by);
+        }
+        if primary.carried && members.len() > 1 {
             continue;
         }
         if gates::contradicted(&view) {
@@ -96,7 +110,9 @@ pub(crate) fn judge<'a>(
         if judgement.gate != Some(gates::Gate::TelemetryLoss) && view.fresh(primary) {
             telling.push(primary);
         }
-        if best.as_ref().is_none_or(|(_, known)| rank(judgement.state) > rank(known.state)) {
+        let urgency = |series: &Series, judgement: &Judgement| (rank(judgement.state), view.fresh(series));
+        let more = |(best, known): &(&Series, Judgement)| urgency(primary, &judgement) > urgency(best, known);
+        if best.as_ref().is_none_or(more) {
             best = Some((primary, judgement));
         }
     }
@@ -108,7 +124,7 @@ pub(crate) fn judge<'a>(
     };
     if let Some(end) = bench.process.ended() {
         let judgement = Judgement { ended: Some(end), ..Judgement::default() };
-        return Some(Judged { primary, members, judgement, doubted });
+        return Some(Judged { primary, members, judgement, doubted, carried });
     }
     let view =
         View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
@@ -121,7 +137,7 @@ pub(crate) fn judge<'a>(
     if judgement.state == State::Ok && !judgement.exceeded.is_empty() {
         judgement.state = State::Suspect;
     }
-    Some(Judged { primary, members, judgement, doubted })
+    Some(Judged { primary, members, judgement, doubted, carried })
 }
 
 /// Whether what a series counts is counted as well, and better, by an earlier one from inside the process: sockets and
@@ -134,6 +150,7 @@ fn covers(events: &Series, other: &Series) -> bool {
         && chain(events)
         && chain(other)
         && other.certain.is_none()
+        && speaks_for(events, other)
         && other.open_now() <= COVERED * events.open_now() + 2.0
 }
 
@@ -144,7 +161,18 @@ fn shows(sockets: &Series, other: &Series) -> bool {
         && sockets.subject.resource == Resource::Socket
         && sockets.quality().idle
         && known(other)
+        && speaks_for(sockets, other)
         && other.open_now() <= COVERED * sockets.open_now() + 2.0
+}
+
+/// Whether a series may speak for another one: it was watched about as long, or for long enough. A verdict does not go with
+/// the coming of a source that knows nothing of it yet.
+pub(crate) fn speaks_for(series: &Series, other: &Series) -> bool {
+    let blocks = |series: &Series| series.evaluation.blocks;
+    other.machine.state == State::Ok
+        || series.machine.state == State::Leaking
+        || series.is_settled()
+        || blocks(series) + YOUNGER > blocks(other)
 }
 
 fn of_series(view: &View<'_>, masked: Option<Masked>) -> Judgement {
@@ -253,7 +281,7 @@ pub(crate) fn finding(
             missing::missing(&view, &judgement, site.is_some())
         },
         forecast: forecast::forecasts(&view, &judgement, rate),
-        cure: explain::cure(&judgement),
+        cure: explain::cure(&view, &judgement),
         history: history(judged.primary, agent),
         evidence: evidence_or_none(evidence),
         site,

@@ -33,7 +33,8 @@ pub(crate) struct Rate {
 
 /// The forecasts of a finding that grows, soonest first, then those that are never reached.
 pub(crate) fn forecasts(view: &View<'_>, judgement: &Judgement, rate: Rate) -> Vec<Forecast> {
-    if !matches!(judgement.state, State::Suspect | State::Leaking) || rate.median <= 0.0 {
+    let grows = matches!(judgement.state, State::Suspect | State::Leaking) && view.fresh(view.primary);
+    if !grows || rate.median <= 0.0 {
         return Vec::new();
     }
     let mut list: Vec<Forecast> =

@@ -56,7 +56,8 @@ fn long_doubted(view: &View<'_>) -> bool {
 /// Only a census without them, or events known to be lost, contradict it.
 pub(crate) fn contradicted(view: &View<'_>) -> bool {
     let primary = view.primary;
-    if primary.subject.source != Source::Events || !primary.subject.resource.is_grpc() {
+    let told = primary.subject.source == Source::Events && primary.subject.resource.is_grpc();
+    if !told || !view.fresh(primary) {
         return false;
     }
     let sockets = view.sockets().filter(|sockets| sockets.fresh);

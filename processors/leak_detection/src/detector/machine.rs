@@ -23,7 +23,7 @@ pub(crate) struct Signal {
     pub(crate) certain: bool,
     /// What was growing has not stopped.
     pub(crate) keeps: bool,
-    /// It ended at once: most of it is gone, or nothing comes any more.
+    /// It ended at once: most of it is gone, or growth has clearly stopped.
     pub(crate) ended: bool,
 }
 
@@ -75,6 +75,11 @@ impl Machine {
             self.state = next;
             self.since = time;
         }
+    }
+
+    /// Goes on with the verdict of another series, from `time` on: from here on what is measured decides.
+    pub(crate) fn adopt(&mut self, state: State, time: i64) {
+        *self = Machine { state, since: time, ..Machine::default() };
     }
 }
 

@@ -6,16 +6,19 @@
 use super::classify::Class;
 use super::input::{Resource, Source};
 use super::pace;
+use super::scale::SECOND;
 use super::view::{Judgement, View};
 use weir_connection::report::State;
+use weir_connection::terminal::units::Clock;
 
 /// What was not available, and how to get it.
 pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Vec<String> {
     let has = |source: Source| view.members.iter().any(|m| m.subject.source == source && view.fresh(m));
     let (watches, grpc) = (|source: Source| view.process.heard(source), may_be_grpc(view, judgement));
     let unix = view.members.iter().any(|m| m.subject.target.starts_with("unix:"));
+    let quiet = |source: Source| !has(source) && view.members.iter().any(|m| m.subject.source == source);
     let mut list = Vec::new();
-    if !has(Source::Events) && grpc {
+    if !has(Source::Events) && !quiet(Source::Events) && grpc {
         match (watches(Source::Events), view.client(), judgement.state) {
             (false, ..) => list.push(
                 "events from inside the process: add the companion Go module to the service and the receiver grpc_connections",
@@ -45,7 +48,25 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
         list.push(line(&view.primary.subject.resource, grpc, has(Source::Events), profiled, counted));
     }
     let rare = pace::rare(view.members.iter().copied(), view.scale);
-    list.into_iter().map(str::to_owned).chain(rare.into_values()).collect()
+    let silent =
+        [Source::Events, Source::Sockets, Source::Profile].into_iter().filter(|source| quiet(*source));
+    let silent = silent.map(|source| silence(view, source));
+    silent.chain(list.into_iter().map(str::to_owned)).chain(rare.into_values()).collect()
+}
+
+/// Since when a source that told of them is silent, and where to look.
+fn silence(view: &View<'_>, source: Source) -> String {
+    let (what, look) = match source {
+        Source::Events => ("events", "the service, its way to this agent, and the receiver grpc_connections"),
+        Source::Sockets => ("kernel sockets", "the receiver socket_diag"),
+        Source::Profile => {
+            ("goroutines", "the service, whether its net/http/pprof answers, and the receiver pprof")
+        }
+    };
+    let of = view.members.iter().filter(|m| m.subject.source == source);
+    let silence = of.map(|m| m.clock.silence(view.now)).min().unwrap_or(0);
+    let since = Clock::UTC.full(view.now.saturating_sub(silence) as f64 / SECOND);
+    format!("{what} since {since}, when they ceased: look at {look}")
 }
 
 /// How to get the line; `counted` says that a profile counts them, too.

@@ -22,6 +22,7 @@
 
 mod address;
 mod block;
+mod carry;
 pub mod census;
 mod classify;
 mod clock;
@@ -65,7 +66,7 @@ pub use thresholds::Thresholds;
 
 use census::Census;
 use finding::Standing;
-use process::{Process, ProcessId, Processes};
+use process::{Process, ProcessId, Processes, Takes};
 use restart::Restarts;
 use series::{Company, Series, Subject, Taken};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -173,9 +174,13 @@ impl Detector {
         let process = self.process(&key.process, now);
         let (source, (resource, side)) = (key.source, key.resource.canonical(key.side));
         let by_module = source == Source::Events && resource == Resource::GrpcClient;
-        if !self.processes.get_mut(process).is_some_and(Process::takes) {
-            self.counters.late += 1;
-            return;
+        match self.processes.get_mut(process).map(|known| known.take(source)) {
+            Some(Takes::Again) => self.drop_source(process, source),
+            Some(Takes::Yes) => {}
+            Some(Takes::No) | None => {
+                self.counters.late += 1;
+                return;
+            }
         }
         let subject = Subject { source, resource, side, target: key.target };
         let id = self.series_id(process, subject);
@@ -281,7 +286,8 @@ impl Detector {
 }
 
 fn company_of(process: &Process) -> Company {
-    Company { memory: process.facts.memory, load: process.load }
+    let identified = process.key.pid > 0 && process.key.start_ticks > 0;
+    Company { memory: process.facts.memory, load: process.load, identified }
 }
 
 /// Calls per second between the last two observations of a series that counts calls.

@@ -36,6 +36,15 @@ pub(crate) struct Process {
     end: Option<End>,
 }
 
+/// Whether what a source tells of a process counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    Yes,
+    No,
+    /// It does, and what the source told before is over: it was stopped in between.
+    Again,
+}
+
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
@@ -90,13 +99,15 @@ impl Process {
 
     /// Whether what a source tells of it still counts: of one that exited it was on its way for too long, a module that
     /// was stopped may be started again.
-    pub(crate) fn takes(&mut self) -> bool {
-        match self.end {
-            Some(End { ending: Ending::Exited, .. }) => return false,
-            Some(End { ending: Ending::Stopped, .. }) => self.end = None,
-            None => {}
+    pub(crate) fn take(&mut self, source: Source) -> Takes {
+        match self.end.map(|end| end.ending) {
+            Some(Ending::Exited) => Takes::No,
+            Some(Ending::Stopped) if source == Source::Events => {
+                self.end = None;
+                Takes::Again
+            }
+            _ => Takes::Yes,
         }
-        true
     }
 
     /// Notes that a source tells of it.

@@ -1,5 +1,6 @@
 //! One round of judging: what ended, what is gone, what every group of series amounts to now.
 
+use super::carry::Carried;
 use super::evidence;
 use super::finding::{self, Bench, Judged, Standing};
 use super::identity;
@@ -7,7 +8,7 @@ use super::input::ProcessKey;
 use super::join::{self, Group};
 use super::process::{Process, ProcessId};
 use super::restart::RestartKey;
-use super::series::Series;
+use super::series::{Series, Subject};
 use super::{Change, Detector, FindingKey};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use weir_connection::report::{Finding, State};
@@ -82,10 +83,15 @@ impl Detector {
         let mut standings = std::mem::take(&mut self.standings);
         let mut seen = HashSet::new();
         let (mut changes, mut doubted) = (Vec::new(), HashSet::new());
+        let (mut carried, mut returned) = (Vec::new(), Vec::new());
         let now = self.now;
         self.each_group(now, |key, bench, group, judged| {
             seen.insert(key.clone());
-            doubted.extend(judged.doubted.iter().map(|series| (key.0, series.subject.clone())));
+            let named = |series: &Series| (key.0, series.subject.clone());
+            doubted.extend(judged.doubted.iter().map(|series| named(series)));
+            carried.extend(judged.carried.iter().map(|c| (key.0, c.clone())));
+            let back = judged.members.iter().filter(|m| m.carried && judged.view(bench).fresh(m));
+            returned.extend(back.map(|series| (named(series), judged.primary.machine.state)));
             let standing = standings.entry(key.clone()).or_insert_with(|| Standing {
                 id: finding_id(&bench.process.key, &key),
                 since: now,
@@ -110,6 +116,16 @@ impl Detector {
                 series.doubted = doubted.contains(subject).then(|| series.doubted.unwrap_or(now));
             }
         }
+        for (process, Carried { silent, heir, state }) in carried {
+            self.with_series(&(process, silent), |series| series.carried = true);
+            self.with_series(&(process, heir), |series| series.adopt(state, now));
+        }
+        for (series, state) in returned {
+            self.with_series(&series, |series| {
+                series.carried = false;
+                series.adopt(Some(state), now);
+            });
+        }
         // Subjects that went into another one, or are no longer told of.
         for (key, standing) in std::mem::take(&mut standings) {
             if seen.contains(&key) {
@@ -119,6 +135,13 @@ impl Detector {
             }
         }
         changes
+    }
+
+    fn with_series(&mut self, subject: &(ProcessId, Subject), act: impl FnOnce(&mut Series)) {
+        let series = self.index.get(subject).and_then(|id| self.series.get_mut(id));
+        if let Some((_, series)) = series {
+            act(series);
+        }
     }
 
     /// Calls `act` with every group of series that can be judged.

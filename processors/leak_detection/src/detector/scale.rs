@@ -27,6 +27,8 @@ pub struct Scale {
     pub stale: i64,
     /// After this silence at the least a series is forgotten, ns: 6 T (1 h).
     pub forget: i64,
+    /// The same for one that was leaking when it was last heard of, ns: 144 T (1 d).
+    pub keep: i64,
 }
 
 impl Scale {
@@ -44,6 +46,7 @@ impl Scale {
             alive: bound(age / 10.0),
             stale: ns(1.5),
             forget: ns(6.0),
+            keep: ns(144.0),
         }
     }
 

@@ -86,7 +86,8 @@ pub(crate) struct Series {
     pub(crate) certain: Option<Certain>,
     /// Since when the other views show much less, agent's time in ns.
     pub(crate) doubted: Option<i64>,
-    stale_blocks: i64,
+    /// It went silent, and a series that is heard goes on with its verdict.
+    pub(crate) carried: bool,
 }
 
 /// Why a leak is certain without statistics.
@@ -140,7 +141,7 @@ impl Series {
             onset: None,
             certain: None,
             doubted: None,
-            stale_blocks: 0,
+            carried: false,
         }
     }
 
@@ -163,10 +164,12 @@ impl Series {
             }
             Arrival::Next(placed) => {
                 self.commit(scale, facts);
-                let restarted =
-                    matches!((self.latest.opened, sample.opened), (Some(old), Some(new)) if new < old);
+                let anew = matches!((self.latest.opened, sample.opened), (Some(old), Some(new)) if new < old);
+                let restarted = anew && !facts.identified;
                 if restarted {
                     self.reset();
+                } else if anew {
+                    self.count_anew(&sample);
                 }
                 if self.first_time == 0 || restarted {
                     self.first_time = placed;
@@ -178,7 +181,6 @@ impl Series {
                 self.latest = sample;
                 self.latest_time = placed;
                 self.pending = Some(placed);
-                self.stale_blocks = 0;
                 self.close_blocks(placed, scale);
                 if restarted { Taken::Restarted } else { Taken::New }
             }
@@ -192,7 +194,6 @@ impl Series {
             self.commit(scale, facts);
             let time = self.clock.at(now).saturating_sub(grace);
             self.close_blocks(time, scale);
-            self.pass_stale(now, scale);
         }
     }
 
@@ -201,16 +202,25 @@ impl Series {
         self.clock.silence(now) > scale.stale.max(self.clock.interval().saturating_mul(3))
     }
 
-    /// Whether nothing came for so long that it may be forgotten.
+    /// Whether nothing came for so long that it may be forgotten. Silence is no sign that a leak has ended.
     pub(crate) fn gone(&self, now: i64, scale: &Scale) -> bool {
-        self.clock.silence(now) > scale.forget.max(self.clock.interval().saturating_mul(6))
+        let limit = if self.machine.state == State::Leaking { scale.keep } else { scale.forget };
+        self.clock.silence(now) > limit.max(self.clock.interval().saturating_mul(6))
+    }
+
+    /// Whether it was watched for so long that a leak would have been found, and does not grow.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.evaluation.blocks >= evaluate::enough(self.quality()) && !self.grows()
     }
 
     /// Uses another age from now on; blocks made with the former one are dropped.
     pub(crate) fn set_age(&mut self, age: f64) {
         if age != self.age {
             self.age = age;
+            // How many were open does not depend on it.
+            let recent = std::mem::take(&mut self.recent);
             self.reset();
+            self.recent = recent;
         }
     }
 
@@ -291,6 +301,13 @@ impl Series {
         matches!(self.machine.state, State::Suspect | State::Leaking) || self.evaluation.suspect
     }
 
+    /// Goes on with the verdict of another series, unless it has that one itself.
+    pub(crate) fn adopt(&mut self, state: Option<State>, now: i64) {
+        if let Some(state) = state.filter(|state| *state != self.machine.state) {
+            self.machine.adopt(state, self.clock.at(now));
+        }
+    }
+
     fn reset(&mut self) {
         self.fine.clear();
         self.coarse.clear();
@@ -303,6 +320,13 @@ impl Series {
         self.by_coarse = false;
         self.onset = None;
         self.certain = None;
+    }
+
+    /// Its source has lost its totals; what it counts of this process goes on.
+    fn count_anew(&mut self, sample: &Sample) {
+        self.first_opened = sample.opened.unwrap_or(0.0);
+        let Committed { time, level, .. } = self.committed;
+        self.committed = Committed { time, level, ..Committed::default() };
     }
 
     /// Puts the pending observation into the blocks.
@@ -456,18 +480,6 @@ impl Series {
     pub(crate) fn lost_lately(&self) -> f64 {
         self.committed.lost.growth(self.latest.lost).map_or(0.0, |(lost, _)| lost)
     }
-
-    /// A series that went silent does not stay leaking for ever: silent blocks count as blocks without growth.
-    fn pass_stale(&mut self, now: i64, scale: &Scale) {
-        if !self.stale(now, scale) || self.machine.state == State::Ok {
-            return;
-        }
-        let blocks = self.clock.silence(now) / scale.block.max(1);
-        if blocks > self.stale_blocks {
-            self.stale_blocks = blocks;
-            self.machine.step(Signal::default(), self.clock.at(now), scale.hold);
-        }
-    }
 }
 
 /// What the process contributes to the blocks of its series.
@@ -477,4 +489,6 @@ pub(crate) struct Company {
     pub(crate) memory: Option<f64>,
     /// Calls per second, as another series of the process knows them.
     pub(crate) load: Option<f64>,
+    /// No other process is meant by its key: totals that begin anew are those of a source, not of a new process.
+    pub(crate) identified: bool,
 }

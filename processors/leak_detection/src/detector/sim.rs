@@ -15,6 +15,7 @@ mod joined;
 mod leaks;
 mod random;
 mod scaled;
+mod silence;
 mod times;
 mod world;
 

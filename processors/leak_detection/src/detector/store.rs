@@ -1,7 +1,7 @@
 //! The series and processes that a detector keeps: finding, merging, dropping them, and their limits.
 
 use super::Detector;
-use super::address::Address;
+use super::finding;
 use super::forecast;
 use super::input::{ProcessKey, Resource, Side, Source};
 use super::process::ProcessId;
@@ -83,34 +83,54 @@ impl Detector {
         }
     }
 
+    /// Forgets what a source has told of a process.
+    pub(super) fn drop_source(&mut self, process: ProcessId, source: Source) {
+        let of = |(id, series): &&(ProcessId, Series)| *id == process && series.subject.source == source;
+        let gone: Vec<u64> =
+            self.series.iter().filter(|(_, entry)| of(entry)).map(|(number, _)| *number).collect();
+        gone.into_iter().for_each(|number| self.drop_series(number));
+    }
+
     pub(super) fn drop_series(&mut self, id: u64) {
         if let Some((process, series)) = self.series.remove(&id) {
             self.index.remove(&(process, series.subject));
         }
     }
 
-    /// Sockets whose library closes idle ones, as gRPC does by default, are old only beyond that.
+    /// Sockets whose library closes idle ones, as gRPC does by default, are old only beyond that, as long as events tell of
+    /// their clients. Where sockets grow or have a verdict, these must first have watched for long enough themselves.
     pub(super) fn adapt_socket_ages(&mut self) {
-        let scale = self.scale;
-        let mut grpc: HashMap<ProcessId, Vec<Address>> = HashMap::new();
+        let client = |series: &Series| series.subject.side != Side::Server;
+        let mut clients: HashMap<ProcessId, Vec<&Series>> = HashMap::new();
         for (process, series) in self.series.values() {
-            let client = series.subject.side != Side::Server;
-            if client && series.subject.source == Source::Events && series.subject.resource.is_grpc() {
-                grpc.entry(*process).or_default().extend(series.address.clone());
+            let told = series.subject.source == Source::Events && !series.stale(self.now, &self.scale);
+            if told && client(series) && series.subject.resource.is_grpc() {
+                clients.entry(*process).or_default().push(series);
             }
         }
-        for (process, series) in self.series.values_mut() {
-            if series.subject.resource != Resource::Socket || series.subject.side == Side::Server {
+        let mut ages = Vec::new();
+        for (id, (process, series)) in &self.series {
+            if series.subject.resource != Resource::Socket || !client(series) {
                 continue;
             }
-            let is_grpc = grpc.get(process).is_some_and(|targets| {
-                series
-                    .address
+            let same = |told: &&&Series| {
+                told.address
                     .as_ref()
-                    .is_some_and(|address| targets.iter().any(|target| target.matches(address)))
-            });
-            if is_grpc {
-                series.set_age(scale.socket_age(forecast::GRPC_IDLE_TIMEOUT));
+                    .zip(series.address.as_ref())
+                    .is_some_and(|(name, address)| name.matches(address))
+            };
+            let told: Vec<_> = clients.get(process).into_iter().flatten().filter(same).collect();
+            let grpc = self.scale.socket_age(forecast::GRPC_IDLE_TIMEOUT);
+            let age = match told.as_slice() {
+                [] => self.scale.age,
+                told if told.iter().any(|told| finding::speaks_for(told, series)) => grpc,
+                _ => series.age,
+            };
+            ages.push((*id, age));
+        }
+        for (id, age) in ages {
+            if let Some((_, series)) = self.series.get_mut(&id) {
+                series.set_age(age);
             }
         }
     }

@@ -259,13 +259,14 @@ fn a_leak_that_is_mended_recovers_and_a_process_that_ends_is_told_of() {
     let act = |world: &mut World| leak(world);
     let (mut changes, mut detector, mut now) = watch(TIGHT, 2.0, act, as_it_is);
     changes.clear();
-    for _ in 0..600 {
+    for second in 0..800 {
         now += 1_000_000_000;
-        changes.extend(detector.tick(now).into_iter().map(|change| (0.0, change)));
+        changes.extend(detector.tick(now).into_iter().map(|change| (f64::from(second), change)));
         gone |= detector.counters().series == 0;
     }
-    let states: Vec<State> = changes.iter().map(|(_, change)| change.to).collect();
-    assert_eq!(states, [State::Recovering, State::Ok], "{changes:#?}");
+    let told: Vec<_> = changes.iter().map(|(_, change)| (change.from, change.to)).collect();
+    assert_eq!(told, [(State::Leaking, State::Ok)], "{changes:#?}");
+    assert!(changes[0].0 > 700.0, "silence does not end it: {changes:#?}");
     assert!(gone && detector.report(now).is_empty());
 }
 

@@ -86,9 +86,13 @@ fn of_a_process_that_is_gone_it_is_said_since_when_nothing_is_heard() {
         detector.tick(at(seconds));
     }
     let finding = &detector.report(at(99))[0];
-    assert_eq!(finding.state, State::Recovering);
-    let text = "nothing is heard of it since 2023-11-14 22:14:38 UTC";
-    assert!(finding.explanation.starts_with(text), "{}", finding.explanation);
+    assert_eq!(finding.state, State::Leaking, "silence is no sign that it stopped");
+    let text =
+        "; nothing is heard of it since 2023-11-14 22:14:38 UTC, which does not say that it has stopped";
+    assert!(finding.explanation.ends_with(text), "{}", finding.explanation);
+    let missing = "events since 2023-11-14 22:14:38 UTC, when they ceased: look at the service";
+    assert!(finding.missing[0].starts_with(missing), "{:?}", finding.missing);
+    assert!(finding.forecast.is_empty() && finding.confidence != "high", "{finding:#?}");
 }
 
 /// Clients that leak until 78 s; what is told then of their process, and what becomes of the finding.
