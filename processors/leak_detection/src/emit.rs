@@ -148,7 +148,7 @@ impl Emitter<'_> {
     /// The process as its sources name it, so that all its metrics have one resource.
     fn process_attributes(&self, finding: &Finding) -> Vec<KeyValue> {
         let known = self.process(finding).and_then(|key| self.table.info(&key));
-        let info = known.unwrap_or_else(|| ProcessInfo {
+        let mut info = known.unwrap_or_else(|| ProcessInfo {
             key: ProcessKey {
                 host: finding.process.host.clone(),
                 pid: finding.process.pid,
@@ -159,6 +159,13 @@ impl Emitter<'_> {
             executable: finding.process.executable.clone(),
             ..ProcessInfo::default()
         });
+        // Where its events have ceased, the finding still knows what they called it.
+        for (known, told) in [(&mut info.service, &finding.service), (&mut info.instance, &finding.instance)]
+        {
+            if known.is_empty() {
+                known.clone_from(told);
+            }
+        }
         info.attributes()
     }
 
