@@ -55,13 +55,13 @@ pub trait Stage: Send {
     /// follow.
     async fn on_drain(&mut self, _cx: &StageContext) {}
 
-    /// After the drain: what a successor of the same id and the same settings is to go on with. A reload that leaves a
-    /// stage in as many pipelines as before keeps the stage itself; one that changes them makes a successor.
+    /// After the drain: what a successor of the same id is to go on with. A reload that leaves a stage its options and as
+    /// many pipelines as before keeps the stage itself; one that changes them makes a successor.
     fn hand_over(&mut self) -> Option<Heirloom> {
         None
     }
 
-    /// Before everything else: what the predecessor handed over.
+    /// Before everything else: what the predecessor handed over, which may have had other options.
     fn take_over(&mut self, _heirloom: Heirloom) {}
 }
 

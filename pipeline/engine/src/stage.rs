@@ -77,7 +77,7 @@ impl Consumer for Mailbox {
 /// of it, and some time to drain. One that cannot, because what follows it is stuck, must not stop the new graph too.
 const INHERIT: Duration = Duration::from_secs(RECEIVERS.as_secs() + ABORT.as_secs() + 4);
 
-/// A stage of the graph before that had the same id and settings.
+/// A stage of the graph before that had the same id.
 pub(crate) struct Predecessor {
     pub(crate) task: TaskHandle,
     pub(crate) legacy: Legacy,

@@ -35,6 +35,8 @@ pub(crate) struct LeakDetection {
     findings: Vec<Finding>,
     /// Sources of which the log has said that they publish too rarely.
     rare: BTreeSet<Source>,
+    /// Verdicts that a reload has ended, still to be told.
+    forgotten: Vec<Change>,
 }
 
 impl LeakDetection {
@@ -53,6 +55,7 @@ impl LeakDetection {
             next_report: Instant::default(),
             findings: Vec::new(),
             rare: BTreeSet::new(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -70,7 +73,8 @@ impl LeakDetection {
     /// Moves the detector's clock and puts up what it says.
     fn tick(&mut self, cx: &StageContext) -> Vec<Change> {
         let now = i64::try_from(cx.clock.unix_nanos()).unwrap_or(i64::MAX);
-        let mut changes = self.detector.tick(now);
+        let mut changes = std::mem::take(&mut self.forgotten);
+        changes.extend(self.detector.tick(now));
         let emitter = Emitter { table: &self.table, clock: &cx.clock, roots: &self.roots };
         self.findings = self.detector.report(now);
         let mut complaints = BTreeMap::new();
@@ -186,8 +190,11 @@ impl Stage for LeakDetection {
     }
 
     fn take_over(&mut self, heirloom: Heirloom) {
-        if let Ok(detector) = heirloom.downcast() {
-            self.detector = *detector;
+        let Ok(detector) = heirloom.downcast::<Detector>() else { return };
+        self.detector = *detector;
+        if let Some((why, changes)) = self.detector.set(self.settings.clone()) {
+            tracing::warn!(otelcol.component.kind = "processor", "leak_detection: {why}");
+            self.forgotten = changes;
         }
     }
 }

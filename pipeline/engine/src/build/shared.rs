@@ -77,8 +77,8 @@ impl<'a> Builder<'a> {
             }
             return;
         };
+        // Whether it can go on with what the one before leaves, also by other options, the stage knows.
         let predecessor = before
-            .filter(|node| node.still_fits(&spec.node))
             .and_then(|node| Some(Predecessor { task: node.task.clone()?, legacy: node.legacy.clone() }));
         let settings = spec.node.clone();
         let node =

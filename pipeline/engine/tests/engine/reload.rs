@@ -262,11 +262,15 @@ fn a_shared_processor_stays_itself_and_one_that_stands_elsewhere_leaves_its_stat
     let (engine, outcome) = world.reload(engine, &spec);
     assert_eq!((outcome, times(&world, "shared/x created")), (Ok(()), 2), "another pipeline");
     world.pass(5 * SECOND);
+    change(&mut spec.processors, "shared/x", 2);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, times(&world, "shared/x created")), (Ok(()), 3), "other options");
+    world.pass(10 * SECOND);
     let took_over = |e: weir_testkit::Entry| {
         if let Event::TookOver { came } = e.event { Some(came) } else { None }
     };
     let inherited: Vec<_> = world.lab.journal().into_iter().filter_map(took_over).collect();
-    assert_eq!(inherited, [5]);
+    assert_eq!(inherited, [5, 9]);
     assert!(world.stop(engine, SECOND).is_clean());
     assert_eq!(world.delivered("test/e").len(), 10);
 }

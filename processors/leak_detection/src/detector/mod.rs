@@ -71,6 +71,7 @@ use restart::Restarts;
 use series::{Company, Series, Subject, Taken};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use weir_connection::report::{Finding, State};
+use words::span;
 
 /// Settings of a detector.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,6 +158,29 @@ impl Detector {
             ended: HashSet::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Goes on by other settings. A window that means other time constants begins everything anew, since what is known is
+    /// counted in it; then that sentence is returned, and the verdicts that end by it.
+    pub fn set(&mut self, settings: Settings) -> Option<(String, Vec<Change>)> {
+        let fresh = Detector::new(settings);
+        if fresh.scale != self.scale {
+            let why = format!(
+                "the window was changed from {} to {}, by which all is counted: what was known is forgotten, and a first \
+                 verdict takes about {}",
+                span(self.scale.age),
+                span(fresh.scale.age),
+                span(view::first_verdict(fresh.scale.age))
+            );
+            let changes = self.forget_all(&why);
+            *self = Detector { now: self.now, ..fresh };
+            return Some((why, changes));
+        }
+        self.settings = fresh.settings;
+        while self.series.len() > self.settings.max_series {
+            self.evict_series();
+        }
+        None
     }
 
     /// The time constants in use.

@@ -13,7 +13,17 @@ use super::{Change, Detector, FindingKey};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use weir_connection::report::{Finding, State};
 
+/// Why a subject is gone of which nothing came for long.
+const UNHEARD: &str = "nothing is heard of it any more: the process ended, or its source stopped";
+
 impl Detector {
+    /// Forgets all findings, and says so of those that are not ok.
+    pub(super) fn forget_all(&mut self, why: &str) -> Vec<Change> {
+        let standings = std::mem::take(&mut self.standings);
+        let told = standings.iter().filter(|(_, standing)| standing.state != State::Ok);
+        told.map(|(key, standing)| ended(self.processes.get(key.0), key, standing, why, self.now)).collect()
+    }
+
     /// Remembers how processes that went silent, or have ended, had grown.
     pub(super) fn remember_ended(&mut self) {
         let mut silent: HashMap<ProcessId, bool> = HashMap::new();
@@ -69,7 +79,7 @@ impl Detector {
             if used.contains(&key.0) {
                 self.standings.insert(key, standing);
             } else if standing.state != State::Ok {
-                changes.push(ended(self.processes.get(key.0), &key, &standing, self.now));
+                changes.push(ended(self.processes.get(key.0), &key, &standing, UNHEARD, self.now));
             }
         }
         for id in dead {
@@ -131,7 +141,7 @@ impl Detector {
             if seen.contains(&key) {
                 self.standings.insert(key, standing);
             } else if standing.state != State::Ok {
-                changes.push(ended(self.processes.get(key.0), &key, &standing, now));
+                changes.push(ended(self.processes.get(key.0), &key, &standing, UNHEARD, now));
             }
         }
         changes
@@ -169,8 +179,8 @@ impl Detector {
     }
 }
 
-/// The change of a subject that is gone.
-fn ended(process: Option<&Process>, key: &FindingKey, standing: &Standing, now: i64) -> Change {
+/// The change of a subject that is gone, and why.
+fn ended(process: Option<&Process>, key: &FindingKey, standing: &Standing, why: &str, now: i64) -> Change {
     let identity = process.map(|process| process.key.clone()).unwrap_or_default();
     let finding = Finding {
         id: standing.id.clone(),
@@ -180,7 +190,7 @@ fn ended(process: Option<&Process>, key: &FindingKey, standing: &Standing, now: 
         instance: identity.instance,
         side: key.1.name().to_owned(),
         target: key.2.clone(),
-        explanation: "nothing is heard of it any more: the process ended, or its source stopped".to_owned(),
+        explanation: why.to_owned(),
         ..Finding::default()
     };
     Change { from: standing.state, to: State::Ok, finding }

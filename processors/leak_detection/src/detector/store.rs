@@ -56,7 +56,7 @@ impl Detector {
     }
 
     /// Drops the least recently seen series; a sixty-fourth at once, so that it costs little per observation.
-    fn evict_series(&mut self) {
+    pub(super) fn evict_series(&mut self) {
         let mut ages: Vec<(i64, u64)> =
             self.series.iter().map(|(id, (_, series))| (series.clock.silence(self.now), *id)).collect();
         ages.sort_unstable_by_key(|(silence, id)| (std::cmp::Reverse(*silence), *id));

@@ -139,7 +139,7 @@ impl<'a> View<'a> {
 
     /// Seconds of watching that a verdict on the primary takes.
     pub(crate) fn verdict_takes(&self) -> f64 {
-        self.primary.age * (0.5 * (MIN_BLOCKS + 1) as f64 + 1.0)
+        first_verdict(self.primary.age)
     }
 
     /// About how many seconds pass until there is a verdict, at least a block; nothing when there are enough blocks.
@@ -157,6 +157,11 @@ impl<'a> View<'a> {
     pub(crate) fn client(&self) -> bool {
         self.primary.subject.side != Side::Server
     }
+}
+
+/// Seconds of watching that a verdict takes where that age, in seconds, counts as old.
+pub(crate) fn first_verdict(age: f64) -> f64 {
+    age * (0.5 * (MIN_BLOCKS + 1) as f64 + 1.0)
 }
 
 /// Sockets that belong to a finding.

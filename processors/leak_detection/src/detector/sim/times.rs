@@ -160,3 +160,25 @@ fn a_module_that_was_stopped_ends_the_finding_unless_somebody_else_still_sees_th
     let (changes, _) = ended(&[events, (Source::Sockets, Resource::Socket)], Ending::Stopped);
     assert_eq!(changes, [], "its sockets say more");
 }
+
+#[test]
+fn other_settings_keep_the_memory_and_another_window_says_what_it_forgets() {
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
+    for i in 0..40 {
+        let seconds = f64::from(i) * 2.0;
+        feed(&mut detector, &clients, seconds, grown(2.0, seconds));
+    }
+    let thresholds = Thresholds { established: Some(9.0), ..Thresholds::default() };
+    assert_eq!(detector.set(Settings { window: 4.0, max_series: 7, thresholds }), None);
+    assert_eq!(detector.report(at(78))[0].state, State::Leaking);
+    let (why, changes) = detector.set(Settings { window: 10.0, ..Settings::default() }).expect("forgets");
+    assert_eq!(
+        why,
+        "the window was changed from 5 s to 10 s, by which all is counted: what was known is forgotten, and a first verdict \
+         takes about 45 s"
+    );
+    assert_eq!(changes.iter().map(|c| (c.from, c.to)).collect::<Vec<_>>(), [(State::Leaking, State::Ok)]);
+    assert_eq!(changes[0].finding.explanation, why);
+    assert!(detector.report(at(79)).is_empty());
+}
