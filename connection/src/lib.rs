@@ -6,12 +6,13 @@
 //! - [`table`]: everything that is open, one table for each agent;
 //! - [`publish`]: series as OTLP metrics (docs/telemetry.md);
 //! - [`spans`]: connections as spans;
-//! - [`tracker`]: events in, spans and metrics out;
+//! - [`tracker`]: events in, spans and metrics out; [`collection`]: these metrics in parts;
 //! - [`board`]: the verdicts of all detectors of an agent;
 //! - [`report`] and [`terminal`]: verdicts as a document, and that document as text.
 
 pub mod asked;
 pub mod board;
+pub mod collection;
 pub mod events;
 pub mod names;
 pub mod process;

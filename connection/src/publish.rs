@@ -10,6 +10,9 @@ use weir_pdata::otlp::{kv, point, scope};
 use crate::names::{self, BOUNDS, Described, Kind, metric};
 use crate::process::ProcessInfo;
 
+/// Series in a request at most: some thousand points, which is little memory, whoever reads or keeps the request.
+pub const MAX_SERIES: usize = 100;
+
 /// Who measured a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {

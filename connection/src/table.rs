@@ -192,8 +192,6 @@ pub struct Measured {
     pub info: ProcessInfo,
     /// When it was first seen, Unix ns of the agent.
     pub first_seen: u64,
-    /// When it was last heard of, likewise.
-    pub last_seen: u64,
     /// Its series.
     pub series: Vec<SeriesPoint>,
     /// What is known of it as a whole.
@@ -219,10 +217,9 @@ impl ConnectionTable {
         events.into_iter().filter_map(|event| process.apply(event)).collect()
     }
 
-    /// All series of all processes that events have told of.
-    pub fn measure(&self, now: u64) -> Vec<Measured> {
-        let inner = self.lock();
-        inner.processes.values().filter(|p| !p.is_socket_only()).map(|p| p.measure(now)).collect()
+    /// All series of a process that events have told of.
+    pub fn measure(&self, key: &ProcessKey, now: u64) -> Option<Measured> {
+        self.lock().processes.get(key).filter(|p| !p.is_socket_only()).map(|p| p.measure(now))
     }
 
     /// Events of a process that are known to be lost.
@@ -233,6 +230,13 @@ impl ConnectionTable {
     /// Keys of all processes that events have told of.
     pub fn keys(&self) -> Vec<ProcessKey> {
         self.lock().processes.values().filter(|p| !p.is_socket_only()).map(|p| p.info.key.clone()).collect()
+    }
+
+    /// All processes that events have told of, and when last, Unix ns of the agent.
+    pub(crate) fn heard(&self) -> Vec<(ProcessKey, u64)> {
+        let inner = self.lock();
+        let told = inner.processes.values().filter(|p| !p.is_socket_only());
+        told.map(|p| (p.info.key.clone(), p.last_seen)).collect()
     }
 
     /// How many processes events have told of.

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_pdata::otlp::MetricsRequest;
 use weir_pdata::view::{self, Resource};
 use weir_pdata::{Payload, Signal};
 
 use crate::events::{self, Event};
 use crate::process::{ProcessInfo, ProcessKey};
-use crate::publish::{self, Origin, ProcessPoint};
 use crate::spans::{self, Limiter};
-use crate::table::{Change, ConnectionTable};
+use crate::table::{Change, ConnectionTable, Gone, MAX_PROCESSES};
 
 /// Turns connection events into spans and metrics.
 #[derive(Debug)]
@@ -23,6 +21,8 @@ pub struct Tracker {
     told: BTreeMap<ProcessKey, Told>,
     /// When each process had last been heard of as it was last published, Unix ns.
     published: BTreeMap<ProcessKey, u64>,
+    /// Processes that have ended, when nobody took that.
+    unsaid: Vec<Gone>,
 }
 
 /// Processes of which it is remembered what was said of them; of further ones nothing is said.
@@ -79,6 +79,7 @@ impl Tracker {
             counts: Counts::default(),
             told: BTreeMap::new(),
             published: BTreeMap::new(),
+            unsaid: Vec::new(),
         }
     }
 
@@ -226,31 +227,38 @@ impl Tracker {
         ))
     }
 
-    /// Everything that is open now as metrics, and for the last time those processes that have ended. Also forgets
-    /// processes that are gone.
-    ///
-    /// A process of which nothing was heard since the last time is left out: what is believed of it is no measurement, and
-    /// would look like one in which nothing grows. `None` when there is nothing to say.
-    pub fn collect(&mut self, now: u64) -> Option<Payload> {
-        let mut resource_metrics = Vec::new();
+    /// Lets go of what is gone; those of which a last word is to be said, also those of which it was refused before.
+    pub(crate) fn let_go(&mut self, now: u64) -> Vec<Gone> {
+        let mut ended = std::mem::take(&mut self.unsaid);
         for gone in self.table.expire(now) {
             self.limiter.forget(&gone.info.key);
             self.told.remove(&gone.info.key);
             if gone.ending.is_some() {
-                let process = ProcessPoint { ended: gone.ending, ..ProcessPoint::default() };
-                let ended = publish::metrics(&gone.info, Origin::Events, now, gone.first_seen, &[], &process);
-                resource_metrics.push(ended);
+                ended.push(gone);
             }
         }
-        let measured = self.table.measure(now);
-        let heard = measured.iter().map(|m| (m.info.key.clone(), m.last_seen)).collect();
-        let published = std::mem::replace(&mut self.published, heard);
-        let news = measured.into_iter().filter(|m| published.get(&m.info.key) != Some(&m.last_seen));
-        resource_metrics.extend(news.map(|mut m| {
-            m.process.spans_dropped = Some(self.limiter.dropped(&m.info.key));
-            publish::metrics(&m.info, Origin::Events, now, m.first_seen, &m.series, &m.process)
-        }));
-        (!resource_metrics.is_empty()).then(|| MetricsRequest { resource_metrics }.into())
+        ended
+    }
+
+    /// Takes back the last words of a part that was refused: they are said with the next collection. Those beyond as many as
+    /// there may be processes are not.
+    pub fn refused(&mut self, once: Vec<Gone>) {
+        let room = MAX_PROCESSES.saturating_sub(self.unsaid.len());
+        self.unsaid.extend(once.into_iter().take(room));
+    }
+
+    /// Processes of which something was heard since this was asked last. What is believed of the others is no measurement,
+    /// and would look like one in which nothing grows.
+    pub(crate) fn news(&mut self) -> Vec<ProcessKey> {
+        let heard = self.table.heard();
+        let published = std::mem::replace(&mut self.published, heard.iter().cloned().collect());
+        let news = heard.into_iter().filter(|(key, time)| published.get(key) != Some(time));
+        news.map(|(key, _)| key).collect()
+    }
+
+    /// Spans of a process that were held back.
+    pub(crate) fn spans_dropped(&self, key: &ProcessKey) -> u64 {
+        self.limiter.dropped(key)
     }
 
     /// What it has seen so far.
@@ -279,9 +287,13 @@ mod tests {
         let info = ProcessInfo { key, ..ProcessInfo::default() };
         let created = |id| vec![Event::ClientCreated(Client { id, ..Client::default() })];
         table.apply(&info, 0, SECOND, created(1));
-        assert!(tracker.collect(2 * SECOND).is_some());
-        assert!(tracker.collect(4 * SECOND).is_none(), "nothing was heard since");
+        let mut told = |now| {
+            let mut collection = tracker.collect(now);
+            tracker.next_part(&mut collection).is_some()
+        };
+        assert!(told(2 * SECOND));
+        assert!(!told(4 * SECOND), "nothing was heard since");
         table.apply(&info, 0, 5 * SECOND, created(2));
-        assert!(tracker.collect(6 * SECOND).is_some());
+        assert!(told(6 * SECOND));
     }
 }

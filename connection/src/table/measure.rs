@@ -40,13 +40,7 @@ impl Process {
             lost: Some(self.lost + self.totals.dropped + self.overflow),
             ..ProcessPoint::default()
         };
-        Measured {
-            info: self.info.clone(),
-            first_seen: self.first_seen,
-            last_seen: self.last_seen,
-            series,
-            process,
-        }
+        Measured { info: self.info.clone(), first_seen: self.first_seen, series, process }
     }
 
     fn point(&self, id: SeriesId, population: Population) -> SeriesPoint {

@@ -41,8 +41,8 @@ fn snapshot(id: u64, time: u64, clients: Vec<Client>, connections: Vec<Connectio
 }
 
 fn series(table: &ConnectionTable, now: u64, resource: &str) -> SeriesPoint {
-    let measured = table.measure(now);
-    measured[0].series.iter().find(|s| s.resource == resource).cloned().unwrap_or_default()
+    let measured = table.measure(&info().key, now).expect("it is known");
+    measured.series.into_iter().find(|s| s.resource == resource).unwrap_or_default()
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_lost_end_is_noticed_by_the_next_snapshot() {
     table.apply(&info(), 0, 5 * SECOND, vec![snapshot(2, 4 * SECOND, vec![], still)]);
     let connections = series(&table, 5 * SECOND, GRPC_CONNECTION);
     assert_eq!((connections.open, connections.opened, connections.closed), (1, Some(3), Some(2)));
-    assert_eq!(table.measure(5 * SECOND)[0].process.lost, Some(2));
+    assert_eq!(table.measure(&info().key, 5 * SECOND).map(|m| m.process.lost), Some(Some(2)));
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn a_lost_begin_is_noticed_too_but_not_what_was_open_before_the_agent() {
     let table = ConnectionTable::default();
     let open = |n: u64| (1..=n).map(|i| connection(i, i)).collect::<Vec<_>>();
     table.apply(&info(), 0, SECOND, vec![snapshot(1, SECOND, vec![], open(3))]);
-    assert_eq!(table.measure(SECOND)[0].process.lost, Some(0));
+    assert_eq!(table.measure(&info().key, SECOND).map(|m| m.process.lost), Some(Some(0)));
     table.apply(&info(), 0, 3 * SECOND, vec![snapshot(2, 3 * SECOND, vec![], open(4))]);
-    assert_eq!(table.measure(3 * SECOND)[0].process.lost, Some(1));
+    assert_eq!(table.measure(&info().key, 3 * SECOND).map(|m| m.process.lost), Some(Some(1)));
     assert_eq!(series(&table, 3 * SECOND, GRPC_CONNECTION).open, 4);
 }
 
@@ -146,11 +146,12 @@ fn a_process_that_is_gone_is_forgotten_and_one_that_returns_starts_anew() {
     table.apply(&info(), 0, SECOND, vec![snapshot(1, SECOND, vec![client(1, 1)], vec![])]);
     assert!(table.expire(20 * SECOND).is_empty());
     assert_eq!(table.expire(40 * SECOND), vec![Gone { info: info(), first_seen: SECOND, ending: None }]);
-    assert!(table.measure(40 * SECOND).is_empty());
+    assert!(table.measure(&info().key, 40 * SECOND).is_none());
     let mut again = info();
     again.key.start_ticks = 99;
     table.apply(&again, 0, 41 * SECOND, vec![Event::ClientCreated(client(1, 41 * SECOND))]);
-    assert_eq!(series(&table, 41 * SECOND, GRPC_CLIENT).opened, Some(1));
+    let measured = table.measure(&again.key, 41 * SECOND).expect("it is known");
+    assert_eq!(measured.series[0].opened, Some(1));
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn of_a_process_that_exited_it_is_said_once_and_its_late_events_are_passed_over(
     table.exited([info().key].iter());
     table.apply(&info(), 0, 2 * SECOND, vec![snapshot(2, SECOND, vec![client(1, 1)], vec![])]);
     table.put_sockets(&info(), 2 * SECOND, std::iter::empty());
-    assert!(table.measure(2 * SECOND).is_empty());
+    assert!(table.measure(&info().key, 2 * SECOND).is_none());
     let exited = Gone { info: info(), first_seen: SECOND, ending: Some(Ending::Exited) };
     assert_eq!(table.expire(2 * SECOND), vec![exited]);
     assert_eq!(table.expire(2 * SECOND), vec![]);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, Build, BuildError, ConnectorFactory, Instant, Maturity, SourceStatus, Stability, Stage,
-    StageContext, async_trait,
+    Acceptance, Batch, Build, BuildError, ConnectorFactory, Instant, Maturity, SourceStatus, Stability,
+    Stage, StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
 use weir_connection::spans::DEFAULT_LIMIT;
@@ -50,6 +50,7 @@ fn create(build: &Build<'_>, _: Signal) -> Result<Box<dyn Stage>, BuildError> {
     let table: Arc<ConnectionTable> = build.host.shared();
     Ok(Box::new(Connections {
         tracker: Tracker::new(table, config.spans_per_second.max(0.0)),
+        acceptance: Acceptance::default(),
         interval: config.collection_interval.as_std(),
         due: Instant::default(),
         last: 0,
@@ -58,10 +59,24 @@ fn create(build: &Build<'_>, _: Signal) -> Result<Box<dyn Stage>, BuildError> {
 
 struct Connections {
     tracker: Tracker,
+    acceptance: Acceptance,
     interval: std::time::Duration,
     /// At once after the start, so that it is seen that it waits.
     due: Instant,
     last: u64,
+}
+
+impl Connections {
+    /// Tells what is open, each part when the one before is handed over. Only for room is waited: events wait behind it.
+    async fn collect(&mut self, cx: &StageContext) {
+        let mut collection = self.tracker.collect(cx.clock.unix_nanos());
+        while let Some(part) = self.tracker.next_part(&mut collection) {
+            let Some(output) = cx.outputs.first(Signal::Metrics) else { return };
+            if self.acceptance.hand(output, part.payload, &cx.clock, cx.clock.now()).await {
+                self.tracker.refused(part.once);
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -79,7 +94,7 @@ impl Stage for Connections {
             self.last = now;
         }
         if let (Some(spans), Some(output)) = (tracked.spans, cx.outputs.first(Signal::Traces)) {
-            output.send(Batch::unattended(spans)).await;
+            self.acceptance.hand(output, spans, &cx.clock, cx.clock.now()).await;
         }
     }
 
@@ -89,11 +104,9 @@ impl Stage for Connections {
 
     async fn on_wake(&mut self, cx: &StageContext) {
         self.due = cx.clock.now() + self.interval;
-        let metrics = self.tracker.collect(cx.clock.unix_nanos());
-        cx.host.report_source(&cx.id, status(self.tracker.table().processes(), self.last));
-        if let (Some(metrics), Some(output)) = (metrics, cx.outputs.first(Signal::Metrics)) {
-            output.send(Batch::unattended(metrics)).await;
-        }
+        self.collect(cx).await;
+        let status = status(self.tracker.table().processes(), self.last);
+        cx.host.report_source(&cx.id, self.acceptance.told_in(status, cx.clock.unix_nanos()));
     }
 
     async fn on_drain(&mut self, cx: &StageContext) {

@@ -31,7 +31,10 @@ struct Shut;
 
 /// The budget of an agent. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Budget(Arc<Inner>);
+pub struct Budget(Arc<Inner>, Option<Told>);
+
+/// Who hears of the refusals of one that reserves.
+type Told = Arc<dyn Fn(&Failure) + Send + Sync>;
 
 struct Inner {
     limit: AtomicUsize,
@@ -54,6 +57,12 @@ impl Default for Inner {
 }
 
 impl Budget {
+    /// The same budget for one that wants to hear what is refused of its own reservations. `told` must be quick and not block.
+    #[must_use]
+    pub fn telling(&self, told: impl Fn(&Failure) + Send + Sync + 'static) -> Budget {
+        Budget(Arc::clone(&self.0), Some(Arc::new(told)))
+    }
+
     /// Sets how many bytes may be held. Default without limit; what is held already stays.
     pub fn set_limit(&self, bytes: usize) {
         self.0.limit.store(bytes, Ordering::Relaxed);
@@ -107,11 +116,12 @@ impl Budget {
     }
 
     fn take(&self, bytes: usize) -> Result<(), Failure> {
-        let admitted = self.admit(bytes);
-        if admitted.is_err() {
+        self.admit(bytes).inspect_err(|failure| {
             self.0.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        admitted
+            if let Some(told) = &self.1 {
+                told(failure);
+            }
+        })
     }
 
     fn admit(&self, bytes: usize) -> Result<(), Failure> {
@@ -242,6 +252,19 @@ mod tests {
         assert_eq!((budget.held(), budget.refused()), (10, 2));
         drop(first);
         assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn one_that_reserves_hears_its_own_refusals_and_not_those_of_others() {
+        let budget = limited(10);
+        let heard = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&heard);
+        let mine = budget.telling(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let _all = budget.reserve(10).expect("fits");
+        assert!(budget.reserve(1).is_err() && mine.begin().grow(1).is_err());
+        assert_eq!((heard.load(Ordering::Relaxed), budget.refused()), (1, 2));
     }
 
     #[test]

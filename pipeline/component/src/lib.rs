@@ -8,6 +8,7 @@
 //!
 //! What happens to a batch is told by its [`Receipt`] and by nothing else.
 
+mod acceptance;
 mod auth;
 mod batch;
 mod budget;
@@ -28,6 +29,7 @@ mod storage;
 mod telemetry;
 mod trace;
 
+pub use acceptance::Acceptance;
 pub use async_trait::async_trait;
 pub use auth::{AuthData, ClientAuth, ServerAuth};
 pub use batch::{Batch, Context};

@@ -36,7 +36,10 @@ pub fn evidence(request: &[u8]) {
             spans.is_none_or(|spans| spans.items() <= 2 * events.items()),
             "more spans than begins and ends"
         );
-        collected.extend(tracker.collect(now.cast_unsigned()).map(|metrics| decode(&metrics)));
+        let mut collection = tracker.collect(now.cast_unsigned());
+        while let Some(part) = tracker.next_part(&mut collection) {
+            collected.push(decode(&part.payload));
+        }
     }
     assert!(table.processes() <= events.items());
     collected.iter().for_each(|decoded| judge(&mut detector, decoded));

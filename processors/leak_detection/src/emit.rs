@@ -87,9 +87,8 @@ impl Emitter<'_> {
         self.table.find(&finding.process.host, finding.process.pid, &finding.instance)
     }
 
-    /// `leak.*` gauges of all findings. Their attributes are stable; state and numbers are values.
-    pub(crate) fn metrics(&self, findings: &[Finding]) -> Option<Payload> {
-        let time = self.clock.unix_nanos();
+    /// `leak.*` gauges of the findings at `time` (Unix ns). Their attributes are stable; state and numbers are values.
+    pub(crate) fn metrics(&self, findings: &[Finding], time: u64) -> Option<Payload> {
         let resource_metrics: Vec<_> = findings.iter().map(|f| self.resource_metrics(f, time)).collect();
         (!resource_metrics.is_empty()).then(|| MetricsRequest { resource_metrics }.into())
     }

@@ -22,6 +22,9 @@ use crate::roots::SourceRoots;
 /// How often the detector's clock moves on.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Findings in a request at most: a few thousand points.
+const MAX_FINDINGS: usize = 500;
+
 pub(crate) struct LeakDetection {
     settings: Settings,
     detector: Detector,
@@ -110,8 +113,11 @@ impl LeakDetection {
     }
 
     async fn report(&self, cx: &StageContext) {
-        let metrics = self.emitter(&cx.clock).metrics(&self.findings);
-        send(cx, Signal::Metrics, metrics).await;
+        let time = cx.clock.unix_nanos();
+        for some in self.findings.chunks(MAX_FINDINGS) {
+            let metrics = self.emitter(&cx.clock).metrics(some, time);
+            send(cx, Signal::Metrics, metrics).await;
+        }
     }
 
     fn emitter<'a>(&'a self, clock: &'a Clock) -> Emitter<'a> {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use futures_util::future::{Either, join, select};
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Batch, Build, BuildError, Clock, Consumer, Failure, Host, Maturity, Output, Outputs, Port, Receiver,
-    ReceiverContext, ReceiverFactory, SourceStatus, Stability, async_trait,
+    Acceptance, Batch, Build, BuildError, Clock, Consumer, Failure, Maturity, Output, Outputs, Port,
+    Receiver, ReceiverContext, ReceiverFactory, SourceStatus, Stability, async_trait,
 };
 use weir_config::{GoDuration, Options};
 use weir_connection::spans::DEFAULT_LIMIT;
@@ -85,7 +85,7 @@ impl Receiver for GrpcConnections {
             endpoint = %self.config.endpoint,
             "Starting GRPC and HTTP server"
         );
-        report(&cx.host, &cx.id, &self.tracker, 0);
+        report(cx, &self.tracker, &Acceptance::default(), 0);
         Ok(())
     }
 
@@ -97,9 +97,11 @@ impl Receiver for GrpcConnections {
         let Some(listener) = self.listener.take() else {
             return Err(Failure::permanent("was not started"));
         };
+        let acceptance = Acceptance::default();
         let intake = Intake {
             id: cx.id.clone(),
             tracker: Arc::clone(&self.tracker),
+            acceptance: acceptance.clone(),
             traces: cx.outputs.first(Signal::Traces).cloned(),
             logs: cx.outputs.first(Signal::Logs).cloned(),
             clock: cx.clock.clone(),
@@ -107,15 +109,17 @@ impl Receiver for GrpcConnections {
         let port =
             Port { signal: Signal::Logs, pipeline: cx.id.clone(), output: Output::new(Arc::new(intake)) };
         let max = usize::try_from(self.config.max_request_body_size).unwrap_or(usize::MAX);
+        let (refusals, clock) = (acceptance.clone(), cx.clock.clone());
+        let at_the_door = move |why: &Failure| refusals.refused(REQUESTS, 1, why, clock.unix_nanos());
         let settings = ServerSettings {
             max_body: max,
             max_message: max,
-            budget: cx.host.budget().clone(),
+            budget: cx.host.budget().telling(at_the_door),
             host: Some(cx.host.clone()),
             ..ServerSettings::default()
         };
         let server = serve(listener, settings, Outputs::new(vec![port]), cx.stop.clone());
-        let publisher = publish(&self.tracker, self.config.collection_interval.as_std(), &cx);
+        let publisher = publish(&self.tracker, &acceptance, self.config.collection_interval.as_std(), &cx);
         join(server, publisher).await;
         Ok(())
     }
@@ -125,6 +129,7 @@ impl Receiver for GrpcConnections {
 struct Intake {
     id: String,
     tracker: Arc<Mutex<Tracker>>,
+    acceptance: Acceptance,
     traces: Option<Output>,
     logs: Option<Output>,
     clock: Clock,
@@ -138,14 +143,16 @@ impl Intake {
 
 #[async_trait]
 impl Consumer for Intake {
-    async fn consume(&self, batch: Batch) {
+    async fn consume(&self, mut batch: Batch) {
         let tracked = self.track(&batch);
         for complaint in &tracked.complaints {
             tracing::warn!(otelcol.component.id = %self.id, otelcol.component.kind = "receiver", "{complaint}");
         }
         if let (Some(spans), Some(traces)) = (tracked.spans, &self.traces) {
-            traces.send(Batch::unattended(spans)).await;
+            self.acceptance.hand(traces, spans, &self.clock, self.clock.now()).await;
         }
+        let (acceptance, clock) = (self.acceptance.clone(), self.clock.clone());
+        batch.receipt.observe(move |outcome| acceptance.heard(REQUESTS, 1, outcome, clock.unix_nanos()));
         match &self.logs {
             Some(logs) => logs.send(batch).await,
             None => batch.receipt.settle(Ok(())),
@@ -154,7 +161,12 @@ impl Consumer for Intake {
 }
 
 /// Publishes what is open at every interval until the receiver stops.
-async fn publish(tracker: &Mutex<Tracker>, interval: Duration, cx: &ReceiverContext) {
+async fn publish(
+    tracker: &Mutex<Tracker>,
+    acceptance: &Acceptance,
+    interval: Duration,
+    cx: &ReceiverContext,
+) {
     let mut seen = 0;
     let mut last = 0;
     let mut watch = Watch::default();
@@ -171,19 +183,30 @@ async fn publish(tracker: &Mutex<Tracker>, interval: Duration, cx: &ReceiverCont
         (watch, exited) = looked.await.unwrap_or_default();
         table.exited(exited.iter());
         let now = cx.clock.unix_nanos();
-        let (metrics, events) = {
-            let mut tracker = lock(tracker);
-            (tracker.collect(now), tracker.counts().events)
-        };
+        let events = lock(tracker).counts().events;
         if events > seen {
             (seen, last) = (events, now);
         }
-        report(&cx.host, &cx.id, tracker, last);
-        if let (Some(metrics), Some(output)) = (metrics, cx.outputs.first(Signal::Metrics)) {
-            output.send(Batch::unattended(metrics)).await;
-        }
+        collect(tracker, acceptance, now, cx).await;
+        report(cx, tracker, acceptance, last);
         if stop {
             return;
+        }
+    }
+}
+
+/// How long a collection waits in all to hear what becomes of its parts. One that takes longer waits for room only.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tells what is open at `now`, each part when the one before is handed over.
+async fn collect(tracker: &Mutex<Tracker>, acceptance: &Acceptance, now: u64, cx: &ReceiverContext) {
+    let mut collection = lock(tracker).collect(now);
+    let until = cx.clock.now() + PATIENCE;
+    loop {
+        let part = lock(tracker).next_part(&mut collection);
+        let (Some(part), Some(output)) = (part, cx.outputs.first(Signal::Metrics)) else { return };
+        if acceptance.hand(output, part.payload, &cx.clock, until).await {
+            lock(tracker).refused(part.once);
         }
     }
 }
@@ -192,8 +215,11 @@ fn lock(tracker: &Mutex<Tracker>) -> MutexGuard<'_, Tracker> {
     tracker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What came to the port and was refused.
+const REQUESTS: &str = "requests";
+
 /// Says how this source is doing.
-fn report(host: &Host, id: &str, tracker: &Mutex<Tracker>, last: u64) {
+fn report(cx: &ReceiverContext, tracker: &Mutex<Tracker>, acceptance: &Acceptance, last: u64) {
     let processes = lock(tracker).table().processes();
     let (state, message) = match (processes, last) {
         (0, 0) => {
@@ -202,5 +228,6 @@ fn report(host: &Host, id: &str, tracker: &Mutex<Tracker>, last: u64) {
         (0, _) => ("waiting", "no instrumented service is running"),
         _ => ("ok", ""),
     };
-    host.report_source(id, SourceStatus { kind: "events", state, last, message: message.to_owned() });
+    let status = SourceStatus { kind: "events", state, last, message: message.to_owned() };
+    cx.host.report_source(&cx.id, acceptance.told_in(status, cx.clock.unix_nanos()));
 }

@@ -26,8 +26,8 @@ use futures_util::future::{join_all, select};
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 use weir_component::{
-    Build, BuildError, ClientAuth, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory, Stability,
-    async_trait,
+    Acceptance, Build, BuildError, ClientAuth, Failure, Maturity, Receiver, ReceiverContext, ReceiverFactory,
+    Stability, async_trait,
 };
 use weir_config::Options;
 use weir_connection::asked::Asked;
@@ -98,6 +98,7 @@ impl Receiver for Pprof {
             owner: Arc::clone(&self.owner),
             readers: Semaphore::new(READERS),
             board: Mutex::new(self.board()),
+            acceptance: Acceptance::default(),
             cx,
         };
         let limit = self.limit();

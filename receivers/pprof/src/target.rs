@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use tokio::sync::Semaphore;
-use weir_component::{Batch, Output, ReceiverContext};
+use weir_component::{Acceptance, Output, ReceiverContext};
 use weir_connection::process::ProcessInfo;
 use weir_connection::publish::{self, Origin};
 use weir_connection::table::ConnectionTable;
@@ -28,7 +28,11 @@ pub(crate) struct Shared {
     /// Profiles that are read at once: reading needs a multiple of an answer's size.
     pub(crate) readers: Semaphore,
     pub(crate) board: Mutex<Board>,
+    pub(crate) acceptance: Acceptance,
 }
+
+/// How long a scrape waits to hear what becomes of what it measured.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A target and what is known of it.
 pub(crate) struct Target {
@@ -94,7 +98,8 @@ impl Target {
                 publish::metrics(&process.info, Origin::Profile, time, process.since, &series, &point);
             let payload = Payload::from(MetricsRequest { resource_metrics: vec![metrics] });
             if let Some(output) = &shared.output {
-                output.send(Batch::unattended(payload)).await;
+                let until = shared.cx.clock.now() + PATIENCE;
+                shared.acceptance.hand(output, payload, &shared.cx.clock, until).await;
             }
         }
         outcome(problems, &self.settings)
@@ -192,6 +197,7 @@ impl Target {
             let line = board.scraped(self.index, shared.cx.clock.unix_nanos(), outcome);
             (line, board.status())
         };
+        let status = shared.acceptance.told_in(status, shared.cx.clock.unix_nanos());
         shared.cx.host.report_source(id, status);
         match line {
             Some(line) if line.warning => {

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use weir_connection::process::{ProcessInfo, ProcessKey, rfc3339};
-use weir_connection::publish::{self, Ending, Lifetimes, Origin, ProcessPoint, SeriesPoint};
+use weir_connection::publish::{self, Ending, Lifetimes, MAX_SERIES, Origin, ProcessPoint, SeriesPoint};
 use weir_connection::table::SocketFact;
 use weir_kernel::{ProcessMetrics, ProcessSample, Resource, SeriesSample, Side, Target};
+use weir_pdata::otlp::MetricsRequest;
 use weir_pdata::otlp::metrics::v1::ResourceMetrics;
 
 use crate::alive::{self, Alive};
@@ -27,17 +28,49 @@ pub(crate) fn info(sample: &ProcessSample, host: &str, service: String) -> Proce
     }
 }
 
-/// Everything of one process as OTLP; `now` is Unix ns.
+/// Everything of one process as OTLP, in pieces of at most [`MAX_SERIES`] series; `now` is Unix ns.
 pub(crate) fn metrics(
     sample: &ProcessSample,
     info: &ProcessInfo,
     alive: &[&Alive],
     now: u64,
-) -> ResourceMetrics {
+) -> Vec<(ResourceMetrics, usize)> {
     let series: Vec<_> = sample.series.iter().map(|s| point(s, alive)).collect();
-    let process =
+    let mut process =
         ProcessPoint { ended: sample.exited.then_some(Ending::Exited), ..process_point(&sample.metrics) };
-    publish::metrics(info, Origin::Sockets, now, sample.since_ns, &series, &process)
+    let (first, others) = series.split_at(series.len().min(MAX_SERIES));
+    // What is known of the process as a whole is said with the first.
+    let pieces = std::iter::once(first).chain(others.chunks(MAX_SERIES));
+    let piece = |series: &[SeriesPoint]| {
+        let process = std::mem::take(&mut process);
+        (publish::metrics(info, Origin::Sockets, now, sample.since_ns, series, &process), series.len())
+    };
+    pieces.map(piece).collect()
+}
+
+/// Pieces of many processes on their way into requests of bounded size.
+#[derive(Debug, Default)]
+pub(crate) struct Packer {
+    pieces: Vec<ResourceMetrics>,
+    series: usize,
+}
+
+impl Packer {
+    /// Adds a piece with so many series; the request before it, when there is no room in that.
+    pub(crate) fn add(&mut self, piece: ResourceMetrics, series: usize) -> Option<MetricsRequest> {
+        // Processes without series need room, too.
+        let series = series.max(1);
+        let full = if self.series + series > MAX_SERIES { self.take() } else { None };
+        self.series += series;
+        self.pieces.push(piece);
+        full
+    }
+
+    /// What is left.
+    pub(crate) fn take(&mut self) -> Option<MetricsRequest> {
+        let Packer { pieces, .. } = std::mem::take(self);
+        (!pieces.is_empty()).then_some(MetricsRequest { resource_metrics: pieces })
+    }
 }
 
 fn point(s: &SeriesSample, alive: &[&Alive]) -> SeriesPoint {
@@ -86,4 +119,20 @@ pub(crate) fn facts(sample: &ProcessSample) -> impl Iterator<Item = ((SocketAddr
         };
         ((e.local, e.peer), fact)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_hold_a_bounded_number_of_series_and_nothing_is_left_out() {
+        let mut packer = Packer::default();
+        let sizes = [0, 60, 40, 100, 1, 99, 0];
+        let full: Vec<_> = sizes.iter().filter_map(|n| packer.add(ResourceMetrics::default(), *n)).collect();
+        let requests: Vec<_> =
+            full.into_iter().chain(packer.take()).map(|r| r.resource_metrics.len()).collect();
+        assert_eq!(requests, [2, 1, 1, 2, 1]);
+        assert!(packer.take().is_none());
+    }
 }

@@ -1,28 +1,44 @@
 //! The receiver: a sample at every interval.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use weir_component::{Batch, Failure, Host, Receiver, ReceiverContext, SourceStatus, async_trait};
+use weir_component::{
+    Acceptance, Failure, Host, Instant, Receiver, ReceiverContext, SourceStatus, async_trait,
+};
 use weir_connection::table::ConnectionTable;
 use weir_kernel::{DiagError, Dumper, ProcFs, Sample, Sampler, host_name};
 use weir_pdata::otlp::MetricsRequest;
+use weir_pdata::otlp::metrics::v1::ResourceMetrics;
 use weir_pdata::{Payload, Signal};
 
 use crate::alive::{self, Alive};
 use crate::config::Config;
-use crate::publish;
+use crate::publish::{self, Packer};
 
 pub(crate) struct SocketDiag {
     config: Config,
     table: Arc<ConnectionTable>,
     sampler: Option<Arc<Mutex<Sampler<Dumper>>>>,
+    acceptance: Acceptance,
+    /// The last words on processes that have exited, until somebody takes them.
+    last_words: VecDeque<ResourceMetrics>,
 }
+
+/// Last words that are kept while nobody takes them; the oldest go first.
+const MAX_LAST_WORDS: usize = 1024;
 
 impl SocketDiag {
     pub(crate) fn new(config: Config, host: &Host) -> SocketDiag {
-        SocketDiag { config, table: host.shared(), sampler: None }
+        SocketDiag {
+            config,
+            table: host.shared(),
+            sampler: None,
+            acceptance: Acceptance::default(),
+            last_words: VecDeque::new(),
+        }
     }
 
     /// One sample, off the engine's threads: it blocks for the kernel's answers.
@@ -49,10 +65,12 @@ impl SocketDiag {
         }
     }
 
-    /// Publishes a sample and tells the table what the kernel knows of single sockets.
-    async fn publish(&self, sample: &Sample, alive: &[Alive], host: &str, cx: &ReceiverContext) {
+    /// Publishes a sample in requests of bounded size, one after the other, and tells the table what the kernel knows of single
+    /// sockets. What is refused comes again with the next sample; last words are kept for it.
+    async fn publish(&mut self, sample: &Sample, alive: &[Alive], host: &str, cx: &ReceiverContext) {
         let now = sample.at_ns;
-        let mut resource_metrics = Vec::new();
+        let until = cx.clock.now() + PATIENCE;
+        let mut packer = Packer::default();
         for process in &sample.processes {
             let executable = &process.process.executable_name;
             let service = self.config.service_name(executable, process.process.pid);
@@ -68,17 +86,39 @@ impl SocketDiag {
                 self.table.put_sockets(&info, now, publish::facts(process));
             }
             let alive = alive.iter().filter(|a| a.ended.process == info.key);
-            resource_metrics.push(publish::metrics(process, &info, &alive.collect::<Vec<_>>(), now));
+            let pieces = publish::metrics(process, &info, &alive.collect::<Vec<_>>(), now);
+            if process.exited {
+                self.last_words.extend(pieces.into_iter().map(|(piece, _)| piece));
+                continue;
+            }
+            for (piece, series) in pieces {
+                if let Some(request) = packer.add(piece, series) {
+                    self.hand(request, until, cx).await;
+                }
+            }
         }
-        if resource_metrics.is_empty() {
-            return;
+        if let Some(request) = packer.take() {
+            self.hand(request, until, cx).await;
         }
-        let payload = Payload::from(MetricsRequest { resource_metrics });
-        if let Some(output) = cx.outputs.first(Signal::Metrics) {
-            output.send(Batch::unattended(payload)).await;
+        while let Some(piece) = self.last_words.pop_front() {
+            let request = MetricsRequest { resource_metrics: vec![piece.clone()] };
+            if self.hand(request, until, cx).await {
+                self.last_words.push_front(piece);
+                break;
+            }
         }
+        self.last_words.drain(..self.last_words.len().saturating_sub(MAX_LAST_WORDS));
+    }
+
+    /// Hands a request on; whether it was refused.
+    async fn hand(&self, request: MetricsRequest, until: Instant, cx: &ReceiverContext) -> bool {
+        let Some(output) = cx.outputs.first(Signal::Metrics) else { return false };
+        self.acceptance.hand(output, Payload::from(request), &cx.clock, until).await
     }
 }
+
+/// How long a sample waits in all to hear what becomes of its parts. One that takes longer waits for room only.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Receiver for SocketDiag {
@@ -89,9 +129,9 @@ impl Receiver for SocketDiag {
         Ok(())
     }
 
-    async fn run(self: Box<Self>, cx: ReceiverContext) -> Result<(), Failure> {
+    async fn run(mut self: Box<Self>, cx: ReceiverContext) -> Result<(), Failure> {
         let host = host_name();
-        let mut speaker = Speaker::default();
+        let mut speaker = Speaker { acceptance: self.acceptance.clone(), ..Speaker::default() };
         let mut last = 0;
         let mut next = cx.clock.now();
         loop {
@@ -100,8 +140,8 @@ impl Receiver for SocketDiag {
                     if !sample.processes.is_empty() {
                         last = sample.at_ns;
                     }
-                    speaker.sampled(&sample, last, &cx);
                     self.publish(&sample, &alive, &host, &cx).await;
+                    speaker.sampled(&sample, last, &cx);
                 }
                 Err(error) => speaker.failed(error, last, &cx),
             }
@@ -120,6 +160,7 @@ impl Receiver for SocketDiag {
 #[derive(Default)]
 struct Speaker {
     said: BTreeSet<String>,
+    acceptance: Acceptance,
 }
 
 impl Speaker {
@@ -149,17 +190,18 @@ impl Speaker {
         } else {
             warnings.join("; ")
         };
-        report(cx, state, last, message);
+        self.report(cx, state, last, message);
     }
 
     fn failed(&mut self, text: String, last: u64, cx: &ReceiverContext) {
         if self.said.insert(text.clone()) {
             tracing::error!(otelcol.component.id = %cx.id, otelcol.component.kind = "receiver", "{text}");
         }
-        report(cx, "failed", last, text);
+        self.report(cx, "failed", last, text);
     }
-}
 
-fn report(cx: &ReceiverContext, state: &'static str, last: u64, message: String) {
-    cx.host.report_source(&cx.id, SourceStatus { kind: "sockets", state, last, message });
+    fn report(&self, cx: &ReceiverContext, state: &'static str, last: u64, message: String) {
+        let status = SourceStatus { kind: "sockets", state, last, message };
+        cx.host.report_source(&cx.id, self.acceptance.told_in(status, cx.clock.unix_nanos()));
+    }
 }
