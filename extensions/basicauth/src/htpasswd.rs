@@ -49,6 +49,11 @@ impl Users {
         (users, wrong)
     }
 
+    /// Adds others, which replace those of the same name.
+    pub(crate) fn add(&mut self, others: &Users) {
+        self.0.extend(others.0.iter().map(|(user, hash)| (user.clone(), hash.clone())));
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -111,6 +116,9 @@ impl Hash {
             return Ok(Hash::ShaCrypt(text.to_owned()));
         }
         let password = text.strip_prefix("{PLAIN}").unwrap_or(text);
+        if password.is_empty() {
+            return Err("the password is empty");
+        }
         if password.len() > MAX_PASSWORD {
             return Err("the password is longer than 1024 bytes");
         }
@@ -188,9 +196,10 @@ marked:{PLAIN}open
     }
 
     #[test]
-    fn a_password_that_is_never_checked_is_a_damaged_line() {
-        let (users, wrong) = Users::parse(&format!("a:{}", "x".repeat(MAX_PASSWORD + 1)));
-        assert!(users.is_empty() && wrong.len() == 1);
+    fn an_empty_password_and_one_that_is_never_checked_are_damaged_lines() {
+        let long = "x".repeat(MAX_PASSWORD + 1);
+        let (users, wrong) = Users::parse(&format!("a:\nb: \nc:{{PLAIN}}\nd:{long}\ne:{{PLAIN}}{long}"));
+        assert!(users.is_empty() && wrong.len() == 5, "{wrong:?}");
     }
 
     #[test]

@@ -86,14 +86,9 @@ impl Validate for Config {
 fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {
     let config: Config = build.checked()?;
     if let Some(server) = config.htpasswd.as_ref() {
-        let file = Credential::new("", &server.file);
-        let inline = server.inline.reveal().to_owned();
-        return Ok(Box::new(BasicAuth::Server(Arc::new(Server::new(
-            build.host.clone(),
-            build.id,
-            file,
-            inline,
-        )))));
+        let file = Credential::lines(&server.file);
+        let server = Server::new(build.host.clone(), build.id, file, server.inline.reveal());
+        return Ok(Box::new(BasicAuth::Server(Arc::new(server))));
     }
     let client = config.client_auth.into_option().unwrap_or_default();
     Ok(Box::new(BasicAuth::Client(Arc::new(Client {

@@ -17,12 +17,17 @@ use crate::turns::Turns;
 
 const SCHEME: &str = "Basic ";
 
+/// Numbers of the lines that cannot be read, and why.
+type Wrong = Vec<(usize, &'static str)>;
+
 /// Checks names and passwords against an htpasswd file.
 pub(crate) struct Server {
     host: Host,
     id: String,
     file: Credential,
-    inline: String,
+    /// Of the configuration; they replace those of the file.
+    inline: Users,
+    wrong_inline: Wrong,
     known: Mutex<Known>,
     turns: Arc<Turns>,
 }
@@ -39,7 +44,8 @@ struct Known {
 }
 
 impl Server {
-    pub(crate) fn new(host: Host, id: &str, file: Credential, inline: String) -> Server {
+    pub(crate) fn new(host: Host, id: &str, file: Credential, inline: &str) -> Server {
+        let (inline, wrong_inline) = Users::parse(inline);
         let known = Known {
             text: "".into(),
             users: Arc::default(),
@@ -47,11 +53,12 @@ impl Server {
             salt: [0; 4].map(|_: u64| RandomState::new().build_hasher().finish()),
         };
         let turns = host.shared();
-        Server { host, id: id.to_owned(), file, inline, known: Mutex::new(known), turns }
+        Server { host, id: id.to_owned(), file, inline, wrong_inline, known: Mutex::new(known), turns }
     }
 
     /// Reads the file.
     pub(crate) async fn read(&self) -> Result<(), Failure> {
+        self.leave_out("inline", &self.wrong_inline);
         self.file.read(&self.host).await?;
         if self.users().is_empty() {
             return Err(Failure::permanent(
@@ -65,24 +72,39 @@ impl Server {
         &self.file
     }
 
-    /// The users, read anew when the file has changed. Inline lines come last, so that they replace those of the file.
+    /// The users, read anew when the file has changed to one that has some.
     fn users(&self) -> Arc<Users> {
         let (mut known, text) = (self.known(), self.file.value());
-        if known.users.is_empty() || !Arc::ptr_eq(&known.text, &text) {
-            let (users, wrong) = Users::parse(&format!("{text}\n{}", self.inline));
-            for (line, why) in wrong {
-                tracing::warn!(
-                    otelcol.component.id = %self.id,
-                    otelcol.component.kind = "extension",
-                    line,
-                    "htpasswd: {why}, the line is left out"
-                );
-            }
-            known.users = Arc::new(users);
-            known.text = text;
-            known.accepted.clear();
+        if Arc::ptr_eq(&known.text, &text) {
+            return Arc::clone(&known.users);
         }
+        let (mut users, wrong) = Users::parse(&text);
+        self.leave_out("file", &wrong);
+        known.text = text;
+        if users.is_empty() && !known.users.is_empty() {
+            tracing::warn!(
+                otelcol.component.id = %self.id,
+                otelcol.component.kind = "extension",
+                "htpasswd: there is no line of the form user:hash in the changed file, the users of the old one stay"
+            );
+            return Arc::clone(&known.users);
+        }
+        users.add(&self.inline);
+        known.users = Arc::new(users);
+        known.accepted.clear();
         Arc::clone(&known.users)
+    }
+
+    fn leave_out(&self, option: &str, wrong: &Wrong) {
+        for (line, why) in wrong {
+            tracing::warn!(
+                otelcol.component.id = %self.id,
+                otelcol.component.kind = "extension",
+                option,
+                line,
+                "htpasswd: {why}, the line is left out"
+            );
+        }
     }
 
     /// Whether that is the password of that user.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, poll};
 use tokio::sync::oneshot;
+use tracing::level_filters::LevelFilter;
 use weir_component::{Blocking, Host, Status, Telemetry};
 use weir_testkit::Beside;
 
@@ -85,6 +86,41 @@ fn a_changed_file_is_taken_up_and_inline_lines_count_more() {
     assert_eq!(told(&extension, &basic("a", "three")), Ok("a".to_owned()));
 }
 
+#[test]
+fn a_changed_file_without_a_user_changes_nothing_and_is_said_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("htpasswd");
+    std::fs::write(&file, "a:one\n").expect("written");
+    let lines = weir_testkit::logged(LevelFilter::WARN, || {
+        let body = format!("htpasswd: {{file: '{}', inline: \"b:two\\n\\nno colon\"}}", file.display());
+        let extension = started(&body);
+        std::fs::write(&file, "\na:\n").expect("written");
+        for _ in 0..3 {
+            extension.wait(Duration::from_secs(2));
+            assert_eq!(told(&extension, &basic("a", "one")), Ok("a".to_owned()));
+            assert_eq!(told(&extension, &basic("b", "two")), Ok("b".to_owned()));
+            assert!(told(&extension, &basic("a", "")).is_err());
+        }
+    });
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for (line, said) in lines.iter().zip([
+        ["htpasswd: there is no colon, the line is left out", "option=\"inline\";line=3;"],
+        ["htpasswd: the password is empty, the line is left out", "option=\"file\";line=2;"],
+        ["the users of the old one stay", ""],
+    ]) {
+        assert!(said.iter().all(|words| line.contains(words)), "{line}");
+    }
+}
+
+#[test]
+fn a_file_whose_last_line_has_no_end_is_read_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("htpasswd");
+    std::fs::write(&file, "a:one\nb:two").expect("written");
+    let extension = started(&format!("htpasswd: {{file: '{}'}}", file.display()));
+    assert_eq!(told(&extension, &basic("b", "two")), Ok("b".to_owned()));
+}
+
 /// Threads for blocking work, which end what they began when they are told to.
 #[derive(Default)]
 struct Threads(Mutex<VecDeque<Box<dyn FnOnce() + Send>>>);
@@ -116,7 +152,7 @@ impl Blocking for Threads {
 fn wrong_passwords_take_a_bounded_number_of_threads_and_those_who_leave_give_up_their_places() {
     let threads = Arc::new(Threads::default());
     let host = Host::new("", 0, Telemetry::default(), Arc::clone(&threads) as Arc<dyn Blocking>);
-    let server = Server::new(host, "basicauth", Credential::new("", ""), "a:one\nb:two".to_owned());
+    let server = Server::new(host, "basicauth", Credential::lines(""), "a:one\nb:two");
     let turns = std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1));
     let ask = |user, password: &str| {
         let value = HeaderValue::try_from(basic(user, password)).expect("a value");
@@ -156,7 +192,7 @@ fn wrong_passwords_take_a_bounded_number_of_threads_and_those_who_leave_give_up_
 fn a_password_longer_than_any_that_is_checked_is_refused_at_once() {
     let threads = Arc::new(Threads::default());
     let host = Host::new("", 0, Telemetry::default(), Arc::clone(&threads) as Arc<dyn Blocking>);
-    let server = Server::new(host, "basicauth", Credential::new("", ""), "a:one".to_owned());
+    let server = Server::new(host, "basicauth", Credential::lines(""), "a:one");
     let value = HeaderValue::try_from(basic("a", &"x".repeat(1025))).expect("a value");
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
     let answer = server.authenticate(&headers).now_or_never().expect("at once");
