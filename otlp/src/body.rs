@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::poll_fn;
+use futures_util::future::{poll_fn, poll_immediate};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use weir_component::{Budget, Failure, Reservation};
@@ -58,6 +58,63 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.data.as_ref().map_or(0, |d| d.len() as u64))
+    }
+}
+
+/// The body of a request, and whether all of it was read.
+#[derive(Debug)]
+pub(crate) struct Reading<B> {
+    body: B,
+    ended: bool,
+}
+
+impl<B: HttpBody> Reading<B> {
+    /// A body of which nothing is read yet.
+    pub(crate) fn new(body: B) -> Reading<B> {
+        Reading { body, ended: false }
+    }
+}
+
+/// What is left of a body that nobody wants is read up to this size, where it is there already.
+const LEFT: usize = 8 << 10;
+
+impl<B> Reading<B>
+where
+    B: HttpBody<Data = Bytes, Error: std::fmt::Display> + Unpin,
+{
+    /// Whether nothing is left of it with the peer or on its way; a small rest that is there already is passed over.
+    pub(crate) async fn is_read_out(&mut self) -> bool {
+        let mut left = 0;
+        while !self.ended && !self.body.is_end_stream() && left < LEFT {
+            match poll_immediate(next_piece(self)).await {
+                Some(Some(Ok(piece))) => left += piece.len(),
+                Some(None) => break,
+                Some(Some(Err(_))) | None => return false,
+            }
+        }
+        self.ended || self.body.is_end_stream()
+    }
+}
+
+impl<B: HttpBody + Unpin> HttpBody for Reading<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.ended |= matches!(frame, Poll::Ready(None));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

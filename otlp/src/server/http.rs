@@ -6,7 +6,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use prost::Message;
 use weir_component::{AuthData, Failure, Reservation, Status};
@@ -14,7 +14,7 @@ use weir_pdata::Signal;
 
 use super::reading::{Arrived, Format, Refused};
 use super::{Late, Server, intake};
-use crate::body::{self, Body, ReadError};
+use crate::body::{self, Body, ReadError, Reading};
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, respond, text};
 use crate::status::{self, RpcStatus};
@@ -25,12 +25,27 @@ const JSON: &str = "application/json";
 /// Why a request was refused: the HTTP status and the body.
 struct Refusal(StatusCode, RpcStatus);
 
+/// A body that arrives.
+type Arriving<'a> = &'a mut Reading<Incoming>;
+
 /// A request of protobuf below this size is copied: the piece that it came in may be part of a much larger read buffer, and
 /// would keep all of that.
 const SMALL: usize = 8 << 10;
 
 impl Server {
     pub(super) async fn http(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let is_one = head.version < Version::HTTP_2;
+        let mut body = Reading::new(body);
+        let mut response = self.answer_http(Request::from_parts(head, &mut body), peer).await;
+        // Nobody reads the rest, so that the next request would not be found behind it.
+        if is_one && !body.is_read_out().await {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answer_http(&self, request: Request<Arriving<'_>>, peer: &Peer) -> Response<Body> {
         let mut response = match &self.settings.cors {
             None => self.post(request, peer).await,
             Some(cors) => match cors.preflight(&request) {
@@ -47,7 +62,7 @@ impl Server {
         response
     }
 
-    async fn post(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    async fn post(&self, request: Request<Arriving<'_>>, peer: &Peer) -> Response<Body> {
         let auth = match self.caller(&request).await {
             Ok(auth) => auth,
             Err(failure) => {
@@ -87,7 +102,7 @@ impl Server {
         &self,
         signal: Signal,
         format: Format,
-        request: Request<Incoming>,
+        request: Request<Arriving<'_>>,
         peer: &Peer,
         auth: AuthData,
     ) -> Result<(), Refusal> {
@@ -109,7 +124,7 @@ impl Server {
     }
 
     /// The whole body.
-    async fn content(&self, body: Incoming, room: Reservation) -> Result<(Bytes, Reservation), Refusal> {
+    async fn content(&self, body: Arriving<'_>, room: Reservation) -> Result<(Bytes, Reservation), Refusal> {
         let arrived = AtomicUsize::new(0);
         let reading = body::read_reserved(body, self.settings.max_body, room, &arrived);
         match self.arrival(reading, &arrived).await {

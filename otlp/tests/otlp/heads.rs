@@ -200,6 +200,30 @@ async fn a_client_that_sends_a_large_body_to_its_end_hears_why_it_was_refused_at
 }
 
 #[tokio::test]
+async fn a_refusal_that_leaves_a_body_unread_says_that_the_connection_closes_and_any_other_keeps_it() {
+    let budget = Budget::default();
+    budget.set_limit(1000);
+    let settings = ServerSettings { max_body: 5 << 20, budget, ..ServerSettings::default() };
+    let server = start(settings).await;
+    for (size, closes) in [(300_000, true), (2_000, false), (2, false)] {
+        let mut stream = connect(&server).await;
+        let body = format!("{{}}{}", " ".repeat(size - 2));
+        let request = format!("{POST}content-length: {size}\r\n\r\n{body}");
+        // A small one is there at once: head and body leave in one write.
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut heard = Vec::new();
+        within(async {
+            while !has(&heard, b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut heard).await.expect("read") > 0, "closed");
+            }
+        })
+        .await;
+        let head = String::from_utf8_lossy(&heard).to_lowercase();
+        assert_eq!(head.contains("connection: close"), closes, "{size} bytes: {head}");
+    }
+}
+
+#[tokio::test]
 async fn the_buffer_of_a_connection_is_reserved_as_long_as_it_lasts() {
     let budget = Budget::default();
     let server = start(ServerSettings { budget: budget.clone(), ..ServerSettings::default() }).await;
