@@ -14,12 +14,21 @@ pub struct Board(Mutex<BTreeMap<String, Posted>>);
 #[derive(Debug, Default)]
 struct Posted {
     findings: Vec<Finding>,
-    complaints: BTreeMap<&'static str, String>,
+    complaints: Complaints,
+}
+
+/// What a detector has to complain of.
+#[derive(Debug, Default)]
+pub struct Complaints {
+    /// Of sources, by their kind.
+    pub sources: BTreeMap<&'static str, String>,
+    /// Series for which it has no room.
+    pub unwatched: usize,
 }
 
 impl Board {
-    /// Replaces the findings of detector `id`, and what it has to complain of sources, by their kind.
-    pub fn put(&self, id: &str, findings: Vec<Finding>, complaints: BTreeMap<&'static str, String>) {
+    /// Replaces the findings of detector `id`, and what it has to complain of.
+    pub fn put(&self, id: &str, findings: Vec<Finding>, complaints: Complaints) {
         let posted = Posted { findings, complaints };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), posted);
     }
@@ -36,13 +45,18 @@ impl Board {
         let board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut series: Vec<Finding> = board.values().flat_map(|posted| &posted.findings).cloned().collect();
         for source in &mut sources {
-            let complaint = board.values().find_map(|posted| posted.complaints.get(source.kind.as_str()));
+            let complaint =
+                board.values().find_map(|posted| posted.complaints.sources.get(source.kind.as_str()));
             if let Some(complaint) = complaint {
                 complain(source, complaint);
             }
         }
         series.sort_by_key(|f| std::cmp::Reverse(urgency(f.state)));
-        let summary = summary(&series, &sources, board.is_empty());
+        let unwatched = board.values().map(|posted| posted.complaints.unwatched).sum();
+        let summary = match board.is_empty() {
+            true => "No leak_detection processor runs in this agent.".to_owned(),
+            false => summary(&series, &sources, unwatched),
+        };
         Report {
             schema: SCHEMA.to_owned(),
             time,
@@ -78,10 +92,7 @@ fn urgency(state: State) -> u8 {
 }
 
 /// One sentence that says the state of the whole.
-fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String {
-    if no_detector {
-        return "No leak_detection processor runs in this agent.".to_owned();
-    }
+fn summary(series: &[Finding], sources: &[Source], unwatched: usize) -> String {
     let count = |state| series.iter().filter(|f| f.state == state).count();
     let mut parts = Vec::new();
     for (state, one, many) in [
@@ -110,6 +121,9 @@ fn summary(series: &[Finding], sources: &[Source], no_detector: bool) -> String 
     }
     if ended > 0 {
         parts.push(format!("{ended} ended with {} process", if ended == 1 { "its" } else { "their" }));
+    }
+    if unwatched > 0 {
+        parts.push(format!("{unwatched} series beyond max_series not watched"));
     }
     let troubled = sources.iter().filter(|s| matches!(s.state.as_str(), "degraded" | "failed")).count();
     let sources = match sources.len() {
@@ -148,13 +162,13 @@ mod tests {
         board.put(
             "leak_detection",
             vec![finding(State::Ok), finding(State::Leaking), finding(State::Suspect)],
-            BTreeMap::new(),
+            Complaints::default(),
         );
         let source = Source { state: "degraded".into(), ..Source::default() };
         let report = board.report(1.0, 0.0, "1", vec![source]);
         assert_eq!(report.summary, "1 leak, 1 suspect, 1 series fine; 1 source, 1 with trouble.");
         assert_eq!(report.series[0].state, State::Leaking);
-        board.put("leak_detection", Vec::new(), BTreeMap::new());
+        board.put("leak_detection", Vec::new(), Complaints::default());
         assert_eq!(
             board.report(1.0, 0.0, "1", vec![]).summary,
             "Nothing measured yet; no source of its own."
@@ -164,7 +178,8 @@ mod tests {
     #[test]
     fn a_source_that_a_detector_complains_of_is_degraded_unless_it_is_worse() {
         let board = Board::default();
-        let complaints = BTreeMap::from([("sockets", "publishes every 30 s".to_owned())]);
+        let sources = BTreeMap::from([("sockets", "publishes every 30 s".to_owned())]);
+        let complaints = Complaints { sources, unwatched: 7 };
         board.put("leak_detection", vec![Finding::default()], complaints);
         let source = |kind: &str, state: &str, message: &str| Source {
             kind: kind.into(),
@@ -189,19 +204,22 @@ mod tests {
                 ("ok", "")
             ]
         );
-        assert_eq!(report.summary, "1 series fine; 4 sources, 3 with trouble.");
+        assert_eq!(
+            report.summary,
+            "1 series fine, 7 series beyond max_series not watched; 4 sources, 3 with trouble."
+        );
     }
 
     #[test]
     fn series_that_are_too_young_for_a_verdict_are_not_called_fine() {
         let board = Board::default();
         let young = |watched, left| Finding { watched, verdict_in: Some(left), ..Finding::default() };
-        board.put("leak_detection", vec![young(420.0, 2280.0), young(60.0, 2640.0)], BTreeMap::new());
+        board.put("leak_detection", vec![young(420.0, 2280.0), young(60.0, 2640.0)], Complaints::default());
         assert_eq!(
             board.report(1.0, 0.0, "1", vec![Source::default()]).summary,
             "No verdict yet: 2 series watched for 7 m, first verdict in about 38 m; 1 source."
         );
-        board.put("leak_detection", vec![Finding::default(), young(60.0, 2640.0)], BTreeMap::new());
+        board.put("leak_detection", vec![Finding::default(), young(60.0, 2640.0)], Complaints::default());
         assert_eq!(
             board.report(1.0, 0.0, "1", vec![Source::default()]).summary,
             "1 series fine, 1 without a verdict yet; 1 source."

@@ -7,6 +7,7 @@
 //! - [`publish`]: series as OTLP metrics (docs/telemetry.md);
 //! - [`spans`]: connections as spans;
 //! - [`tracker`]: events in, spans and metrics out; [`collection`]: these metrics in parts;
+//! - [`turned_away`]: who found no room in a full table;
 //! - [`board`]: the verdicts of all detectors of an agent;
 //! - [`report`] and [`terminal`]: verdicts as a document, and that document as text.
 
@@ -22,3 +23,4 @@ pub mod spans;
 pub mod table;
 pub mod terminal;
 pub mod tracker;
+pub mod turned_away;

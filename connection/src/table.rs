@@ -16,7 +16,8 @@
 //! Idle time is measured at the last snapshot, because only snapshots carry activity: until the next one an entry counts
 //! as active since then. Times of a process are moved by the offset of its clock, which each batch shows.
 //!
-//! Limits: processes, entries per process, targets and sites per process; what is beyond is counted, not kept.
+//! Limits: processes, entries per process, targets and sites per process; what is beyond is counted, not kept. Processes
+//! that are tracked stay, however many others come.
 
 mod callers;
 mod ended;
@@ -35,6 +36,7 @@ use crate::events::{self, Client, Connection, Event, Side};
 use crate::process::{ProcessInfo, ProcessKey};
 use crate::publish::{CodeSite, Lifetimes, ProcessPoint, SeriesPoint};
 use crate::report::{Exemplar, Stack};
+use crate::turned_away::TurnedAway;
 use callers::CallStacks;
 pub use callers::Callers;
 use ended::EndedConnections;
@@ -71,7 +73,7 @@ pub struct ConnectionTable(Mutex<Inner>);
 struct Inner {
     processes: HashMap<ProcessKey, Process>,
     graveyard: gone::Graveyard,
-    refused: u64,
+    unwatched: TurnedAway,
 }
 
 #[derive(Debug)]
@@ -206,9 +208,12 @@ impl ConnectionTable {
         if inner.graveyard.has(&info.key) {
             return Vec::new();
         }
-        if !inner.processes.contains_key(&info.key) && inner.processes.len() >= MAX_PROCESSES {
-            inner.refused += 1;
-            return Vec::new();
+        if !inner.processes.contains_key(&info.key) {
+            if inner.processes.len() >= MAX_PROCESSES {
+                inner.unwatched.add(&info.key, now);
+                return Vec::new();
+            }
+            inner.unwatched.remove(&info.key);
         }
         let process =
             inner.processes.entry(info.key.clone()).or_insert_with(|| Process::new(info.clone(), now));
@@ -220,6 +225,11 @@ impl ConnectionTable {
     /// All series of a process that events have told of.
     pub fn measure(&self, key: &ProcessKey, now: u64) -> Option<Measured> {
         self.lock().processes.get(key).filter(|p| !p.is_socket_only()).map(|p| p.measure(now))
+    }
+
+    /// Processes that events have told of lately and that are not tracked, as there are [`MAX_PROCESSES`] others.
+    pub fn unwatched(&self) -> usize {
+        self.lock().unwatched.count()
     }
 
     /// Events of a process that are known to be lost.

@@ -23,12 +23,31 @@ pub struct Tracker {
     published: BTreeMap<ProcessKey, u64>,
     /// Processes that have ended, when nobody took that.
     unsaid: Vec<Gone>,
+    /// From when on the log may speak of a full table again, Unix ns.
+    next_crowd: u64,
 }
 
 /// Processes of which it is remembered what was said of them; of further ones nothing is said.
 const MAX_TOLD: usize = 1000;
 /// A clock that is off by more is spoken of, in s: batches take time on their way.
 const CLOCK_SAID: i128 = 60;
+
+/// Name of the agent's own metric of [`ConnectionTable::unwatched`].
+pub const UNWATCHED_METRIC: &str = "otelcol_connection_table_unwatched_processes";
+/// What it means.
+pub const UNWATCHED_HELP: &str =
+    "Number of processes that send connection events and are not watched, as there are too many others.";
+
+/// The log speaks of a full table again after so long, ns.
+const CROWD_PAUSE: u64 = 600_000_000_000;
+
+/// That some processes are not watched, and the cure.
+fn crowd(unwatched: usize) -> String {
+    format!(
+        "the events of {unwatched} processes are passed over, as {MAX_PROCESSES} others are watched, the most there can be: send \
+         part of the services to another agent"
+    )
+}
 
 /// What was said of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +99,7 @@ impl Tracker {
             told: BTreeMap::new(),
             published: BTreeMap::new(),
             unsaid: Vec::new(),
+            next_crowd: 0,
         }
     }
 
@@ -92,6 +112,7 @@ impl Tracker {
         for resource in view::resources(payload) {
             self.resource(&resource, now, &mut tracked);
         }
+        tracked.complaints.extend(self.check_crowd(now));
         tracked
     }
 
@@ -261,6 +282,32 @@ impl Tracker {
         self.limiter.dropped(key)
     }
 
+    /// `waiting`, `ok` or `degraded`, and what to say of it. `last` is when an event came last, 0 for never.
+    pub fn state(&self, last: u64) -> (&'static str, String) {
+        let unwatched = self.table.unwatched();
+        if unwatched > 0 {
+            return ("degraded", crowd(unwatched));
+        }
+        match (self.table.processes(), last) {
+            (0, 0) => {
+                let cure = "no connection event has come yet: instrument a service with the module in go/";
+                ("waiting", cure.to_owned())
+            }
+            (0, _) => ("waiting", "no instrumented service is running".to_owned()),
+            _ => ("ok", String::new()),
+        }
+    }
+
+    /// What the log should say of processes for which there is no room; at most every ten minutes.
+    fn check_crowd(&mut self, now: u64) -> Option<String> {
+        let unwatched = self.table.unwatched();
+        if unwatched == 0 || now < self.next_crowd {
+            return None;
+        }
+        self.next_crowd = now.saturating_add(CROWD_PAUSE);
+        Some(crowd(unwatched))
+    }
+
     /// What it has seen so far.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -274,10 +321,52 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
+    use weir_pdata::otlp::common::v1::InstrumentationScope;
+    use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+    use weir_pdata::otlp::{LogsRequest, kv};
+
     use super::*;
     use crate::events::Client;
 
     const SECOND: u64 = 1_000_000_000;
+
+    /// A client that each of these processes has made.
+    fn events(pids: std::ops::Range<i64>) -> Payload {
+        let attributes = vec![kv("connection.events.version", events::VERSION)];
+        let scope = Some(InstrumentationScope { attributes, ..InstrumentationScope::default() });
+        let record = LogRecord {
+            event_name: "grpc.client.created".into(),
+            attributes: vec![kv("grpc.client.id", 1), kv("grpc.target", "t:1")],
+            ..LogRecord::default()
+        };
+        let logs = ScopeLogs { scope, log_records: vec![record], ..ScopeLogs::default() };
+        let of = |pid| {
+            let key = ProcessKey { host: "h".into(), pid, start_ticks: 1, ..ProcessKey::default() };
+            let info = ProcessInfo { key, service: format!("s{pid}"), ..ProcessInfo::default() };
+            let scope_logs = vec![logs.clone()];
+            ResourceLogs { resource: Some(info.resource()), scope_logs, ..ResourceLogs::default() }
+        };
+        LogsRequest { resource_logs: pids.map(of).collect() }.into()
+    }
+
+    #[test]
+    fn in_a_full_table_those_who_are_tracked_stay_and_it_is_said_how_many_others_there_are() {
+        let most = i64::try_from(MAX_PROCESSES).expect("it fits");
+        let mut tracker = Tracker::new(Arc::default(), 0.0);
+        let complaints = tracker.on_logs(&events(1..most + 1), SECOND).complaints;
+        assert_eq!((complaints.len(), tracker.state(SECOND).0), (0, "ok"));
+        for round in 1..=3 {
+            let complaints = tracker.on_logs(&events(1..most + 8), round * SECOND).complaints;
+            assert_eq!(complaints.len(), usize::from(round == 1), "{complaints:?}");
+        }
+        let (state, message) = tracker.state(SECOND);
+        assert!(state == "degraded" && message.starts_with("the events of 7 processes "), "{message}");
+        assert_eq!(tracker.table().keys().iter().map(|key| key.pid).max(), Some(most));
+        // They have gone away.
+        tracker.on_logs(&events(1..most + 1), 100 * SECOND);
+        tracker.collect(100 * SECOND);
+        assert_eq!(tracker.state(SECOND).0, "ok");
+    }
 
     #[test]
     fn a_process_of_which_nothing_is_heard_is_not_measured_again() {

@@ -23,6 +23,9 @@ pub struct Gone {
     pub ending: Option<Ending>,
 }
 
+/// How long a process that was turned away counts as unwatched, ns: the module sends a snapshot more often by default.
+const UNWATCHED: u64 = 60_000_000_000;
+
 /// Those of which something is still to be said, and those that are remembered.
 #[derive(Debug, Default)]
 pub(super) struct Graveyard {
@@ -86,6 +89,7 @@ impl ConnectionTable {
     pub fn expire(&self, now: u64) -> Vec<Gone> {
         let mut inner = self.lock();
         let mut gone = std::mem::take(&mut inner.graveyard.unsaid);
+        inner.unwatched.forget_before(now.saturating_sub(UNWATCHED));
         inner.processes.retain(|_, p| {
             let limit = (3.0 * p.interval).max(30.0) * NANOS;
             let silent = (now.saturating_sub(p.last_seen) as f64) >= limit && !p.is_socket_only();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_component::{
-    Acceptance, Batch, Build, BuildError, ConnectorFactory, Instant, Maturity, SourceStatus, Stability,
-    Stage, StageContext, async_trait,
+    Acceptance, Batch, Build, BuildError, ConnectorFactory, Count, Instant, Maturity, SourceStatus,
+    Stability, Stage, StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
 use weir_connection::spans::DEFAULT_LIMIT;
 use weir_connection::table::ConnectionTable;
-use weir_connection::tracker::Tracker;
+use weir_connection::tracker::{Tracker, UNWATCHED_HELP, UNWATCHED_METRIC};
 use weir_pdata::Signal;
 
 /// Options.
@@ -51,6 +51,7 @@ fn create(build: &Build<'_>, _: Signal) -> Result<Box<dyn Stage>, BuildError> {
     Ok(Box::new(Connections {
         tracker: Tracker::new(table, config.spans_per_second.max(0.0)),
         acceptance: Acceptance::default(),
+        unwatched: build.host.stats().gauge(UNWATCHED_METRIC, UNWATCHED_HELP, Vec::new()),
         interval: config.collection_interval.as_std(),
         due: Instant::default(),
         last: 0,
@@ -60,6 +61,7 @@ fn create(build: &Build<'_>, _: Signal) -> Result<Box<dyn Stage>, BuildError> {
 struct Connections {
     tracker: Tracker,
     acceptance: Acceptance,
+    unwatched: Count,
     interval: std::time::Duration,
     /// At once after the start, so that it is seen that it waits.
     due: Instant,
@@ -105,22 +107,13 @@ impl Stage for Connections {
     async fn on_wake(&mut self, cx: &StageContext) {
         self.due = cx.clock.now() + self.interval;
         self.collect(cx).await;
-        let status = status(self.tracker.table().processes(), self.last);
+        let (state, message) = self.tracker.state(self.last);
+        let status = SourceStatus { kind: "events", state, last: self.last, message };
+        self.unwatched.set(self.tracker.table().unwatched());
         cx.host.report_source(&cx.id, self.acceptance.told_in(status, cx.clock.unix_nanos()));
     }
 
     async fn on_drain(&mut self, cx: &StageContext) {
         self.on_wake(cx).await;
     }
-}
-
-fn status(processes: usize, last: u64) -> SourceStatus {
-    let (state, message) = match (processes, last) {
-        (0, 0) => {
-            ("waiting", "no connection event has come yet: instrument a service with the module in go/")
-        }
-        (0, _) => ("waiting", "no instrumented service is running"),
-        _ => ("ok", ""),
-    };
-    SourceStatus { kind: "events", state, last, message: message.to_owned() }
 }

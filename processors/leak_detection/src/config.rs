@@ -89,5 +89,5 @@ pub const FACTORY: ProcessorFactory = ProcessorFactory {
 fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     let config: Config = build.config()?;
     config.check().map_err(|message| build.invalid(message))?;
-    Ok(Processor::Stage(Box::new(LeakDetection::new(&config, build.host))))
+    Ok(Processor::Stage(Box::new(LeakDetection::new(&config, build.id, build.host))))
 }

@@ -14,6 +14,7 @@ mod config;
 #[cfg(test)]
 #[path = "../../../fuzz/corpus.rs"]
 mod corpus;
+mod crowd;
 mod decode;
 pub mod detector;
 mod emit;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_component::{Batch, Clock, Heirloom, Host, Instant, Stage, StageContext, async_trait};
-use weir_connection::board::Board;
+use weir_connection::board::{Board, Complaints};
 use weir_connection::report::{Finding, State};
 use weir_connection::table::ConnectionTable;
 use weir_pdata::{Payload, Signal};
 
 use crate::config::Config;
+use crate::crowd::{self, Crowd};
 use crate::decode::decode;
 use crate::detector::{Change, Detector, Settings, Source};
 use crate::emit::Emitter;
@@ -40,10 +41,11 @@ pub(crate) struct LeakDetection {
     rare: BTreeSet<Source>,
     /// Verdicts that a reload has ended, still to be told.
     forgotten: Vec<Change>,
+    crowd: Crowd,
 }
 
 impl LeakDetection {
-    pub(crate) fn new(config: &Config, host: &Host) -> LeakDetection {
+    pub(crate) fn new(config: &Config, id: &str, host: &Host) -> LeakDetection {
         let window = config.window.as_std();
         let default = (window / 20).clamp(Duration::from_secs(1), Duration::from_secs(30));
         LeakDetection {
@@ -59,6 +61,7 @@ impl LeakDetection {
             findings: Vec::new(),
             rare: BTreeSet::new(),
             forgotten: Vec::new(),
+            crowd: Crowd::new(id, host),
         }
     }
 
@@ -87,11 +90,22 @@ impl LeakDetection {
             }
             complaints.insert(kind(source), sentence);
         }
+        let unwatched = self.detector.unwatched();
+        for (source, count) in &unwatched {
+            let sentence = crowd::sentence(*count, self.settings.max_series);
+            let complaint: &mut String = complaints.entry(kind(*source)).or_default();
+            *complaint = if complaint.is_empty() { sentence } else { format!("{complaint}; {sentence}") };
+        }
+        let unwatched = unwatched.values().sum();
+        if self.crowd.told(&self.detector.counters(), unwatched, cx.clock.now()) {
+            let sentence = crowd::sentence(unwatched, self.settings.max_series);
+            tracing::warn!(otelcol.component.id = %cx.id, "{sentence}");
+        }
         mirror::settle(&mut self.findings, &mut changes, |f| emitter.peers(f));
         self.own.attribute(&mut self.findings, &mut changes);
         self.findings.iter_mut().for_each(|f| emitter.detail(f));
         changes.iter_mut().for_each(|c| emitter.detail(&mut c.finding));
-        self.board.put(&cx.id, self.findings.clone(), complaints);
+        self.board.put(&cx.id, self.findings.clone(), Complaints { sources: complaints, unwatched });
         changes
     }
 
@@ -198,6 +212,7 @@ impl Stage for LeakDetection {
     fn take_over(&mut self, heirloom: Heirloom) {
         let Ok(detector) = heirloom.downcast::<Detector>() else { return };
         self.detector = *detector;
+        self.crowd.counted_before(&self.detector.counters());
         if let Some((why, changes)) = self.detector.set(self.settings.clone()) {
             tracing::warn!(otelcol.component.kind = "processor", "leak_detection: {why}");
             self.forgotten = changes;

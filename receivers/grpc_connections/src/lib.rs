@@ -17,7 +17,7 @@ use weir_component::{
 use weir_config::{GoDuration, Options};
 use weir_connection::spans::DEFAULT_LIMIT;
 use weir_connection::table::ConnectionTable;
-use weir_connection::tracker::{Tracked, Tracker};
+use weir_connection::tracker::{Tracked, Tracker, UNWATCHED_HELP, UNWATCHED_METRIC};
 use weir_otlp::Listener;
 use weir_otlp::server::{ServerSettings, serve};
 use weir_pdata::Signal;
@@ -170,6 +170,7 @@ async fn publish(
     let mut seen = 0;
     let mut last = 0;
     let mut watch = Watch::default();
+    let unwatched = cx.host.stats().gauge(UNWATCHED_METRIC, UNWATCHED_HELP, Vec::new());
     loop {
         let stopping = Box::pin(cx.stop.requested());
         let stop = matches!(select(stopping, cx.clock.sleep(interval)).await, Either::Left(_));
@@ -188,6 +189,7 @@ async fn publish(
             (seen, last) = (events, now);
         }
         collect(tracker, acceptance, now, cx).await;
+        unwatched.set(table.unwatched());
         report(cx, tracker, acceptance, last);
         if stop {
             return;
@@ -220,14 +222,7 @@ const REQUESTS: &str = "requests";
 
 /// Says how this source is doing.
 fn report(cx: &ReceiverContext, tracker: &Mutex<Tracker>, acceptance: &Acceptance, last: u64) {
-    let processes = lock(tracker).table().processes();
-    let (state, message) = match (processes, last) {
-        (0, 0) => {
-            ("waiting", "no connection event has come yet: instrument a service with the module in go/")
-        }
-        (0, _) => ("waiting", "no instrumented service is running"),
-        _ => ("ok", ""),
-    };
-    let status = SourceStatus { kind: "events", state, last, message: message.to_owned() };
+    let (state, message) = lock(tracker).state(last);
+    let status = SourceStatus { kind: "events", state, last, message };
     cx.host.report_source(&cx.id, acceptance.told_in(status, cx.clock.unix_nanos()));
 }

@@ -18,7 +18,8 @@
 //! idleness. It goes by the name of its most telling series. The other series are evidence: they agree, contradict (events were lost), or show use.
 //!
 //! Limits: [`Settings::max_series`] series and as many processes, 20 sites and 48 blocks per series, 1,000 services whose
-//! restarts are remembered. What is least recently seen goes first and is counted.
+//! restarts are remembered. Whoever is watched stays: in a full table a new series takes the place of one that has been silent for
+//! so long that it is no longer consulted, and is turned away when there is none. Both are counted.
 
 mod address;
 mod block;
@@ -71,6 +72,7 @@ use restart::Restarts;
 use series::{Company, Series, Subject, Taken};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use weir_connection::report::{Finding, State};
+use weir_connection::turned_away::TurnedAway;
 use words::span;
 
 /// Settings of a detector.
@@ -100,7 +102,7 @@ pub struct Counters {
     pub duplicates: u64,
     /// Observations that came after a later one of their series.
     pub late: u64,
-    /// Series dropped to keep the limit.
+    /// Silent series dropped to make room for others.
     pub evicted: u64,
     /// Series kept now.
     pub series: u64,
@@ -138,6 +140,9 @@ pub struct Detector {
     standings: BTreeMap<FindingKey, Standing>,
     restarts: Restarts,
     ended: HashSet<ProcessId>,
+    unwatched: BTreeMap<Source, TurnedAway>,
+    /// There is no room, and none can be made before the next tick.
+    full: bool,
     counters: Counters,
 }
 
@@ -156,6 +161,8 @@ impl Detector {
             standings: BTreeMap::new(),
             restarts: Restarts::default(),
             ended: HashSet::new(),
+            unwatched: BTreeMap::new(),
+            full: false,
             counters: Counters::default(),
         }
     }
@@ -177,9 +184,8 @@ impl Detector {
             return Some((why, changes));
         }
         self.settings = fresh.settings;
-        while self.series.len() > self.settings.max_series {
-            self.evict_series();
-        }
+        self.full = false;
+        self.evict(self.series.len().saturating_sub(self.settings.max_series), |_, _, _| true);
         None
     }
 
@@ -207,7 +213,7 @@ impl Detector {
             }
         }
         let subject = Subject { source, resource, side, target: key.target };
-        let id = self.series_id(process, subject);
+        let Some(id) = self.series_id(process, subject) else { return };
         let company = self.company(process);
         let Some((_, series)) = self.series.get_mut(&id) else { return };
         let before = (series.latest.load, series.latest_time);
@@ -255,12 +261,20 @@ impl Detector {
             series.tick(now_ns, &self.scale, companies.get(process).copied().unwrap_or_default());
         }
         self.adapt_socket_ages();
+        self.forget_unwatched();
         self.remember_ended();
         let mut changes = self.forget_gone();
         changes.extend(self.judge_all());
+        self.full = false;
         self.counters.series = self.series.len() as u64;
         self.counters.processes = self.processes.len() as u64;
         changes
+    }
+
+    /// How many series of each source come and are not watched, as the table is full.
+    pub fn unwatched(&self) -> BTreeMap<Source, usize> {
+        let counts = self.unwatched.iter().map(|(source, away)| (*source, away.count()));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Sources that publish too rarely for the window, each with a sentence for the log.

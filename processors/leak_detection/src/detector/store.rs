@@ -1,12 +1,15 @@
 //! The series and processes that a detector keeps: finding, merging, dropping them, and their limits.
 
-use super::Detector;
 use super::finding;
 use super::forecast;
 use super::input::{ProcessKey, Resource, Side, Source};
 use super::process::ProcessId;
 use super::series::{Series, Subject};
+use super::{Detector, Scale};
 use std::collections::{HashMap, HashSet, hash_map};
+
+/// How long a series that was turned away counts as unwatched at least, ns: sources publish that often.
+const MIN_REMEMBERED: i64 = 60_000_000_000;
 
 impl Detector {
     pub(super) fn process(&mut self, key: &ProcessKey, now: i64) -> ProcessId {
@@ -42,29 +45,52 @@ impl Detector {
         self.ended.remove(&absorbed);
     }
 
-    pub(super) fn series_id(&mut self, process: ProcessId, subject: Subject) -> u64 {
-        if let Some(id) = self.index.get(&(process, subject.clone())) {
-            return *id;
+    /// The number of a series; none when it is new and there is no room.
+    pub(super) fn series_id(&mut self, process: ProcessId, subject: Subject) -> Option<u64> {
+        let key = (process, subject);
+        if let Some(id) = self.index.get(&key) {
+            return Some(*id);
         }
-        if self.series.len() >= self.settings.max_series {
-            self.evict_series();
+        let away = self.unwatched.entry(key.1.source).or_default();
+        if self.series.len() < self.settings.max_series {
+            away.remove(&key);
+        } else if self.full {
+            away.add(&key, self.now.max(0).cast_unsigned());
+            return None;
+        } else {
+            self.make_room();
+            return self.series_id(process, key.1);
         }
         self.next_series += 1;
-        self.series.insert(self.next_series, (process, Series::new(subject.clone(), &self.scale)));
-        self.index.insert((process, subject), self.next_series);
-        self.next_series
+        self.series.insert(self.next_series, (process, Series::new(key.1.clone(), &self.scale)));
+        self.index.insert(key, self.next_series);
+        Some(self.next_series)
     }
 
-    /// Drops the least recently seen series; a sixty-fourth at once, so that it costs little per observation.
-    pub(super) fn evict_series(&mut self) {
+    /// Drops series that nobody has told of for so long that they are not consulted, a sixty-fourth at once: looking for
+    /// them costs too much for each newcomer.
+    fn make_room(&mut self) {
+        let before = self.series.len();
+        self.evict(self.settings.max_series / 64 + 1, |series, now, scale| series.stale(now, scale));
+        self.full = self.series.len() == before;
+    }
+
+    /// Drops so many of the series that may go, the longest silent ones first.
+    pub(super) fn evict(&mut self, number: usize, may_go: fn(&Series, i64, &Scale) -> bool) {
+        let may_go = self.series.iter().filter(|(_, (_, series))| may_go(series, self.now, &self.scale));
         let mut ages: Vec<(i64, u64)> =
-            self.series.iter().map(|(id, (_, series))| (series.clock.silence(self.now), *id)).collect();
+            may_go.map(|(id, (_, series))| (series.clock.silence(self.now), *id)).collect();
         ages.sort_unstable_by_key(|(silence, id)| (std::cmp::Reverse(*silence), *id));
-        let number = self.settings.max_series / 64 + 1;
         for (_, id) in ages.into_iter().take(number) {
             self.drop_series(id);
             self.counters.evicted += 1;
         }
+    }
+
+    /// Forgets series that were turned away and have not come again since.
+    pub(super) fn forget_unwatched(&mut self) {
+        let time = self.now.saturating_sub(self.scale.stale.max(MIN_REMEMBERED)).max(0).cast_unsigned();
+        self.unwatched.values_mut().for_each(|away| away.forget_before(time));
     }
 
     /// Drops processes without series, least recently seen first; `keep` stays.

@@ -183,30 +183,43 @@ proptest! {
 }
 
 #[test]
-fn the_least_recently_seen_series_goes_first_and_is_counted() {
+fn a_full_table_keeps_whom_it_watches_and_counts_whom_it_turns_away() {
     let mut detector = Detector::new(Settings { window: 5.0, max_series: 100, ..Settings::default() });
-    let key = |i: usize| SeriesKey {
-        process: ProcessKey { pid: 1, ..ProcessKey::default() },
-        source: Source::Sockets,
-        resource: Resource::Socket,
-        side: Side::Client,
-        target: format!("10.0.0.1:{i}"),
-    };
-    for i in 0..1000 {
-        let time_ns = (i as i64 + 1) * 1_000_000;
+    let mut round = |second: i64, targets: std::ops::Range<usize>| {
+        let time_ns = second * 1_000_000_000;
         detector.tick(time_ns);
-        for seen in [0, i] {
+        for i in targets {
+            let key = SeriesKey {
+                process: ProcessKey { pid: i as i64 % 40 + 1, ..ProcessKey::default() },
+                source: Source::Sockets,
+                resource: Resource::Socket,
+                side: Side::Client,
+                target: format!("10.0.0.1:{i}"),
+            };
             let sample = Sample { open: Some(1.0), ..Sample::default() };
-            detector.observe(Observation { key: key(seen), time_ns, sample });
+            detector.observe(Observation { key, time_ns, sample });
         }
+        let targets = detector.report(time_ns).into_iter().map(|finding| finding.target).collect::<Vec<_>>();
+        (
+            targets,
+            detector.unwatched().get(&Source::Sockets).copied().unwrap_or_default(),
+            detector.counters(),
+        )
+    };
+    // More than there is room for, again and again: the first ones are watched, always the same.
+    for second in 1..=30 {
+        let (targets, unwatched, counters) = round(second, 0..300);
+        assert_eq!((targets.len(), unwatched, counters.evicted), (100, 200, 0), "in second {second}");
+        assert!(targets.contains(&"10.0.0.1:0".to_owned()) && targets.contains(&"10.0.0.1:99".to_owned()));
     }
-    detector.tick(2_000_000_000);
-    let counters = detector.counters();
-    assert!(counters.series <= 100 && counters.evicted >= 900, "{counters:?}");
-    let targets: Vec<String> =
-        detector.report(2_000_000_000).into_iter().map(|finding| finding.target).collect();
-    assert!(targets.contains(&"10.0.0.1:0".to_owned()), "the one that is always seen stays");
-    assert!(targets.contains(&"10.0.0.1:999".to_owned()) && !targets.contains(&"10.0.0.1:1".to_owned()));
+    // Some of them fall silent: others take their places, and nobody who is heard.
+    (31..=44).for_each(|second| drop(round(second, 50..300)));
+    let (targets, unwatched, counters) = round(45, 50..300);
+    assert_eq!((targets.len(), unwatched, counters.evicted), (100, 150, 50));
+    assert!(!targets.contains(&"10.0.0.1:0".to_owned()) && targets.contains(&"10.0.0.1:50".to_owned()));
+    // What comes no more is not missed for ever.
+    (46..=110).for_each(|second| drop(round(second, 50..150)));
+    assert_eq!(round(111, 50..150).1, 0);
 }
 
 #[test]
