@@ -40,8 +40,7 @@ impl Page {
     pub(crate) fn new(config: &PrometheusExporter) -> (Page, Reader) {
         let reader =
             Reader(Arc::new(ManualReader::builder().with_temporality(Temporality::Cumulative).build()));
-        let host = config.host.as_deref().unwrap_or("localhost");
-        let address = format!("{host}:{}", config.port.unwrap_or(8888));
+        let address = address(config.host.as_deref().unwrap_or("localhost"), config.port.unwrap_or(8888));
         (Page { address, config: Arc::new(config.clone()), reader: reader.clone() }, reader)
     }
 
@@ -58,6 +57,14 @@ impl Page {
         let collected = self.reader.0.collect(&mut metrics).is_ok();
         let text = if collected { text::encode(&metrics, &self.config, escaping) } else { String::new() };
         Answer { content_type: escaping.content_type(), text }
+    }
+}
+
+/// An address of IPv6 stands in brackets between which it may be given already.
+fn address(host: &str, port: u16) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 
@@ -90,5 +97,25 @@ impl MetricReader for Reader {
 
     fn temporality(&self, kind: InstrumentKind) -> Temporality {
         self.0.temporality(kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_stands_in_brackets() {
+        let cases = [
+            ("fe80::1%eth0", "[fe80::1%eth0]:8888"),
+            ("::1", "[::1]:8888"),
+            ("[::1]", "[::1]:8888"),
+            ("0.0.0.0", "0.0.0.0:8888"),
+            ("a.b", "a.b:8888"),
+        ];
+        for (host, expected) in cases {
+            let config = PrometheusExporter { host: Some(host.to_owned()), ..PrometheusExporter::default() };
+            assert_eq!(Page::new(&config).0.address(), expected);
+        }
     }
 }
