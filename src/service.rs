@@ -72,8 +72,12 @@ pub(crate) fn telemetry(metrics: &Metrics, traces: &Traces) -> Telemetry {
 /// # Errors
 /// A sentence about an attribute of `service::telemetry::resource`.
 pub(crate) fn identity(loaded: &Loaded) -> Result<Identity, String> {
-    Identity::new(&program().name, env!("CARGO_PKG_VERSION"), &loaded.config.telemetry.resource)
-        .map_err(|e| format!("failed to create resource: {e}"))
+    let resource = &loaded.config.telemetry.resource;
+    let identity = Identity::new(&program().name, env!("CARGO_PKG_VERSION"), resource)
+        .map_err(|e| format!("failed to create resource: {e}"))?;
+    let [attributes, name] =
+        ["OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"].map(|name| std::env::var(name).ok());
+    Ok(identity.in_environment(attributes.as_deref(), name.as_deref()))
 }
 
 /// Logs what is probably not meant in a configuration.

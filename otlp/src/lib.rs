@@ -44,6 +44,7 @@ pub mod tls;
 
 pub use body::Body;
 pub use listen::Listener;
+pub use status::percent_decode;
 
 /// What fuzzing drives beside the public interface.
 #[cfg(feature = "fuzzing")]

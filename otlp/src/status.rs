@@ -166,7 +166,7 @@ fn percent_encode(message: &str) -> Vec<u8> {
 }
 
 /// Text with `%XX` escapes; what is no escape stays as it is.
-pub(crate) fn percent_decode(value: &[u8]) -> String {
+pub fn percent_decode(value: &[u8]) -> String {
     let mut out = Vec::with_capacity(value.len());
     let mut rest = value;
     while let [first, tail @ ..] = rest {

@@ -8,6 +8,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use serde_json::Value as Json;
 use weir_config::telemetry::{ResourceAttribute, ResourceConfig};
+use weir_otlp::percent_decode;
 
 use crate::detectors;
 
@@ -19,6 +20,10 @@ pub struct Identity {
     /// Its version.
     pub version: String,
     attributes: BTreeMap<String, Value>,
+    /// Those of the environment, which the log's lines do not have.
+    environment: BTreeMap<String, Value>,
+    /// What the environment says that is no attribute.
+    malformed: Vec<String>,
     schema_url: Option<String>,
     /// Names in the old form of `service::telemetry::resource`.
     legacy: Vec<String>,
@@ -55,10 +60,31 @@ impl Identity {
             name: name.to_owned(),
             version: version.to_owned(),
             attributes,
+            environment: BTreeMap::new(),
+            malformed: Vec::new(),
             schema_url: config.schema_url.clone(),
             legacy: config.legacy.keys().cloned().collect(),
             started: crate::now(),
         })
+    }
+
+    /// Described by its environment as well, where nothing else describes it: by the texts of `OTEL_RESOURCE_ATTRIBUTES`,
+    /// `name=value,...` with escapes of URLs in values, and of `OTEL_SERVICE_NAME`. As in the Collector the configuration goes
+    /// before, default attributes included, so that the name counts only for a `service.name` that was taken away.
+    #[must_use]
+    pub fn in_environment(mut self, attributes: Option<&str>, service_name: Option<&str>) -> Identity {
+        for entry in attributes.unwrap_or_default().split(',').filter(|entry| !entry.trim().is_empty()) {
+            match entry.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
+                Some((name, value)) if !name.is_empty() => {
+                    self.environment.insert(name.to_owned(), percent_decode(value.as_bytes()).into());
+                }
+                _ => self.malformed.push(entry.to_owned()),
+            }
+        }
+        if let Some(name) = service_name.map(str::trim).filter(|name| !name.is_empty()) {
+            self.environment.insert("service.name".to_owned(), name.to_owned().into());
+        }
+        self
     }
 
     /// The same process under another configuration: it is as old as before.
@@ -69,7 +95,8 @@ impl Identity {
 
     /// For the SDK.
     pub(crate) fn resource(&self) -> Resource {
-        let attributes = self.attributes.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone()));
+        let all: BTreeMap<_, _> = self.environment.iter().chain(&self.attributes).collect();
+        let attributes = all.into_iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone()));
         match &self.schema_url {
             Some(url) => Resource::builder_empty().with_schema_url(attributes, url.clone()).build(),
             None => Resource::builder_empty().with_attributes(attributes).build(),
@@ -84,6 +111,11 @@ impl Identity {
     /// Names that stand in the old form of the configuration.
     pub(crate) fn legacy(&self) -> &[String] {
         &self.legacy
+    }
+
+    /// Entries of the environment that are left out.
+    pub(crate) fn malformed(&self) -> &[String] {
+        &self.malformed
     }
 
     /// When the process began.
@@ -164,6 +196,26 @@ mod tests {
             serde_json::Value::Object(fields),
             json!({"extra": "v", "service.name": "mine", "service.version": "1.2.3"})
         );
+    }
+
+    #[test]
+    fn the_environment_describes_what_nothing_else_does_and_not_the_lines_of_the_log() {
+        let legacy = [("service.name", None), ("zone", Some("b"))];
+        let legacy = legacy.into_iter().map(|(k, v)| (k.to_owned(), v.map(str::to_owned))).collect();
+        let config = ResourceConfig { legacy, ..ResourceConfig::default() };
+        let own = |config, attributes| {
+            let identity = identity(config).in_environment(Some(attributes), Some("of the environment"));
+            let resource = identity.resource();
+            let get = |name: &'static str| resource.get(&name.into()).map(|value| value.to_string());
+            let names = ["service.name", "service.version", "zone", "team", "empty"].map(get);
+            (names.map(Option::unwrap_or_default), identity)
+        };
+        let text = "zone=a, team = x%2Cy=z ,empty=,team,=7,service.version=9,service.name=q,";
+        let (values, lean) = own(&config, text);
+        assert_eq!(values, ["of the environment", "1.2.3", "b", "x,y=z", ""]);
+        assert!(lean.fields().keys().eq(["service.instance.id", "service.version", "zone"]));
+        assert_eq!(lean.malformed(), ["team", "=7"]);
+        assert_eq!(own(&ResourceConfig::default(), text).0[..3], ["weir", "1.2.3", "a"]);
     }
 
     #[test]

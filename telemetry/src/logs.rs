@@ -46,6 +46,12 @@ pub fn init_logs(config: &LogsConfig, identity: &Identity) -> Result<Logs, Strin
              service.telemetry.resource.attributes (array of maps with `name` and `value` keys)"
         );
     }
+    if !identity.malformed().is_empty() {
+        tracing::warn!(
+            entries = ?identity.malformed(),
+            "OTEL_RESOURCE_ATTRIBUTES has entries that are not name=value; they are left out"
+        );
+    }
     Ok(logs)
 }
 
