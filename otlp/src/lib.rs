@@ -38,12 +38,14 @@ mod message;
 mod observed;
 mod pace;
 pub mod pages;
+mod response_headers;
 pub mod server;
 mod status;
 pub mod tls;
 
 pub use body::Body;
 pub use listen::Listener;
+pub use response_headers::response_headers;
 pub use status::percent_decode;
 
 /// What fuzzing drives beside the public interface.

@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::config as shared;
 use crate::http_server::{self, ServerLimits, text};
 use crate::listen::Listener;
+use crate::response_headers::{add, response_headers};
 use crate::server::Cors;
 use crate::status;
 use crate::tls::TlsAcceptor;
@@ -38,7 +39,7 @@ impl PageServer {
     /// # Errors
     /// Names the header of answers that HTTP cannot carry.
     pub fn check(server: &HttpServerConfig) -> Result<(), String> {
-        headers(server).map(|_| ())
+        response_headers(&server.response_headers).map(|_| ())
     }
 
     /// The extensions without which it cannot start.
@@ -56,7 +57,7 @@ impl PageServer {
         let door = Door {
             auth: Authenticator::of_http(server.auth.as_ref(), &cx.host)?,
             cors: shared::cors(server),
-            headers: headers(server).map_err(Failure::permanent)?,
+            headers: response_headers(&server.response_headers).map_err(Failure::permanent)?,
         };
         let tls = shared::server_tls(&server.tls).map_err(Failure::permanent)?;
         let tls = tls.map(|tls| tls.acceptor(&["h2", "http/1.1"])).transpose();
@@ -118,7 +119,7 @@ impl Door {
                 response
             }
         };
-        response.headers_mut().extend(self.headers.iter().cloned());
+        add(&self.headers, response.headers_mut());
         response
     }
 }
@@ -127,8 +128,4 @@ impl Door {
 fn denial(failure: &Failure) -> Response<Body> {
     let code = status::to_http(failure.status().unwrap_or(Status::Unauthenticated));
     text(code, format!("{}\n", failure.message()))
-}
-
-fn headers(server: &HttpServerConfig) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    shared::headers(&server.response_headers).map_err(|e| format!("response_{e}"))
 }

@@ -17,6 +17,7 @@ use super::{Late, Server, intake};
 use crate::body::{self, Body, ReadError, Reading};
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, respond, text};
+use crate::response_headers;
 use crate::status::{self, RpcStatus};
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -58,7 +59,7 @@ impl Server {
                 }
             },
         };
-        response.headers_mut().extend(self.settings.response_headers.iter().cloned());
+        response_headers::add(&self.settings.response_headers, response.headers_mut());
         response
     }
 

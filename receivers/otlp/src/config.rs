@@ -1,11 +1,11 @@
 //! Options of the receiver; see metadata.yaml for their effects.
 
-use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use weir_config::net::{GrpcServerConfig, HttpServerConfig, KeepaliveServerParameters};
 use weir_config::{GoDuration, Issues, Optional, Validate};
 use weir_otlp::config as shared;
 use weir_otlp::http_server::{PingPolicy, ServerLimits};
+use weir_otlp::response_headers;
 use weir_otlp::server::{Protocols as Spoken, ServerSettings};
 use weir_pdata::Signal;
 
@@ -184,16 +184,12 @@ impl HttpConfig {
             ],
             content_encodings: Some(encodings.clone()).filter(|list| !list.is_empty()),
             include_metadata: server.include_metadata,
-            response_headers: response_headers(server)?,
+            response_headers: response_headers(&server.response_headers)?,
             cors: shared::cors(server),
             limits: shared::server_limits(self.connections.limit(ServerLimits::default()), server),
             ..ServerSettings::default()
         })
     }
-}
-
-fn response_headers(server: &HttpServerConfig) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
-    shared::headers(&server.response_headers).map_err(|e| format!("response_{e}"))
 }
 
 /// A path begins with a slash, also when it was written without.
