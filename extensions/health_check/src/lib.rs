@@ -7,7 +7,7 @@ use std::future::ready;
 use std::pin::pin;
 
 use futures_util::future::select;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use weir_component::{
     Build, BuildError, Clock, Extension, ExtensionContext, ExtensionFactory, Failure, Health, Host,
@@ -161,6 +161,9 @@ struct Page {
 impl Page {
     fn health<B>(&self, request: &Request<B>) -> Response<Body> {
         let (path, asked) = (self.config.path.as_str(), request.uri().path());
+        if path.strip_suffix('/').is_some_and(|without| !without.is_empty() && asked == without) {
+            return redirect(asked, request.uri().query());
+        }
         // A path that ends with a slash stands for all below it.
         if asked != path && !(path.ends_with('/') && asked.starts_with(path)) {
             return text(StatusCode::NOT_FOUND, "404 page not found\n");
@@ -187,6 +190,17 @@ impl Page {
         let (since, uptime) = (rfc3339::format(started), GoDuration::from_nanos(uptime).to_string());
         serde_json::json!({"status": "Server available", "upSince": since, "uptime": uptime}).to_string()
     }
+}
+
+/// To the same path with a slash behind it, as Go's servers answer.
+fn redirect(asked: &str, query: Option<&str>) -> Response<Body> {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let Ok(to) = HeaderValue::try_from(format!("{asked}/{query}")) else {
+        return text(StatusCode::NOT_FOUND, "404 page not found\n");
+    };
+    let mut response = text(StatusCode::TEMPORARY_REDIRECT, "");
+    response.headers_mut().insert(header::LOCATION, to);
+    response
 }
 
 #[cfg(test)]

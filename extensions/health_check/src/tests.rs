@@ -91,6 +91,23 @@ async fn path_and_bodies_follow_the_options() {
 }
 
 #[tokio::test]
+async fn a_path_that_ends_with_a_slash_stands_for_all_below_it_and_is_found_without_one() {
+    let running = run(", path: /health/").await;
+    running.host.set_health(Health::Ready);
+    for path in ["/health/", "/health/x"] {
+        assert!(running.get(path).await.starts_with("HTTP/1.1 200 "), "{path}");
+    }
+    for (path, to) in [("/health", "/health/"), ("/health?full=1", "/health/?full=1")] {
+        let answer = running.get(path).await;
+        assert!(answer.starts_with("HTTP/1.1 307 "), "{answer}");
+        assert!(answer.contains(&format!("location: {to}\r\n")), "{answer}");
+    }
+    for path in ["/", "/healt", "/healthx"] {
+        assert!(running.get(path).await.starts_with("HTTP/1.1 404 "), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn pages_of_other_sites_get_no_answer_through_a_loopback_address() {
     let running = run("").await;
     assert!(running.ask("GET", "/", "evil.example").await.starts_with("HTTP/1.1 403 "));
