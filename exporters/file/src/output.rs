@@ -1,8 +1,8 @@
 //! One file that is written.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::backups;
@@ -11,6 +11,10 @@ use crate::config::RotationConfig;
 /// What the megabytes of `max_megabytes` are; 0 means 100 of them.
 const MEGABYTE: u64 = 1 << 20;
 const DEFAULT_MEGABYTES: u32 = 100;
+
+/// Permissions of a new file, as the Collector's, which the umask lessens.
+const PERMISSIONS: u32 = 0o644;
+const PERMISSIONS_WITH_ROTATION: u32 = 0o640;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +45,8 @@ impl Output {
         follow: bool,
         rotation: Option<RotationConfig>,
     ) -> io::Result<Output> {
-        let file = open(path, mode, follow)?;
+        let permissions = if rotation.is_some() { PERMISSIONS_WITH_ROTATION } else { PERMISSIONS };
+        let file = open(path, mode, follow, permissions)?;
         let size = file.metadata()?.len();
         Ok(Output { path: path.to_owned(), file, size, follow, rotation })
     }
@@ -80,14 +85,19 @@ impl Output {
         }
     }
 
-    /// Sets the file aside under a name with the time and begins a new one.
+    /// Sets the file aside under a name with the time and begins a new one, which those may read who could read it.
     fn rotate(&mut self, now: u64) -> io::Result<()> {
         let Some(rotation) = &self.rotation else {
             return Ok(());
         };
+        let before = self.file.metadata()?;
         fs::rename(&self.path, backups::name(&self.path, now, rotation.localtime))?;
-        self.file = open(&self.path, Mode::Append, self.follow)?;
+        self.file = open(&self.path, Mode::Append, self.follow, before.permissions().mode())?;
         self.size = self.file.metadata()?.len();
+        if let Err(error) = resemble(&self.file, &before) {
+            let path = self.path.display();
+            tracing::warn!(%error, %path, "A new file of the file exporter cannot have the mode and owner of the one before");
+        }
         if let Err(error) = backups::prune(&self.path, now, rotation) {
             tracing::warn!(%error, path = %self.path.display(), "Old files of the file exporter cannot be removed");
         }
@@ -95,10 +105,22 @@ impl Output {
     }
 }
 
-fn open(path: &Path, mode: Mode, follow: bool) -> io::Result<File> {
+/// Gives a file the permissions and the owner of another.
+fn resemble(file: &File, other: &Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if own.permissions() != other.permissions() {
+        file.set_permissions(other.permissions())?;
+    }
+    if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
+        fchown(file, Some(other.uid()), Some(other.gid()))?;
+    }
+    Ok(())
+}
+
+fn open(path: &Path, mode: Mode, follow: bool, permissions: u32) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // Both append: a failed write is cut off again, and what comes next stands behind what is there.
-    options.create(true).append(true).mode(0o644);
+    options.create(true).append(true).mode(permissions);
     if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
         // Otherwise the start would wait for somebody who reads it.
         options.read(true);

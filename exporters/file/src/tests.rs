@@ -168,6 +168,42 @@ fn protobuf_and_compressed_records_have_their_length_in_front() {
     }
 }
 
+/// Of which only one fits into a file of a megabyte.
+fn more_than_half_a_megabyte() -> LogsRequest {
+    let record = logs::v1::LogRecord { severity_text: "x".repeat(600 << 10), ..Default::default() };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..Default::default() }];
+    LogsRequest { resource_logs: vec![ResourceLogs { scope_logs, ..Default::default() }] }
+}
+
+#[test]
+fn a_file_that_is_set_aside_leaves_its_permissions_to_the_next_and_a_new_one_is_not_for_all() {
+    for given in [None, Some(0o666), Some(0o600)] {
+        let dir = folder();
+        let path = dir.path().join("data.json");
+        if let Some(mode) = given {
+            fs::write(&path, "").expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
+        }
+        let body = format!("{{path: {}, rotation: {{max_megabytes: 1}}}}", path.display());
+        let running = Running::start(&body, &[Signal::Logs]).expect("started");
+        for _ in 0..2 {
+            running.export(more_than_half_a_megabyte()).expect("written");
+        }
+        let names = names(dir.path());
+        assert_eq!(names.len(), 2, "{names:?}");
+        let modes = names.iter().map(|name| {
+            let mode = fs::metadata(dir.path().join(name)).expect("there").permissions().mode();
+            mode & 0o777
+        });
+        match given {
+            Some(mode) => {
+                assert!(modes.clone().all(|m| m == mode), "{mode:o} {:?}", modes.collect::<Vec<_>>())
+            }
+            None => assert!(modes.clone().all(|m| m & 0o027 == 0), "{:?}", modes.collect::<Vec<_>>()),
+        }
+    }
+}
+
 #[test]
 fn a_file_that_is_full_is_set_aside_and_the_oldest_go() {
     let dir = folder();
@@ -177,9 +213,7 @@ fn a_file_that_is_full_is_set_aside_and_the_oldest_go() {
         path.display()
     );
     let running = Running::start(&body, &[Signal::Logs]).expect("started");
-    let record = logs::v1::LogRecord { severity_text: "x".repeat(600 << 10), ..Default::default() };
-    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..Default::default() }];
-    let request = LogsRequest { resource_logs: vec![ResourceLogs { scope_logs, ..Default::default() }] };
+    let request = more_than_half_a_megabyte();
     for _ in 0..5 {
         running.export(request.clone()).expect("written");
         let clock = running.simulation.clock();
