@@ -7,7 +7,7 @@ mod render;
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::{ConfigError, Phase, Sources, secret};
+use crate::{ConfigError, ErrorKind, Phase, Sources, secret};
 
 /// Errors together with the texts they speak of.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct Diagnostics {
 
 impl Diagnostics {
     /// Sorts errors by the place one would look at; those without a place come first. What is secret in URLs that they
-    /// quote is hidden.
+    /// quote, and what looks like a value in the place of a name, is hidden.
     pub fn new(mut errors: Vec<ConfigError>, sources: Sources) -> Self {
         errors.iter_mut().for_each(hide_secrets);
         errors.sort_by_key(|error| error.span.map(|span| sources.visible(span)));
@@ -53,6 +53,9 @@ impl Diagnostics {
 
 fn hide_secrets(error: &mut ConfigError) {
     let details = &mut **error;
+    if details.kind == ErrorKind::UnknownField || secret::is_place(&details.path) {
+        details.path = std::mem::take(&mut details.path).shown();
+    }
     let texts =
         [Some(&mut details.message), Some(&mut details.core), details.got.as_mut(), details.help.as_mut()];
     for text in texts.into_iter().flatten() {

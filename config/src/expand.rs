@@ -19,7 +19,7 @@ use crate::merge::split_keys;
 use crate::provider::Provider;
 use crate::uri::{SCHEMES, Uri};
 use crate::yaml::{self, MAX_DEPTH, MAX_NODES};
-use crate::{ConfigError, ErrorKind, Key, Map, Node, NodeKind, Sources, Span, suggest};
+use crate::{ConfigError, ErrorKind, Key, Map, Node, NodeKind, Sources, Span, secret, suggest};
 
 const MAX_ROUNDS: usize = 1000;
 const MAX_REFERENCES: usize = 10_000;
@@ -157,11 +157,12 @@ impl<'p, 'e> Expander<'p, 'e> {
             (Some(Uri { scheme: "env", rest: inner }), format!("env:{inner}"))
         };
         let Some(uri) = uri else {
-            self.fail(format!("invalid uri: {whole:?}"), reference, place);
+            self.fail(format!("invalid uri: {:?}", secret::shown_reference(&whole)), reference, place);
             return Ok(None);
         };
         if uri.rest.contains('$') {
-            self.fail(format!("the uri {whole:?} contains unsupported characters ('$')"), reference, place);
+            let uri = secret::shown_reference(&whole);
+            self.fail(format!("the uri {uri:?} contains unsupported characters ('$')"), reference, place);
             return Ok(None);
         }
         let retrieved = match self.provider.retrieve(uri, Some(place)) {
@@ -197,21 +198,23 @@ impl<'p, 'e> Expander<'p, 'e> {
     }
 
     fn fail(&mut self, sentence: String, reference: &str, place: Span) {
+        let inner = reference.trim_start_matches("${").trim_end_matches('}');
+        // What may be a value is not repeated.
+        let shown = secret::shown_reference(inner);
         let mut error =
-            ConfigError::new(ErrorKind::Expansion, format!("cannot resolve {reference}: {sentence}"))
+            ConfigError::new(ErrorKind::Expansion, format!("cannot resolve ${{{shown}}}: {sentence}"))
                 .core(sentence)
                 .at(place);
-        let inner = reference.trim_start_matches("${").trim_end_matches('}');
-        if let Some((name, default)) = inner.split_once(":-")
+        if let Some((name, _)) = inner.split_once(":-")
             && !name.contains(':')
         {
             error.help =
-                Some(format!("with a default the scheme has to be written: ${{env:{name}:-{default}}}"));
+                Some(format!("with a default the scheme has to be written: ${{env:{name}:-default}}"));
         } else if let Some((scheme, rest)) = inner.split_once(':') {
             error.allowed = SCHEMES.iter().map(|scheme| (*scheme).to_owned()).collect();
             if !SCHEMES.contains(&scheme) {
                 error.suggestion = suggest::nearest(scheme, &SCHEMES);
-                error.help = Some(format!("a literal `${{{inner}}}` is written `$${{{inner}}}`"));
+                error.help = Some("a literal `${` is written `$${`".to_owned());
             } else if scheme == "env" && !rest.is_empty() {
                 error.help = Some("names of environment variables have letters, digits and `_`".to_owned());
             }

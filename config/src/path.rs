@@ -122,6 +122,16 @@ impl Path {
         self
     }
 
+    /// The same with the names of options as sentences may quote them ([`crate::shown_name`]).
+    pub(crate) fn shown(mut self) -> Self {
+        for step in self.steps.iter_mut().skip(self.root) {
+            if let Step::Field(name) | Step::Key(name) = step {
+                *name = crate::shown_name(name);
+            }
+        }
+        self
+    }
+
     fn with(&self, step: Step) -> Self {
         let mut steps = self.steps.clone();
         steps.push(step);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::env::Env;
 use crate::uri::Uri;
 use crate::yaml::MAX_BYTES;
-use crate::{SourceKind, Span};
+use crate::{SourceKind, Span, secret};
 
 /// Something a configuration refers to that is probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,10 @@ impl<'a> Provider<'a> {
                 let text = self.fetch(scheme, rest, |env| env.http(&url))?;
                 Ok(Retrieved { kind: SourceKind::Http(url), text })
             }
-            _ => Err(format!("scheme {scheme:?} is not supported for uri {:?}", format!("{scheme}:{rest}"))),
+            _ => {
+                let uri = secret::shown_reference(&format!("{scheme}:{rest}"));
+                Err(format!("scheme {scheme:?} is not supported for uri {uri:?}"))
+            }
         }
     }
 
@@ -66,6 +69,7 @@ impl<'a> Provider<'a> {
             None => (reference, None),
         };
         if !is_variable_name(name) {
+            let name = secret::shown_variable(name);
             return Err(format!(
                 "environment variable {name:?} has invalid name: must match regex ^[a-zA-Z_][a-zA-Z0-9_]*$"
             ));

@@ -1,5 +1,6 @@
 //! Values that must not be shown.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Error, Visitor};
@@ -127,25 +128,93 @@ pub(crate) fn is_place(path: &Path) -> bool {
     path.steps().any(|step| is_place_name(&step))
 }
 
-/// Whether a text is one `${...}` without a default, which says where a value is and not what it is.
+/// A name as a sentence may quote it: of a text in which a value is glued to the name, as where a blank was forgotten
+/// (`token:hunter2`), no more than the name and the sign.
+pub fn shown_name(name: &str) -> String {
+    let ends = |(at, letter): &(usize, char)| {
+        letter.is_whitespace() || matches!(letter, ':' | '=') && !is_between_names(name, *at)
+    };
+    match name.char_indices().find(ends) {
+        Some((at, sign)) if at + sign.len_utf8() < name.len() => format!("{}{sign}{REDACTED}", &name[..at]),
+        _ => name.to_owned(),
+    }
+}
+
+/// Whether the sign at a place is one of a `::`.
+fn is_between_names(text: &str, at: usize) -> bool {
+    text[at..].starts_with("::") || text[..at].ends_with(':') && text[at..].starts_with(':')
+}
+
+/// A path as a sentence may quote it: not the content of a file, which was given in its place.
+pub fn shown_path(path: &str) -> &str {
+    if path.contains('\n') || path.contains(PEM) { REDACTED } else { path }
+}
+
+/// With this begins what belongs into a file, such as a key.
+const PEM: &str = "-----BEGIN";
+
+/// A text without what stands from the beginning of a PEM section to the end of the last one.
+fn without_pem(text: &str) -> Cow<'_, str> {
+    let Some(start) = text.find(PEM) else { return text.into() };
+    let last = text[start..].rfind("-----END ").map(|at| start + at + "-----END ".len());
+    let end = last.and_then(|at| Some(at + text[at..].find("-----")? + "-----".len()));
+    format!("{}{REDACTED}{}", &text[..start], &text[end.unwrap_or(text.len())..]).into()
+}
+
+/// Whether a text is one `${...}` that says where a value is and not what it is.
 pub(crate) fn is_reference(text: &str) -> bool {
     let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    inner.is_some_and(|name| !name.contains(['{', '}']) && !name.contains(":-"))
+    inner.is_some_and(|inner| !inner.contains(['{', '}']) && shown_reference(inner) == inner)
+}
+
+/// What stands between the braces of `${...}`, without what may be a value: behind the name of a variable, and behind a
+/// scheme that does not exist.
+pub(crate) fn shown_reference(inner: &str) -> String {
+    let (scheme, rest) = inner.split_once(':').unwrap_or_default();
+    match scheme {
+        "" => inner.to_owned(),
+        "file" => format!("file:{}", shown_path(rest)),
+        "http" | "https" => without_secrets(inner),
+        "env" => format!("env:{}", shown_variable(rest)),
+        _ => format!("{scheme}:{}", shown_default(rest)),
+    }
+}
+
+/// The name of a variable, without what stands behind it.
+pub(crate) fn shown_variable(reference: &str) -> String {
+    match reference.split_once(':') {
+        Some((name, value)) => format!("{name}:{}", shown_default(value)),
+        None => reference.to_owned(),
+    }
+}
+
+/// What stands behind the colon behind the name of a variable.
+fn shown_default(value: &str) -> String {
+    match value.strip_prefix('-') {
+        Some(DEFAULT) => format!("-{DEFAULT}"),
+        Some(_) => format!("-{REDACTED}"),
+        None => REDACTED.to_owned(),
+    }
 }
 
 /// What a help text writes where the default of a reference belongs.
 const DEFAULT: &str = "default";
 
-/// A value without what is secret in it if it is a URL, even one that is not well-formed, or a reference with a default:
-/// user and password, query, default.
+/// A value without what is secret in it if it is a URL, even one that is not well-formed, a reference, or the name of an
+/// option that holds a secret with something behind it: user and password, query, default, value.
 pub(crate) fn without_secrets(value: &str) -> String {
-    if let Some((name, default)) = value.split_once(":-")
-        && name.trim_start_matches("${").chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
-    {
+    if let Some(inner) = value.strip_prefix("${") {
         // What follows the brace is of the sentence.
-        let (default, rest) = default.split_at(default.rfind('}').unwrap_or(default.len()));
-        let shown = if default == DEFAULT { DEFAULT } else { REDACTED };
-        return format!("{name}:-{shown}{rest}");
+        let (inner, rest) = inner.split_at(inner.rfind('}').unwrap_or(inner.len()));
+        return format!("${{{}{rest}", shown_reference(inner));
+    }
+    if let Some((name, default)) = value.split_once(":-")
+        && name.chars().all(|c| c.is_alphanumeric() || "_:-.+".contains(c))
+    {
+        return format!("{name}:{}", shown_default(&format!("-{default}")));
+    }
+    if let Some(at) = value_behind_name(value) {
+        return format!("{}{REDACTED}", &value[..at]);
     }
     let (scheme, rest) = value.find("://").map_or(("", value), |at| value.split_at(at + 3));
     let (scheme, rest) = match rest.rsplit_once('@') {
@@ -164,10 +233,28 @@ pub(crate) fn without_secrets(value: &str) -> String {
     }
 }
 
+/// The signs in a text behind which a value is looked for.
+const MOST_SIGNS: usize = 16;
+
+/// Where the value begins that is glued with `:` or `=` to the name of an option that holds a secret. A port is no such
+/// value, and a URL has rules of its own.
+fn value_behind_name(text: &str) -> Option<usize> {
+    if text.contains("://") {
+        return None;
+    }
+    let signs = text.match_indices([':', '=']).map(|(at, _)| at).filter(|at| !is_between_names(text, *at));
+    let name = |at: usize| text[..at].rsplit("::").next().unwrap_or_default();
+    let at = signs.take(MOST_SIGNS).find(|at| is_sensitive(name(*at)))?;
+    let value = &text[at + 1..];
+    let is_port = value.len() <= 5 && value.chars().all(|c| c.is_ascii_digit());
+    (!is_port).then_some(at + 1)
+}
+
 /// A sentence in which each word, and each text in quotes, is [`without_secrets`].
 pub(crate) fn text_without_secrets(text: &str) -> String {
+    let text = without_pem(text);
     let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = text.as_ref();
     while let Some(letter) = rest.chars().next() {
         let opens = matches!(letter, '"' | '\'' | '`') && !shown.ends_with(char::is_alphanumeric);
         let length = match opens {
@@ -239,6 +326,17 @@ mod tests {
             ("${TOKEN:-hunter2}", "${TOKEN:-[REDACTED]}"),
             ("TOKEN:-hunter2", "TOKEN:-[REDACTED]"),
             ("${env:TOKEN:-default}", "${env:TOKEN:-default}"),
+            ("${MY-TOKEN:-hunter2}", "${MY-TOKEN:-[REDACTED]}"),
+            ("${TOKEN:hunter2}", "${TOKEN:[REDACTED]}"),
+            ("${env:TOKEN:hunter2}", "${env:TOKEN:[REDACTED]}"),
+            ("${envv:TOKEN:-hunter2}", "${envv:[REDACTED]}"),
+            ("${env:TOKEN}", "${env:TOKEN}"),
+            ("${file:a.yaml}", "${file:a.yaml}"),
+            ("token:hunter2", "token:[REDACTED]"),
+            ("a::authorization: Bearer hunter2", "a::authorization:[REDACTED]"),
+            ("x-api-key=hunter2", "x-api-key=[REDACTED]"),
+            ("a::bearertokenauth::token", "a::bearertokenauth::token"),
+            ("token-server:4317", "token-server:4317"),
             ("(?P<name>a+)", "(?P<name>a+)"),
             ("me@example.com", "me@example.com"),
             ("localhost:4317", "localhost:4317"),
@@ -246,6 +344,24 @@ mod tests {
         ] {
             assert_eq!(without_secrets(text), shown);
         }
+    }
+
+    #[test]
+    fn of_a_name_with_a_value_glued_to_it_the_name_is_shown() {
+        for (name, shown) in [
+            ("token:hunter2", "token:[REDACTED]"),
+            ("authorization=hunter2", "authorization=[REDACTED]"),
+            ("a b", "a [REDACTED]"),
+            ("a\u{a0}b", "a\u{a0}[REDACTED]"),
+            ("a::b", "a::b"),
+            ("a::b:hunter2", "a::b:[REDACTED]"),
+            ("endpont", "endpont"),
+            ("endpont:", "endpont:"),
+        ] {
+            assert_eq!(shown_name(name), shown);
+        }
+        assert_eq!(shown_path("/etc/key.pem"), "/etc/key.pem");
+        assert_eq!(shown_path("-----BEGIN PRIVATE KEY-----"), REDACTED);
     }
 
     #[test]
@@ -264,6 +380,11 @@ mod tests {
                 "cannot resolve ${T:-my secret}: \"T:-my secret\"",
                 "cannot resolve ${T:-[REDACTED]}: \"T:-[REDACTED]\"",
             ),
+            (
+                "open -----BEGIN PRIVATE KEY-----\\nhunter2\\n-----END PRIVATE KEY-----: no such file",
+                "open [REDACTED]: no such file",
+            ),
+            ("open -----BEGIN PRIVATE KEY-----\nhunter2", "open [REDACTED]"),
             ("exporters::otlp: an \"open 'quote", "exporters::otlp: an \"open 'quote"),
             ("é\"", "é\""),
         ] {

@@ -13,7 +13,7 @@ use weir_config::net::{
     BatchConfig, Compression as Algorithm, HttpServerConfig, NetAddress, QueueConfig, RetryConfig,
     TlsClientConfig, TlsConfig, TlsServerConfig, TlsVersion, TransportType,
 };
-use weir_config::{GoDuration, HeaderMap, Optional, Secret};
+use weir_config::{GoDuration, HeaderMap, Optional, Secret, shown_name, shown_path};
 
 use crate::client::Compression;
 use crate::encoding::Encoding;
@@ -48,7 +48,7 @@ pub async fn listen(host: &Host, id: &str, address: &NetAddress) -> Result<Liste
 pub fn headers(headers: &HeaderMap) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let pairs = headers.iter().map(|(name, value)| {
         let parsed: HeaderName =
-            name.parse().map_err(|_| format!("headers: {name:?} is not a header name"))?;
+            name.parse().map_err(|_| format!("headers: {:?} is not a header name", shown_name(name)))?;
         let mut value: HeaderValue = (value.reveal().parse()).map_err(|_| {
             format!("headers: the value of {name:?} has characters that a header cannot have")
         })?;
@@ -206,6 +206,7 @@ fn pem(what: &str, file: &str, text: &Secret) -> Result<Option<Vec<u8>>, String>
     match std::fs::read(file) {
         Ok(content) => Ok(Some(content)),
         Err(e) => {
+            let file = shown_path(file);
             let what = what.replace("FILE", file);
             Err(format!("failed to load TLS config: failed to load {what}open {file}: {}", words(&e)))
         }
@@ -310,6 +311,18 @@ mod tests {
         let queue = settings.queue.expect("on");
         assert_eq!(queue.storage.as_deref(), Some("file_storage/q"));
         assert_eq!(queue.batch.expect("a batch").metadata_keys, ["tenant"]);
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_a_name_or_of_a_path_is_not_repeated() {
+        for name in ["authorization:Bearer hunter2", "authorization: hunter2", "authorization=hunter2"] {
+            let error =
+                headers(&[(name, Secret::default())].into_iter().collect()).expect_err("no header name");
+            assert!(error.contains("authorization") && !error.contains("hunter2"), "{error}");
+        }
+        let key = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----";
+        let error = pem(KEY_PAIR, key, &Secret::default()).expect_err("no such file");
+        assert!(error.contains("open [REDACTED]: ") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

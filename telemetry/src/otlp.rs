@@ -225,7 +225,9 @@ fn headers(config: &OtlpExporter) -> Result<HeaderMap, String> {
 
 fn put(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
     // A value may be a secret and is not repeated.
-    let key: HeaderName = name.parse().map_err(|e| format!("header {name:?}: {e}"))?;
+    let key = name.parse::<HeaderName>();
+    let name = weir_config::shown_name(name);
+    let key = key.map_err(|e| format!("header {name:?}: {e}"))?;
     let value: HeaderValue = value.parse().map_err(|e| format!("value of header {name:?}: {e}"))?;
     headers.insert(key, value);
     Ok(())

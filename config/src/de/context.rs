@@ -78,7 +78,8 @@ impl Context {
         }
         if inner.seen.insert((path.clone(), "value")) {
             let secret = inner.secrets.contains(path) || secret::is_place(path);
-            inner.errors.push(describe(error, node, path, secret));
+            let shown = if secret { path.clone().shown() } else { path.clone() };
+            inner.errors.push(describe(error, node, &shown, secret));
         }
         DeError::Reported
     }
@@ -100,10 +101,8 @@ impl Context {
             if inner.unknown.len() >= MAX_ERRORS || !inner.seen.insert((place.clone(), "unknown")) {
                 continue;
             }
-            let error =
-                ConfigError::new(ErrorKind::UnknownField, format!("unknown field `{}` in {path}", key.name));
-            let mut error = error.at(key.span).on(&place).core(core.clone()).choose(&key.name, known);
-            error.help = super::removed::advice(&place);
+            let mut error = unknown_field(key, &path.to_string(), known).on(&place).core(core.clone());
+            error.help = super::removed::advice(&place).or(error.help.take());
             inner.unknown.push(error);
         }
     }
@@ -113,8 +112,24 @@ impl Context {
 pub(crate) fn invalid_keys(place: &str, keys: &[&Key]) -> String {
     let mut names: Vec<&str> = keys.iter().map(|key| &*key.name).collect();
     names.sort_unstable();
-    names.truncate(MAX_ERRORS);
+    let names: Vec<String> = names.into_iter().take(MAX_ERRORS).map(secret::shown_name).collect();
     format!("'{place}' has invalid keys: {}", names.join(", "))
+}
+
+/// An option that does not exist at a place, which has the `known` ones.
+pub(crate) fn unknown_field(key: &Key, place: &str, known: &[&str]) -> ConfigError {
+    let name = secret::shown_name(&key.name);
+    let error = ConfigError::new(ErrorKind::UnknownField, format!("unknown field `{name}` in {place}"));
+    let error = error.at(key.span);
+    match key.name.split_once(':') {
+        Some((name, _)) if known.contains(&name) => {
+            let mut error = error.choose("", known);
+            error.help = Some(format!("a blank is missing behind `{name}:`"));
+            error
+        }
+        Some((name, _)) => error.choose(name, known),
+        None => error.choose(&key.name, known),
+    }
 }
 
 /// The words for one error.

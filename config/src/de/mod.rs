@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use crate::tree::Tree;
 use crate::{ConfigError, ErrorKind, Node, Path};
 use context::Context;
-pub(crate) use context::invalid_keys;
+pub(crate) use context::{invalid_keys, unknown_field};
 pub use error::DeError;
 use value::{Place, ValueReader};
 pub use word::caseless_word;

@@ -29,6 +29,8 @@ pub(super) struct Excerpt {
 enum Shows {
     /// The value that it is about.
     Value,
+    /// The word that it is about; not the value of a key, which may stand at a wrong place.
+    Word,
     /// Not the value of its key: nobody knows what that is.
     Others,
     /// No value at all, as the line may be something else than it looks like.
@@ -49,7 +51,8 @@ impl Shows {
             ErrorKind::Type | ErrorKind::Value if secret => Self::ToMark,
             _ if secret => Self::ToKey,
             ErrorKind::Syntax | ErrorKind::Duplicate | ErrorKind::Limit => Self::Keys,
-            ErrorKind::UnknownField => Self::Others,
+            ErrorKind::Id | ErrorKind::Signal => Self::Word,
+            ErrorKind::UnknownField | ErrorKind::UnknownType => Self::Others,
             _ => Self::Value,
         }
     }
@@ -82,8 +85,10 @@ impl Excerpt {
 /// What the key before a value says about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Key {
-    /// Nothing, or there is none.
+    /// There is none.
     #[default]
+    None,
+    /// Nothing.
     Ordinary,
     /// It is what the error is about.
     Marked,
@@ -120,7 +125,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn line(&mut self) {
-        let (mut at, mut key) = (0, Key::Ordinary);
+        let (mut at, mut key) = (0, Key::None);
         while let Some(letter) = self.letters.get(at).copied() {
             let is_mark = at == self.mark;
             let spaced = self.letters.get(at + 1).is_none_or(|next| next.is_whitespace());
@@ -142,20 +147,24 @@ impl Writer<'_> {
                             at = self.copy(at, at + 1);
                         }
                     }
-                    key = Key::Ordinary;
+                    key = Key::None;
                 }
                 '}' | ']' | ',' if self.depth > 0 => {
                     self.depth -= usize::from(letter != ',');
-                    key = Key::Ordinary;
+                    key = Key::None;
                     at = self.copy(at, at + 1);
                 }
                 '-' | '?' if spaced => at = self.copy(at, at + 1),
                 _ if letter.is_whitespace() => at = self.copy(at, at + 1),
                 _ => {
-                    let token = self.token(at);
+                    let mut token = self.token(at);
+                    // Directly behind a key stands a value, also one that looks like a key.
+                    if key != Key::None && token.key.take().is_some() {
+                        token.end = self.value_end(at);
+                    }
                     (at, key) = match token.key {
-                        Some(sign) => (self.copy(at, sign + 1), self.key(token)),
-                        None => (self.value(token, key), Key::Ordinary),
+                        Some(sign) => (self.name(token, sign), self.key(token)),
+                        None => (self.value(token, key), Key::None),
                     };
                 }
             }
@@ -168,7 +177,7 @@ impl Writer<'_> {
         let sign = if self.shows == Shows::ToKey && !is_open { self.token(at).key } else { None };
         match sign {
             Some(sign) => {
-                self.copy(at, sign + 1);
+                self.name(self.token(at), sign);
                 self.written.push(' ');
                 self.written.extend(REDACTED.chars());
             }
@@ -217,13 +226,30 @@ impl Writer<'_> {
         Token { start, end: if key.is_none() { at } else { end }, key, quoted: false }
     }
 
+    /// Writes a key and its sign, without what is glued to it; gives their end.
+    fn name(&mut self, token: Token, sign: usize) -> usize {
+        let text: String = self.letters[token.start..sign].iter().collect();
+        let bare = text.trim().trim_matches(['"', '\'']);
+        match secret::shown_name(bare) {
+            shown if shown == bare => _ = self.copy(token.start, sign),
+            shown => self.replace(token.start, sign, &text.replacen(bare, &shown, 1)),
+        }
+        self.copy(sign, sign + 1)
+    }
+
+    /// Where the brackets that are open, or else the line, let a value end.
+    fn value_end(&self, start: usize) -> usize {
+        let ends = |at: &usize| self.depth > 0 && is_flow(self.letters[*at]);
+        (start..self.letters.len()).find(ends).unwrap_or(self.letters.len())
+    }
+
     /// What a key says about its value.
     fn key(&self, token: Token) -> Key {
         let name: String = self.letters[token.start..token.end].iter().collect();
         let is_secret = name.trim_matches(['"', '\'']).split(['.', ':']).any(secret::is_place_name);
         match self.shows {
             _ if is_secret => Key::Hides(REDACTED),
-            Shows::Others if token.start == self.mark => Key::Hides(LEFT_OUT),
+            Shows::Others | Shows::Word if token.start == self.mark => Key::Hides(LEFT_OUT),
             Shows::Value if token.start == self.mark => Key::Marked,
             _ => Key::Ordinary,
         }
@@ -244,7 +270,7 @@ impl Writer<'_> {
             _ if secret::is_reference(bare) => _ = self.copy(start, end),
             Key::Hides(word) => self.replace(start, end, word),
             _ if is_alias || !self.shows.hides_all() && is_plain(bare) => _ = self.copy(start, end),
-            _ if self.shows == Shows::Value && (is_marked || key == Key::Marked) => {
+            _ if matches!(self.shows, Shows::Value | Shows::Word) && (is_marked || key == Key::Marked) => {
                 match secret::without_secrets(bare) {
                     hidden if hidden == bare => _ = self.copy(start, end),
                     hidden => self.replace(start, end, &text.replacen(bare, &hidden, 1)),

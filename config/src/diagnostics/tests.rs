@@ -146,6 +146,19 @@ fn secrets_are_not_quoted() {
         "receivers: {otlp: {auth: \"hunter2\"}}\n",
         "receivers: {otlp: {auth: {enabled: hunter2}}}\n",
         "receivers: {otlp: {timeout: '${TOKEN:-hunter2}'}}\n",
+        "receivers: {otlp: {tls: {key_pem:hunter2}}}\n",
+        "receivers: {otlp: {\"headers: authorization: hunter2\"}}\n",
+        "receivers: {otlp: {headers: {\"x-y:hunter2\": [1]}}}\n",
+        "receivers:\n  otlp:\n    proxy_url: http://u:hunter2@h: 3\n",
+        "receivers:\n  otlp:\n    password: hunter2:\n",
+        "receivers:\n  otlp: {timeout: hunter2: 3}\n",
+        "receivers: {otlp: {tls: {key_pem: !!int hunter2}}}\n",
+        "receivers: {otlp: {timeout: '${TOKEN:hunter2}'}}\n",
+        "receivers: {otlp: {timeout: '${env:TOKEN:hunter2}'}}\n",
+        "receivers: {otlp: {timeout: '${MY_TOKEN:hunter2}'}}\n",
+        "receivers: {otlp: {timeout: '${MY-TOKEN:-hunter2}'}}\n",
+        "receivers: {otlp: {timeout: '${env:MY-TOKEN:-hunter2}'}}\n",
+        "receivers: {otlp: {timeout: '${envv:TOKEN:-hunter2}'}}\n",
         "receivers: {otlp: {timeout: \"http://u:long-long-long-long-long-long-long-long-long-hunter2@h\"}}\n",
     ];
     for text in texts {
@@ -155,6 +168,9 @@ fn secrets_are_not_quoted() {
             assert!(!shown.contains("hunter2"), "{shown}");
         }
     }
+    let shown = render::<net::HttpClientConfig>("receivers: {otlp: {timeout:3s}}", &[]);
+    assert!(shown.contains("unknown field `timeout:[REDACTED]` in receivers::otlp\n"), "{shown}");
+    assert!(shown.contains("help: a blank is missing behind `timeout:`\n"), "{shown}");
     let shown =
         render::<net::HttpClientConfig>("receivers: {otlp: {tls: {key_pem: [\"${env:TOKEN}\"]}}}", &[]);
     assert!(!shown.contains("12345678"), "{shown}");
@@ -205,9 +221,8 @@ fn colour_only_adds_to_the_text() {
 
 #[test]
 fn of_very_many_errors_the_first_are_shown_and_the_others_are_counted() {
-    let errors: Vec<ConfigError> = (0..4000)
-        .map(|number| ConfigError::new(crate::ErrorKind::Invalid, format!("wrong {number}")))
-        .collect();
+    let errors: Vec<ConfigError> =
+        (0..4000).map(|number| ConfigError::new(ErrorKind::Invalid, format!("wrong {number}"))).collect();
     let diagnostics = Diagnostics::new(errors, Sources::new());
     let shown = diagnostics.render(false);
     assert!(shown.contains("error: wrong 99\n") && !shown.contains("wrong 100"), "{shown}");
@@ -240,7 +255,7 @@ fn the_short_form_has_the_collectors_prefix_and_sentences() {
         ),
         (
             "receivers: {otlp: '${foo:bar}'}",
-            "failed to get config: cannot resolve the configuration: scheme \"foo\" is not supported for uri \"foo:bar\"",
+            "failed to get config: cannot resolve the configuration: scheme \"foo\" is not supported for uri \"foo:[REDACTED]\"",
         ),
     ];
     for (text, expected) in cases {

@@ -245,9 +245,8 @@ impl Reader<'_> {
         let core = de::invalid_keys(name, &keys);
         for key in keys {
             let place = if path.is_empty() { "the configuration".to_owned() } else { path.to_string() };
-            let message = format!("unknown field `{}` in {place}", key.name);
-            let error = ConfigError::new(ErrorKind::UnknownField, message).core(core.clone());
-            self.errors.push(error.at(key.span).on(&path.field(&key.name)).choose(&key.name, known));
+            let error = de::unknown_field(key, &place, known);
+            self.errors.push(error.core(core.clone()).on(&path.field(&key.name)));
         }
     }
 

@@ -247,7 +247,7 @@ impl<'a> Composer<'a> {
     }
 
     fn duplicate(&self, key: &Key, first: Span) -> ConfigError {
-        let name = &key.name;
+        let name = secret::shown_name(&key.name);
         self.fail(ErrorKind::Duplicate, format!("the key `{name}` is written twice in one mapping"), key.span)
             .core(format!("mapping key \"{name}\" already defined at line {}", first.line))
             .related(first, "first written here")

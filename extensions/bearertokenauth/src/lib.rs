@@ -9,7 +9,7 @@ use weir_component::{
     AuthData, Build, BuildError, Capabilities, ClientAuth, Context, Extension, ExtensionContext,
     ExtensionFactory, Failure, ServerAuth, Stability, async_trait,
 };
-use weir_config::{Issues, Options, Secret, Validate};
+use weir_config::{Issues, Options, Secret, Validate, shown_name};
 use weir_otlp::credential::{Credential, keep_fresh};
 
 /// Makes `bearertokenauth` extensions.
@@ -55,7 +55,7 @@ impl Validate for Config {
             issues.at("tokens", "either tokens or token should be provided, not both");
         }
         if self.header.parse::<HeaderName>().is_err() {
-            issues.at("header", format!("{:?} is not a header name", self.header));
+            issues.at("header", format!("{:?} is not a header name", shown_name(&self.header)));
         }
     }
 }

@@ -9,7 +9,7 @@ use weir_component::{
     Failure, Stability, async_trait,
 };
 use weir_config::net::AuthConfig;
-use weir_config::{ComponentId, Issues, Options, Secret, Validate};
+use weir_config::{ComponentId, Issues, Options, Secret, Validate, shown_name};
 use weir_otlp::auth::client_auth;
 use weir_otlp::credential::{Credential, keep_fresh};
 
@@ -71,7 +71,7 @@ impl Validate for HeaderConfig {
         if self.key.is_empty() {
             issues.error("missing header name");
         } else if self.key.parse::<HeaderName>().is_err() {
-            issues.at("key", format!("{:?} is not a header name", self.key));
+            issues.at("key", format!("{:?} is not a header name", shown_name(&self.key)));
         }
         let sources = [
             self.value.is_some(),
@@ -132,7 +132,8 @@ impl Header {
                 Source::Value(Credential::new(value, config.value_file.as_deref().unwrap_or_default()))
             }
         };
-        let name = config.key.parse().map_err(|_| format!("{:?} is not a header name", config.key))?;
+        let name =
+            config.key.parse().map_err(|_| format!("{:?} is not a header name", shown_name(&config.key)))?;
         Ok(Header { action: config.action, name, source })
     }
 

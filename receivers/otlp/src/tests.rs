@@ -207,7 +207,7 @@ fn how_many_connections_a_port_takes_is_set_for_each_and_printed_only_where_it_i
 #[test]
 fn a_response_header_that_cannot_be_sent_is_a_mistake_in_the_configuration() {
     for (header, words) in [
-        ("'a b': x", "response_headers: \"a b\" is not a header name"),
+        ("'a b': x", "response_headers: \"a [REDACTED]\" is not a header name"),
         ("Content-Length: '7'", "response_headers: \"content-length\" follows from each answer"),
     ] {
         let body = format!("protocols: {{http: {{response_headers: {{{header}}}}}}}");

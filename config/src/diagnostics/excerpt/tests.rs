@@ -71,6 +71,8 @@ fn of_an_option_that_does_not_exist_only_the_key_is_shown() {
         ("  {n: 1, pin: 1234, c: 5}", "pin", "  {n: 1, pin: ..., c: 5}"),
         ("e: \"http://u:hunter2@h\", timeuot: 3s}}", "timeuot", "e: ...timeuot: ...}}"),
         ("timeuot: ${env:T}", "timeuot", "timeuot: ${env:T}"),
+        ("{timeuot:hunter2}", "timeuot", "{...}"),
+        ("\"timeuot: hunter2\": 1", "\"timeuot", "\"timeuot:[REDACTED]\": ..."),
     ];
     for (line, marked, shown) in cases {
         let quoted = quote(line, marked, &error(ErrorKind::UnknownField, "a"));
@@ -89,9 +91,23 @@ fn a_line_that_is_no_yaml_shows_its_keys_alone() {
         ("pass word hunter2: x", "x", "...: ..."),
         ("token: *hunter2", "*", "token: [REDACTED]"),
         ("  - *x", "*", "  - *x"),
+        ("token: hunter2:", ":", "token: [REDACTED]"),
+        ("url: http://u:hunter2@h: 3", ":", "url: ..."),
+        ("{url: hunter2: 3, b: 4}", "3", "{url: ..., b: ...}"),
+        ("a: ${X:hunter2}", "X", "a: ..."),
     ];
     for (line, marked, shown) in cases {
         assert_eq!(quote(line, marked, &error(ErrorKind::Syntax, "")).0, shown, "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_id_is_shown_without_what_it_holds() {
+    for (line, marked, shown) in [
+        ("  x-team: hunter2", "x-team", "  x-team: ..."),
+        ("exporters: [otlp, a b]", "a b", "exporters: [..., a b]"),
+    ] {
+        assert_eq!(quote(line, marked, &error(ErrorKind::Id, "exporters")).0, shown, "{line}");
     }
 }
 
