@@ -139,7 +139,7 @@ pub use path::Path;
 pub use print::{Secrets, to_json, to_yaml};
 pub use provider::Warning;
 pub use resolve::{Request, Resolved, resolve};
-pub use secret::{REDACTED, Secret, shown_name, shown_path};
+pub use secret::{REDACTED, Secret, shown_name, shown_path, shown_reference};
 pub use service::{Component, LoadOptions, Loaded, Pipeline, Reference, ServiceConfig};
 pub use source::{Source, SourceId, SourceKind, Sources};
 pub use uri::SCHEMES;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 
+use weir_config::{REDACTED, shown_reference};
+
 use crate::encode::Builder;
 use crate::threads::{self, Thread, used};
 
@@ -81,18 +83,54 @@ fn resident(smaps: &str) -> BTreeMap<String, u64> {
     by_name
 }
 
-/// Arguments of this process, with a zero byte between them.
-pub(crate) fn command_line() -> Vec<u8> {
-    let mut arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
-    while arguments.last() == Some(&0) {
-        arguments.pop();
+/// Arguments of this process, with a zero byte between them, without the configuration in them.
+pub(crate) fn command_line() -> String {
+    shown(&String::from_utf8_lossy(&fs::read("/proc/self/cmdline").unwrap_or_default()))
+}
+
+/// Arguments as a page may show them: of `--set` the key, of `--config` where the configuration is.
+fn shown(arguments: &str) -> String {
+    let mut before = "";
+    let mut shown = Vec::new();
+    for argument in arguments.trim_end_matches('\0').split('\0') {
+        let inline = argument.split_once('=').filter(|(name, _)| matches!(*name, "--set" | "--config"));
+        let (name, value) = inline.unwrap_or((before, argument));
+        let value = match name {
+            "--set" => value.split_once('=').map_or(REDACTED.into(), |(key, _)| format!("{key}={REDACTED}")),
+            "--config" => shown_reference(value),
+            _ => value.to_owned(),
+        };
+        shown.push(if inline.is_some() { format!("{name}={value}") } else { value });
+        before = argument;
     }
-    arguments
+    shown.join("\0")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_in_arguments_are_not_shown() {
+        for (arguments, expected) in [
+            ("/bin/weir\0--config\0a.yaml\0", "/bin/weir\0--config\0a.yaml"),
+            ("weir\0--config\0yaml:a: hunter2", "weir\0--config\0yaml:[REDACTED]"),
+            ("weir\0--config=env:C:-hunter2", "weir\0--config=env:C:-[REDACTED]"),
+            (
+                "weir\0--config=https://u:hunter2@h/c?k=hunter2",
+                "weir\0--config=https://[REDACTED]@h/c?[REDACTED]",
+            ),
+            ("weir\0--set\0a.token=hunter2\0--config\0b", "weir\0--set\0a.token=[REDACTED]\0--config\0b"),
+            ("weir\0--set=a.token=hunter2=", "weir\0--set=a.token=[REDACTED]"),
+            (
+                "weir\0validate\0--color\0never\0--set\0a=b",
+                "weir\0validate\0--color\0never\0--set\0a=[REDACTED]",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(shown(arguments), expected);
+        }
+    }
 
     #[test]
     fn memory_is_summed_by_mapping() {
