@@ -96,6 +96,26 @@ impl Clock {
     }
 }
 
+/// Unix time that goes on evenly when somebody sets the wall clock: what that showed at first, and what has passed since.
+#[derive(Debug, Clone, Copy)]
+pub struct SteadyTime {
+    unix_nanos: u64,
+    at: Instant,
+}
+
+impl SteadyTime {
+    /// The time that begins as the wall clock shows it now.
+    pub fn new(clock: &Clock) -> SteadyTime {
+        SteadyTime { unix_nanos: clock.unix_nanos(), at: clock.now() }
+    }
+
+    /// The time now, nanoseconds.
+    pub fn unix_nanos(&self, clock: &Clock) -> u64 {
+        let passed = u64::try_from(clock.now().since(self.at).as_nanos()).unwrap_or(u64::MAX);
+        self.unix_nanos.saturating_add(passed)
+    }
+}
+
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Clock({:?})", self.now())
@@ -107,4 +127,49 @@ impl fmt::Debug for Clock {
 pub trait Runtime: TimeSource + crate::Blocking {
     /// Runs a task to its end.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// A machine whose wall clock somebody sets.
+    #[derive(Default)]
+    struct Machine {
+        now: AtomicU64,
+        wall: AtomicU64,
+    }
+
+    impl TimeSource for Machine {
+        fn now(&self) -> Instant {
+            Instant::from_nanos(self.now.load(Ordering::Relaxed))
+        }
+
+        fn unix_nanos(&self) -> u64 {
+            self.wall.load(Ordering::Relaxed)
+        }
+
+        fn sleep_until(&self, _: Instant) -> BoxFuture<'static, ()> {
+            Box::pin(async {})
+        }
+
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn steady_time_passes_as_time_does_however_the_wall_clock_is_set() {
+        let machine = Arc::new(Machine::default());
+        machine.wall.store(9_000, Ordering::Relaxed);
+        let clock = Clock::new(Arc::clone(&machine) as Arc<dyn TimeSource>);
+        let steady = SteadyTime::new(&clock);
+        for wall in [1_000_000, 0] {
+            machine.now.fetch_add(5, Ordering::Relaxed);
+            machine.wall.store(wall, Ordering::Relaxed);
+            assert_eq!(steady.unix_nanos(&clock), 9_000 + machine.now.load(Ordering::Relaxed));
+        }
+    }
 }

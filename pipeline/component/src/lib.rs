@@ -34,7 +34,7 @@ pub use async_trait::async_trait;
 pub use auth::{AuthData, ClientAuth, ServerAuth};
 pub use batch::{Batch, Context};
 pub use budget::{Budget, Gate, Reservation};
-pub use clock::{Clock, Instant, Runtime, TimeSource};
+pub use clock::{Clock, Instant, Runtime, SteadyTime, TimeSource};
 pub use consumer::{Consumer, Joint, Output, Outputs, Port};
 pub use exporter::{
     Accepted, BatchSettings, DeliverySettings, Exporter, QueueSettings, RetrySettings, Sizer,

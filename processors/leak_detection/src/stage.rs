@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_component::{Batch, Clock, Heirloom, Host, Instant, Stage, StageContext, async_trait};
+use weir_component::{Batch, Clock, Heirloom, Host, Instant, Stage, StageContext, SteadyTime, async_trait};
 use weir_connection::board::{Board, Complaints};
 use weir_connection::report::{Finding, State};
 use weir_connection::table::ConnectionTable;
@@ -29,6 +29,8 @@ const MAX_FINDINGS: usize = 500;
 pub(crate) struct LeakDetection {
     settings: Settings,
     detector: Detector,
+    /// The detector's clock.
+    time: Option<SteadyTime>,
     table: Arc<ConnectionTable>,
     board: Arc<Board>,
     own: Own,
@@ -44,6 +46,12 @@ pub(crate) struct LeakDetection {
     crowd: Crowd,
 }
 
+/// What one instance leaves to the next.
+struct Memory {
+    detector: Detector,
+    time: Option<SteadyTime>,
+}
+
 impl LeakDetection {
     pub(crate) fn new(config: &Config, id: &str, host: &Host) -> LeakDetection {
         let window = config.window.as_std();
@@ -51,6 +59,7 @@ impl LeakDetection {
         LeakDetection {
             detector: Detector::new(config.settings()),
             settings: config.settings(),
+            time: None,
             table: host.shared(),
             board: host.shared(),
             own: Own::new(host),
@@ -78,7 +87,9 @@ impl LeakDetection {
 
     /// Moves the detector's clock and puts up what it says.
     fn tick(&mut self, cx: &StageContext) -> Vec<Change> {
-        let now = i64::try_from(cx.clock.unix_nanos()).unwrap_or(i64::MAX);
+        let nanos = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
+        let now = nanos(self.time.get_or_insert_with(|| SteadyTime::new(&cx.clock)).unix_nanos(&cx.clock));
+        self.detector.set_wall_clock(nanos(cx.clock.unix_nanos()).saturating_sub(now));
         let mut changes = std::mem::take(&mut self.forgotten);
         changes.extend(self.detector.tick(now));
         let emitter = Emitter { table: &self.table, clock: &cx.clock, roots: &self.roots };
@@ -206,12 +217,13 @@ impl Stage for LeakDetection {
 
     fn hand_over(&mut self) -> Option<Heirloom> {
         let fresh = Detector::new(self.settings.clone());
-        Some(Box::new(std::mem::replace(&mut self.detector, fresh)))
+        let detector = std::mem::replace(&mut self.detector, fresh);
+        Some(Box::new(Memory { detector, time: self.time }))
     }
 
     fn take_over(&mut self, heirloom: Heirloom) {
-        let Ok(detector) = heirloom.downcast::<Detector>() else { return };
-        self.detector = *detector;
+        let Ok(memory) = heirloom.downcast::<Memory>() else { return };
+        (self.detector, self.time) = (memory.detector, memory.time);
         self.crowd.counted_before(&self.detector.counters());
         if let Some((why, changes)) = self.detector.set(self.settings.clone()) {
             tracing::warn!(otelcol.component.kind = "processor", "leak_detection: {why}");

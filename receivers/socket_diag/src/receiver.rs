@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use weir_component::{
-    Acceptance, Failure, Host, Instant, Receiver, ReceiverContext, SourceStatus, async_trait,
+    Acceptance, Failure, Host, Instant, Receiver, ReceiverContext, SourceStatus, SteadyTime, async_trait,
 };
 use weir_connection::table::ConnectionTable;
 use weir_kernel::{DiagError, Dumper, ProcFs, Sample, Sampler, host_name};
@@ -21,7 +21,8 @@ use crate::publish::{self, Packer};
 pub(crate) struct SocketDiag {
     config: Config,
     table: Arc<ConnectionTable>,
-    sampler: Option<Arc<Mutex<Sampler<Dumper>>>>,
+    /// With the clock that it measures ages and idle times by.
+    sampler: Option<(Arc<Mutex<Sampler<Dumper>>>, SteadyTime)>,
     acceptance: Acceptance,
     /// The last words on processes that have exited, until somebody takes them.
     last_words: VecDeque<ResourceMetrics>,
@@ -43,13 +44,13 @@ impl SocketDiag {
 
     /// One sample, off the engine's threads: it blocks for the kernel's answers.
     async fn sample(&self, cx: &ReceiverContext) -> Result<(Sample, Vec<Alive>), String> {
-        let Some(sampler) = self.sampler.clone() else { return Err("was not started".to_owned()) };
-        let now = cx.clock.unix_nanos();
+        let Some((sampler, time)) = self.sampler.clone() else { return Err("was not started".to_owned()) };
+        let (now, steady) = (cx.clock.unix_nanos(), time.unix_nanos(&cx.clock));
         // What ends from here on may still be open in the dump.
         let ended = self.table.ended();
         let sampled = cx.host.blocking(move || {
             let mut sampler = sampler.lock().unwrap_or_else(PoisonError::into_inner);
-            let sample = sampler.sample(now)?;
+            let sample = Sample { at_ns: now, ..sampler.sample(steady)? };
             let wanted: HashSet<_> = ended.iter().map(|e| (e.local, e.peer)).collect();
             let open = sampler.established(&wanted);
             Ok::<_, DiagError>((sample, ended, open))
@@ -122,10 +123,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Receiver for SocketDiag {
-    async fn start(&mut self, _: &ReceiverContext) -> Result<(), Failure> {
+    async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
         let dumper = Dumper::open().map_err(|e| Failure::permanent(e.to_string()))?;
         let sampler = Sampler::new(self.config.settings(), dumper, ProcFs::default());
-        self.sampler = Some(Arc::new(Mutex::new(sampler)));
+        self.sampler = Some((Arc::new(Mutex::new(sampler)), SteadyTime::new(&cx.clock)));
         Ok(())
     }
 

@@ -4,7 +4,6 @@ use super::classify::Class;
 use super::gates::Gate;
 use super::input::{Resource, Side};
 use super::process::End;
-use super::scale::SECOND;
 use super::view::{Judgement, View};
 use super::words::{count, plural, span};
 use weir_connection::publish::Ending;
@@ -40,7 +39,7 @@ pub(crate) fn explanation(view: &View<'_>, judgement: &Judgement) -> String {
 
 /// That its process has ended, and what it was until then: `leaked`, and the class where there is one.
 pub(crate) fn ended(view: &View<'_>, end: End, leaked: bool, class: Option<Class>) -> String {
-    let at = Clock::UTC.full(end.time as f64 / SECOND);
+    let at = Clock::UTC.full(view.wall(end.time));
     let key = &view.process.key;
     let process = if key.pid > 0 { format!("process {}", key.pid) } else { "its process".to_owned() };
     let open = view.primary.open_now();
@@ -64,8 +63,8 @@ pub(crate) fn ended(view: &View<'_>, end: End, leaked: bool, class: Option<Class
 
 /// Since when nothing is heard; that its growth has stopped would be a guess.
 fn unheard(view: &View<'_>) -> String {
-    let last = view.now.saturating_sub(view.primary.clock.silence(view.now)) as f64 / SECOND;
-    format!("nothing is heard of it since {}", Clock::UTC.full(last))
+    let last = view.now.saturating_sub(view.primary.clock.silence(view.now));
+    format!("nothing is heard of it since {}", Clock::UTC.full(view.wall(last)))
 }
 
 fn silent(view: &View<'_>) -> String {

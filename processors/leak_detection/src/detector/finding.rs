@@ -53,8 +53,7 @@ pub(crate) struct Judged<'a> {
 impl Judged<'_> {
     /// Its material.
     pub(crate) fn view<'b>(&'b self, bench: Bench<'b>) -> View<'b> {
-        let (process, primary, members) = (bench.process, self.primary, &self.members);
-        View { process, primary, members, scale: bench.scale, now: bench.now }
+        bench.view(self.primary, &self.members)
     }
 }
 
@@ -65,6 +64,15 @@ pub(crate) struct Bench<'a> {
     pub(crate) scale: &'a Scale,
     pub(crate) thresholds: &'a Thresholds,
     pub(crate) now: i64,
+    /// How far the wall clock is ahead of `now`, ns.
+    pub(crate) ahead: i64,
+}
+
+impl<'a> Bench<'a> {
+    fn view(self, primary: &'a Series, members: &'a [&'a Series]) -> View<'a> {
+        let Bench { process, scale, now, ahead, .. } = self;
+        View { process, primary, members, scale, now, ahead }
+    }
 }
 
 /// Chooses the primary series and judges it.
@@ -87,8 +95,7 @@ pub(crate) fn judge<'a>(
     let (mut telling, mut doubted): (Vec<&Series>, Vec<&Series>) = (Vec::new(), Vec::new());
     let mut carried = Vec::new();
     for primary in members.iter().copied() {
-        let view =
-            View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
+        let view = bench.view(primary, &members);
         let shown = members.iter().any(|sockets| view.fresh(sockets) && shows(sockets, primary));
         if shown || telling.iter().any(|other| covers(other, primary)) {
             continue;
@@ -126,8 +133,7 @@ pub(crate) fn judge<'a>(
         let judgement = Judgement { ended: Some(end), ..Judgement::default() };
         return Some(Judged { primary, members, judgement, doubted, carried });
     }
-    let view =
-        View { process: bench.process, primary, members: &members, scale: bench.scale, now: bench.now };
+    let view = bench.view(primary, &members);
     judgement.class = match judgement.state {
         State::Ok if judgement.gate == Some(gates::Gate::TelemetryLoss) => Some(Class::TelemetryLoss),
         State::Ok => classify::churns(&view).then_some(Class::Churn),
@@ -237,14 +243,14 @@ pub(crate) fn finding(
         Some(end) => explain::ended(&view, end, standing.leaked, leaked),
         None => explain::explanation(&view, &judgement),
     };
-    let agent = |time: i64| evidence::seconds(judged.primary.clock.to_agent(time, view.tolerance()));
+    let agent = |time: i64| view.wall(judged.primary.clock.to_agent(time, view.tolerance()));
     let key = &bench.process.key;
     Finding {
         id: standing.id.clone(),
         state: judgement.state,
-        since: evidence::seconds(standing.since),
+        since: view.wall(standing.since),
         watched: view.watched(),
-        ended: ended.map(|end| evidence::seconds(end.time)),
+        ended: ended.map(|end| view.wall(end.time)),
         verdict_in: (judgement.state == State::Ok && judgement.class.is_none() && ended.is_none())
             .then(|| view.verdict_in())
             .flatten(),

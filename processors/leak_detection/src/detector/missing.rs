@@ -6,7 +6,6 @@
 use super::classify::Class;
 use super::input::{Resource, Source};
 use super::pace;
-use super::scale::SECOND;
 use super::view::{Judgement, View};
 use weir_connection::report::State;
 use weir_connection::terminal::units::Clock;
@@ -65,7 +64,7 @@ fn silence(view: &View<'_>, source: Source) -> String {
     };
     let of = view.members.iter().filter(|m| m.subject.source == source);
     let silence = of.map(|m| m.clock.silence(view.now)).min().unwrap_or(0);
-    let since = Clock::UTC.full(view.now.saturating_sub(silence) as f64 / SECOND);
+    let since = Clock::UTC.full(view.wall(view.now.saturating_sub(silence)));
     format!("{what} since {since}, when they ceased: look at {look}")
 }
 

@@ -121,6 +121,9 @@ pub struct Change {
     pub finding: Finding,
 }
 
+/// A clock that is off by more was set, ns.
+const SET_CLOCK: u64 = 1_000_000_000;
+
 /// `connection.resource` of all goroutines of a process.
 pub(crate) const GOROUTINE: &str = "goroutine";
 
@@ -133,6 +136,7 @@ pub struct Detector {
     settings: Settings,
     scale: Scale,
     now: i64,
+    ahead: i64,
     processes: Processes,
     next_series: u64,
     series: BTreeMap<u64, (ProcessId, Series)>,
@@ -154,6 +158,7 @@ impl Detector {
             scale: Scale::new(settings.window),
             settings,
             now: 0,
+            ahead: 0,
             processes: Processes::default(),
             next_series: 0,
             series: BTreeMap::new(),
@@ -180,7 +185,7 @@ impl Detector {
                 span(view::first_verdict(fresh.scale.age))
             );
             let changes = self.forget_all(&why);
-            *self = Detector { now: self.now, ..fresh };
+            *self = Detector { now: self.now, ahead: self.ahead, ..fresh };
             return Some((why, changes));
         }
         self.settings = fresh.settings;
@@ -248,6 +253,15 @@ impl Detector {
         }
         process.learn_facts(observation.facts, observation.time_ns);
         process.facts_seen = now;
+    }
+
+    /// Says how far the wall clock is ahead of the agent's clock, ns, so that times are told as it shows them. The agent's
+    /// clock is not to be set: what it passes is how long nothing was heard.
+    pub fn set_wall_clock(&mut self, ahead_ns: i64) {
+        // What a clock gains or loses in its course is not worth other times each second.
+        if ahead_ns.abs_diff(self.ahead) > SET_CLOCK {
+            self.ahead = ahead_ns;
+        }
     }
 
     /// Lets the agent's clock show `now_ns`: closes blocks, forgets what is gone, judges, and returns what changed.

@@ -17,11 +17,17 @@ use weir_connection::report::{Finding, State};
 const UNHEARD: &str = "nothing is heard of it any more: the process ended, or its source stopped";
 
 impl Detector {
+    /// What the wall clock shows, Unix s.
+    fn wall_now(&self) -> f64 {
+        evidence::seconds(self.now.saturating_add(self.ahead))
+    }
+
     /// Forgets all findings, and says so of those that are not ok.
     pub(super) fn forget_all(&mut self, why: &str) -> Vec<Change> {
         let standings = std::mem::take(&mut self.standings);
         let told = standings.iter().filter(|(_, standing)| standing.state != State::Ok);
-        told.map(|(key, standing)| ended(self.processes.get(key.0), key, standing, why, self.now)).collect()
+        told.map(|(key, standing)| ended(self.processes.get(key.0), key, standing, why, self.wall_now()))
+            .collect()
     }
 
     /// Remembers how processes that went silent, or have ended, had grown.
@@ -79,7 +85,7 @@ impl Detector {
             if used.contains(&key.0) {
                 self.standings.insert(key, standing);
             } else if standing.state != State::Ok {
-                changes.push(ended(self.processes.get(key.0), &key, &standing, UNHEARD, self.now));
+                changes.push(ended(self.processes.get(key.0), &key, &standing, UNHEARD, self.wall_now()));
             }
         }
         for id in dead {
@@ -141,7 +147,7 @@ impl Detector {
             if seen.contains(&key) {
                 self.standings.insert(key, standing);
             } else if standing.state != State::Ok {
-                changes.push(ended(self.processes.get(key.0), &key, &standing, UNHEARD, now));
+                changes.push(ended(self.processes.get(key.0), &key, &standing, UNHEARD, self.wall_now()));
             }
         }
         changes
@@ -166,7 +172,13 @@ impl Detector {
         }
         for (id, series) in by_process {
             let Some(process) = self.processes.get(id) else { continue };
-            let bench = Bench { process, scale: &self.scale, thresholds: &self.settings.thresholds, now };
+            let bench = Bench {
+                process,
+                scale: &self.scale,
+                thresholds: &self.settings.thresholds,
+                now,
+                ahead: self.ahead,
+            };
             for group in join::groups(&series) {
                 let masked =
                     |series: &Series| restart_key(process, series).and_then(|key| self.restarts.masked(&key));
@@ -180,12 +192,12 @@ impl Detector {
 }
 
 /// The change of a subject that is gone, and why.
-fn ended(process: Option<&Process>, key: &FindingKey, standing: &Standing, why: &str, now: i64) -> Change {
+fn ended(process: Option<&Process>, key: &FindingKey, standing: &Standing, why: &str, since: f64) -> Change {
     let identity = process.map(|process| process.key.clone()).unwrap_or_default();
     let finding = Finding {
         id: standing.id.clone(),
         state: State::Ok,
-        since: evidence::seconds(now),
+        since,
         service: identity.service,
         instance: identity.instance,
         side: key.1.name().to_owned(),

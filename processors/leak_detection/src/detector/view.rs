@@ -22,6 +22,8 @@ pub(crate) struct View<'a> {
     pub(crate) scale: &'a Scale,
     /// Agent's time, ns.
     pub(crate) now: i64,
+    /// How far the wall clock is ahead of it, ns.
+    pub(crate) ahead: i64,
 }
 
 /// What is said of a view.
@@ -40,6 +42,11 @@ pub(crate) struct Judgement {
 }
 
 impl<'a> View<'a> {
+    /// What the wall clock says of an agent's time, Unix s.
+    pub(crate) fn wall(&self, time: i64) -> f64 {
+        time.saturating_add(self.ahead) as f64 / SECOND
+    }
+
     /// The members of a source and resource.
     pub(crate) fn of(&self, source: Source, resource: &Resource) -> impl Iterator<Item = &'a Series> {
         self.members

@@ -182,3 +182,29 @@ fn other_settings_keep_the_memory_and_another_window_says_what_it_forgets() {
     assert_eq!(changes[0].finding.explanation, why);
     assert!(detector.report(at(79)).is_empty());
 }
+
+#[test]
+fn times_are_told_as_the_wall_clock_shows_them_after_it_was_set() {
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    let clients = key(Source::Events, Resource::GrpcClient, "a:1");
+    let hour = 3_600_000_000_000;
+    let mut states = Vec::new();
+    for i in 0..80 {
+        let seconds = f64::from(i) * 2.0;
+        let set = i >= 40;
+        detector.set_wall_clock(if set { hour } else { i64::from(i) * 1000 });
+        let time_ns = at(2 * i64::from(i));
+        states.extend(detector.tick(time_ns).into_iter().map(|change| change.to));
+        // Whoever collects has the same clock.
+        let time_ns = if set { time_ns + hour } else { time_ns };
+        detector.observe(Observation { key: clients.clone(), time_ns, sample: grown(2.0, seconds) });
+    }
+    assert_eq!(states, [State::Suspect, State::Leaking]);
+    let finding = &detector.report(at(158))[0];
+    assert_eq!(finding.state, State::Leaking);
+    assert!((finding.growth.rate - 2.0).abs() < 0.2, "{:?}", finding.growth);
+    let began = finding.onset.unwrap() - 1_700_003_600.0;
+    assert!((-5.0..20.0).contains(&began), "{began}");
+    let last = finding.history.time.last().unwrap() - 1_700_003_758.0;
+    assert!(last.abs() < 5.0, "{last}");
+}
