@@ -6,6 +6,7 @@ mod clients;
 mod collector;
 mod command_line;
 mod conformance;
+mod crowded;
 mod dependency_law;
 mod docs;
 mod durable;
