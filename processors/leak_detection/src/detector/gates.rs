@@ -47,7 +47,9 @@ pub(crate) fn gate(view: &View<'_>) -> Option<Gate> {
 }
 
 fn long_doubted(view: &View<'_>) -> bool {
-    view.primary.doubted.is_some_and(|since| view.now.saturating_sub(since) >= DOUBT_BLOCKS * view.scale.block)
+    view.primary
+        .doubted
+        .is_some_and(|since| view.now.saturating_sub(since) >= DOUBT_BLOCKS * view.scale.block)
 }
 
 /// Whether the events believe in things that neither kernel nor goroutines show.

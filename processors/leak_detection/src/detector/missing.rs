@@ -44,9 +44,13 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
     }
     if !sited && view.client() && view.primary.grows() {
         let counted = has(Source::Profile);
-        list.push(line(&view.primary.subject.resource, grpc, has(Source::Events), profiled, counted));
+        // What was there before the agent has its line from the module's next snapshot on.
+        let may_come = has(Source::Events) && view.verdict_in().is_some();
+        if !may_come {
+            list.push(line(&view.primary.subject.resource, grpc, has(Source::Events), profiled, counted));
+        }
     }
-    let rare = pace::rare(view.members.iter().copied(), view.scale);
+    let rare = pace::rare(view.members.iter().map(|series| ((), *series)), view.scale);
     let silent =
         [Source::Events, Source::Sockets, Source::Profile].into_iter().filter(|source| quiet(*source));
     let silent = silent.map(|source| silence(view, source));
@@ -56,7 +60,7 @@ pub(crate) fn missing(view: &View<'_>, judgement: &Judgement, sited: bool) -> Ve
 /// Since when a source that told of them is silent, and where to look.
 fn silence(view: &View<'_>, source: Source) -> String {
     let (what, look) = match source {
-        Source::Events => ("events", "the service, its way to this agent, and the receiver grpc_connections"),
+        Source::Events => ("events", "the service, its way to this agent, and what takes them in this agent"),
         Source::Sockets => ("kernel sockets", "the receiver socket_diag"),
         Source::Profile => {
             ("goroutines", "the service, whether its net/http/pprof answers, and the receiver pprof")

@@ -293,7 +293,7 @@ impl Detector {
 
     /// Sources that publish too rarely for the window, each with a sentence for the log.
     pub fn rare_sources(&self) -> BTreeMap<Source, String> {
-        pace::rare(self.series.values().map(|(_, series)| series), &self.scale)
+        pace::rare(self.series.values().map(|(process, series)| (*process, series)), &self.scale)
     }
 
     /// All findings, most urgent first. `now_ns` is the agent's clock.

@@ -9,12 +9,25 @@ use std::collections::BTreeMap;
 /// Intervals jitter: this much more than half a window is still half a window.
 const JITTER: f64 = 1.2;
 
-/// For each source that publishes more rarely than twice a window what is wrong, and the cure.
-pub(crate) fn rare<'a>(series: impl Iterator<Item = &'a Series>, scale: &Scale) -> BTreeMap<Source, String> {
+/// For each source that publishes more rarely than twice a window what is wrong, and the cure. `series` come with their
+/// processes.
+///
+/// How often a source publishes is told by the series of a process that comes most often: others may come and go. Of
+/// several processes the slowest counts, as each may have a source of its own.
+pub(crate) fn rare<'a, P: Ord>(
+    series: impl Iterator<Item = (P, &'a Series)>,
+    scale: &Scale,
+) -> BTreeMap<Source, String> {
+    let mut paces: BTreeMap<(Source, P), i64> = BTreeMap::new();
+    for (process, one) in series.filter(|(_, one)| one.clock.interval() > 0) {
+        let interval = one.clock.interval();
+        let pace = paces.entry((one.subject.source, process)).or_insert(interval);
+        *pace = interval.min(*pace);
+    }
     let mut slowest: BTreeMap<Source, i64> = BTreeMap::new();
-    for one in series {
-        let interval = slowest.entry(one.subject.source).or_default();
-        *interval = (*interval).max(one.clock.interval());
+    for ((source, _), interval) in paces {
+        let slow = slowest.entry(source).or_default();
+        *slow = interval.max(*slow);
     }
     let too_rare = |interval: i64| interval as f64 > JITTER * scale.block as f64;
     slowest.retain(|_, interval| too_rare(*interval));
@@ -22,13 +35,14 @@ pub(crate) fn rare<'a>(series: impl Iterator<Item = &'a Series>, scale: &Scale) 
 }
 
 fn sentence(source: Source, interval: i64, scale: &Scale) -> String {
-    let (receiver, also) = match source {
-        Source::Events => ("grpc_connections", " and WEIR_SNAPSHOT_INTERVAL of the service"),
+    let (publisher, also) = match source {
+        // A receiver or a connector, in this agent or in another one.
+        Source::Events => ("the source of connection events", " and WEIR_SNAPSHOT_INTERVAL of the service"),
         Source::Sockets => ("socket_diag", ""),
         Source::Profile => ("pprof", ""),
     };
     format!(
-        "{receiver} publishes every {}; the window of {} needs {} or less: shorten its collection_interval{also}, or \
+        "{publisher} publishes every {}; the window of {} needs {} or less: shorten its collection_interval{also}, or \
          lengthen the window",
         span(interval as f64 / SECOND),
         span(scale.age),

@@ -123,12 +123,37 @@ fn a_source_that_publishes_more_rarely_than_twice_a_window_is_named() {
             let sample = Sample { open: Some(1.0), ..Sample::default() };
             detector.observe(Observation { key: key.clone(), time_ns, sample });
         }
-        let text = "grpc_connections publishes every 10 s; the window of 5 s needs 2.5 s or less";
+        let text =
+            "the source of connection events publishes every 10 s; the window of 5 s needs 2.5 s or less";
         let sources = detector.rare_sources();
         assert_eq!(sources.get(&Source::Events).is_some_and(|s| s.starts_with(text)), said, "{sources:?}");
         let findings = detector.report((1_000_000 + 9 * interval) * 1_000_000_000);
         assert_eq!(findings[0].missing.iter().any(|m| m.starts_with(text)), said, "{findings:#?}");
     }
+}
+
+#[test]
+fn a_source_is_as_fast_as_the_series_that_come_most_often() {
+    let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
+    for step in 0..30 {
+        let time_ns = (1_000_000 + 2 * step) * 1_000_000_000;
+        detector.tick(time_ns);
+        // One target is always there, another one every now and then.
+        for (target, every) in [("a:1", 1), ("b:1", 7)] {
+            if step % every == 0 {
+                let key = SeriesKey {
+                    process: ProcessKey { host: "h".into(), pid: 7, ..ProcessKey::default() },
+                    source: Source::Events,
+                    resource: Resource::GrpcClient,
+                    side: Side::Client,
+                    target: target.into(),
+                };
+                let sample = Sample { open: Some(1.0), ..Sample::default() };
+                detector.observe(Observation { key, time_ns, sample });
+            }
+        }
+    }
+    assert_eq!(detector.rare_sources().len(), 0, "{:?}", detector.rare_sources());
 }
 
 #[test]
