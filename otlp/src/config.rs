@@ -251,6 +251,7 @@ pub fn server_limits(safe: ServerLimits, server: &HttpServerConfig) -> ServerLim
     ServerLimits {
         head_timeout: server.read_header_timeout.non_zero().unwrap_or(safe.head_timeout),
         idle_timeout: server.idle_timeout.non_zero().or(safe.idle_timeout),
+        max_connection_idle: server.idle_timeout.non_zero().or(safe.max_connection_idle),
         body_timeout: server.read_timeout.non_zero().unwrap_or(safe.body_timeout),
         keep_alive: server.keep_alives_enabled,
         ..safe
@@ -339,6 +340,19 @@ mod tests {
         assert_eq!(of("1.0", "1.2"), Ok(TlsVersions::Only12));
         assert_eq!(of("1.3", ""), Ok(TlsVersions::Only13));
         assert!(of("1.0", "1.1").is_err());
+    }
+
+    #[test]
+    fn an_idle_timeout_is_for_both_versions_of_http() {
+        let safe = ServerLimits::default();
+        let of = |idle_timeout| {
+            let server = HttpServerConfig { idle_timeout, ..HttpServerConfig::default() };
+            let limits = server_limits(safe.clone(), &server);
+            (limits.idle_timeout, limits.max_connection_idle)
+        };
+        assert_eq!(of(GoDuration::ZERO), (safe.idle_timeout, safe.max_connection_idle));
+        let set = Some(Duration::from_secs(7));
+        assert_eq!(of(GoDuration::from_secs(7)), (set, set));
     }
 
     #[test]

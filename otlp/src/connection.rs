@@ -43,6 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// before it is a request is reserved in `budget`.
 pub(crate) async fn drive<H, F>(
     io: Io,
+    activity: Activity,
     limits: &ServerLimits,
     budget: &Budget,
     stop: &Stop,
@@ -52,7 +53,6 @@ pub(crate) async fn drive<H, F>(
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let activity = Activity::default();
     let last = Arc::new(AtomicBool::new(false));
     let io = Guarded::new(io, limits, budget, activity.clone());
     let mut connection = Served::new(limits, io, service(&handler, &activity, &last));
@@ -73,13 +73,21 @@ pub(crate) async fn drive<H, F>(
                 departure.leave();
             }
         }
-        while let Poll::Ready(step) = departure.poll(activity.is_open(), cx) {
-            match step {
-                Step::Tell => connection.graceful_shutdown(),
-                Step::End => return Poll::Ready(Ok(())),
+        loop {
+            while let Poll::Ready(step) = departure.poll(activity.is_open(), cx) {
+                match step {
+                    Step::Tell => connection.graceful_shutdown(),
+                    Step::End => return Poll::Ready(Ok(())),
+                }
             }
+            let polled = connection.poll(cx);
+            // HTTP/1.1 closes behind the answer by itself.
+            let had_its_request = !limits.keep_alive && activity.can_be_sent_away();
+            if polled.is_ready() || !had_its_request || !departure.is_staying() {
+                return polled;
+            }
+            departure.leave();
         }
-        connection.poll(cx)
     });
     if let Err(e) = served.await {
         tracing::debug!(error = %e, "connection ended");
@@ -129,7 +137,7 @@ mod tests {
         let (stopper, stop) = Stop::new();
         let (limits, budget) = (ServerLimits::default(), Budget::default());
         let answer = |_: Request<Incoming>| async { Response::new(Body::empty()) };
-        let served = drive(Io::Unix(io), &limits, &budget, &stop, || leaving, answer);
+        let served = drive(Io::Unix(io), Activity::default(), &limits, &budget, &stop, || leaving, answer);
         tokio::join!(served, peer(stream, stopper));
     }
 

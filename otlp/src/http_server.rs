@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use weir_component::{Budget, Stop};
 
 use crate::addresses::{Addresses, Full, Rarely};
 use crate::body::Body;
+use crate::clock::pause;
 use crate::connection::{self, Leaving};
 use crate::descriptors::Use;
 use crate::handshake::Handshakes;
 use crate::io::Io;
+use crate::lifetime::Activity;
 use crate::listen::Listener;
+use crate::resting::Resting;
 use crate::tls::TlsAcceptor;
 
 /// Versions of HTTP that a server speaks.
@@ -37,6 +40,9 @@ pub struct ServerLimits {
     pub http: Http,
     /// Connections at once; further ones wait in the system's backlog, and the log says so once a minute. Default 10,000.
     pub max_connections: usize,
+    /// Have a further connection end the one that has rested longest instead of waiting. Default false; pages set it, so
+    /// that who only holds connections cannot take them away.
+    pub make_room: bool,
     /// Whose connections they are, which says what they leave of the descriptors of the process. Default senders of
     /// telemetry.
     pub for_use: Use,
@@ -66,14 +72,14 @@ pub struct ServerLimits {
     pub ping_timeout: Duration,
     /// Ports for gRPC alone: how often peers may ping. Default as often as other frames that are not requests.
     pub ping_policy: Option<PingPolicy>,
-    /// A connection without requests is told to go after that time. Default never.
+    /// A connection without requests is told to go after that time, or up to twice that. Default never.
     pub max_connection_idle: Option<Duration>,
     /// Any connection is told to go after that time, give or take 20 %, so that clients spread over new servers.
     /// Default 30 min.
     pub max_connection_age: Option<Duration>,
     /// How long its requests may then go on. Default without limit.
     pub max_connection_age_grace: Option<Duration>,
-    /// HTTP/1.1: several requests on a connection. Default true.
+    /// Several requests on a connection. Default true.
     pub keep_alive: bool,
     /// Refuse requests that name another host than this one when the listener is bound to a loopback address, so that
     /// a web site cannot read pages through a name it has rebound to 127.0.0.1. Default false; pages set it.
@@ -85,6 +91,7 @@ impl Default for ServerLimits {
         ServerLimits {
             http: Http::Both,
             max_connections: 10_000,
+            make_room: false,
             for_use: Use::Telemetry,
             max_connections_per_address: 1_000,
             max_concurrent_streams: 100,
@@ -110,11 +117,14 @@ impl Default for ServerLimits {
 impl ServerLimits {
     /// For pages of operators on an address that should be loopback.
     pub fn of_pages() -> ServerLimits {
+        let safe = ServerLimits::default();
         ServerLimits {
             max_connections: 256,
+            make_room: true,
             for_use: Use::Pages,
+            max_connection_idle: safe.idle_timeout,
             check_host: true,
-            ..ServerLimits::default()
+            ..safe
         }
     }
 }
@@ -170,7 +180,7 @@ pub(crate) async fn serve_within<H, F>(
     let check_host = limits.check_host && local;
     let port = Arc::downgrade(&listener);
     let shared = Arc::new((limits.clone(), budget, stop.clone(), handler));
-    let connection = move |io, peer| {
+    let connection = move |io, peer, activity| {
         let (shared, port) = (Arc::clone(&shared), Weak::clone(&port));
         async move {
             let (limits, budget, stop, handler) = &*shared;
@@ -179,11 +189,15 @@ pub(crate) async fn serve_within<H, F>(
                 Some(port) if port.is_handed_over() => Leaving::HandedOver,
                 _ => Leaving::Closed,
             };
-            connection::drive(io, limits, budget, stop, leaving, answer).await;
+            connection::drive(io, activity, limits, budget, stop, leaving, answer).await;
         }
     };
     accept(listener, tls, &limits, stop, connection).await;
 }
+
+/// How long who has come to a full port is alone with its request before the next one may come: with all places of a page,
+/// a quarter of a second until its own place is wanted.
+const TURN: Duration = Duration::from_millis(1);
 
 /// Accepts connections until `stop` is requested, has each served by `connection`, and returns when all of them have
 /// ended; whoever serves them has to see to that.
@@ -194,13 +208,15 @@ pub(crate) async fn accept<C, F>(
     stop: Stop,
     connection: C,
 ) where
-    C: Fn(Io, Arc<Peer>) -> F + Send + Sync + 'static,
+    C: Fn(Io, Arc<Peer>, Activity) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let handshakes = tls.map(|tls| Handshakes::new(tls, limits.handshake_timeout, listener.local_addr()));
+    let endpoint = listener.local_addr();
+    let handshakes = tls.map(|tls| Handshakes::new(tls, limits.handshake_timeout, endpoint));
     let shared = Arc::new((handshakes, connection));
     let addresses = Addresses::default();
     let mut full = Rarely::default();
+    let mut resting = Resting::default();
     let mut connections = JoinSet::new();
     // Kept over the turns, because it may hold a connection.
     let mut accepting = Box::pin(listener.accept(limits.for_use));
@@ -208,8 +224,8 @@ pub(crate) async fn accept<C, F>(
         tokio::select! {
             biased;
             () = stop.requested() => break,
-            Some(ended) = connections.join_next() => report_panic(ended),
-            (io, address) = &mut accepting, if connections.len() < limits.max_connections => {
+            Some(ended) = connections.join_next_with_id() => resting.leave(over(ended)),
+            (io, address) = &mut accepting, if limits.make_room || connections.len() < limits.max_connections => {
                 accepting.set(listener.accept(limits.for_use));
                 let place = match addresses.enter(address, limits.max_connections_per_address) {
                     Ok(place) => place,
@@ -218,8 +234,16 @@ pub(crate) async fn accept<C, F>(
                         continue;
                     }
                 };
-                let shared = Arc::clone(&shared);
-                connections.spawn(async move {
+                if connections.len() >= limits.max_connections {
+                    if !resting.make_room() {
+                        continue;
+                    }
+                    // Who came before has to have its turn, or a crowd would end it before its request is read.
+                    pause(TURN).await;
+                }
+                let (shared, activity) = (Arc::clone(&shared), Activity::default());
+                let of_connection = activity.clone();
+                let connection = connections.spawn(async move {
                     let _place = place;
                     let (handshakes, connection) = &*shared;
                     let secured = match handshakes {
@@ -227,11 +251,14 @@ pub(crate) async fn accept<C, F>(
                         None => Some(io),
                     };
                     if let Some(io) = secured {
-                        connection(io, Arc::new(Peer { address })).await;
+                        connection(io, Arc::new(Peer { address }), of_connection).await;
                     }
                 });
+                if limits.make_room {
+                    resting.enter(activity, connection);
+                }
                 if connections.len() >= limits.max_connections && full.once_more().is_some() {
-                    report_full(limits.max_connections);
+                    report_full(endpoint, limits);
                 }
             }
         }
@@ -240,8 +267,8 @@ pub(crate) async fn accept<C, F>(
     if !listener.is_handed_over() {
         drop(listener);
     }
-    while let Some(ended) = connections.join_next().await {
-        report_panic(ended);
+    while let Some(ended) = connections.join_next_with_id().await {
+        over(ended);
     }
 }
 
@@ -304,17 +331,36 @@ fn report_crowd(crowd: &Full, limit: usize) {
     );
 }
 
-fn report_full(limit: usize) {
-    tracing::warn!(
-        limit,
-        "the port has as many connections as it may: new ones wait; let senders use fewer (gRPC, keep-alive), spread them \
-         over more agents, or raise max_connections of the otlp receiver"
-    );
+fn report_full(endpoint: Option<SocketAddr>, limits: &ServerLimits) {
+    let endpoint = endpoint.map_or("a unix socket".to_owned(), |endpoint| endpoint.to_string());
+    let limit = limits.max_connections;
+    if limits.make_room {
+        tracing::warn!(
+            endpoint,
+            limit,
+            "the port of a page has as many connections as it may: a new one ends the one that has rested longest; see who \
+             opens so many (`ss -tn`) and keep them from this port, which operators and probes need"
+        );
+    } else {
+        tracing::warn!(
+            endpoint,
+            limit,
+            "the port has as many connections as it may: new ones wait; let senders use fewer (gRPC, keep-alive), spread \
+             them over more agents, or raise max_connections of the otlp receiver"
+        );
+    }
 }
 
-fn report_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(e) = ended {
-        tracing::error!(error = %e, "a connection's task ended by a panic; its requests were not answered");
+/// Which connection has ended. One that was ended to make room has no answer left to give.
+fn over(ended: Result<(task::Id, ()), task::JoinError>) -> task::Id {
+    match ended {
+        Ok((id, ())) => id,
+        Err(e) => {
+            if e.is_panic() {
+                tracing::error!(error = %e, "a connection's task ended by a panic; its requests were not answered");
+            }
+            e.id()
+        }
     }
 }
 

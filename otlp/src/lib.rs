@@ -39,6 +39,7 @@ mod observed;
 mod pace;
 pub mod pages;
 mod response_headers;
+mod resting;
 pub mod server;
 mod status;
 pub mod tls;

@@ -122,7 +122,7 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let intake = Intake::new(outputs, Reader::new(settings.host.clone()));
     let server = Arc::new(Server { intake, observed, stop: stop.clone(), settings });
     if is_grpc {
-        let connection = move |io, peer| unary::drive(io, Arc::clone(&server), peer);
+        let connection = move |io, peer, activity| unary::drive(io, Arc::clone(&server), peer, activity);
         return http_server::accept(Arc::new(listener), tls, &limits, stop, connection).await;
     }
     // Boxed here: what wraps the handler would move it from hand to hand, and it is large.

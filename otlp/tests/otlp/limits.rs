@@ -1,24 +1,27 @@
 //! What a server takes of its machine at most.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::future::ready;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::Request;
+use h2::client::SendRequest;
+use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
-use weir_component::{Blocking, Budget, Host, Status, Telemetry};
+use weir_component::{Blocking, Budget, Host, Status, Stop, Stopper, Telemetry};
 use weir_otlp::Listener;
 use weir_otlp::client::{Compression, GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
 use weir_otlp::encoding::Encoding;
-use weir_otlp::http_server::ServerLimits;
+use weir_otlp::http_server::{self, ServerLimits, text};
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
@@ -299,6 +302,55 @@ async fn one_address_has_so_many_connections_and_the_log_names_it_once() {
         }
     };
     within(answered).await;
+}
+
+/// A page that says `up`, with what keeps it running.
+#[expect(clippy::disallowed_methods, reason = "a test stands in for the engine")]
+async fn page(limits: ServerLimits) -> (SocketAddr, Stopper) {
+    let listener = Listener::tcp("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let (stopper, stop) = Stop::new();
+    let answer = |_: Request<_>, _: &Arc<_>| ready(text(StatusCode::OK, "up"));
+    tokio::spawn(http_server::serve(listener, None, limits, stop, answer));
+    (address, stopper)
+}
+
+/// A connection of HTTP/2 that had its one answer, and what ends with it.
+#[expect(clippy::disallowed_methods, reason = "a test stands in for a client")]
+async fn asked_once(address: SocketAddr) -> (SendRequest<Bytes>, JoinHandle<()>) {
+    let stream = TcpStream::connect(address).await.expect("connected");
+    let (mut sender, connection) = within(h2::client::handshake(stream)).await.expect("HTTP/2");
+    let over = tokio::spawn(async move { drop(connection.await) });
+    let request = Request::get(format!("http://{address}/")).body(()).expect("a request");
+    let (answer, _) = sender.send_request(request, true).expect("sent");
+    assert_eq!(within(answer).await.expect("an answer").status(), StatusCode::OK);
+    (sender, over)
+}
+
+#[tokio::test]
+async fn a_page_answers_though_others_hold_all_its_places_in_silence() {
+    let (log, _logging) = Log::listen();
+    let (address, _running) = page(ServerLimits { max_connections: 4, ..ServerLimits::of_pages() }).await;
+    let (mut silent, mut asked) = (Vec::new(), Vec::new());
+    for _ in 0..8 {
+        silent.push(TcpStream::connect(address).await.expect("connected"));
+        asked.push(asked_once(address).await);
+        let answer = within(http_request(Request::get(format!("http://{address}/")), Bytes::new())).await;
+        assert_eq!(answer.0, StatusCode::OK);
+    }
+    for mut first in silent.drain(..4) {
+        assert_eq!(within(first.read(&mut [0])).await.ok(), Some(0), "it made room");
+    }
+    let said = log.0.lock().expect("lock").clone();
+    assert_eq!(said.matches("the port of a page has as many connections as it may").count(), 1, "{said}");
+    assert!(said.contains(&format!("endpoint=\"{address}\" limit=4 ")), "{said}");
+}
+
+#[tokio::test]
+async fn without_keep_alives_http2_too_has_one_request_on_a_connection() {
+    let (address, _running) = page(ServerLimits { keep_alive: false, ..ServerLimits::of_pages() }).await;
+    let (_sender, over) = asked_once(address).await;
+    within(over).await.expect("the server has sent it away");
 }
 
 #[tokio::test]

@@ -40,10 +40,10 @@ thread_local! {
 }
 
 /// Serves a connection until the peer leaves or, after the server's stop, until the requests under way are answered.
-pub(super) async fn drive(io: Io, server: Arc<Server>, peer: Arc<Peer>) {
+pub(super) async fn drive(io: Io, server: Arc<Server>, peer: Arc<Peer>, activity: Activity) {
     let stop = server.stop.clone();
     let mut stop = pin!(stop.requested());
-    let mut connection = Connection::new(io, server, peer);
+    let mut connection = Connection::new(io, server, peer, activity);
     poll_fn(|cx| connection.poll(cx, stop.as_mut())).await;
 }
 
@@ -86,14 +86,13 @@ struct Connection {
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 impl Connection {
-    fn new(io: Io, server: Arc<Server>, peer: Arc<Peer>) -> Connection {
+    fn new(io: Io, server: Arc<Server>, peer: Arc<Peer>, activity: Activity) -> Connection {
         let limits = &server.settings.limits;
         let machine = Machine::new(Limits {
             max_streams: limits.max_concurrent_streams,
             max_header_bytes: limits.max_header_bytes,
             pings: limits.ping_policy,
         });
-        let activity = Activity::default();
         let clocks = Clocks::new(limits, activity.clone());
         let heads = HeadClock::new(limits.head_timeout);
         let room = server.settings.budget.begin();
