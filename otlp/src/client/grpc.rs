@@ -19,7 +19,7 @@ use weir_component::{Accepted, ClientAuth, Context, Failure, Status, Telemetry};
 use weir_pdata::{Payload, Signal};
 
 use super::proxy::Proxy;
-use super::{Compression, Plain, Target};
+use super::{Compression, Plain, Target, framing};
 use crate::client::pieces::Pieces;
 use crate::encoding::{ACCEPTED_GRPC, Encoding};
 use crate::message::FRAME_HEADER;
@@ -160,6 +160,7 @@ impl GrpcClient {
         self.settings.telemetry.inject(context.span.as_ref(), request.headers_mut());
         if let Some(auth) = &self.settings.auth {
             auth.sign(request.headers_mut(), context).await?;
+            framing::restore(request.headers_mut(), &self.headers, framing::OF_GRPC);
         }
         loop {
             let channel = self.balancer.pick().await?;
@@ -214,7 +215,8 @@ fn frame_header(compressed: bool, length: usize) -> Result<[u8; FRAME_HEADER], F
 
 fn headers(settings: &GrpcSettings) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
-    for (name, value) in &settings.headers {
+    let destination = settings.target.to_string();
+    for (name, value) in framing::allowed(&settings.headers, framing::OF_GRPC, &destination) {
         headers.append(name.clone(), value.clone());
     }
     let agent = &settings.user_agent;

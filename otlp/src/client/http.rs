@@ -26,7 +26,7 @@ use weir_component::{Accepted, ClientAuth, Context, Failure, Status, Telemetry};
 use weir_pdata::{Payload, json};
 
 use super::proxy::Proxy;
-use super::{Compression, Plain, pieces::Pieces, response};
+use super::{Compression, Plain, framing, pieces::Pieces, response};
 use crate::body::{ReadError, next_piece, read_all};
 use crate::encoding::Encoding;
 use crate::observed::Calls;
@@ -186,6 +186,7 @@ impl HttpClient {
         self.settings.telemetry.inject(context.span.as_ref(), &mut headers);
         if let Some(auth) = &self.settings.auth {
             auth.sign(&mut headers, context).await?;
+            framing::restore(&mut headers, &self.headers, framing::OF_HTTP);
         }
         let body = self.body(payload).await?;
         let mut uri = self.url.uri().clone();
@@ -332,7 +333,8 @@ fn headers(settings: &HttpSettings, url: &Url) -> Result<HeaderMap, String> {
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
     }
-    for (name, value) in &settings.headers {
+    let destination = url.to_string();
+    for (name, value) in framing::allowed(&settings.headers, framing::OF_HTTP, &destination) {
         headers.insert(name.clone(), value.clone());
     }
     Ok(headers)

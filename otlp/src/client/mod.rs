@@ -4,6 +4,7 @@
 //! out: the engine does both, the second by dropping the future, which cancels the request and leaves the client usable.
 
 mod connect;
+mod framing;
 mod grpc;
 mod http;
 mod pieces;

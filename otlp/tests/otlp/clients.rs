@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use weir_component::{Failure, Kind, Status, Stop, Stopper};
+use weir_component::{ClientAuth, Context, Failure, Kind, Status, Stop, Stopper, async_trait};
 use weir_otlp::client::{
     Compression, Format, GrpcClient, GrpcSettings, HttpClient, HttpSettings, KeepAlive, Target,
 };
@@ -17,6 +17,7 @@ use weir_otlp::server::ServerSettings;
 use weir_otlp::{Body, Listener};
 use weir_pdata::{Payload, Signal};
 
+use crate::limits::Log;
 use crate::support::{framed, logs_request, noise, sample, serve, start, start_with, within};
 
 const GRPC_COMPRESSIONS: [Compression; 5] = [
@@ -188,6 +189,56 @@ async fn an_absent_server_is_a_retryable_failure_with_the_reason() {
         "{text}"
     );
     assert!(!text.contains("secret") && !text.contains("hidden"), "{text}");
+}
+
+/// Sets headers that are none of its business.
+struct Meddler(Vec<(HeaderName, HeaderValue)>);
+
+#[async_trait]
+impl ClientAuth for Meddler {
+    async fn sign(&self, headers: &mut HeaderMap, _: &Context) -> Result<(), Failure> {
+        self.0.iter().for_each(|(name, value)| drop(headers.insert(name, value.clone())));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn headers_that_frame_a_request_are_left_out_whoever_sets_them_and_the_log_says_so() {
+    let (log, _logging) = Log::listen();
+    let server = start(ServerSettings { include_metadata: true, ..ServerSettings::default() }).await;
+    let url = format!("http://{}/v1/logs", server.address);
+    let wrong = [("content-length", "0"), ("transfer-encoding", "chunked"), ("trailer", "x")];
+    let of_connections =
+        [("connection", "x-tenant"), ("keep-alive", "5"), ("upgrade", "h2c"), ("te", "gzip")];
+    let headers = |list: &[(&'static str, &'static str)]| -> Vec<(HeaderName, HeaderValue)> {
+        let all = list.iter().chain(&[("x-tenant", "forty")]);
+        all.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    };
+    let (of_http, of_grpc) = (headers(&wrong), headers(&[&wrong[..], &of_connections].concat()));
+    for signed in [false, true] {
+        let http = http_client(&url, |s| match signed {
+            true => s.auth = Some(Arc::new(Meddler(of_http.clone()))),
+            false => s.headers.clone_from(&of_http),
+        });
+        let grpc = grpc_client(server.address, |s| match signed {
+            true => s.auth = Some(Arc::new(Meddler(of_grpc.clone()))),
+            false => s.headers.clone_from(&of_grpc),
+        });
+        within(http.export(&sample(Signal::Logs, 3))).await.expect("accepted");
+        within(grpc.export(&sample(Signal::Logs, 4))).await.expect("accepted");
+    }
+    let items: Vec<_> = server.pipeline.payloads().iter().map(Payload::items).collect();
+    assert_eq!(items, [3, 4, 3, 4]);
+    for (_, context) in server.pipeline.batches.lock().expect("lock").iter() {
+        assert_eq!(context.metadata("x-tenant"), ["forty"]);
+    }
+    let said = log.0.lock().expect("lock").clone();
+    assert_eq!(
+        said.matches("a header of `headers` is one that the protocol sets itself").count(),
+        10,
+        "{said}"
+    );
+    assert!(said.contains(&format!("endpoint=\"{url}\" header=content-length")), "{said}");
 }
 
 /// A server that accepts connections and never says anything.
