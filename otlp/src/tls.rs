@@ -23,7 +23,7 @@ use tokio_rustls::{client, server};
 
 use refusal::{Peer, explained};
 pub(crate) use renew::DEFAULT_INTERVAL;
-pub use renew::Files;
+pub use renew::{Files, look_again};
 use renew::Renewed;
 use trusted::{Clients, Servers, names_a_host};
 

@@ -325,6 +325,8 @@ impl<'a> Agent<'a> {
         if let Some(logs) = logs {
             self.logs.take_over(logs);
         }
+        // Also those of components that go on.
+        weir_otlp::tls::look_again();
         service::log_notes(&next);
         self.watch = watch;
         self.loaded = next;

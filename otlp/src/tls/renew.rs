@@ -1,10 +1,11 @@
 //! Settings of TLS that follow the files they were made from.
 //!
-//! A handshake looks at the files when they were last looked at long enough ago, and reads them again when one of them
-//! is another. What cannot be used leaves the old settings in place: a certificate is often changed before its key.
+//! A handshake looks at the files when they were last looked at long enough ago, or when the agent was asked to reload
+//! since, and reads them again when one of them is another. What cannot be used leaves the old settings in place: a certificate is often changed before its key.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,14 @@ use tokio::time::Instant;
 
 /// How often files are looked at where the configuration does not say.
 pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the agent was asked to look at all files.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+/// Has the next handshake of everybody look at its files, however long their interval is.
+pub fn look_again() {
+    ASKED.fetch_add(1, Ordering::Relaxed);
+}
 
 /// Reads the files.
 type Load<T> = Arc<dyn Fn() -> Result<T, String> + Send + Sync>;
@@ -54,6 +63,8 @@ struct State<T> {
     /// The files as they were when they were read, also when they could not be used.
     seen: Vec<Seen>,
     looked: Instant,
+    /// Of [`ASKED`], when they were last looked at.
+    asked: u64,
 }
 
 /// What tells that a file has changed: its number, size and time. A missing one has none.
@@ -63,7 +74,8 @@ impl<T: Send + Sync + 'static> Renewed<T> {
     /// Begins with `value`, which was just made from the files.
     pub(super) fn new(value: T, files: Option<Files<T>>) -> Renewed<T> {
         let seen = files.as_ref().map(|files| look(&files.paths)).unwrap_or_default();
-        Renewed { files, state: Mutex::new(State { value: Arc::new(value), seen, looked: now() }) }
+        let asked = ASKED.load(Ordering::Relaxed);
+        Renewed { files, state: Mutex::new(State { value: Arc::new(value), seen, looked: now(), asked }) }
     }
 
     /// The value of now.
@@ -94,11 +106,12 @@ impl<T: Send + Sync + 'static> Renewed<T> {
     /// The files, when it is time to look at them; from then on it is not, so that one handshake looks and not all.
     fn due(&self) -> Option<Files<T>> {
         let files = self.files.as_ref()?;
+        let asked = ASKED.load(Ordering::Relaxed);
         let mut state = self.state();
-        if now().duration_since(state.looked) < files.interval {
+        if asked == state.asked && now().duration_since(state.looked) < files.interval {
             return None;
         }
-        state.looked = now();
+        (state.looked, state.asked) = (now(), asked);
         Some(files.clone())
     }
 
@@ -117,4 +130,26 @@ fn look(paths: &[PathBuf]) -> Vec<Seen> {
 #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reload_takes_up_files_before_their_interval_is_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("cert");
+        std::fs::write(&path, "old").expect("written");
+        let paths = vec![path.clone()];
+        let again = path.clone();
+        let load: Load<String> = Arc::new(move || std::fs::read_to_string(&again).map_err(|e| e.to_string()));
+        let day = Duration::from_secs(24 * 3600);
+        let renewed = Renewed::new("old".to_owned(), Some(Files { paths, load, interval: day }));
+        // Of another size, which tells it from the old one whatever the clock of the file system shows.
+        std::fs::write(&path, "the new one").expect("written");
+        assert_eq!(*renewed.current().await, "old");
+        look_again();
+        assert_eq!(*renewed.current().await, "the new one");
+    }
 }
