@@ -19,7 +19,10 @@ use crate::client::Compression;
 use crate::encoding::Encoding;
 use crate::http_server::ServerLimits;
 use crate::listen::{Listener, Network};
-use crate::tls::{ClientTls, DEFAULT_INTERVAL, Files, Parameters, ServerTls, TlsVersions};
+use crate::tls::{
+    ClientTls, DEFAULT_INTERVAL, Files, Parameters, ServerTls, TlsVersions, chain, private_key,
+    usable_authorities,
+};
 
 /// Binds a server's address for the component `id`.
 ///
@@ -145,9 +148,9 @@ pub fn server_tls(tls: &Optional<TlsServerConfig>) -> Result<Option<ServerTls>, 
 }
 
 fn read_server_tls(tls: &TlsServerConfig) -> Result<ServerTls, String> {
-    let certificate = pem(KEY_PAIR, &tls.common.cert_file, &tls.common.cert_pem)?.unwrap_or_default();
-    let key = pem(KEY_PAIR, &tls.common.key_file, &tls.common.key_pem)?.unwrap_or_default();
-    let client_ca = pem(CLIENT_CA, &tls.client_ca_file, &Secret::default())?;
+    let certificate = own_certificate(&tls.common)?.unwrap_or_default();
+    let key = own_key(&tls.common)?.unwrap_or_default();
+    let client_ca = authorities(CLIENT_CA, &tls.client_ca_file, &Secret::default())?;
     Ok(ServerTls { certificate, key, client_ca, parameters: parameters(&tls.common)?, files: None })
 }
 
@@ -174,10 +177,9 @@ fn files<T>(
 }
 
 fn read_client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {
-    let certificate = pem(KEY_PAIR, &tls.common.cert_file, &tls.common.cert_pem)?;
-    let key = pem(KEY_PAIR, &tls.common.key_file, &tls.common.key_pem)?;
+    let (certificate, key) = (own_certificate(&tls.common)?, own_key(&tls.common)?);
     Ok(ClientTls {
-        ca: pem(CA, &tls.common.ca_file, &tls.common.ca_pem)?,
+        ca: authorities(CA, &tls.common.ca_file, &tls.common.ca_pem)?,
         system_roots: tls.common.include_system_ca_certs_pool,
         identity: certificate.zip(key),
         skip_verify: tls.insecure_skip_verify,
@@ -195,6 +197,36 @@ pub fn server_name(tls: &TlsClientConfig) -> Option<String> {
 const KEY_PAIR: &str = "TLS cert and key: ";
 const CA: &str = "CA CertPool File: failed to load cert FILE: ";
 const CLIENT_CA: &str = "client CA CertPool: failed to load CA FILE: ";
+
+/// The own certificate; of one that cannot be used the error says where it is from.
+fn own_certificate(tls: &TlsConfig) -> Result<Option<Vec<u8>>, String> {
+    let Some(pem) = pem(KEY_PAIR, &tls.cert_file, &tls.cert_pem)? else { return Ok(None) };
+    chain(&pem).map_err(|e| unusable(KEY_PAIR, source(&tls.cert_file, &tls.cert_pem, "cert_pem"), &e))?;
+    Ok(Some(pem))
+}
+
+/// The key of [`own_certificate`].
+fn own_key(tls: &TlsConfig) -> Result<Option<Vec<u8>>, String> {
+    let Some(pem) = pem(KEY_PAIR, &tls.key_file, &tls.key_pem)? else { return Ok(None) };
+    private_key(&pem).map_err(|e| unusable(KEY_PAIR, source(&tls.key_file, &tls.key_pem, "key_pem"), &e))?;
+    Ok(Some(pem))
+}
+
+/// The authorities that can be used.
+fn authorities(what: &str, file: &str, text: &Secret) -> Result<Option<Vec<u8>>, String> {
+    let Some(pem) = pem(what, file, text)? else { return Ok(None) };
+    let source = source(file, text, "ca_pem");
+    usable_authorities(&pem, source).map(Some).map_err(|e| unusable(what, source, &e))
+}
+
+/// Where something is from, as [`pem`] has it: the option of a text comes before the file.
+fn source<'a>(file: &'a str, text: &Secret, option: &'a str) -> &'a str {
+    if text.is_empty() { file } else { option }
+}
+
+fn unusable(what: &str, source: &str, e: &str) -> String {
+    format!("failed to load TLS config: failed to load {}{source}: {e}", what.replace(" FILE", ""))
+}
 
 fn pem(what: &str, file: &str, text: &Secret) -> Result<Option<Vec<u8>>, String> {
     if !text.is_empty() {
@@ -353,6 +385,44 @@ mod tests {
         assert_eq!(of(GoDuration::ZERO), (safe.idle_timeout, safe.max_connection_idle));
         let set = Some(Duration::from_secs(7));
         assert_eq!(of(GoDuration::from_secs(7)), (set, set));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_file_and_the_cure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let put = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path.to_str().expect("text").to_owned()
+        };
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(Vec::new()).expect("params");
+        let good = params.self_signed(&key).expect("a certificate").pem();
+        let tls = |cert_file: &str, key_file: &str, ca_file: &str| {
+            let [cert_file, key_file, ca_file] = [cert_file, key_file, ca_file].map(str::to_owned);
+            let common = TlsConfig { cert_file, key_file, ca_file, ..TlsConfig::default() };
+            client_tls(&TlsClientConfig { common, ..TlsClientConfig::default() }).err()
+        };
+        let (cert, plain) = (put("cert", &good), put("key", &key.serialize_pem()));
+        let half = put("half", &good[..good.len() / 2]);
+        assert_eq!(tls(&cert, &plain, &cert), None);
+        let encrypted = [
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END EC PRIVATE KEY-----\n",
+        ];
+        for text in encrypted {
+            let locked = put("locked", text);
+            let refused = tls(&cert, &locked, "").expect("refused");
+            assert!(refused.contains(&format!("{locked}: private key: it is encrypted")), "{refused}");
+            assert!(refused.contains("`openssl pkey -in"), "{refused}");
+        }
+        let refused = tls(&half, &plain, "").expect("refused");
+        assert!(refused.contains(&format!("{half}: certificate: missing section end")), "{refused}");
+        let refused = tls("", "", &half).expect("refused");
+        assert!(
+            refused.contains(&format!("{half}: no certificate can be used: certificate 1:")),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! TLS by rustls with ring. Certificates and keys are PEM; TLS 1.2 and 1.3. Changed files are taken up by the next
 //! handshake.
 
+mod bundle;
 mod refusal;
 mod renew;
 mod trusted;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
@@ -21,10 +22,11 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{client, server};
 
+pub(crate) use bundle::usable as usable_authorities;
 use refusal::{Peer, explained};
 pub(crate) use renew::DEFAULT_INTERVAL;
-pub use renew::{Files, look_again};
 use renew::Renewed;
+pub use renew::{Files, look_again};
 use trusted::{Clients, Servers, names_a_host};
 
 /// Accepts connections of clients. Cheap to clone.
@@ -275,11 +277,14 @@ fn versions(which: TlsVersions) -> &'static [&'static SupportedProtocolVersion] 
     }
 }
 
-fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The first is that of the peer, the others are those behind it.
+pub(crate) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match chain {
         Ok(chain) if chain.is_empty() => {
-            Err("certificate: no CERTIFICATE section in the PEM text".to_owned())
+            Err("certificate: no CERTIFICATE section in the PEM text; DER becomes PEM by \
+                                              `openssl x509 -inform der`"
+                .to_owned())
         }
         Ok(chain) => Ok(chain),
         Err(e) => Err(format!("certificate: {e}")),
@@ -299,8 +304,19 @@ fn unusable(e: &rustls::Error) -> String {
     }
 }
 
-fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|e| format!("private key: {e}"))
+pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|e| {
+        let has = |text: &[u8]| memchr::memmem::find(pem, text).is_some();
+        if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"4,ENCRYPTED") {
+            return "private key: it is encrypted, and there is no option for a passphrase: decrypt it with `openssl pkey \
+                    -in FILE -out NEW` into a file that only the agent may read"
+                .to_owned();
+        }
+        match e {
+            pem::Error::NoItemsFound => "private key: no PRIVATE KEY section in the PEM text".to_owned(),
+            e => format!("private key: {e}"),
+        }
+    })
 }
 
 fn certificates_of(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
