@@ -16,6 +16,7 @@ use crate::tree::{self, marker};
 /// |---|---|---|---|
 /// | key absent | off | off | on, `t` |
 /// | null | off | on, `t` | on, `t` |
+/// | a reference to nothing | on, `T::default()` | on, `t` | on, `t` |
 /// | `{}` | on, `T::default()` | on, `t` | on, `t` |
 /// | options | on, over `T::default()` | on, over `t` | on, over `t` |
 /// | `enabled: false` with anything | off | off | off |

@@ -241,6 +241,14 @@ fn optional_sections_follow_their_three_states() {
     }
 }
 
+#[test]
+fn a_section_that_refers_to_nothing_is_on() {
+    let mut node = yaml::parse("protocols: {bare: }", SourceId::default()).unwrap();
+    mark(&mut node, "");
+    let read: Config = from_node(&node, &Path::new()).unwrap();
+    assert_eq!(read.protocols.bare, Optional::Some(Server::default()));
+}
+
 /// What is wrong, its position, and a part of the Collector's sentence.
 type Wrong = (&'static str, &'static str, ErrorKind, (u32, u32), &'static str);
 

@@ -129,7 +129,9 @@ impl<'a> ValueReader<'a> {
             Some(Tree::Optional(state, content)) => (*state, content.as_deref()),
             _ => (OptionalState::None, None),
         };
-        if self.node.is_null() {
+        // A reference to nothing (`tls: ${env:UNSET}`) was written to turn the section on.
+        let referred = self.node.original.is_some() && state == OptionalState::None;
+        if self.node.is_null() && !referred {
             let (code, content) = match (state, content) {
                 (OptionalState::None, _) | (_, None) => (code::NONE, None),
                 (_, Some(content)) => (code::SOME, Some(TreeReader(content))),
