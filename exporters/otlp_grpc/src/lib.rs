@@ -61,7 +61,13 @@ impl Validate for Config {
     fn validate(&self, issues: &mut Issues) {
         if self.client.target().is_empty() {
             let help = "write the address of a server, such as `endpoint: localhost:4317`";
-            issues.at_with_help("endpoint", "requires a non-empty \"endpoint\"", help);
+            let message = match self.client.endpoint.split_once("://") {
+                Some((scheme, rest)) if !rest.is_empty() => {
+                    format!("the endpoint has a scheme that is not http, https, unix or dns: {scheme}")
+                }
+                _ => "requires a non-empty \"endpoint\"".to_owned(),
+            };
+            issues.at_with_help("endpoint", message, help);
         }
         self.client.validate(issues);
         self.timeout.validate(issues);

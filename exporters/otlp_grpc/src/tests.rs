@@ -96,6 +96,14 @@ fn delivery_follows_the_options() {
 #[test]
 fn mistakes_are_named_when_the_exporter_is_built() {
     assert!(refused("").contains("requires a non-empty \"endpoint\""));
+    assert!(refused("endpoint: 'http://'").contains("requires a non-empty \"endpoint\""));
+    for scheme in ["tcp", "grpc", "HTTP"] {
+        let said = refused(&format!("endpoint: {scheme}://h:4317"));
+        assert!(
+            said.ends_with(&format!("a scheme that is not http, https, unix or dns: {scheme}")),
+            "{said}"
+        );
+    }
     assert!(refused("endpoint: localhost").contains("missing port in address"));
     assert!(refused("{endpoint: 'x:1', timeout: -1s}").contains("'timeout' must be non-negative"));
     assert!(refused("{endpoint: 'x:1', timout: 1s}").contains("timout"));
