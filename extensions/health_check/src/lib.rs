@@ -89,6 +89,9 @@ impl Default for Config {
 
 impl Validate for Config {
     fn validate(&self, issues: &mut Issues) {
+        if self.server.address.endpoint.is_empty() {
+            issues.at("endpoint", "http endpoint required");
+        }
         if !self.path.starts_with('/') {
             issues.at("path", "path must start with /");
         }

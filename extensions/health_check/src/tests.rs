@@ -166,6 +166,7 @@ fn options_of_the_second_version_are_read_and_refused() {
 
 #[test]
 fn mistakes_are_named_when_the_extension_is_built() {
+    assert!(build("endpoint: ''").err().expect("refused").contains("http endpoint required"));
     assert!(build("path: healthz").err().expect("refused").contains("path must start with /"));
     assert!(build("endpont: x").err().expect("refused").contains("endpont"));
     assert!(
