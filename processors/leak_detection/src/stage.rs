@@ -23,6 +23,9 @@ use crate::roots::SourceRoots;
 /// How often the detector's clock moves on.
 const TICK: Duration = Duration::from_secs(1);
 
+/// What passes has so many times as long as judging took: many series on a slow machine must not hold it up.
+const SHARE: u32 = 4;
+
 /// Findings in a request at most: a few thousand points.
 const MAX_FINDINGS: usize = 500;
 
@@ -200,8 +203,9 @@ impl Stage for LeakDetection {
 
     async fn on_wake(&mut self, cx: &StageContext) {
         let now = cx.clock.now();
-        self.next_tick = now + TICK;
         let changes = self.tick(cx);
+        let then = cx.clock.now();
+        self.next_tick = then + TICK.max(then.since(now) * SHARE);
         self.announce(&changes, cx).await;
         if now >= self.next_report {
             self.next_report = now + self.report_interval;
