@@ -353,10 +353,12 @@ impl<'a> Agent<'a> {
     }
 
     async fn take_over(&mut self, prepared: Next, next: &Loaded) -> Result<(), Option<String>> {
-        let new = prepared.starts();
+        let (new, gone) = (prepared.starts(), self.engine.ends(&prepared));
         let started = self.engine.reload(prepared).await;
         started.map_err(|error| self.refuse_start(service::start_error(&error, next), next))?;
-        tracing::info!(started = %new.join(", "), "Config updated. Everything else goes on as it was.");
+        let some = |list: Vec<String>| (!list.is_empty()).then(|| tracing::field::display(list.join(", ")));
+        let (started, stopped) = (some(new), some(gone));
+        tracing::info!(started, stopped, "Config updated. Everything else goes on as it was.");
         Ok(())
     }
 

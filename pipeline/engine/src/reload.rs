@@ -14,11 +14,11 @@
 //! that takes. Extensions go last. A receiver that has not ended after a while is dropped, so that a client that never
 //! lets go cannot keep an old graph alive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_component::{Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop};
+use weir_component::{Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop, Topology};
 use weir_delivery::{Opening, Undelivered};
 use weir_pdata::Signal;
 
@@ -45,6 +45,27 @@ impl Next {
         let new = self.parts.graph.iter().filter(|(_, node)| node.task.is_none());
         new.map(|(key, _)| format!("{} {}", kind(key), key.id())).collect()
     }
+}
+
+/// Where components stand, by what each is: in pipelines, or for extensions in none.
+fn places(topology: &Topology, connectors: &BTreeSet<&str>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for id in &topology.extensions {
+        places.entry(format!("extension {id}")).or_default();
+    }
+    for pipeline in &topology.pipelines {
+        let lists = [
+            ("receiver", &pipeline.receivers),
+            ("processor", &pipeline.processors),
+            ("exporter", &pipeline.exporters),
+        ];
+        for (kind, id) in lists.into_iter().flat_map(|(kind, ids)| ids.iter().map(move |id| (kind, id))) {
+            let is_end = kind != "processor" && connectors.contains(id.as_str());
+            let what = format!("{} {id}", if is_end { "connector" } else { kind });
+            places.entry(what).or_default().insert(pipeline.id.clone());
+        }
+    }
+    places
 }
 
 fn kind(key: &Key) -> &'static str {
@@ -124,6 +145,24 @@ impl Engine {
     ) -> Result<Next, Vec<Problem>> {
         let tools = Tools { host: host.clone(), ..self.tools.clone() };
         parts(spec, components, &tools, &self.graph, false).map(|parts| Next { parts, tools })
+    }
+
+    /// Components that run and of which nothing is in `next`, with what each is, such as `receiver otlp`; those that only leave
+    /// a pipeline come with that, as in `processor batch (traces)`.
+    pub fn ends(&self, next: &Next) -> Vec<String> {
+        let keys = self.graph.keys().chain(next.parts.graph.keys());
+        let connectors = keys.filter(|key| matches!(key, Key::Connector(..))).map(Key::id).collect();
+        let after = places(&next.parts.topology, &connectors);
+        let mut ends = Vec::new();
+        for (what, pipelines) in places(&self.tools.host.topology(), &connectors) {
+            match after.get(&what) {
+                None => ends.push(what),
+                Some(still) => {
+                    ends.extend(pipelines.difference(still).map(|pipeline| format!("{what} ({pipeline})")));
+                }
+            }
+        }
+        ends
     }
 
     /// Starts what was prepared and lets it take over. Components that are in both configurations go on.

@@ -390,3 +390,34 @@ fn with_another_telemetry_of_the_agent_everything_is_made_anew_and_nothing_is_lo
     let took_over = |e: &weir_testkit::Entry| matches!(e.event, Event::TookOver { came: 3 });
     assert!(world.lab.journal().iter().any(took_over));
 }
+
+#[test]
+fn what_a_reload_stops_is_named_also_when_it_only_leaves_a_pipeline_or_has_no_task_of_its_own() {
+    let (world, mut spec) = (
+        World::new(1),
+        service(
+            &["same/c"],
+            vec![
+                pipeline("logs", &["test/r"], &["test/p", "shared/s"], &["test/e", "same/c"]),
+                pipeline("logs/behind", &["same/c"], &[], &["test/e"]),
+                pipeline("logs/beside", &["test/r"], &["shared/s"], &["test/e"]),
+            ],
+        ),
+    );
+    world.script(&spec);
+    let engine = world.start(&spec).expect("starts");
+    spec.pipelines[0].processors = Vec::new();
+    spec.processors.retain(|p| p.id != "test/p");
+    let next = engine.prepare(&spec, &COMPONENTS).expect("it can be built");
+    assert_eq!(engine.ends(&next), ["processor shared/s (logs)", "processor test/p"]);
+    spec.pipelines.truncate(1);
+    spec.pipelines[0].exporters.pop();
+    spec.processors.clear();
+    spec.connectors.clear();
+    let next = engine.prepare(&spec, &COMPONENTS).expect("it can be built");
+    let exporter = ["logs/behind", "logs/beside"].map(|pipeline| format!("exporter test/e ({pipeline})"));
+    let processors = ["processor shared/s", "processor test/p", "receiver test/r (logs/beside)"];
+    let gone = ["connector same/c"].into_iter().chain(exporter.iter().map(String::as_str)).chain(processors);
+    assert_eq!(engine.ends(&next), gone.collect::<Vec<_>>());
+    assert!(world.stop(engine, SECOND).is_clean());
+}
