@@ -19,7 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use weir_config::telemetry::{LogEncoding, LogLevel, LogSampling, LogsConfig};
 
 use crate::Identity;
-use crate::outlet::{self, Outlet, Worth};
+use crate::outlet::{self, OUTPUT_FAILED, Outlet, Worth};
 use crate::records::Records;
 
 /// Target of lines that no sampling leaves out, because each names something else that was lost or stays behind, and there
@@ -96,7 +96,7 @@ impl Logs {
     pub fn shutdown(&self) {
         let lines = self.current();
         lines.end_records();
-        lines.outputs.iter().for_each(|output| output.flush());
+        lines.outputs.iter().chain(&lines.error_outputs).for_each(|output| output.flush());
     }
 
     fn current(&self) -> Arc<Lines> {
@@ -120,6 +120,8 @@ struct Lines {
     caller: bool,
     base: Map<String, Value>,
     outputs: Vec<Arc<Outlet>>,
+    /// For what is to be said of those.
+    error_outputs: Vec<Arc<Outlet>>,
     sampler: Option<Mutex<Sampler>>,
     records: Option<Records>,
 }
@@ -131,13 +133,14 @@ impl Lines {
         if !config.disable_zap_resource {
             base.insert("resource".to_owned(), Value::Object(identity.fields()));
         }
-        let outputs = config.output_paths.iter().map(|path| Outlet::open(path));
+        let open = |paths: &[String]| paths.iter().map(|path| Outlet::open(path)).collect::<io::Result<_>>();
         Ok(Lines {
             level: level(config.level),
             encoding: config.encoding,
             caller: !config.disable_caller,
             base,
-            outputs: outputs.collect::<io::Result<_>>()?,
+            outputs: open(&config.output_paths)?,
+            error_outputs: open(&config.error_output_paths)?,
             sampler: config.sampling.as_ref().filter(|s| s.enabled).map(|s| Mutex::new(Sampler::new(s))),
             records: None,
         })
@@ -196,7 +199,11 @@ impl Lines {
 
     fn write(&self, event: &Event<'_>) {
         self.record(event);
-        let worth = if event.metadata().target() == UNSAMPLED { Worth::Loss } else { Worth::Usual };
+        let (outputs, worth) = match event.metadata().target() {
+            OUTPUT_FAILED => (&self.error_outputs, Worth::Loss),
+            UNSAMPLED => (&self.outputs, Worth::Loss),
+            _ => (&self.outputs, Worth::Usual),
+        };
         if let Some(sampler) = self.sampler.as_ref().filter(|_| worth == Worth::Usual) {
             let mut message = Message(String::new());
             event.record(&mut message);
@@ -207,7 +214,7 @@ impl Lines {
         }
         let mut line = self.line(event);
         line.push('\n');
-        for output in &self.outputs {
+        for output in outputs {
             output.write(line.clone(), worth);
         }
     }
@@ -327,6 +334,7 @@ const MAX_MESSAGES: usize = 4096;
 
 struct Sampler {
     tick: i64,
+    /// A negative number is a huge one here and below, as in the Collector.
     initial: u64,
     thereafter: u64,
     counts: HashMap<(Level, String), (i64, u64)>,
@@ -334,11 +342,10 @@ struct Sampler {
 
 impl Sampler {
     fn new(config: &LogSampling) -> Sampler {
-        let count = |n: i64| u64::try_from(n).unwrap_or(0);
         Sampler {
-            tick: i64::try_from(config.tick.as_std().as_millis()).unwrap_or(i64::MAX).max(1),
-            initial: count(config.initial),
-            thereafter: count(config.thereafter),
+            tick: i64::try_from(config.tick.as_std().as_millis()).unwrap_or(i64::MAX),
+            initial: config.initial.cast_unsigned(),
+            thereafter: config.thereafter.cast_unsigned(),
             counts: HashMap::new(),
         }
     }
@@ -479,6 +486,39 @@ mod tests {
     fn a_repeated_message_is_sampled() {
         let written = lines(&LogsConfig::default(), || (0..250).for_each(|_| tracing::info!("again")));
         assert_eq!(written.len(), 10 + 2);
+    }
+
+    #[test]
+    fn numbers_of_the_sampler_below_zero_are_huge() {
+        let sampled = |initial, thereafter| {
+            let sampling = Some(LogSampling { initial, thereafter, ..LogSampling::default() });
+            let config = LogsConfig { sampling, ..LogsConfig::default() };
+            lines(&config, || (0..250).for_each(|_| tracing::info!("again"))).len()
+        };
+        assert_eq!([sampled(-1, 100), sampled(3, -1), sampled(0, 0)], [250, 3, 0]);
+    }
+
+    #[test]
+    fn what_is_to_be_said_of_an_output_goes_where_the_log_has_its_errors() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| format!("file://{}", folder.path().join(name).display());
+        let config = LogsConfig {
+            output_paths: vec![path("lines")],
+            error_output_paths: vec![path("errors")],
+            ..LogsConfig::default()
+        };
+        let identity = Identity::new("weir", "1", &ResourceConfig::default()).expect("valid");
+        let logs = Logs(Arc::new(RwLock::new(NextLogs::new(&config, &identity).expect("opens").0)));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(logs.clone()), || {
+            tracing::warn!(target: OUTPUT_FAILED, "said of an output");
+            tracing::warn!("a line");
+        });
+        let current = logs.current();
+        current.outputs.iter().chain(&current.error_outputs).for_each(|output| output.settle());
+        for (name, text) in [("lines", "\ta line\t"), ("errors", "\tsaid of an output\t")] {
+            let written = std::fs::read_to_string(folder.path().join(name)).expect("it is there");
+            assert!(written.lines().count() == 1 && written.contains(text), "{name}: {written}");
+        }
     }
 
     #[test]

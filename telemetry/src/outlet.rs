@@ -16,6 +16,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use weir_config::telemetry::OutputPath;
+
 use crate::UNSAMPLED;
 
 /// Bytes that wait for an output at most.
@@ -24,8 +26,8 @@ const ROOM: usize = 1 << 20;
 /// How long an output may take nothing before nobody waits for it any more, and how long an end waits for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Target of lines about outputs that cannot be written.
-const OUTPUT_FAILED: &str = "weir::output";
+/// Target of lines about outputs that cannot be written, which are for `error_output_paths` alone.
+pub(crate) const OUTPUT_FAILED: &str = "weir::output";
 
 /// What is lost with a text that is not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +66,14 @@ impl Outlet {
     /// # Errors
     /// The file cannot be opened: which and why. Or the system refuses a thread.
     pub(crate) fn open(path: &str) -> io::Result<Arc<Outlet>> {
-        match path {
-            "stderr" => stderr(),
-            "stdout" => stdout(),
-            file => {
-                let opened = OpenOptions::new().create(true).append(true).open(file);
+        match OutputPath::parse(path).map_err(io::Error::other)? {
+            OutputPath::Stderr => stderr(),
+            OutputPath::Stdout => stdout(),
+            OutputPath::File(file) => {
+                let opened = OpenOptions::new().create(true).append(true).open(&file);
                 let to =
                     opened.map_err(|e| io::Error::new(e.kind(), format!("open log file {file}: {e}")))?;
-                Outlet::new(file, to)
+                Outlet::new(&file, to)
             }
         }
     }

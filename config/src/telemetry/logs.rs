@@ -23,9 +23,9 @@ pub struct LogsConfig {
     pub disable_stacktrace: bool,
     /// Leave out repetitions. On by default; null keeps it.
     pub sampling: Option<LogSampling>,
-    /// Where the lines go: `stderr` (the default), `stdout`, or files.
+    /// Where the lines go: `stderr` (the default), `stdout`, or files by their path or URL.
     pub output_paths: Vec<String>,
-    /// Where errors of the log itself go. `stderr`.
+    /// Where it is said that an output cannot be written. `stderr`.
     pub error_output_paths: Vec<String>,
     /// Fields of each line.
     pub initial_fields: BTreeMap<String, serde_json::Value>,

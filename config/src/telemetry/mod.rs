@@ -4,6 +4,7 @@
 mod export;
 mod logs;
 mod metrics;
+mod output_path;
 mod resource;
 mod traces;
 
@@ -19,6 +20,7 @@ pub use metrics::{
     MetricsLevel, PeriodicExporter, PeriodicReader, PrometheusExporter, PullExporter, PullReader, View,
     ViewAggregation, ViewSelector, ViewStream,
 };
+pub use output_path::OutputPath;
 pub use resource::{ResourceAttribute, ResourceConfig};
 pub use traces::{ParentBasedSampler, RatioSampler, Sampler, SpanLimits, TracesConfig};
 

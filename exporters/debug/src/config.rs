@@ -4,9 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_config::net::QueueConfig;
+use weir_config::telemetry::OutputPath;
 use weir_config::{Issues, Optional, Validate, caseless_word};
-
-use crate::sink;
 
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,9 +87,9 @@ impl Validate for Config {
                 issues.at("output_paths", "output_paths must not be empty when use_internal_logger is false");
             }
             paths => {
-                for path in paths.iter().flatten().filter(|path| sink::file_of(path).is_none()) {
+                for wrong in paths.iter().flatten().filter_map(|path| OutputPath::parse(path).err()) {
                     let help = "give stdout, stderr or the path of a file";
-                    issues.at_with_help("output_paths", sink::no_sink(path), help);
+                    issues.at_with_help("output_paths", wrong, help);
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use weir_config::telemetry::OutputPath;
 use weir_telemetry::Outlet;
 
 /// Places to print to.
@@ -62,12 +63,11 @@ impl Sinks {
 }
 
 fn open(path: &str) -> Result<Sink, String> {
-    match path {
-        "stdout" => stream(weir_telemetry::stdout()),
-        "stderr" => stream(weir_telemetry::stderr()),
-        _ => {
-            let file = file_of(path).ok_or_else(|| no_sink(path))?;
-            let opened = OpenOptions::new().append(true).create(true).open(file);
+    match OutputPath::parse(path)? {
+        OutputPath::Stdout => stream(weir_telemetry::stdout()),
+        OutputPath::Stderr => stream(weir_telemetry::stderr()),
+        OutputPath::File(file) => {
+            let opened = OpenOptions::new().append(true).create(true).open(&file);
             opened.map(Sink::File).map_err(|error| {
                 format!("output_paths: cannot open {file:?} to append to it: {error}; give a path whose folder exists and is writable, stdout or stderr")
             })
@@ -77,36 +77,4 @@ fn open(path: &str) -> Result<Sink, String> {
 
 fn stream(outlet: io::Result<Arc<Outlet>>) -> Result<Sink, String> {
     outlet.map(Sink::Stream).map_err(|error| format!("output_paths: no thread that writes: {error}"))
-}
-
-/// The file that an entry of `output_paths` names, as a path or a URL; `None` for URLs of other schemes.
-pub(crate) fn file_of(path: &str) -> Option<&str> {
-    match path.split_once("://") {
-        None => Some(path),
-        Some(("file", rest)) => {
-            Some(rest.strip_prefix("localhost").unwrap_or(rest)).filter(|p| p.starts_with('/'))
-        }
-        Some(_) => None,
-    }
-}
-
-/// What is wrong with an entry that [`file_of`] refuses.
-pub(crate) fn no_sink(path: &str) -> String {
-    let scheme = path.split_once("://").map_or("", |(scheme, _)| scheme);
-    format!("open sink {path:?}: no sink found for scheme {scheme:?}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_named_by_paths_and_file_urls_only() {
-        assert_eq!(file_of("a/b.txt"), Some("a/b.txt"));
-        assert_eq!(file_of("file:///tmp/x"), Some("/tmp/x"));
-        assert_eq!(file_of("file://localhost/tmp/x"), Some("/tmp/x"));
-        assert_eq!(file_of("file://host/tmp/x"), None);
-        assert_eq!(file_of("http://host/x"), None);
-        assert_eq!(no_sink("http://host/x"), r#"open sink "http://host/x": no sink found for scheme "http""#);
-    }
 }
