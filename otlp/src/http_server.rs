@@ -195,8 +195,10 @@ pub(crate) async fn serve_within<H, F>(
     accept(listener, tls, &limits, stop, connection).await;
 }
 
-/// How long who has come to a full port is alone with its request before the next one may come: with all places of a page,
-/// a quarter of a second until its own place is wanted.
+/// How many may come to a full port in a [`TURN`]: a crowd would end connections before their first request is read. With the
+/// 256 places of a page each has about a tenth of a second, and a crowd of 800 that come again has others wait for about half
+/// a second.
+const AT_ONCE: u64 = 4;
 const TURN: Duration = Duration::from_millis(1);
 
 /// Accepts connections until `stop` is requested, has each served by `connection`, and returns when all of them have
@@ -216,7 +218,7 @@ pub(crate) async fn accept<C, F>(
     let shared = Arc::new((handshakes, connection));
     let addresses = Addresses::default();
     let mut full = Rarely::default();
-    let mut resting = Resting::default();
+    let (mut resting, mut made_room) = (Resting::default(), 0_u64);
     let mut connections = JoinSet::new();
     // Kept over the turns, because it may hold a connection.
     let mut accepting = Box::pin(listener.accept(limits.for_use));
@@ -238,8 +240,10 @@ pub(crate) async fn accept<C, F>(
                     if !resting.make_room() {
                         continue;
                     }
-                    // Who came before has to have its turn, or a crowd would end it before its request is read.
-                    pause(TURN).await;
+                    made_room += 1;
+                    if made_room.is_multiple_of(AT_ONCE) {
+                        pause(TURN).await;
+                    }
                 }
                 let (shared, activity) = (Arc::clone(&shared), Activity::default());
                 let of_connection = activity.clone();
