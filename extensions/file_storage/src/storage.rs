@@ -132,7 +132,17 @@ impl Opened {
 }
 
 fn open(directory: &Path, file: &str, options: Options) -> Result<Queue, OpenError> {
-    let folder = Directory::open(directory, file)?;
+    let folder = Directory::open(directory, file).map_err(|error| match error {
+        OpenError::Io { error, .. } if directory.join(file).is_file() => OpenError::Io {
+            what: format!(
+                "{} is a file, as the queue of a Collector is, which is not read: let the Collector deliver what is in it and \
+                 remove it, or set another `directory`",
+                directory.join(file).display()
+            ),
+            error,
+        },
+        other => other,
+    })?;
     Queue::open(Arc::new(folder), options).map_err(|error| OpenError::Io {
         what: format!("cannot open {}", directory.join(file).display()),
         error,

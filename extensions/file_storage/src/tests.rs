@@ -215,6 +215,19 @@ fn another_agent_is_told_the_directory_and_the_process_and_a_missing_directory_t
 }
 
 #[test]
+fn the_queue_of_a_collector_is_kept_and_the_error_says_what_to_do_with_it() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    std::fs::write(path.join("q"), "bbolt").expect("a file");
+    let text = run(|host, simulation| async move {
+        let storage = storage(&path, &host, &simulation, "").await.expect("started");
+        storage.open_queue("q").await.err().expect("refused").message().to_owned()
+    });
+    assert!(text.contains("let the Collector deliver what is in it"), "{text}");
+    assert_eq!(std::fs::read_to_string(directory.path().join("q")).expect("kept"), "bbolt");
+}
+
+#[test]
 fn what_happens_in_a_queue_is_measured() {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().to_owned();
