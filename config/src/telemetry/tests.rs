@@ -82,7 +82,7 @@ fn wrong_telemetry_gets_the_collectors_sentence() {
             "resource::attributes_list is not currently supported, please use resource::attributes",
         ),
         ("resource: {a: 5}", "expected type 'string', got unconvertible type 'int'"),
-        ("traces: {propagators: [jaeger]}", "unsupported trace propagator"),
+        ("traces: {propagators: [jaeger], processors: [{}]}", "unsupported trace propagator"),
         ("metrics: {readers: [{pull: {exporter: {prometheus: {port: 70000}}}}]}", "70000 overflows uint16"),
     ];
     for (text, sentence) in cases {
@@ -91,6 +91,7 @@ fn wrong_telemetry_gets_the_collectors_sentence() {
         assert!(errors[0].to_string().contains(sentence), "{text}: {}", errors[0]);
     }
     assert!(read("metrics: {level: none, readers: []}").is_ok());
+    assert!(read("traces: {propagators: [jaeger]}").is_ok(), "nobody gets traces");
     let errors = read("metrics: {address: localhost:8888}").unwrap_err();
     assert!(errors[0].help.as_ref().is_some_and(|help| help.contains("readers:")));
 }

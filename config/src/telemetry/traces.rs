@@ -11,7 +11,7 @@ use crate::{Issues, Validate};
 pub struct TracesConfig {
     /// `none` turns traces off; all other levels are the same.
     pub level: MetricsLevel,
-    /// How the context travels: `tracecontext`, `b3`.
+    /// How the context travels: `tracecontext`, `b3`. Other names are errors where there are processors.
     pub propagators: Vec<String>,
     /// Who gets them; nobody by default, and then there are no traces.
     pub processors: Vec<TelemetryProcessor>,
@@ -23,6 +23,10 @@ pub struct TracesConfig {
 
 impl Validate for TracesConfig {
     fn validate(&self, issues: &mut Issues) {
+        // Without traces nothing travels, and the Collector does not look at the names either.
+        if self.level == MetricsLevel::None || self.processors.is_empty() {
+            return;
+        }
         for name in &self.propagators {
             if !matches!(name.as_str(), "tracecontext" | "b3") {
                 let help = "the propagators are tracecontext and b3";
