@@ -14,7 +14,7 @@ use super::missing;
 use super::process::Process;
 use super::restart::Masked;
 use super::scale::Scale;
-use super::series::{Certain, Series};
+use super::series::{Certain, Series, Subject};
 use super::sites;
 use super::thresholds::{self, Thresholds};
 use super::view::{Judgement, View};
@@ -215,6 +215,8 @@ pub(crate) struct Standing {
     pub(crate) leaked: bool,
     /// What it goes by.
     pub(crate) resource: Option<Resource>,
+    /// The series that it rests on.
+    pub(crate) primary: Option<Subject>,
 }
 
 /// The finding of a judged group.

@@ -4,14 +4,14 @@ use super::carry::Carried;
 use super::evidence;
 use super::finding::{self, Bench, Judged, Standing};
 use super::identity;
-use super::input::ProcessKey;
+use super::input::{ProcessKey, Resource, Side};
 use super::join::{self, Group};
 use super::process::{Process, ProcessId};
 use super::restart::RestartKey;
 use super::series::{Series, Subject};
 use super::{Change, Detector, FindingKey};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use weir_connection::report::{Finding, State};
+use weir_connection::report::{Finding, Process as ReportProcess, State};
 
 /// Why a subject is gone of which nothing came for long.
 const UNHEARD: &str = "nothing is heard of it any more: the process ended, or its source stopped";
@@ -101,19 +101,23 @@ impl Detector {
         let (mut changes, mut doubted) = (Vec::new(), HashSet::new());
         let (mut carried, mut returned) = (Vec::new(), Vec::new());
         let now = self.now;
+        let mut places: HashMap<(ProcessId, Subject), FindingKey> = HashMap::new();
         self.each_group(now, |key, bench, group, judged| {
             seen.insert(key.clone());
+            places.extend(group.members.iter().map(|m| ((key.0, m.subject.clone()), key.clone())));
             let named = |series: &Series| (key.0, series.subject.clone());
             doubted.extend(judged.doubted.iter().map(|series| named(series)));
             carried.extend(judged.carried.iter().map(|c| (key.0, c.clone())));
             let back = judged.members.iter().filter(|m| m.carried && judged.view(bench).fresh(m));
             returned.extend(back.map(|series| (named(series), judged.primary.machine.state)));
+            let moved = moved_here(&standings, &key, group);
             let standing = standings.entry(key.clone()).or_insert_with(|| Standing {
                 id: finding_id(&bench.process.key, &key),
                 since: now,
                 ..Standing::default()
             });
             standing.resource = Some(identity::resource(&judged.view(bench), standing.resource.as_ref()));
+            standing.primary = Some(judged.primary.subject.clone());
             let (from, to) = (standing.state, judged.judgement.state);
             if judged.judgement.ended.is_some() {
                 // It stays known what it was until then.
@@ -123,7 +127,7 @@ impl Detector {
             }
             if from != to {
                 standing.state = to;
-                standing.since = now;
+                standing.since = moved.filter(|(state, _)| *state == to).map_or(now, |(_, since)| since);
                 changes.push(Change { from, to, finding: finding::finding(bench, group, judged, standing) });
             }
         });
@@ -147,7 +151,10 @@ impl Detector {
             if seen.contains(&key) {
                 self.standings.insert(key, standing);
             } else if standing.state != State::Ok {
-                changes.push(ended(self.processes.get(key.0), &key, &standing, UNHEARD, self.wall_now()));
+                let subject = standing.primary.clone().map(|subject| (key.0, subject));
+                let place = subject.and_then(|subject| places.get(&subject));
+                let why = place.map_or(UNHEARD.to_owned(), goes_on);
+                changes.push(ended(self.processes.get(key.0), &key, &standing, &why, self.wall_now()));
             }
         }
         changes
@@ -191,15 +198,51 @@ impl Detector {
     }
 }
 
+/// State, and since when, of the finding that rested on a series which is now a member of another one: a source has come that
+/// says more of what it is about.
+fn moved_here(
+    standings: &BTreeMap<FindingKey, Standing>,
+    key: &FindingKey,
+    group: &Group<'_>,
+) -> Option<(State, i64)> {
+    if standings.get(key).is_some_and(|standing| standing.state != State::Ok) {
+        return None;
+    }
+    let rested = |standing: &Standing| {
+        group.members.iter().any(|m| standing.primary.as_ref().is_some_and(|subject| *subject == m.subject))
+    };
+    let others = standings.iter().filter(|(other, _)| other.0 == key.0 && *other != key);
+    others.map(|(_, standing)| standing).find(|standing| rested(standing)).map(|s| (s.state, s.since))
+}
+
+/// That a subject is now told of as another one.
+fn goes_on((_, side, target): &FindingKey) -> String {
+    let arrow = if *side == Side::Server { "<-" } else { "->" };
+    match target.as_str() {
+        "" => "it goes on as a finding of the whole process".to_owned(),
+        target => format!("it goes on as the finding {arrow} {target}, of which more is known now"),
+    }
+}
+
 /// The change of a subject that is gone, and why.
 fn ended(process: Option<&Process>, key: &FindingKey, standing: &Standing, why: &str, since: f64) -> Change {
     let identity = process.map(|process| process.key.clone()).unwrap_or_default();
+    let facts = process.map(|process| process.facts.clone()).unwrap_or_default();
+    let label = standing.resource.as_ref().map(|resource| evidence::label(resource, key.1));
     let finding = Finding {
         id: standing.id.clone(),
         state: State::Ok,
         since,
         service: identity.service,
         instance: identity.instance,
+        process: ReportProcess {
+            pid: identity.pid,
+            executable: facts.executable.unwrap_or_default(),
+            host: identity.host,
+            started: facts.started.unwrap_or(0.0),
+        },
+        resource: standing.resource.as_ref().map_or("", Resource::name).to_owned(),
+        resource_label: label.unwrap_or_default(),
         side: key.1.name().to_owned(),
         target: key.2.clone(),
         explanation: why.to_owned(),

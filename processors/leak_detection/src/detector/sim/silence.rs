@@ -168,6 +168,61 @@ fn events_that_come_back_after_their_totals_were_lost_change_nothing() {
 }
 
 #[test]
+fn a_source_that_comes_later_does_not_take_a_verdict_away() {
+    use Source::*;
+    for (first, later) in [(Profile, Sockets), (Sockets, Events), (Profile, Events)] {
+        let seen = watch(TIGHT, 9.0, leak, |time, observation| {
+            let source = observation.key.source;
+            (source == first || time > CUT && source == later).then_some(observation)
+        });
+        let leaks = |(_, number, state): &(f64, usize, State)| *number == 1 && *state == State::Leaking;
+        assert!(seen.findings.iter().all(leaks), "{first:?} {later:?}: {:?}", seen.findings);
+        let told = seen.after_the_cut();
+        let moved = [(State::Ok, State::Leaking), (State::Leaking, State::Ok)];
+        assert!(told.is_empty() || told == moved, "{first:?} {later:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_verdict_on_goroutines_stands_beside_sockets_until_these_have_one() {
+    let other = |observation: &Observation| {
+        let key = SeriesKey { target: "10.0.0.7:5432".into(), ..observation.key.clone() };
+        Observation { key, sample: Sample { open: Some(3.0), ..Sample::default() }, ..observation.clone() }
+    };
+    let mut detector = Detector::new(Settings { window: TIGHT.window, ..Settings::default() });
+    let mut world = World::new(View::Full, 7);
+    let (mut next, mut ends) = (0.0, Vec::new());
+    while world.time < 9.0 * 3600.0 {
+        world.advance(STEP);
+        leak(&mut world);
+        if world.time < next {
+            continue;
+        }
+        next += TIGHT.interval;
+        for observation in world.series(TIGHT) {
+            match observation.key.source {
+                Source::Events => {}
+                Source::Profile => detector.observe(observation),
+                Source::Sockets if world.time > CUT => {
+                    detector.observe(other(&observation));
+                    detector.observe(observation);
+                }
+                Source::Sockets => {}
+            }
+        }
+        let now = real(TIGHT, world.time);
+        ends.extend(detector.tick(now).into_iter().filter(|c| c.to == State::Ok).map(|c| c.finding));
+        let leaks = detector.report(now).iter().filter(|f| f.state == State::Leaking).count();
+        assert!(world.time < CUT || leaks == 1, "{} {:#?}", world.time, detector.report(now));
+    }
+    let said: Vec<_> =
+        ends.iter().map(|f| (f.resource.as_str(), f.process.pid, f.explanation.as_str())).collect();
+    let text = "it goes on as the finding -> 127.0.0.1:50051, of which more is known now";
+    assert_eq!(said, [("grpc_client", 101, text)]);
+    assert_eq!(detector.report(real(TIGHT, world.time))[0].target, "127.0.0.1:50051");
+}
+
+#[test]
 fn only_what_was_closed_is_called_mended() {
     for (closes, hours, text) in
         [(true, 3.0, "it is mended"), (false, 3.6, "see whether it was mended or only rests: ")]
