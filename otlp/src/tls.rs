@@ -197,14 +197,14 @@ impl ClientTls {
         if self.ca.is_none() || self.system_roots {
             let of_the_system = rustls_native_certs::load_native_certs().certs;
             roots.add_parsable_certificates(of_the_system.iter().cloned());
-            trusted.extend(of_the_system);
+            // Most are of authorities, of which every client would keep a copy in vain.
+            trusted.extend(of_the_system.into_iter().filter(names_a_host));
         }
         if roots.is_empty() {
             return Err(
                 "this system has no trusted authorities: install ca-certificates or set `ca_file`".to_owned()
             );
         }
-        trusted.retain(names_a_host);
         let authorities = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         Ok(Servers { authorities: authorities.map_err(|e| format!("CA: {e}"))?, trusted })
     }

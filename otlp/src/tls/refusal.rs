@@ -34,6 +34,11 @@ fn cure(peer: Peer, refused: &Error) -> Option<String> {
             "its extended key usage lacks {purpose}, for which anyExtendedKeyUsage does not stand: issue it again with \
              `extendedKeyUsage = {purpose}` (`-addext`, `-extfile` of openssl)"
         )),
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => Some(
+            "it names no host, for which a common name does not stand: issue it again with `subjectAltName = DNS:NAME` \
+             (`-addext`, `-extfile` of openssl)"
+                .to_owned(),
+        ),
         // webpki's error has no name in rustls.
         CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => Some(format!(
             "it is of an authority (CA:TRUE) and may sign certificates, not be shown as one: issue it again with \
