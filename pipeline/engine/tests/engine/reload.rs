@@ -408,16 +408,15 @@ fn what_a_reload_stops_is_named_also_when_it_only_leaves_a_pipeline_or_has_no_ta
     let engine = world.start(&spec).expect("starts");
     spec.pipelines[0].processors = Vec::new();
     spec.processors.retain(|p| p.id != "test/p");
-    let next = engine.prepare(&spec, &COMPONENTS).expect("it can be built");
-    assert_eq!(engine.ends(&next), ["processor shared/s (logs)", "processor test/p"]);
+    let ends = |spec: &ServiceSpec| engine.ends(&engine.prepare(spec, &COMPONENTS).expect("it can be built"));
+    assert_eq!(ends(&spec), ["processor shared/s (logs)", "processor test/p"]);
     spec.pipelines.truncate(1);
     spec.pipelines[0].exporters.pop();
     spec.processors.clear();
     spec.connectors.clear();
-    let next = engine.prepare(&spec, &COMPONENTS).expect("it can be built");
     let exporter = ["logs/behind", "logs/beside"].map(|pipeline| format!("exporter test/e ({pipeline})"));
     let processors = ["processor shared/s", "processor test/p", "receiver test/r (logs/beside)"];
     let gone = ["connector same/c"].into_iter().chain(exporter.iter().map(String::as_str)).chain(processors);
-    assert_eq!(engine.ends(&next), gone.collect::<Vec<_>>());
+    assert_eq!(ends(&spec), gone.collect::<Vec<_>>());
     assert!(world.stop(engine, SECOND).is_clean());
 }
