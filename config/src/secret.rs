@@ -167,8 +167,8 @@ pub(crate) fn is_reference(text: &str) -> bool {
     inner.is_some_and(|inner| !inner.contains(['{', '}']) && shown_reference(inner) == inner)
 }
 
-/// A URI of a configuration, or what stands between the braces of `${...}`, without what may be a value: behind the name of a variable, and behind a
-/// scheme that does not exist.
+/// A URI of a configuration, or what stands between the braces of `${...}`, without what may be a value: behind the name of
+/// a variable, and behind a scheme that does not exist.
 pub fn shown_reference(inner: &str) -> String {
     let (scheme, rest) = inner.split_once(':').unwrap_or_default();
     match scheme {

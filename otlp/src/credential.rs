@@ -130,7 +130,7 @@ fn left_of_rest(text: &str, age: Duration) -> Duration {
 }
 
 fn wrong(file: &Path, why: &dyn Display) -> String {
-    format!("credentials file {:?}: {why}", file.display().to_string())
+    format!("credentials file {:?}: {why}", weir_config::shown_path(&file.display().to_string()))
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
