@@ -12,8 +12,8 @@ use crate::body::Body;
 pub struct Cors {
     /// Origins such as `https://shop.example`; one `*` in an origin stands for any text, `*` alone for all origins.
     pub allowed_origins: Vec<String>,
-    /// Headers that pages may set; `*` for all; when empty [`ALLOWED_HEADERS`]. `content-language` and the like need no
-    /// permission.
+    /// Headers that pages may set; `*` for all; when empty `accept`, `content-type` and `x-requested-with`.
+    /// `content-language` and the like need no permission.
     pub allowed_headers: Vec<String>,
     /// Headers of responses that pages may read.
     pub exposed_headers: Vec<String>,
