@@ -32,8 +32,9 @@ const REAL_TIME: RangeInclusive<i32> = 35..=64;
 impl Signals {
     pub(super) fn new() -> io::Result<Signals> {
         for number in WITHOUT_EFFECT.into_iter().chain(REAL_TIME) {
-            // A handler stays for as long as the process lives, also when nobody listens.
-            drop(signal(SignalKind::from_raw(number))?);
+            // A handler stays for as long as the process lives, also when nobody listens. Some system or tool that runs
+            // programs may keep a signal for itself, which is no reason not to start.
+            drop(signal(SignalKind::from_raw(number)));
         }
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
