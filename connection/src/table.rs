@@ -239,7 +239,7 @@ impl ConnectionTable {
 
     /// Keys of all processes that events have told of.
     pub fn keys(&self) -> Vec<ProcessKey> {
-        self.lock().processes.values().filter(|p| !p.is_socket_only()).map(|p| p.info.key.clone()).collect()
+        self.heard().into_iter().map(|(key, _)| key).collect()
     }
 
     /// All processes that events have told of, and when last, Unix ns of the agent.
