@@ -5,22 +5,15 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::NO_METRICS;
 use super::backends::{Backend, log_records};
+use super::{NO_METRICS, batched_until_the_end};
 use crate::support::{Agent, LONG, closed_port, free_port, post, wait_until};
 
 #[test]
 fn a_signal_without_a_meaning_ends_nothing_and_loses_nothing() {
     let backend = Backend::answering(200);
     let port = free_port();
-    let yaml = format!(
-        "receivers:\n  otlp: {{protocols: {{http: {{endpoint: \"127.0.0.1:{port}\"}}}}}}\nprocessors:\n  \
-         batch: {{timeout: 1h, send_batch_size: 100000}}\nexporters:\n  otlp_http: {{endpoint: \"http://127.0.0.1:{}\", \
-         compression: none}}\nservice:\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [otlp], processors: [batch], \
-         exporters: [otlp_http]}}}}\n",
-        backend.port
-    );
-    let mut agent = Agent::start(&yaml, 0);
+    let mut agent = Agent::start(&batched_until_the_end(port, backend.port), 0);
     let answer = post(port, "/v1/logs", &log_records(3, "waits for the end")).expect("an answer");
     assert_eq!(answer.status, 200, "{}", answer.body);
     for signal in ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "XCPU", "XFSZ", "PIPE", "40", "64"]
