@@ -148,6 +148,12 @@ impl QueueCounts {
         }
     }
 
+    /// Of a queue that nobody is shown.
+    pub(crate) fn hidden() -> QueueCounts {
+        let (capacity, size, refused) = (Count::default(), Count::default(), Count::default());
+        QueueCounts { capacity, size, refused, sizes: None, work: None }
+    }
+
     /// Begins the span of putting something into the queue, and gives the context of what belongs to it.
     pub(crate) fn begin(&self, context: &Context) -> Option<(Running, Context)> {
         begin(self.work.as_ref(), context)

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join};
 use weir_component::{
     Batch, Clock, Consumer, DeliverySettings, Exporter, Failure, Host, QueueSettings, Receipt, Storage,
 };
@@ -13,10 +13,11 @@ use crate::claims;
 use crate::counts::{Counts, QueueCounts};
 use crate::dispatcher;
 use crate::durable::DiskQueue;
-use crate::ending::{Ending, Undelivered};
+use crate::ending::{Ending, Rest, Undelivered};
 use crate::memory::MemoryQueue;
 use crate::queue::{Queue, closed};
 use crate::sender::Sender;
+use crate::spill::{Leftovers, Spill};
 use crate::stall::Stall;
 
 /// A delivery as the engine gets it.
@@ -45,6 +46,8 @@ struct Inner {
     settings: Option<QueueSettings>,
     /// Set when it is opened; never for a delivery without a queue.
     queue: OnceLock<Arc<dyn Queue>>,
+    /// Set when something is there that a stop moved to disk.
+    leftovers: OnceLock<Leftovers>,
     wait_for_result: bool,
     host: Host,
 }
@@ -59,16 +62,22 @@ pub fn deliver(
     host: &Host,
     ending: &Ending,
 ) -> Delivered {
-    let durable = settings.queue.as_ref().is_some_and(|queue| queue.storage.is_some());
+    let rest = match &settings.queue {
+        Some(queue) if queue.storage.is_some() => Rest::Stays,
+        Some(queue) if queue.spill.is_some() => Rest::Moved,
+        _ => Rest::Lost,
+    };
     let counts = Counts::new(id, signal, &*exporter, host);
-    let sender = Sender::new(id, exporter, settings, clock, counts, durable, ending);
+    let sender = Sender::new(id, exporter, settings, clock, counts, rest, ending);
     let inner = Arc::new(Inner {
         signal,
         sender: Arc::new(sender),
         counts: settings.queue.as_ref().map(|_| Arc::new(QueueCounts::new(id, signal, host))),
         settings: settings.queue.clone(),
         queue: OnceLock::new(),
-        wait_for_result: !durable && settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result),
+        leftovers: OnceLock::new(),
+        wait_for_result: rest != Rest::Stays
+            && settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result),
         host: host.clone(),
     });
     let work = work(Opening(Arc::clone(&inner)));
@@ -83,13 +92,18 @@ async fn work(Opening(inner): Opening) {
             if let Some(counts) = &inner.counts {
                 counts.capacity.set(settings.queue_size);
             }
-            dispatcher::run(Arc::clone(queue), Arc::clone(&inner.sender), settings).await;
+            let run = dispatcher::run(Arc::clone(queue), Arc::clone(&inner.sender), settings.clone());
+            match inner.leftovers.get() {
+                None => run.await,
+                Some(leftovers) => {
+                    let leftovers = leftovers.work_off(settings, inner.sender.draining.closed());
+                    join(run, leftovers).await;
+                }
+            }
         }
-        _ => {
-            inner.sender.draining.closed().await;
-            inner.sender.exporter.stop().await;
-        }
+        _ => inner.sender.draining.closed().await,
     }
+    inner.sender.exporter.stop().await;
 }
 
 impl Opening {
@@ -119,6 +133,9 @@ impl Opening {
         if let Some(queue) = self.0.queue.get() {
             queue.abandon();
         }
+        if let Some(leftovers) = self.0.leftovers.get() {
+            leftovers.close();
+        }
         self.0.sender.exporter.stop().await;
     }
 
@@ -137,13 +154,43 @@ impl Inner {
         let Some(storage) = &settings.storage else {
             let (clock, ending) = (self.sender.clock.clone(), self.sender.draining.ending().clone());
             let stall = Stall::new(&self.sender.id, self.signal);
-            return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts, stall, clock, ending)));
+            let spill = self.open_spill(settings).await;
+            return Ok(Arc::new(MemoryQueue::new(settings.clone(), spill, counts, stall, clock, ending)));
         };
-        let name = queue_name(&self.sender.id, self.signal);
         let opener = self.storage(storage)?;
-        let queue = opener.open_queue(&name).await?;
+        let queue = opener.open_queue(&self.queue_name()).await?;
         let claim = claims::claim(&self.host, &queue.place(), &self.sender.id)?;
         Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, counts, Arc::clone(&self.sender))))
+    }
+
+    /// Where what a stop leaves in memory goes. That it cannot be opened is no reason not to work.
+    async fn open_spill(&self, settings: &QueueSettings) -> Option<Spill> {
+        let id = settings.spill.as_ref()?;
+        let storage = self.storage(id).ok()?;
+        let name = self.queue_name();
+        match Spill::open(&*storage, &name, self.signal, settings, &self.sender, &self.host).await {
+            Ok((spill, leftovers)) => {
+                if let Some(leftovers) = leftovers {
+                    drop(self.leftovers.set(leftovers));
+                }
+                Some(spill)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    otelcol.component.id = %self.sender.id,
+                    otelcol.component.kind = "exporter",
+                    otelcol.signal = self.signal.name(),
+                    storage = %id,
+                    %error,
+                    "What a stop cannot deliver will be lost, because it cannot be moved to the storage"
+                );
+                None
+            }
+        }
+    }
+
+    fn queue_name(&self) -> String {
+        queue_name(&self.sender.id, self.signal)
     }
 
     fn storage(&self, id: &str) -> Result<Arc<dyn Storage>, Failure> {

@@ -49,7 +49,6 @@ pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: Qu
         }
     }
     while under_way.next().await.is_some() {}
-    sender.exporter.stop().await;
 }
 
 /// The dispatcher's duty for what its queue has accepted. When the dispatcher ends before it is done, because it was
@@ -114,7 +113,10 @@ fn send(
 ) -> BoxFuture<'static, ()> {
     let (queue, sender) = (Arc::clone(queue), Arc::clone(sender));
     Box::pin(async move {
-        let ended = sender.send(&load.batch.payload, &load.batch.context, acknowledged).await;
+        let mut ended = sender.send(&load.batch.payload, &load.batch.context, acknowledged).await;
+        if let Ended::Kept(failure) = ended {
+            ended = keep(&*queue, &sender, &load, failure, acknowledged).await;
+        }
         let items = load.batch.payload.items();
         load.batch.receipt.settle(match ended {
             // To the receipt of a durable queue only what is abandoned is to be kept.
@@ -124,4 +126,27 @@ fn send(
         });
         queue.release(load.room, items).await;
     })
+}
+
+/// Keeps for the next start what could not be sent because of `failure`.
+async fn keep(
+    queue: &dyn Queue,
+    sender: &Sender,
+    load: &Load,
+    failure: Failure,
+    acknowledged: bool,
+) -> Ended {
+    match queue.keep(&load.batch).await {
+        Ok(()) => {
+            if !queue.is_durable() {
+                sender.moved(&load.batch.payload, &failure);
+            }
+            Ended::Kept(failure)
+        }
+        Err(error) => {
+            let failure = failure.context(&format!("cannot be kept on disk ({error})"));
+            sender.give_up(&load.batch.payload, &failure, acknowledged);
+            Ended::Dropped(failure)
+        }
+    }
 }

@@ -153,6 +153,10 @@ impl Queue for DiskQueue {
         self.stall.eased(self.queue.backlog().size(self.capacity.sizer) <= self.capacity.size / 4);
     }
 
+    async fn keep(&self, _: &Batch) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn close(&self) {
         self.queue.close();
     }

@@ -17,10 +17,10 @@
 //! exporter that a reload has removed thereby goes on by its own settings until its queue is empty. Once the agent ends
 //! ([`Ending`]) nobody waits for room any more, nor what is in memory for a retry, whether or not the handles are gone:
 //! those who wait hold them. What is in a memory queue or comes into it gets one more attempt, and what waits for room
-//! comes in if it was acknowledged; a sender that has its data is refused. What is left of a durable queue when the
-//! last handle is gone stays there. When the dispatcher is dropped before that, at a deadline or by a panic in an
-//! export, what a memory queue had accepted counts as failed: nothing that was acknowledged is lost without a count
-//! ([`Opening::undelivered`]).
+//! comes in if it was acknowledged; a sender that has its data is refused. What cannot be delivered is moved to disk
+//! where a storage runs ([`Ending::last_call`]). What is left of a durable queue when the last handle is gone stays
+//! there. When the dispatcher is dropped before that, at a deadline or by a panic in an export, what a memory queue had
+//! accepted counts as failed: nothing that was acknowledged is lost without a count ([`Opening::undelivered`]).
 
 mod admission;
 mod batching;
@@ -37,6 +37,7 @@ mod memory;
 mod queue;
 mod record;
 mod sender;
+mod spill;
 mod stall;
 
 pub use delivery::{Delivered, Delivery, Opening, deliver};

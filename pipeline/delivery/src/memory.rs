@@ -23,6 +23,7 @@ use crate::batching;
 use crate::counts::QueueCounts;
 use crate::ending::Ending;
 use crate::queue::{self, Load, Parts, Queue, Room};
+use crate::spill::Spill;
 use crate::stall::Stall;
 
 /// Bytes in the queue and under way beyond which what was acknowledged waits a moment while the destination keeps going.
@@ -37,6 +38,7 @@ const STANDSTILL: Duration = Duration::from_secs(1);
 /// A [`Queue`] in memory.
 pub(crate) struct MemoryQueue {
     settings: QueueSettings,
+    spill: Option<Spill>,
     state: Mutex<State>,
     readable: Notify,
     writable: Notify,
@@ -64,6 +66,7 @@ impl MemoryQueue {
     /// An empty queue that shows its size in `counts`, and in the log as `stall` that it is full.
     pub(crate) fn new(
         settings: QueueSettings,
+        spill: Option<Spill>,
         counts: Arc<QueueCounts>,
         stall: Stall,
         clock: Clock,
@@ -71,6 +74,7 @@ impl MemoryQueue {
     ) -> MemoryQueue {
         MemoryQueue {
             settings,
+            spill,
             state: Mutex::default(),
             readable: Notify::new(),
             writable: Notify::new(),
@@ -241,6 +245,13 @@ impl Queue for MemoryQueue {
         self.stall.eased(state.used <= self.settings.queue_size / 4 && state.bytes <= self.max_bytes() / 4);
         drop(state);
         self.writable.notify_waiters();
+    }
+
+    async fn keep(&self, batch: &Batch) -> Result<(), Failure> {
+        match &self.spill {
+            Some(spill) => spill.put(batch).await,
+            None => Err(Failure::retry("no queue on disk is open for it")),
+        }
     }
 
     fn close(&self) {

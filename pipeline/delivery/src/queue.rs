@@ -31,6 +31,12 @@ pub(crate) trait Queue: Send + Sync {
     /// Gives back the room of what was taken; `items` of it are settled.
     async fn release(&self, room: Room, items: usize);
 
+    /// Keeps for the next start what was taken and could not be sent before the end. A durable queue has it already.
+    ///
+    /// # Errors
+    /// Why it cannot be kept.
+    async fn keep(&self, batch: &Batch) -> Result<(), Failure>;
+
     /// Nothing is put in any more.
     fn close(&self);
 

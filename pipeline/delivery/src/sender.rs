@@ -10,7 +10,7 @@ use weir_component::{
 use weir_pdata::{Payload, Signal};
 
 use crate::counts::{self, Counts};
-use crate::ending::{Draining, Ending, Undelivered};
+use crate::ending::{Draining, Ending, Rest, Undelivered};
 
 /// Longest wait that a backend may impose by Retry-After or RetryInfo, so that one header cannot stop an exporter.
 const MAX_BACKEND_DELAY: Duration = Duration::from_secs(3600);
@@ -22,7 +22,7 @@ pub(crate) struct Sender {
     pub(crate) timeout: Duration,
     pub(crate) retry: Option<RetrySettings>,
     pub(crate) clock: Clock,
-    pub(crate) counts: Counts,
+    pub(crate) counts: Arc<Counts>,
     /// Once it has begun, retries no longer wait.
     pub(crate) draining: Draining,
     pub(crate) undelivered: Undelivered,
@@ -34,7 +34,7 @@ pub(crate) enum Ended {
     Delivered,
     /// It was given up.
     Dropped(Failure),
-    /// The drain came first; the queue keeps it for the next start.
+    /// The end came first; it is to be kept for the next start.
     Kept(Failure),
 }
 
@@ -49,14 +49,14 @@ impl Ended {
 }
 
 impl Sender {
-    /// `keeps`: the queue is durable.
+    /// `rest`: what becomes of what it cannot deliver before the end.
     pub(crate) fn new(
         id: &str,
         exporter: Arc<dyn Exporter>,
         settings: &DeliverySettings,
         clock: Clock,
         counts: Counts,
-        keeps: bool,
+        rest: Rest,
         ending: &Ending,
     ) -> Sender {
         Sender {
@@ -65,9 +65,23 @@ impl Sender {
             timeout: settings.timeout,
             retry: settings.retry.clone(),
             clock,
-            counts,
-            draining: Draining::before(ending, keeps),
+            counts: Arc::new(counts),
+            draining: Draining::before(ending, rest),
             undelivered: Undelivered::default(),
+        }
+    }
+
+    /// The same for what is on disk.
+    pub(crate) fn of_what_stays(&self) -> Sender {
+        Sender {
+            id: self.id.clone(),
+            exporter: Arc::clone(&self.exporter),
+            timeout: self.timeout,
+            retry: self.retry.clone(),
+            clock: self.clock.clone(),
+            counts: Arc::clone(&self.counts),
+            draining: Draining::before(self.draining.ending(), Rest::Stays),
+            undelivered: self.undelivered.clone(),
         }
     }
 
@@ -79,7 +93,7 @@ impl Sender {
         let in_flight = self.counts.in_flight.hold();
         let traced = self.counts.begin(context);
         let context = traced.as_ref().map_or(context, |(_, within)| within);
-        let attempted = self.attempts(payload, context).await;
+        let attempted = self.in_time(self.attempts(payload, context)).await;
         drop(in_flight);
         if let Some((running, _)) = traced {
             counts::end(running, payload.items(), &attempted.as_ref().map(|_| ()).map_err(Failure::clone));
@@ -94,12 +108,29 @@ impl Sender {
         if failure.is_retryable() && self.draining.keeps_the_rest() {
             return Ended::Kept(failure);
         }
-        self.counts.failed(payload.items(), &failure);
+        self.give_up(payload, &failure, acknowledged);
+        Ended::Dropped(failure)
+    }
+
+    /// Counts and says that nobody will send a payload any more, or that its sender hears that and may.
+    pub(crate) fn give_up(&self, payload: &Payload, failure: &Failure, acknowledged: bool) {
+        self.counts.failed(payload.items(), failure);
         if acknowledged && failure.is_retryable() && self.draining.has_begun() {
             self.undelivered.add(payload.items());
         }
-        self.say(payload, &failure, acknowledged);
-        Ended::Dropped(failure)
+        self.say(payload, failure, acknowledged);
+    }
+
+    /// Says that a payload goes to disk, because the end comes first.
+    pub(crate) fn moved(&self, payload: &Payload, failure: &Failure) {
+        tracing::info!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "exporter",
+            otelcol.signal = payload.signal().name(),
+            error = %failure,
+            kept_items = payload.items(),
+            "Exporting failed. Keeping data on disk for the next start."
+        );
     }
 
     /// What became of a payload: nobody will send it any more, or its sender hears that and may.
@@ -189,6 +220,22 @@ impl Sender {
         );
     }
 
+    /// What came of the attempts. Where what is left can be moved to disk they end with the last call, so that there is time
+    /// for that.
+    async fn in_time(
+        &self,
+        attempts: impl Future<Output = Result<usize, Failure>>,
+    ) -> Result<usize, Failure> {
+        if self.draining.rest() != Rest::Moved {
+            return attempts.await;
+        }
+        // The last call first: after it nothing is attempted any more.
+        match select(Box::pin(self.draining.last_call()), Box::pin(attempts)).await {
+            Either::Left(_) => Err(Failure::retry("the agent ends")),
+            Either::Right((attempted, _)) => attempted,
+        }
+    }
+
     /// Attempts until one is accepted; returns how many items the destination refused.
     async fn attempts(&self, payload: &Payload, context: &Context) -> Result<usize, Failure> {
         let begun = self.clock.now();
@@ -220,7 +267,7 @@ impl Sender {
             );
             // Not longer than until no retry waits any more.
             select(self.clock.sleep(wait), Box::pin(self.draining.begun())).await;
-            if self.draining.keeps_the_rest() {
+            if self.draining.rest() == Rest::Stays && self.draining.has_begun() {
                 return Err(failure);
             }
             interval = grown(interval, retry);

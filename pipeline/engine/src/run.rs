@@ -149,7 +149,8 @@ impl Engine {
 
     /// Stops the receivers, lets everything in the pipelines drain, then stops the extensions. One deadline for all:
     /// what has not ended after `grace` is dropped. Receivers have half of it, because whoever sends has its data still,
-    /// and what was acknowledged must have time left.
+    /// and what was acknowledged must have time left. Attempts with what is in memory have three quarters where a storage
+    /// runs, to which the rest is moved then.
     pub async fn stop(&mut self, grace: Duration) -> Stopped {
         let clock = self.tools.clock.clone();
         self.tools.host.set_health(Health::NotReady);
@@ -170,9 +171,16 @@ impl Engine {
             list.extend(node.task);
         }
         let mut unfinished = Vec::new();
-        for (tasks, time) in [(receivers, grace / 2), (others, grace)] {
-            unfinished.append(&mut finish(tasks, clock.sleep_until(begun + time), &clock).await);
-        }
+        unfinished.append(&mut finish(receivers, clock.sleep_until(begun + grace / 2), &clock).await);
+        let last_call = clock.sleep_until(begun + grace / 4 * 3);
+        let others = Box::pin(finish(others, clock.sleep_until(begun + grace), &clock));
+        unfinished.append(&mut match select(others, last_call).await {
+            Either::Left((names, _)) => names,
+            Either::Right(((), others)) => {
+                self.tools.ending.last_call();
+                others.await
+            }
+        });
         tracing::info!("Stopping extensions...");
         let mut beside = retired.extensions();
         beside.extend(extensions.into_values().filter_map(|node| node.task));

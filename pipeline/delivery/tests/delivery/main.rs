@@ -7,4 +7,5 @@ mod drain;
 mod durable;
 mod queue;
 mod retry;
+mod spill;
 mod support;

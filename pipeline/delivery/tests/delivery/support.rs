@@ -217,6 +217,11 @@ impl Bench {
         self.retire();
     }
 
+    /// The time for attempts is over.
+    pub(crate) fn last_call(&self) {
+        self.ending.last_call();
+    }
+
     /// Drops the last handle while the agent goes on, as a reload does.
     pub(crate) fn retire(&mut self) {
         self.delivery = None;

@@ -11,4 +11,5 @@ mod random;
 mod refused;
 mod reload;
 mod reload_properties;
+mod spill;
 mod support;
