@@ -42,6 +42,8 @@ pub enum Ending {
     Exited,
     /// The module in it was stopped and said so: the process ended, or it called `Stop`.
     Stopped,
+    /// It fell silent, and since then a process of the same service has its pid on its host: it was killed and started again.
+    Replaced,
 }
 
 impl Ending {
@@ -50,12 +52,14 @@ impl Ending {
         match self {
             Ending::Exited => "exited",
             Ending::Stopped => "stopped",
+            Ending::Replaced => "replaced",
         }
     }
 
     /// The ending with this value of `connection.process.end`; nothing for other values.
     pub fn from_name(name: &str) -> Option<Ending> {
-        [Ending::Exited, Ending::Stopped].into_iter().find(|ending| ending.name() == name)
+        let all = [Ending::Exited, Ending::Stopped, Ending::Replaced];
+        all.into_iter().find(|ending| ending.name() == name)
     }
 }
 

@@ -214,6 +214,7 @@ impl ConnectionTable {
                 return Vec::new();
             }
             inner.unwatched.remove(&info.key);
+            inner.graveyard.heard(&info.key);
         }
         let process =
             inner.processes.entry(info.key.clone()).or_insert_with(|| Process::new(info.clone(), now));

@@ -184,6 +184,59 @@ fn a_module_that_was_stopped_is_let_go_of_and_one_that_is_started_again_returns(
     assert_eq!(table.expire(4 * SECOND), vec![]);
 }
 
+/// Instances of one service, started one after the other in a container.
+fn instance(start_ticks: i64) -> ProcessInfo {
+    let key = ProcessKey { host: "pod".into(), pid: 1, start_ticks, ..ProcessKey::default() };
+    ProcessInfo { key, service: "checkout".into(), ..ProcessInfo::default() }
+}
+
+#[test]
+fn a_process_that_fell_silent_is_replaced_when_its_service_runs_again_under_its_pid_however_late() {
+    for restart in [2, 35, 300] {
+        let table = ConnectionTable::default();
+        let speak = |info: &ProcessInfo, second: u64| {
+            table.apply(info, 0, second * SECOND, vec![Event::ClientCreated(client(1, SECOND))]);
+        };
+        speak(&instance(7), 1);
+        let mut words = Vec::new();
+        for second in 1..400 {
+            if second >= restart && second % 10 == restart % 10 {
+                speak(&instance(8), second);
+            }
+            words.extend(table.expire(second * SECOND).into_iter().map(|gone| (second, gone)));
+        }
+        let of_the_first = |ending| Gone { info: instance(7), first_seen: SECOND, ending };
+        let expected = [(31, of_the_first(None)), (restart.max(31), of_the_first(Some(Ending::Replaced)))];
+        assert_eq!(words, expected, "started again at {restart} s");
+    }
+}
+
+#[test]
+fn who_shares_pid_and_host_with_another_is_not_replaced_by_it() {
+    let other_service = ProcessInfo { service: "sidecar".into(), ..instance(8) };
+    let mut other_host = instance(8);
+    other_host.key.host = "pod-2".into();
+    // Containers that share the name of their host: this one was heard after the other one had come.
+    let beside = instance(8);
+    let unknown = ProcessInfo { service: String::new(), ..instance(8) };
+    for (other, heard_last) in [(other_service, 1), (other_host, 1), (unknown, 1), (beside, 9)] {
+        let table = ConnectionTable::default();
+        let speak = |info: &ProcessInfo, second: u64| {
+            table.apply(info, 0, second * SECOND, vec![Event::ClientCreated(client(1, SECOND))]);
+        };
+        speak(&instance(7), 1);
+        speak(&other, 5);
+        speak(&instance(7), heard_last.max(1));
+        speak(&other, 40);
+        let endings: Vec<_> = table.expire(60 * SECOND).into_iter().map(|gone| gone.ending).collect();
+        assert_eq!(endings, [None], "{other:?}");
+        // It only could not reach the agent.
+        speak(&instance(7), 61);
+        assert_eq!(table.expire(62 * SECOND), []);
+        assert!(table.measure(&instance(7).key, 62 * SECOND).is_some());
+    }
+}
+
 #[test]
 fn an_end_without_begin_and_a_begin_told_twice_change_nothing() {
     let table = ConnectionTable::default();

@@ -53,6 +53,9 @@ pub(crate) fn ended(view: &View<'_>, end: End, leaked: bool, class: Option<Class
         Ending::Stopped => {
             format!("the module in {process} was stopped at {at}: the process ended, or it called weir.Stop")
         }
+        Ending::Replaced => {
+            format!("{process} ended without a word: at {at} its service ran again under the same pid{gone}")
+        }
     };
     match (leaked, class) {
         (false, _) => how,

@@ -41,7 +41,7 @@ pub(crate) struct Process {
 pub(crate) enum Takes {
     Yes,
     No,
-    /// It does, and what the source told before is over: it was stopped in between.
+    /// It does, and what the source told before is over: it was stopped or silent in between.
     Again,
 }
 
@@ -86,23 +86,23 @@ impl Process {
 
     /// Takes over that it has ended; of two words the kernel's is the last.
     pub(crate) fn end(&mut self, ending: Ending, now: i64) {
-        if self.end.is_none_or(|known| known.ending == Ending::Stopped && ending == Ending::Exited) {
+        if self.end.is_none_or(|known| known.ending != Ending::Exited && ending == Ending::Exited) {
             self.end = Some(End { ending, time: now });
         }
     }
 
-    /// How it ended. A module that was stopped ends only what nobody else tells of.
+    /// How it ended. A module that was stopped or fell silent ends only what nobody else tells of.
     pub(crate) fn ended(&self) -> Option<End> {
         let alone = self.sources.iter().all(|source| *source == Source::Events);
         self.end.filter(|end| end.ending == Ending::Exited || alone)
     }
 
     /// Whether what a source tells of it still counts: of one that exited it was on its way for too long, a module that
-    /// was stopped may be started again.
+    /// was stopped may be started again, and one that fell silent may speak again.
     pub(crate) fn take(&mut self, source: Source) -> Takes {
         match self.end.map(|end| end.ending) {
             Some(Ending::Exited) => Takes::No,
-            Some(Ending::Stopped) if source == Source::Events => {
+            Some(Ending::Stopped | Ending::Replaced) if source == Source::Events => {
                 self.end = None;
                 Takes::Again
             }

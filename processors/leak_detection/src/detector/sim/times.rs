@@ -162,6 +162,30 @@ fn a_module_that_was_stopped_ends_the_finding_unless_somebody_else_still_sees_th
 }
 
 #[test]
+fn a_process_that_was_killed_and_started_again_ends_the_finding_and_counts_again_when_it_speaks_after_all() {
+    let events = (Source::Events, Resource::GrpcClient);
+    let (changes, mut detector) = ended(std::slice::from_ref(&events), Ending::Replaced);
+    assert_eq!(changes.last().map(|c| c.to), Some(State::Ok));
+    let finding = &detector.report(at(80))[0];
+    assert_eq!((finding.word(), finding.growth.open), ("ENDED", 0.0));
+    assert_eq!(
+        finding.explanation,
+        "process 7 ended without a word: at 2023-11-14 22:14:39 UTC its service ran again under the same pid; its 156 \
+         connections are gone with it; it was leaking until then (client_per_call)"
+    );
+    let (source, resource) = events;
+    let again = key(source, resource.clone(), "10.0.0.1:1");
+    for i in 0..40 {
+        let seconds = f64::from(i) * 2.0;
+        feed(&mut detector, &again, 100.0 + seconds, grown(2.0, 100.0 + seconds));
+    }
+    assert_eq!(detector.report(at(178))[0].state, State::Leaking);
+    let beside = [(source, resource), (Source::Sockets, Resource::Socket)];
+    let (changes, _) = ended(&beside, Ending::Replaced);
+    assert_eq!(changes, [], "its sockets say more");
+}
+
+#[test]
 fn other_settings_keep_the_memory_and_another_window_says_what_it_forgets() {
     let mut detector = Detector::new(Settings { window: 5.0, ..Settings::default() });
     let clients = key(Source::Events, Resource::GrpcClient, "a:1");
