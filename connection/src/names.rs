@@ -108,7 +108,7 @@ metrics! { metric, "Metrics of the sources.":
     SPANS_DROPPED = "connection.spans.dropped", Counter, "{span}", [""],
         "setup and lifetime spans of the process that spans_per_second held back";
     PROCESS_ENDED = "connection.process.ended", Gauge, "{process}",
-        ["`connection.process.end` = `exited` (the kernel says so), `stopped` (its module said that it was stopped)"],
+        ["`connection.process.end` = `exited` (the kernel says so), `stopped` (its module said that it was stopped), `replaced` (it fell silent, and since then its service runs under the same pid of the same host)"],
         "1, once: the last that a source says of a process";
     FD_COUNT = "process.unix.file_descriptor.count", Gauge, "{file_descriptor}", [""], "open file descriptors";
     FD_LIMIT = "process.unix.file_descriptor.limit", Gauge, "{file_descriptor}", [""], "soft limit RLIMIT_NOFILE";

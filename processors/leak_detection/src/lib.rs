@@ -5,6 +5,7 @@
 //! - `emit`: verdicts to metrics, log records and spans;
 //! - `enrich`: verdicts onto spans and log records that pass;
 //! - `mirror`: the same connections seen from their other end;
+//! - `shown`: what was shown last, and what changed since;
 //! - `roots`: file names relative to their repository;
 //! - `stage`: the processor.
 
@@ -22,6 +23,7 @@ mod enrich;
 mod mirror;
 mod own;
 mod roots;
+mod shown;
 mod stage;
 
 pub use config::FACTORY;

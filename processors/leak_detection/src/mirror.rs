@@ -2,49 +2,65 @@
 //!
 //! When a client leaks, its server's connections grow too. Where both ends are known here, the leak is the client's: the
 //! server's finding becomes a suspect that points there. And the goroutines of a process grow with its leaked connections:
-//! they are then no finding of their own.
+//! they are then no finding of their own. What was settled so stays so within wider bounds, so that a verdict does not come
+//! and go where measured rates play around a bound.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use weir_connection::report::{Finding, HELD_BY_CLIENT, History, State};
 
-use crate::detector::{Address, Change, GOROUTINE};
+use crate::detector::{Address, GOROUTINE};
 
-/// Rates of both ends that differ by no more than this share are the same growth.
-const TOLERANCE: f64 = 0.5;
+/// What tells that one finding shows the growth of another.
+struct Bounds {
+    /// Rates of both ends that differ by no more than this share are the same growth.
+    rates: f64,
+    /// A client that holds this share of what is open at the server is what holds it.
+    held: f64,
+    /// A leaked connection holds at least this many goroutines, and at most that many more per second are its own.
+    goroutines: RangeInclusive<f64>,
+}
 
-/// A leaked connection holds at least this many goroutines, and at most that many more per second are its own.
-const GOROUTINES: std::ops::RangeInclusive<f64> = 0.8..=8.0;
+const BOUNDS: Bounds = Bounds { rates: 0.5, held: 0.5, goroutines: 0.8..=8.0 };
 
-/// Points the server's findings to those of their clients, and goroutines to the connections that hold them.
+/// For a finding that was settled before.
+const WIDER: Bounds = Bounds { rates: 0.7, held: 0.3, goroutines: 0.5..=12.0 };
+
+/// Points the server's findings to those of their clients, and goroutines to the connections that hold them. Returns the ids
+/// of those that it has settled; `before` are those of the last time.
 ///
 /// `peers` tells where the connections of a client's finding lead (`address:port`), empty when nothing is known of them.
 pub(crate) fn settle(
     findings: &mut [Finding],
-    changes: &mut Vec<Change>,
+    before: &BTreeSet<String>,
     peers: impl Fn(&Finding) -> Vec<String>,
-) {
+) -> BTreeSet<String> {
     let clients: Vec<Finding> = findings.iter().filter(|f| f.side == "client").cloned().collect();
     let causes = causes(findings);
+    let mut settled = BTreeSet::new();
     for finding in findings.iter_mut() {
-        if !point(finding, &clients, &peers) {
-            explain(finding, &causes);
+        let bounds = if before.contains(&finding.id) { WIDER } else { BOUNDS };
+        if point(finding, &clients, &bounds, &peers) || explain(finding, &causes, &bounds) {
+            settled.insert(finding.id.clone());
         }
     }
-    for change in changes.iter_mut() {
-        if point(&mut change.finding, &clients, &peers) || explain(&mut change.finding, &causes) {
-            change.to = change.finding.state;
-        }
-    }
-    changes.retain(|c| c.from != c.to);
     // What explains a growth goes before what it explains.
     findings.sort_by_key(|f| f.class == HELD_BY_CLIENT || f.resource == GOROUTINE && f.state == State::Ok);
+    settled
 }
 
 /// Whether the finding is the other end of one of these clients; it then says so.
-fn point(finding: &mut Finding, clients: &[Finding], peers: impl Fn(&Finding) -> Vec<String>) -> bool {
+fn point(
+    finding: &mut Finding,
+    clients: &[Finding],
+    bounds: &Bounds,
+    peers: impl Fn(&Finding) -> Vec<String>,
+) -> bool {
     if finding.side != "server" || finding.state == State::Ok {
         return false;
     }
-    let Some(client) = clients.iter().find(|c| holds(c, finding) && leads(c, finding, &peers)) else {
+    let Some(client) = clients.iter().find(|c| holds(c, finding, bounds) && leads(c, finding, &peers)) else {
         return false;
     };
     let site = client.site.as_ref().map(|s| format!(" at {}:{}", s.file, s.line)).unwrap_or_default();
@@ -111,7 +127,7 @@ fn rise(history: &History) -> f64 {
 /// recover. It is then fine.
 ///
 /// A mere suspicion is explained also by connections of which nothing is said yet: theirs is the verdict to wait for.
-fn explain(finding: &mut Finding, causes: &[Cause]) -> bool {
+fn explain(finding: &mut Finding, causes: &[Cause], bounds: &Bounds) -> bool {
     if finding.resource != GOROUTINE || finding.state == State::Ok {
         return false;
     }
@@ -124,7 +140,7 @@ fn explain(finding: &mut Finding, causes: &[Cause]) -> bool {
         // What recovers grows no more, while the slope of the goroutines still holds its rise.
         State::Recovering => true,
         State::Ok if finding.state != State::Suspect => false,
-        _ => GOROUTINES.contains(&(finding.growth.rate / cause.rate.max(1e-9))),
+        _ => bounds.goroutines.contains(&(finding.growth.rate / cause.rate.max(1e-9))),
     };
     let Some(cause) = causes.iter().filter(same_process).find(explains) else { return false };
     let target = if cause.target.is_empty() { String::new() } else { format!(" to {}", cause.target) };
@@ -143,11 +159,11 @@ fn explain(finding: &mut Finding, causes: &[Cause]) -> bool {
 }
 
 /// Whether the client holds most of what is open at the server, or grows as fast.
-fn holds(client: &Finding, server: &Finding) -> bool {
+fn holds(client: &Finding, server: &Finding, bounds: &Bounds) -> bool {
     let larger = client.growth.rate.max(server.growth.rate);
     let same_growth =
-        client.growth.rate > 0.0 && (client.growth.rate - server.growth.rate).abs() <= TOLERANCE * larger;
-    same_growth || held(client) >= TOLERANCE * server.growth.open
+        client.growth.rate > 0.0 && (client.growth.rate - server.growth.rate).abs() <= bounds.rates * larger;
+    same_growth || held(client) >= bounds.held * server.growth.open
 }
 
 /// What a client holds open, or held when its process ended: its server hears of that a little later.
@@ -197,17 +213,16 @@ mod tests {
     fn a_leak_whose_both_ends_are_known_is_the_clients() {
         let mut findings =
             vec![finding("orders", "server", "h:1", 2.1), finding("checkout", "client", "h:1", 2.0)];
-        let change = Change { from: State::Suspect, to: State::Leaking, finding: findings[0].clone() };
-        let mut changes = vec![change];
-        settle(&mut findings, &mut changes, unknown);
+        findings[0].id = "of the server".to_owned();
+        let settled = settle(&mut findings, &BTreeSet::new(), unknown);
+        assert_eq!(settled, BTreeSet::from(["of the server".to_owned()]));
         let (client, server) = (&findings[0], &findings[1]);
         assert_eq!((client.service.as_str(), client.state), ("checkout", State::Leaking));
         assert_eq!((server.state, server.class.as_str()), (State::Suspect, HELD_BY_CLIENT));
         assert!(server.explanation.contains("checkout"));
-        assert!(changes.is_empty(), "it was a suspect before");
         findings[1].state = State::Recovering;
         findings[1].class = "server_half_open".to_owned();
-        settle(&mut findings, &mut Vec::new(), unknown);
+        settle(&mut findings, &BTreeSet::new(), unknown);
         assert_eq!((findings[1].state, findings[1].class.as_str()), (State::Recovering, HELD_BY_CLIENT));
     }
 
@@ -219,7 +234,7 @@ mod tests {
             ..finding("checkout", "", "", 10.0)
         };
         let mut findings = vec![finding("checkout", "client", "h:1", 2.0), goroutines.clone()];
-        settle(&mut findings, &mut Vec::new(), unknown);
+        settle(&mut findings, &BTreeSet::new(), unknown);
         assert_eq!(findings[1].state, State::Ok);
         let mended = Finding {
             state: State::Recovering,
@@ -227,7 +242,7 @@ mod tests {
             ..finding("checkout", "client", "h:1", 0.0)
         };
         let mut recovering = vec![mended, goroutines.clone()];
-        settle(&mut recovering, &mut Vec::new(), unknown);
+        settle(&mut recovering, &BTreeSet::new(), unknown);
         assert_eq!(recovering[1].state, State::Ok, "they were its goroutines");
         let young = Finding {
             state: State::Ok,
@@ -236,25 +251,49 @@ mod tests {
             ..finding("checkout", "client", "h:1", 0.0)
         };
         let mut early = vec![goroutines.clone(), young.clone()];
-        settle(&mut early, &mut Vec::new(), unknown);
+        settle(&mut early, &BTreeSet::new(), unknown);
         assert_eq!(
             (early[1].resource.as_str(), early[1].state),
             (GOROUTINE, State::Ok),
             "judged by the other"
         );
         let mut lasting = vec![young, Finding { state: State::Leaking, ..goroutines.clone() }];
-        settle(&mut lasting, &mut Vec::new(), unknown);
+        settle(&mut lasting, &BTreeSet::new(), unknown);
         assert_eq!(lasting[1].state, State::Leaking, "connections that are fine explain no leak");
         let mut alone = vec![finding("other", "client", "h:1", 2.0), goroutines];
-        settle(&mut alone, &mut Vec::new(), unknown);
+        settle(&mut alone, &BTreeSet::new(), unknown);
         assert_eq!(alone[1].state, State::Suspect, "another service explains nothing");
+    }
+
+    #[test]
+    fn what_was_settled_stays_so_while_rates_play_around_the_bound_and_no_longer() {
+        let server = Finding { id: "server".into(), ..finding("orders", "server", "h:1", 2.0) };
+        let goroutines = Finding {
+            id: "goroutines".into(),
+            resource: GOROUTINE.into(),
+            ..finding("checkout", "", "", 10.0)
+        };
+        let mut before = BTreeSet::new();
+        // The client's rate: its server's is 2, and goroutines go by 10.
+        for (rate, ids) in [
+            (0.8, vec![]),
+            (2.0, vec!["goroutines", "server"]),
+            (0.85, vec!["goroutines", "server"]),
+            (0.5, vec![]),
+            (0.85, vec![]),
+        ] {
+            let client = finding("checkout", "client", "h:1", rate);
+            let mut findings = vec![server.clone(), client, goroutines.clone()];
+            before = settle(&mut findings, &before, unknown);
+            assert_eq!(before, ids.into_iter().map(str::to_owned).collect(), "{rate}");
+        }
     }
 
     #[test]
     fn a_server_that_grows_by_itself_stays_what_it_is() {
         for other in [finding("checkout", "client", "h:2", 2.0), finding("checkout", "client", "h:1", 0.1)] {
             let mut findings = vec![finding("orders", "server", "h:1", 2.0), other];
-            settle(&mut findings, &mut Vec::new(), unknown);
+            settle(&mut findings, &BTreeSet::new(), unknown);
             assert_eq!(findings[0].state, State::Leaking);
         }
     }
@@ -272,7 +311,7 @@ mod tests {
         ] {
             let mut findings = vec![server.clone(), finding("checkout", "client", target, 2.0)];
             let peers: Vec<String> = peers.into_iter().map(str::to_owned).collect();
-            settle(&mut findings, &mut Vec::new(), |_| peers.clone());
+            settle(&mut findings, &BTreeSet::new(), |_| peers.clone());
             let found = findings.iter().any(|f| f.class == HELD_BY_CLIENT);
             assert_eq!(found, held, "{target} {peers:?}");
         }
@@ -286,7 +325,7 @@ mod tests {
             let mut client = finding("checkout", "client", "localhost:50051", 2.0);
             client.process.host = host.into();
             let mut findings = vec![server, client];
-            settle(&mut findings, &mut Vec::new(), unknown);
+            settle(&mut findings, &BTreeSet::new(), unknown);
             assert_eq!(findings.iter().any(|f| f.class == HELD_BY_CLIENT), held, "{host}");
         }
     }

@@ -19,6 +19,7 @@ use crate::enrich::enrich;
 use crate::mirror;
 use crate::own::Own;
 use crate::roots::SourceRoots;
+use crate::shown::Shown;
 
 /// How often the detector's clock moves on.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,6 +45,9 @@ pub(crate) struct LeakDetection {
     findings: Vec<Finding>,
     /// Sources of which the log has said that they publish too rarely.
     rare: BTreeSet<Source>,
+    /// Findings that are settled by others ([`mirror`]).
+    settled: BTreeSet<String>,
+    shown: Shown,
     /// Verdicts that a reload has ended, still to be told.
     forgotten: Vec<Change>,
     crowd: Crowd,
@@ -53,6 +57,8 @@ pub(crate) struct LeakDetection {
 struct Memory {
     detector: Detector,
     time: Option<SteadyTime>,
+    settled: BTreeSet<String>,
+    shown: Shown,
 }
 
 impl LeakDetection {
@@ -72,6 +78,8 @@ impl LeakDetection {
             next_report: Instant::default(),
             findings: Vec::new(),
             rare: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            shown: Shown::default(),
             forgotten: Vec::new(),
             crowd: Crowd::new(id, host),
         }
@@ -93,8 +101,8 @@ impl LeakDetection {
         let nanos = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
         let now = nanos(self.time.get_or_insert_with(|| SteadyTime::new(&cx.clock)).unix_nanos(&cx.clock));
         self.detector.set_wall_clock(nanos(cx.clock.unix_nanos()).saturating_sub(now));
-        let mut changes = std::mem::take(&mut self.forgotten);
-        changes.extend(self.detector.tick(now));
+        let mut over = std::mem::take(&mut self.forgotten);
+        over.extend(self.detector.tick(now));
         let emitter = Emitter { table: &self.table, clock: &cx.clock, roots: &self.roots };
         self.findings = self.detector.report(now);
         let mut complaints = BTreeMap::new();
@@ -115,10 +123,10 @@ impl LeakDetection {
             let sentence = crowd::sentence(unwatched, self.settings.max_series);
             tracing::warn!(otelcol.component.id = %cx.id, "{sentence}");
         }
-        mirror::settle(&mut self.findings, &mut changes, |f| emitter.peers(f));
-        self.own.attribute(&mut self.findings, &mut changes);
+        self.settled = mirror::settle(&mut self.findings, &self.settled, |f| emitter.peers(f));
+        self.own.attribute(&mut self.findings, &mut over);
         self.findings.iter_mut().for_each(|f| emitter.detail(f));
-        changes.iter_mut().for_each(|c| emitter.detail(&mut c.finding));
+        let changes = self.shown.changes(&self.findings, over);
         self.board.put(&cx.id, self.findings.clone(), Complaints { sources: complaints, unwatched });
         changes
     }
@@ -140,9 +148,10 @@ impl LeakDetection {
         }
     }
 
-    async fn report(&self, cx: &StageContext) {
+    async fn report(&mut self, cx: &StageContext) {
         let time = cx.clock.unix_nanos();
-        for some in self.findings.chunks(MAX_FINDINGS) {
+        let over = self.shown.sent(&self.findings);
+        for some in self.findings.chunks(MAX_FINDINGS).chain(over.chunks(MAX_FINDINGS)) {
             let metrics = self.emitter(&cx.clock).metrics(some, time);
             send(cx, Signal::Metrics, metrics).await;
         }
@@ -222,12 +231,14 @@ impl Stage for LeakDetection {
     fn hand_over(&mut self) -> Option<Heirloom> {
         let fresh = Detector::new(self.settings.clone());
         let detector = std::mem::replace(&mut self.detector, fresh);
-        Some(Box::new(Memory { detector, time: self.time }))
+        let (settled, shown) = (std::mem::take(&mut self.settled), std::mem::take(&mut self.shown));
+        Some(Box::new(Memory { detector, time: self.time, settled, shown }))
     }
 
     fn take_over(&mut self, heirloom: Heirloom) {
         let Ok(memory) = heirloom.downcast::<Memory>() else { return };
         (self.detector, self.time) = (memory.detector, memory.time);
+        (self.settled, self.shown) = (memory.settled, memory.shown);
         self.crowd.counted_before(&self.detector.counters());
         if let Some((why, changes)) = self.detector.set(self.settings.clone()) {
             tracing::warn!(otelcol.component.kind = "processor", "leak_detection: {why}");
