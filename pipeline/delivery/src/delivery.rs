@@ -13,7 +13,7 @@ use crate::claims;
 use crate::counts::{Counts, QueueCounts};
 use crate::dispatcher;
 use crate::durable::DiskQueue;
-use crate::ending::{Ending, Rest, Undelivered};
+use crate::ending::{Ending, Undelivered};
 use crate::memory::MemoryQueue;
 use crate::queue::{Queue, closed};
 use crate::sender::Sender;
@@ -62,13 +62,9 @@ pub fn deliver(
     host: &Host,
     ending: &Ending,
 ) -> Delivered {
-    let rest = match &settings.queue {
-        Some(queue) if queue.storage.is_some() => Rest::Stays,
-        Some(queue) if queue.spill.is_some() => Rest::Moved,
-        _ => Rest::Lost,
-    };
+    let durable = settings.queue.as_ref().is_some_and(|queue| queue.storage.is_some());
     let counts = Counts::new(id, signal, &*exporter, host);
-    let sender = Sender::new(id, exporter, settings, clock, counts, rest, ending);
+    let sender = Sender::new(id, exporter, settings, clock, counts, durable, ending);
     let inner = Arc::new(Inner {
         signal,
         sender: Arc::new(sender),
@@ -76,8 +72,7 @@ pub fn deliver(
         settings: settings.queue.clone(),
         queue: OnceLock::new(),
         leftovers: OnceLock::new(),
-        wait_for_result: rest != Rest::Stays
-            && settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result),
+        wait_for_result: !durable && settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result),
         host: host.clone(),
     });
     let work = work(Opening(Arc::clone(&inner)));
@@ -128,6 +123,24 @@ impl Opening {
         Ok(())
     }
 
+    /// Opens where what a stop leaves in memory goes, with what is there. After [`Opening::open`] of all, so that who names
+    /// the storage has its queue. That it cannot be opened is said, and is no reason not to work.
+    pub async fn open_spill(&self) {
+        let Opening(inner) = self;
+        let Some(settings) = &inner.settings else { return };
+        let Some(storage) = settings.spill.as_deref() else { return };
+        if let Err(error) = inner.open_spill(storage, settings).await {
+            tracing::warn!(
+                otelcol.component.id = %inner.sender.id,
+                otelcol.component.kind = "exporter",
+                otelcol.signal = inner.signal.name(),
+                storage,
+                %error,
+                "What a stop cannot deliver will be lost, because it cannot be moved to the storage"
+            );
+        }
+    }
+
     /// Ends what [`Opening::open`] began, when the engine does not start after all and will not run the work.
     pub async fn abandon(&self) {
         if let Some(queue) = self.0.queue.get() {
@@ -154,8 +167,7 @@ impl Inner {
         let Some(storage) = &settings.storage else {
             let (clock, ending) = (self.sender.clock.clone(), self.sender.draining.ending().clone());
             let stall = Stall::new(&self.sender.id, self.signal);
-            let spill = self.open_spill(settings).await;
-            return Ok(Arc::new(MemoryQueue::new(settings.clone(), spill, counts, stall, clock, ending)));
+            return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts, stall, clock, ending)));
         };
         let opener = self.storage(storage)?;
         let queue = opener.open_queue(&self.queue_name()).await?;
@@ -163,30 +175,16 @@ impl Inner {
         Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, counts, Arc::clone(&self.sender))))
     }
 
-    /// Where what a stop leaves in memory goes. That it cannot be opened is no reason not to work.
-    async fn open_spill(&self, settings: &QueueSettings) -> Option<Spill> {
-        let id = settings.spill.as_ref()?;
-        let storage = self.storage(id).ok()?;
-        let name = self.queue_name();
-        match Spill::open(&*storage, &name, self.signal, settings, &self.sender, &self.host).await {
-            Ok((spill, leftovers)) => {
-                if let Some(leftovers) = leftovers {
-                    drop(self.leftovers.set(leftovers));
-                }
-                Some(spill)
-            }
-            Err(error) => {
-                tracing::warn!(
-                    otelcol.component.id = %self.sender.id,
-                    otelcol.component.kind = "exporter",
-                    otelcol.signal = self.signal.name(),
-                    storage = %id,
-                    %error,
-                    "What a stop cannot deliver will be lost, because it cannot be moved to the storage"
-                );
-                None
-            }
+    async fn open_spill(&self, storage: &str, settings: &QueueSettings) -> Result<(), Failure> {
+        let (storage, name) = (self.storage(storage)?, self.queue_name());
+        let spill = Spill::open(&*storage, &name, &self.sender.id, &self.host).await?;
+        if let Some(leftovers) =
+            spill.leftovers(&*storage, &name, self.signal, settings, &self.sender).await?
+        {
+            drop(self.leftovers.set(leftovers));
         }
+        self.sender.draining.move_to(spill);
+        Ok(())
     }
 
     fn queue_name(&self) -> String {

@@ -1,4 +1,16 @@
 //! Works a queue off: puts batches together and keeps several sends under way.
+//!
+//! # Design
+//! One future holds everything: what was taken and is forming a larger batch, what is ready, what is under way. While it waits for
+//! the queue it drives the sends, and while all consumers are busy it takes nothing, so that what waits is in the queue, where
+//! it counts against the bounds and, on disk, is safe.
+//!
+//! The queue says when it is over ([`Queue::take`] gives nothing). What is forming then is sent if the queue is in memory; of a
+//! queue on disk it stays there, because the receipts of what is dropped say so.
+//!
+//! The future may be dropped at any moment, at a deadline or by a panic in an export. `Custody` is the first to be made, so
+//! that it is the last to go: when everything under way has been dropped and has settled what it held, what the queue still
+//! counts as accepted is lost, and is counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,6 +20,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use weir_component::{Failure, Instant, QueueSettings};
 
 use crate::batching::Forming;
+use crate::ending::Rest;
 use crate::queue::{Load, Queue};
 use crate::sender::{Ended, Sender};
 
@@ -18,9 +31,10 @@ pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: Qu
     let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut forming = settings.batch.clone().map(Forming::new);
     let mut ready: VecDeque<Load> = VecDeque::new();
-    let consumers = settings.num_consumers.max(1);
+    // What is only moved to disk shares its syncs with all the rest.
+    let consumers = || if sender.draining.moves_now() { usize::MAX } else { settings.num_consumers.max(1) };
     loop {
-        while under_way.len() >= consumers {
+        while under_way.len() >= consumers() {
             under_way.next().await;
         }
         if let Some(load) = ready.pop_front() {
@@ -38,6 +52,8 @@ pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: Qu
             }
             (Next::Flush, None) => {}
             (Next::Flush, Some(forming)) => ready.extend(forming.due(sender.clock.now())),
+            (Next::Pressed, None) => {}
+            (Next::Pressed, Some(forming)) => ready.extend(forming.all()),
             (Next::Closed, forming) => {
                 // What a durable queue holds is better kept than sent in a hurry.
                 let rest = forming.take().filter(|_| !queue.is_durable()).map(|mut rest| rest.all());
@@ -71,10 +87,12 @@ impl Drop for Custody<'_> {
 enum Next {
     Taken(Load),
     Flush,
+    /// Senders lack room.
+    Pressed,
     Closed,
 }
 
-/// Waits for a batch or for the deadline of the one that is forming, while the sends make progress.
+/// Waits for a batch, and where one is forming for its deadline or until senders lack room, while the sends make progress.
 async fn next(
     queue: &dyn Queue,
     sender: &Sender,
@@ -85,10 +103,14 @@ async fn next(
         let take = queue.take();
         let taken = match deadline {
             None => take.await,
-            Some(deadline) => match select(take, sender.clock.sleep_until(deadline)).await {
-                Either::Left((taken, _)) => taken,
-                Either::Right(_) => return Next::Flush,
-            },
+            Some(deadline) => {
+                let due = select(sender.clock.sleep_until(deadline), queue.pressed());
+                match select(take, due).await {
+                    Either::Left((taken, _)) => taken,
+                    Either::Right((Either::Left(_), _)) => return Next::Flush,
+                    Either::Right((Either::Right(_), _)) => return Next::Pressed,
+                }
+            }
         };
         taken.map_or(Next::Closed, Next::Taken)
     });
@@ -115,7 +137,7 @@ fn send(
     Box::pin(async move {
         let mut ended = sender.send(&load.batch.payload, &load.batch.context, acknowledged).await;
         if let Ended::Kept(failure) = ended {
-            ended = keep(&*queue, &sender, &load, failure, acknowledged).await;
+            ended = keep(&sender, &load, failure, acknowledged).await;
         }
         let items = load.batch.payload.items();
         load.batch.receipt.settle(match ended {
@@ -129,18 +151,11 @@ fn send(
 }
 
 /// Keeps for the next start what could not be sent because of `failure`.
-async fn keep(
-    queue: &dyn Queue,
-    sender: &Sender,
-    load: &Load,
-    failure: Failure,
-    acknowledged: bool,
-) -> Ended {
-    match queue.keep(&load.batch).await {
+async fn keep(sender: &Sender, load: &Load, failure: Failure, acknowledged: bool) -> Ended {
+    let Rest::Moved(spill) = sender.draining.rest() else { return Ended::Kept(failure) };
+    match spill.put(&load.batch).await {
         Ok(()) => {
-            if !queue.is_durable() {
-                sender.moved(&load.batch.payload, &failure);
-            }
+            sender.moved(&load.batch.payload, &failure);
             Ended::Kept(failure)
         }
         Err(error) => {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures_util::future::select;
 use futures_util::poll;
+use tokio::sync::Notify;
 use weir_component::{
     Batch, Capacity, DurableQueue, Failure, Kind, Outcome, QueueSettings, Receipt, Record, Refused, Sizer,
     Taken,
@@ -33,6 +34,8 @@ pub(crate) struct DiskQueue {
     capacity: Capacity,
     block_on_overflow: bool,
     pressed: AtomicBool,
+    /// Told when somebody found no room.
+    pressing: Notify,
     counts: Arc<QueueCounts>,
     stall: Stall,
     /// Counts what cannot be read back.
@@ -58,6 +61,7 @@ impl DiskQueue {
             capacity,
             block_on_overflow: settings.block_on_overflow,
             pressed: AtomicBool::new(false),
+            pressing: Notify::new(),
             counts,
             stall: Stall::new(&sender.id, signal),
             sender,
@@ -107,7 +111,8 @@ impl Queue for DiskQueue {
                 Ok(()) => break,
                 Err(Refused::Failed(failure)) => return Err((batch, failure)),
                 Err(Refused::Full) => {
-                    self.pressed.store(true, Ordering::Relaxed);
+                    self.pressed.store(true, Ordering::SeqCst);
+                    self.pressing.notify_waiters();
                     let ending = self.sender.draining.ending();
                     if !self.block_on_overflow || ending.has_begun() {
                         return Err((batch, queue::full()));
@@ -144,17 +149,17 @@ impl Queue for DiskQueue {
 
     fn is_pressed(&self) -> bool {
         let full = self.queue.backlog().size(self.capacity.sizer) >= self.capacity.size;
-        self.pressed.swap(false, Ordering::Relaxed) || full
+        self.pressed.swap(false, Ordering::SeqCst) || full
+    }
+
+    async fn pressed(&self) {
+        queue::until_pressed(self, &self.pressing).await;
     }
 
     async fn release(&self, _: Room, _: usize) {
         self.queue.save().await;
         self.show_size();
         self.stall.eased(self.queue.backlog().size(self.capacity.sizer) <= self.capacity.size / 4);
-    }
-
-    async fn keep(&self, _: &Batch) -> Result<(), Failure> {
-        Ok(())
     }
 
     fn close(&self) {

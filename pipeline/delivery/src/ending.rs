@@ -1,11 +1,34 @@
-//! The end of a delivery: nothing comes in any more, and then the agent ends.
+//! The end of a delivery.
+//!
+//! # The moments of a stop
+//! 1. *The end begins* ([`Ending::begin`]), at once. Receivers stop; they have half of the time.
+//! 2. *A delivery is closed* when the last handle to it is gone: nothing comes in any more. Who waits for room or for a result
+//!    holds a handle, here or at another delivery behind the same receiver, and so does what stands in front of it and drains.
+//!    So what must not wait for it follows from the first moment.
+//! 3. *The last call* ([`Ending::last_call`]), after three quarters of the time.
+//! 4. *The deadline*: the dispatcher is dropped.
+//!
+//! A reload that takes an exporter out only closes its delivery; the others come when the agent ends.
+//!
+//! What happens then follows from what becomes of what cannot be delivered ([`Rest`]):
+//!
+//! | | lost: in memory | moved: in memory, and a storage runs | stays: on disk |
+//! |---|---|---|---|
+//! | the end begins | pauses before retries end, what is held gets one more attempt; acknowledged batches get in, others are refused | the same; what the attempt does not deliver is moved | who waits for room is refused |
+//! | closed | what is queued is sent | the same | pauses end, nothing is taken any more; attempts under way run to their answer |
+//! | last call | | attempts are broken off, all that is left is moved | |
+//! | deadline | what is left is counted as undelivered | the same | |
+//!
+//! What an earlier process [moved](crate::spill) is a queue on disk; it is closed when the end begins already.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 #[cfg(doc)]
 use weir_component::QueueSettings;
+
+use crate::spill::Spill;
 
 /// The end of the agent, as its deliveries hear of it. Cheap to clone.
 #[derive(Clone, Default)]
@@ -60,29 +83,42 @@ impl Undelivered {
 pub(crate) struct Draining {
     closed: Once,
     ending: Ending,
-    rest: Rest,
+    /// What is left is on disk.
+    stays: bool,
+    /// Set when there is somewhere to move to.
+    spill: OnceLock<Spill>,
 }
 
 /// What becomes of what cannot be delivered before the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
+#[derive(Clone, Copy)]
+pub(crate) enum Rest<'a> {
     /// Nobody has it any more.
     Lost,
-    /// It was in memory and is moved to disk.
-    Moved,
+    /// It was in memory and is moved there.
+    Moved(&'a Spill),
     /// It is on disk and stays there.
     Stays,
 }
 
 impl Draining {
-    /// Of a delivery that hears of `ending`.
-    pub(crate) fn before(ending: &Ending, rest: Rest) -> Draining {
-        Draining { closed: Once::default(), ending: ending.clone(), rest }
+    /// Of a delivery that hears of `ending`, and whether what it cannot deliver is on disk.
+    pub(crate) fn before(ending: &Ending, stays: bool) -> Draining {
+        Draining { closed: Once::default(), ending: ending.clone(), stays, spill: OnceLock::new() }
+    }
+
+    /// From now on what is left in memory is moved there.
+    pub(crate) fn move_to(&self, spill: Spill) {
+        // A second opening finds the first one, which is as good.
+        drop(self.spill.set(spill));
     }
 
     /// What becomes of what is left.
-    pub(crate) fn rest(&self) -> Rest {
-        self.rest
+    pub(crate) fn rest(&self) -> Rest<'_> {
+        match self.spill.get() {
+            _ if self.stays => Rest::Stays,
+            Some(spill) => Rest::Moved(spill),
+            None => Rest::Lost,
+        }
     }
 
     /// The end that it hears of.
@@ -102,7 +138,17 @@ impl Draining {
 
     /// Whether what cannot be sent now is kept for later.
     pub(crate) fn keeps_the_rest(&self) -> bool {
-        self.rest != Rest::Lost && self.has_begun()
+        !matches!(self.rest(), Rest::Lost) && self.has_begun()
+    }
+
+    /// Whether what is not delivered stays on disk from now on.
+    pub(crate) fn stays_now(&self) -> bool {
+        self.stays && self.closed.has_happened()
+    }
+
+    /// Whether all that is left is being moved to disk, without an attempt.
+    pub(crate) fn moves_now(&self) -> bool {
+        self.ending.0.last_call.has_happened() && matches!(self.rest(), Rest::Moved(_))
     }
 
     /// Whether no retry waits any more.
@@ -124,7 +170,7 @@ impl Draining {
     }
 
     fn begins(&self) -> &Once {
-        if self.rest == Rest::Stays { &self.closed } else { &self.ending.0.begun }
+        if self.stays { &self.closed } else { &self.ending.0.begun }
     }
 }
 

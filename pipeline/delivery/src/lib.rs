@@ -7,7 +7,7 @@
 //! [`Delivery`] is the consumer that pipelines see. Without a queue it sends in the caller's task and settles with the
 //! result. With a queue it puts the batch there; a memory queue settles on acceptance unless `wait_for_result`, a durable
 //! one (`storage`) when the batch is on disk. One *dispatcher* future reads the queue, puts batches together, and keeps
-//! up to `num_consumers` sends under way. Room in the queue is given back when a batch is done, so what is being exported
+//! up to `num_consumers` sends under way; a second one works off what an earlier stop has moved to disk, where there is any. Room in the queue is given back when a batch is done, so what is being exported
 //! counts against the capacity.
 //!
 //! The queue is opened after the extensions have started and before any receiver ([`Opening::open`]): a port opens only

@@ -23,7 +23,6 @@ use crate::batching;
 use crate::counts::QueueCounts;
 use crate::ending::Ending;
 use crate::queue::{self, Load, Parts, Queue, Room};
-use crate::spill::Spill;
 use crate::stall::Stall;
 
 /// Bytes in the queue and under way beyond which what was acknowledged waits a moment while the destination keeps going.
@@ -38,10 +37,11 @@ const STANDSTILL: Duration = Duration::from_secs(1);
 /// A [`Queue`] in memory.
 pub(crate) struct MemoryQueue {
     settings: QueueSettings,
-    spill: Option<Spill>,
     state: Mutex<State>,
     readable: Notify,
     writable: Notify,
+    /// Told when somebody found no room.
+    pressing: Notify,
     counts: Arc<QueueCounts>,
     stall: Stall,
     clock: Clock,
@@ -66,7 +66,6 @@ impl MemoryQueue {
     /// An empty queue that shows its size in `counts`, and in the log as `stall` that it is full.
     pub(crate) fn new(
         settings: QueueSettings,
-        spill: Option<Spill>,
         counts: Arc<QueueCounts>,
         stall: Stall,
         clock: Clock,
@@ -74,10 +73,10 @@ impl MemoryQueue {
     ) -> MemoryQueue {
         MemoryQueue {
             settings,
-            spill,
             state: Mutex::default(),
             readable: Notify::new(),
             writable: Notify::new(),
+            pressing: Notify::new(),
             counts,
             stall,
             clock,
@@ -177,7 +176,10 @@ impl Queue for MemoryQueue {
             let wait = {
                 let mut state = self.lock();
                 let obstacle = self.obstacle(&state, room, patience);
-                state.pressed |= obstacle == Obstacle::Full;
+                if obstacle == Obstacle::Full {
+                    state.pressed = true;
+                    self.pressing.notify_waiters();
+                }
                 match admit(obstacle, applicant) {
                     Admission::Enter => {
                         self.insert(&mut state, batch, room);
@@ -235,6 +237,10 @@ impl Queue for MemoryQueue {
         std::mem::take(&mut state.pressed) || full
     }
 
+    async fn pressed(&self) {
+        queue::until_pressed(self, &self.pressing).await;
+    }
+
     async fn release(&self, room: Room, items: usize) {
         let mut state = self.lock();
         state.items = state.items.saturating_sub(items);
@@ -245,13 +251,6 @@ impl Queue for MemoryQueue {
         self.stall.eased(state.used <= self.settings.queue_size / 4 && state.bytes <= self.max_bytes() / 4);
         drop(state);
         self.writable.notify_waiters();
-    }
-
-    async fn keep(&self, batch: &Batch) -> Result<(), Failure> {
-        match &self.spill {
-            Some(spill) => spill.put(batch).await,
-            None => Err(Failure::retry("no queue on disk is open for it")),
-        }
     }
 
     fn close(&self) {

@@ -3,6 +3,7 @@
 use std::{iter, option, vec};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 use weir_component::{Batch, Failure};
 
 /// A bounded first-in first-out queue of batches. What was taken keeps its room until it is
@@ -10,7 +11,8 @@ use weir_component::{Batch, Failure};
 #[async_trait]
 pub(crate) trait Queue: Send + Sync {
     /// Puts a batch in, with its receipt where somebody still waits for it; a durable queue has it on disk when this
-    /// completes. Waits for room with `block_on_overflow`, and as long as its receipt has patience.
+    /// completes. Waits for room with `block_on_overflow`, and in memory as long as its receipt has patience: in front of a
+    /// durable queue nothing acknowledges early, so none there has any.
     ///
     /// # Errors
     /// The batch and why it was refused: full (retryable), larger than the whole queue (permanent), closed.
@@ -28,14 +30,11 @@ pub(crate) trait Queue: Send + Sync {
     /// Whether senders lack room: what waits to become a larger batch must go now. Says so once for each refusal.
     fn is_pressed(&self) -> bool;
 
+    /// Completes when senders lack room. Cancel-safe.
+    async fn pressed(&self);
+
     /// Gives back the room of what was taken; `items` of it are settled.
     async fn release(&self, room: Room, items: usize);
-
-    /// Keeps for the next start what was taken and could not be sent before the end. A durable queue has it already.
-    ///
-    /// # Errors
-    /// Why it cannot be kept.
-    async fn keep(&self, batch: &Batch) -> Result<(), Failure>;
 
     /// Nothing is put in any more.
     fn close(&self);
@@ -45,6 +44,18 @@ pub(crate) trait Queue: Send + Sync {
 
     /// Whether what cannot be sent before the end is there again after a restart.
     fn is_durable(&self) -> bool;
+}
+
+/// Completes when a queue is pressed; `told` is told when that may be.
+pub(crate) async fn until_pressed(queue: &dyn Queue, told: &Notify) {
+    loop {
+        // Made before the look: from here on it hears a notification.
+        let told = told.notified();
+        if queue.is_pressed() {
+            return;
+        }
+        told.await;
+    }
 }
 
 /// The parts of a batch. For one that is whole nothing is allocated.

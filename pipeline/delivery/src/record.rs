@@ -9,9 +9,9 @@ use weir_pdata::{Payload, Signal};
 /// Version of this format.
 const VERSION: u8 = 1;
 
-/// What is kept of the sender.
+/// What is kept of who sent it.
 #[derive(Clone, PartialEq, Message)]
-struct Sender {
+struct Origin {
     #[prost(message, repeated, tag = "1")]
     metadata: Vec<Entry>,
     #[prost(string, tag = "2")]
@@ -33,12 +33,12 @@ struct Entry {
 pub(crate) fn encode(batch: &Batch) -> Record {
     let context = &batch.context;
     let entry = |(key, values): &(String, Vec<String>)| Entry { key: key.clone(), values: values.clone() };
-    let sender = Sender {
+    let origin = Origin {
         metadata: context.metadata.iter().map(entry).collect(),
         peer: context.peer.map(|peer| peer.to_string()).unwrap_or_default(),
         transport: context.transport.to_owned(),
     };
-    let head = sender.encode_to_vec();
+    let head = origin.encode_to_vec();
     let mut out = BytesMut::with_capacity(6 + head.len());
     out.put_u8(VERSION);
     out.put_u8(number(batch.payload.signal()));
@@ -78,12 +78,12 @@ pub(crate) fn decode(signal: Signal, record: &Bytes) -> Result<(Payload, Context
     if length > rest.len() {
         return Err(format!("the head of the record has {length} bytes of {}", rest.len()));
     }
-    let sender = Sender::decode(rest.split_to(length)).map_err(|e| format!("the head of the record: {e}"))?;
+    let origin = Origin::decode(rest.split_to(length)).map_err(|e| format!("the head of the record: {e}"))?;
     let payload = Payload::from_request(signal, rest).map_err(|e| format!("the telemetry: {e}"))?;
-    let transport = ["grpc", "http"].into_iter().find(|t| *t == sender.transport).unwrap_or_default();
+    let transport = ["grpc", "http"].into_iter().find(|t| *t == origin.transport).unwrap_or_default();
     let context = Context {
-        metadata: sender.metadata.into_iter().map(|e| (e.key, e.values)).collect(),
-        peer: sender.peer.parse().ok(),
+        metadata: origin.metadata.into_iter().map(|e| (e.key, e.values)).collect(),
+        peer: origin.peer.parse().ok(),
         transport,
         ..Context::default()
     };

@@ -1,9 +1,11 @@
 //! One payload to one exporter: attempts, timeout, retries.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use tokio::sync::Semaphore;
 use weir_component::{
     Clock, Context, DeliverySettings, Exporter, Failure, Outcome, Receivable, RetrySettings, Status,
 };
@@ -25,6 +27,8 @@ pub(crate) struct Sender {
     pub(crate) counts: Arc<Counts>,
     /// Once it has begun, retries no longer wait.
     pub(crate) draining: Draining,
+    /// Where another sender works for the same exporter: how many attempts of both may be under way at once.
+    places: OnceLock<Arc<Semaphore>>,
     pub(crate) undelivered: Undelivered,
 }
 
@@ -49,14 +53,14 @@ impl Ended {
 }
 
 impl Sender {
-    /// `rest`: what becomes of what it cannot deliver before the end.
+    /// `stays`: what it cannot deliver before the end is on disk.
     pub(crate) fn new(
         id: &str,
         exporter: Arc<dyn Exporter>,
         settings: &DeliverySettings,
         clock: Clock,
         counts: Counts,
-        rest: Rest,
+        stays: bool,
         ending: &Ending,
     ) -> Sender {
         Sender {
@@ -66,13 +70,15 @@ impl Sender {
             retry: settings.retry.clone(),
             clock,
             counts: Arc::new(counts),
-            draining: Draining::before(ending, rest),
+            draining: Draining::before(ending, stays),
+            places: OnceLock::new(),
             undelivered: Undelivered::default(),
         }
     }
 
-    /// The same for what is on disk.
-    pub(crate) fn of_what_stays(&self) -> Sender {
+    /// One for what is on disk, beside this one: at most `num_consumers` of their attempts are under way at once.
+    pub(crate) fn beside(&self, num_consumers: usize) -> Sender {
+        let places = self.places.get_or_init(|| Arc::new(Semaphore::new(num_consumers.max(1))));
         Sender {
             id: self.id.clone(),
             exporter: Arc::clone(&self.exporter),
@@ -80,7 +86,8 @@ impl Sender {
             retry: self.retry.clone(),
             clock: self.clock.clone(),
             counts: Arc::clone(&self.counts),
-            draining: Draining::before(self.draining.ending(), Rest::Stays),
+            draining: Draining::before(self.draining.ending(), true),
+            places: OnceLock::from(Arc::clone(places)),
             undelivered: self.undelivered.clone(),
         }
     }
@@ -226,11 +233,9 @@ impl Sender {
         &self,
         attempts: impl Future<Output = Result<usize, Failure>>,
     ) -> Result<usize, Failure> {
-        if self.draining.rest() != Rest::Moved {
-            return attempts.await;
-        }
+        let Rest::Moved(_) = self.draining.rest() else { return attempts.await };
         // The last call first: after it nothing is attempted any more.
-        match select(Box::pin(self.draining.last_call()), Box::pin(attempts)).await {
+        match select(pin!(self.draining.last_call()), pin!(attempts)).await {
             Either::Left(_) => Err(Failure::retry("the agent ends")),
             Either::Right((attempted, _)) => attempted,
         }
@@ -257,6 +262,9 @@ impl Sender {
             if last_chance || (!retry.max_elapsed_time.is_zero() && elapsed + wait > retry.max_elapsed_time) {
                 return Err(failure.context("no more retries left"));
             }
+            if self.draining.stays_now() {
+                return Err(failure);
+            }
             tracing::info!(
                 otelcol.component.id = %self.id,
                 otelcol.component.kind = "exporter",
@@ -267,7 +275,7 @@ impl Sender {
             );
             // Not longer than until no retry waits any more.
             select(self.clock.sleep(wait), Box::pin(self.draining.begun())).await;
-            if self.draining.rest() == Rest::Stays && self.draining.has_begun() {
+            if self.draining.stays_now() {
                 return Err(failure);
             }
             interval = grown(interval, retry);
@@ -275,6 +283,10 @@ impl Sender {
     }
 
     async fn attempt(&self, payload: &Payload, context: &Context) -> Result<usize, Failure> {
+        let _place = match self.places.get() {
+            Some(places) => places.acquire().await.ok(),
+            None => None,
+        };
         let export = self.exporter.export(payload, context);
         let accepted = if self.timeout.is_zero() {
             export.await?

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use futures_util::future::{join, select};
+use tokio::sync::Semaphore;
 use weir_component::{Batch, Capacity, DurableQueue, Failure, Host, QueueSettings, Refused, Sizer, Storage};
 use weir_pdata::Signal;
 
@@ -25,11 +26,16 @@ use crate::sender::Sender;
 /// The bounds are those of the storage: what comes was in memory.
 const ALL: Capacity = Capacity { size: usize::MAX, sizer: Sizer::Requests };
 
+/// Bytes that are put there at once. Many records share a sync then, and fewer wait for it than a disk queue takes.
+const AT_ONCE: usize = 16 << 20;
+
 /// Where it goes.
 pub(crate) struct Spill {
     queue: Arc<dyn DurableQueue>,
     /// Keeps other exporters from it.
-    _claim: Claim,
+    claim: Claim,
+    /// Bytes that may be put there now.
+    room: Semaphore,
 }
 
 /// What an earlier process or another configuration left there.
@@ -39,32 +45,42 @@ pub(crate) struct Leftovers {
 }
 
 impl Spill {
-    /// Opens the queue of that name, and what is in it if there is anything.
+    /// Opens the queue of that name for `exporter`.
     ///
     /// # Errors
     /// It cannot be opened, or another exporter has it.
     pub(crate) async fn open(
         storage: &dyn Storage,
         name: &str,
+        exporter: &str,
+        host: &Host,
+    ) -> Result<Spill, Failure> {
+        let queue = storage.open_queue(name).await?;
+        let claim = claims::claim(host, &queue.place(), exporter)?;
+        Ok(Spill { queue, claim, room: Semaphore::new(AT_ONCE) })
+    }
+
+    /// What is in it, if there is anything.
+    ///
+    /// # Errors
+    /// It cannot be opened once more.
+    pub(crate) async fn leftovers(
+        &self,
+        storage: &dyn Storage,
+        name: &str,
         signal: Signal,
         settings: &QueueSettings,
         sender: &Sender,
-        host: &Host,
-    ) -> Result<(Spill, Option<Leftovers>), Failure> {
+    ) -> Result<Option<Leftovers>, Failure> {
+        if self.queue.backlog().requests == 0 {
+            return Ok(None);
+        }
+        // An owner of its own, because it is closed earlier.
         let queue = storage.open_queue(name).await?;
-        let claim = claims::claim(host, &queue.place(), &sender.id)?;
-        let leftovers = if queue.backlog().requests == 0 {
-            None
-        } else {
-            // An owner of its own, because it is closed earlier.
-            let queue = storage.open_queue(name).await?;
-            let sender = Arc::new(sender.of_what_stays());
-            let counts = Arc::new(QueueCounts::hidden());
-            let queue =
-                DiskQueue::new(signal, queue, Arc::clone(&claim), settings, counts, Arc::clone(&sender));
-            Some(Leftovers { queue: Arc::new(queue), sender })
-        };
-        Ok((Spill { queue, _claim: claim }, leftovers))
+        let sender = Arc::new(sender.beside(settings.num_consumers));
+        let (claim, counts) = (Arc::clone(&self.claim), Arc::new(QueueCounts::hidden()));
+        let queue = DiskQueue::new(signal, queue, claim, settings, counts, Arc::clone(&sender));
+        Ok(Some(Leftovers { queue: Arc::new(queue), sender }))
     }
 
     /// Puts a batch there; it is on disk when this completes.
@@ -72,6 +88,8 @@ impl Spill {
     /// # Errors
     /// The disk or the storage has no room for it.
     pub(crate) async fn put(&self, batch: &Batch) -> Result<(), Failure> {
+        let bytes = batch.payload.encoded_len().min(AT_ONCE);
+        let _room = self.room.acquire_many(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok();
         self.queue.append(record::encode(batch), ALL).await.map_err(|refused| match refused {
             Refused::Full => queue::full(),
             Refused::Failed(failure) => failure,

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use weir_component::{Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop, Topology};
 use weir_delivery::{Opening, Undelivered};
 use weir_pdata::Signal;
@@ -371,6 +372,8 @@ async fn open_exporters(exporters: &[(String, Opening)]) -> Result<(), StartErro
             return Err(StartError { kind: "exporter", id: id.clone(), failure });
         }
     }
+    // All at once, because each waits a moment for an agent that is about to end.
+    join_all(exporters.iter().map(|(_, exporter)| Box::pin(exporter.open_spill()))).await;
     Ok(())
 }
 

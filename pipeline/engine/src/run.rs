@@ -1,4 +1,15 @@
 //! Start, run, stop.
+//!
+//! # The order of a stop
+//! 1. The end begins for all deliveries at once: nobody waits for room or for a retry any more, or what holds the handles that
+//!    keep others open would never let go of them.
+//! 2. Receivers are told to stop, by the drop of their nodes, and finish their requests. They have half of the time, because
+//!    whoever sends has its data still.
+//! 3. With the last way into it each stage drains, and with the last handle each delivery closes: the graph ends from its front
+//!    to its back by ownership, in no order that had to be written down. They have all of the time; after three quarters of it
+//!    what can be moved to disk is ([`Ending::last_call`](weir_delivery::Ending::last_call)).
+//! 4. What has not ended at the deadline is dropped, which settles its receipts as abandoned and counts what was acknowledged.
+//! 5. Extensions stop last, with a time of their own: the others use them until then.
 
 use std::fmt;
 use std::future::Future;

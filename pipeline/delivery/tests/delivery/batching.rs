@@ -12,7 +12,7 @@ use weir_pdata::otlp::{self, LogsRequest, kv};
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{Reply, Simulation, payload};
 
-use crate::support::{Bench, SECOND, slow, with_queue};
+use crate::support::{Bench, SECOND, STORAGE, slow, with_queue};
 
 fn batching(batch: BatchSettings) -> QueueSettings {
     QueueSettings { batch: Some(batch), ..QueueSettings::default() }
@@ -155,6 +155,27 @@ fn a_queue_that_lacks_room_sends_what_is_forming_at_once() {
     ids.sort_unstable();
     assert!(at < 1e-6, "{at} s, long before the timeout");
     assert_eq!(ids, [0, 1, 2]);
+}
+
+#[test]
+fn what_is_forming_goes_at_once_too_when_a_request_does_not_fit_beside_it() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let forming = BatchSettings { flush_timeout: 60 * SECOND, ..items(100, 0) };
+    let in_memory = QueueSettings { queue_size: 10, sizer: Sizer::Items, ..batching(forming) };
+    let on_disk = QueueSettings { storage: Some(STORAGE.to_owned()), ..in_memory.clone() };
+    for queue in [in_memory, on_disk] {
+        let bench = Bench::on_disk(directory.path(), with_queue(queue), |_, _| Reply::Accept);
+        assert!(send_all(&bench, &[8])[0].outcome().is_ok());
+        bench.pass(SECOND);
+        assert_eq!(bench.delivered(), [0; 0], "it forms");
+        let refused = bench.send(100, 5);
+        bench.settle();
+        assert!(refused.failure().1.contains("sending queue is full"));
+        assert_eq!((bench.delivered().len(), bench.queue_size()), (8, 0));
+        let again = bench.send(100, 5);
+        bench.settle();
+        assert!(again.outcome().is_ok());
+    }
 }
 
 #[test]

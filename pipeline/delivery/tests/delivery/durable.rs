@@ -128,6 +128,23 @@ fn an_end_keeps_what_is_not_delivered_without_a_wait_and_counts_nothing_as_lost(
 }
 
 #[test]
+fn an_attempt_that_ends_after_the_end_is_not_said_to_be_followed_by_another_one() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let late = |_: usize, _: &weir_pdata::Payload| Reply::After(SECOND, Box::new(unavailable()));
+    let mut bench = Bench::on_disk(directory.path(), settings(stored()), late);
+    let lines = logged(LevelFilter::INFO, || {
+        bench.send(0, 1);
+        bench.settle();
+        bench.close();
+        bench.run_to_end();
+    });
+    assert!(bench.is_stopped() && bench.attempts().len() == 1);
+    assert!(!lines.iter().any(|line| line.contains("Will retry")), "{lines:?}");
+    drop(bench);
+    assert_eq!(left(directory.path()), [0]);
+}
+
+#[test]
 fn at_the_end_a_sender_that_waits_for_room_is_refused_and_what_is_on_disk_stays() {
     let directory = tempfile::tempdir().expect("a folder");
     let queue = QueueSettings { queue_size: 1, block_on_overflow: true, ..stored() };
@@ -305,7 +322,7 @@ impl DurableQueue for EagerQueue {
 fn room_that_is_there_when_a_sender_begins_to_wait_is_taken_and_waited_for_again() {
     let directory = tempfile::tempdir().expect("a folder");
     let queue = QueueSettings { queue_size: 1, block_on_overflow: true, ..stored() };
-    let eager = |storage| -> Arc<dyn Storage> { Arc::new(Eager(storage)) };
+    let eager = |storage, _| -> Arc<dyn Storage> { Arc::new(Eager(storage)) };
     let bench = Bench::on_storage(directory.path(), eager, settings(queue), |_, _| slow(SECOND));
     let heard = [bench.send(0, 1), bench.send(10, 1)];
     bench.run_to_end();

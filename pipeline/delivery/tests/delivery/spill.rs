@@ -2,9 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use tracing::level_filters::LevelFilter;
-use weir_component::{DeliverySettings, Failure, QueueSettings, Runtime};
+use weir_component::{
+    Backlog, Capacity, Clock, DeliverySettings, DurableQueue, Failure, QueueSettings, Receivable, Record,
+    Refused, Runtime, Storage, Taken,
+};
 use weir_testkit::{Reply, logged};
 
 use crate::support::{Bench, SECOND, STORAGE, exact_retries, slow, with_queue};
@@ -207,4 +212,102 @@ fn a_storage_that_cannot_be_used_is_said_at_the_start_and_the_exporter_works_wit
     bench.run_to_end();
     assert!(bench.is_stopped());
     assert_eq!((bench.delivered(), bench.undelivered()), (vec![0], 2));
+}
+
+#[test]
+fn what_was_left_and_what_is_new_go_out_by_as_many_consumers_as_the_queue_has() {
+    let directory = tempfile::tempdir().expect("a folder");
+    left_behind(directory.path(), 4);
+    let queue = QueueSettings { num_consumers: 1, ..in_memory() };
+    let bench = Bench::on_disk(directory.path(), settings(queue), |_, _| slow(SECOND));
+    (10..14).for_each(|first| drop(bench.send(first, 1)));
+    bench.pass(20 * SECOND);
+    assert_eq!((bench.delivered().len(), bench.peak()), (8, 1));
+}
+
+#[test]
+fn attempts_are_not_broken_off_where_nothing_can_be_moved() {
+    let directory = tempfile::tempdir().expect("a folder");
+    fs::write(directory.path().join(QUEUE), "of a Collector").expect("a file");
+    let mut bench = Bench::on_disk(directory.path(), settings(in_memory()), |_, _| slow(5 * SECOND));
+    drop(bench.send(0, 1));
+    bench.settle();
+    bench.close();
+    bench.last_call();
+    bench.run_to_end();
+    assert_eq!((bench.delivered(), bench.undelivered()), (vec![0], 0));
+}
+
+/// A storage on a disk that takes that long for each record, and for those that come together once.
+struct Slow(Arc<dyn Storage>, Clock);
+
+struct SlowQueue(Arc<dyn DurableQueue>, Clock);
+
+#[async_trait]
+impl Storage for Slow {
+    async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
+        Ok(Arc::new(SlowQueue(self.0.open_queue(name).await?, self.1.clone())))
+    }
+}
+
+#[async_trait]
+impl DurableQueue for SlowQueue {
+    async fn append(&self, record: Record, capacity: Capacity) -> Result<(), Refused> {
+        self.1.sleep(SECOND / 10).await;
+        self.0.append(record, capacity).await
+    }
+
+    async fn room(&self) {
+        self.0.room().await;
+    }
+
+    async fn take(&self) -> Option<Taken> {
+        self.0.take().await
+    }
+
+    fn done(&self, receivable: Receivable) {
+        self.0.done(receivable);
+    }
+
+    fn keep(&self, taken: Taken) {
+        self.0.keep(taken);
+    }
+
+    async fn save(&self) {
+        self.0.save().await;
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.0.backlog()
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+#[test]
+fn after_the_last_call_everything_shares_the_syncs_of_the_disk_whatever_the_consumers() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let queue = QueueSettings { num_consumers: 1, ..in_memory() };
+    let mut bench = Bench::on_storage(
+        directory.path(),
+        |storage, clock| Arc::new(Slow(storage, clock)),
+        settings(queue),
+        |_, _| Reply::Hang,
+    );
+    (0..300).for_each(|first| drop(bench.send(first, 1)));
+    bench.settle();
+    bench.close();
+    bench.last_call();
+    let begun = bench.clock.now();
+    bench.run_to_end();
+    assert!(bench.is_stopped() && bench.undelivered() == 0);
+    assert!(bench.clock.now() - begun < SECOND / 2, "{:?}", bench.clock.now() - begun);
+    drop(bench);
+    assert_eq!(found(directory.path(), in_memory()).len(), 300);
 }

@@ -82,20 +82,20 @@ impl Bench {
         settings: DeliverySettings,
         script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
     ) -> Bench {
-        Bench::on_storage(directory, |storage| storage, settings, script)
+        Bench::on_storage(directory, |storage, _| storage, settings, script)
     }
 
     /// The same, with something in front of the storage.
     pub(crate) fn on_storage(
         directory: &Path,
-        before: impl FnOnce(Arc<dyn Storage>) -> Arc<dyn Storage>,
+        before: impl FnOnce(Arc<dyn Storage>, Clock) -> Arc<dyn Storage>,
         settings: DeliverySettings,
         script: impl Fn(usize, &Payload) -> Reply + Send + Sync + 'static,
     ) -> Bench {
         let simulation = Simulation::new(1);
         let host = weir_testkit::host(&simulation);
         let storage = storage(&simulation, &host, STORAGE, directory);
-        host.offer(STORAGE, Capabilities::default().with_storage(before(storage)));
+        host.offer(STORAGE, Capabilities::default().with_storage(before(storage, simulation.clock())));
         Bench::of(simulation, host, settings, script)
     }
 
@@ -119,7 +119,11 @@ impl Bench {
             deliver(ID, Signal::Logs, Arc::new(exporter), &settings, clock.clone(), &host, &ending);
         let open = {
             let opening = opening.clone();
-            async move { opening.open().await }
+            async move {
+                let opened = opening.open().await;
+                opening.open_spill().await;
+                opened
+            }
         };
         simulation.run(open).expect("opens").expect("no failure");
         let (dispatcher, registration) = AbortHandle::new_pair();
@@ -150,7 +154,12 @@ impl Bench {
             &self.ending,
         );
         let opening = delivered.opening.clone();
-        self.simulation.run(async move { opening.open().await }).expect("ends").map(|()| delivered)
+        let open = async move {
+            opening.open().await?;
+            opening.open_spill().await;
+            Ok(())
+        };
+        self.simulation.run(open).expect("ends").map(|()| delivered)
     }
 
     /// Sends items with the ids from `first` up, in a task of its own.
