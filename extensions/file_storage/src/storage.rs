@@ -110,6 +110,14 @@ impl Storage for FileStorage {
         map.insert(path, Arc::downgrade(&shared));
         Ok(Arc::new(Handle::new(shared)))
     }
+
+    async fn find_queue(&self, name: &str) -> Result<Option<Arc<dyn DurableQueue>>, Failure> {
+        let path = self.directory.join(safe(name));
+        match self.host.blocking(move || path.is_dir()).await {
+            Some(true) => self.open_queue(name).await.map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Opened {

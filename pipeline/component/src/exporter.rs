@@ -119,8 +119,6 @@ pub struct QueueSettings {
     pub max_bytes: usize,
     /// Id of the extension that keeps the queue over a restart. Default none: in memory.
     pub storage: Option<String>,
-    /// Id of the extension to which a queue in memory moves what a stop cannot deliver. The engine names it. Default none.
-    pub spill: Option<String>,
     /// Wait for room instead of refusing. Default false.
     pub block_on_overflow: bool,
     /// Settle when delivered instead of when queued. Default false.
@@ -139,7 +137,6 @@ impl Default for QueueSettings {
             block_on_overflow: false,
             wait_for_result: false,
             storage: None,
-            spill: None,
             batch: None,
         }
     }

@@ -20,6 +20,12 @@ pub trait Storage: Send + Sync {
     /// Somebody else has it, it is open with other settings, or the place cannot be used. Damaged content is no error:
     /// what can be read is there.
     async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure>;
+
+    /// Opens the queue of that name where there is one.
+    ///
+    /// # Errors
+    /// As [`Storage::open_queue`].
+    async fn find_queue(&self, name: &str) -> Result<Option<Arc<dyn DurableQueue>>, Failure>;
 }
 
 /// A first-in first-out queue of records that survives a crash of process and machine.

@@ -1,6 +1,7 @@
 //! What a delivery measures: the Collector's metrics of exporters.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
@@ -112,11 +113,20 @@ fn begin(work: Option<&Work>, context: &Context) -> Option<(Running, Context)> {
 pub(crate) struct QueueCounts {
     /// Set when the queue begins to be worked off: until then, and when a reload fails, it is that of the exporter before.
     pub(crate) capacity: Count,
-    pub(crate) size: Count,
+    size: Count,
+    /// Of both: see [`Place`].
+    parts: [AtomicUsize; 2],
     /// Items that were not taken.
     pub(crate) refused: Count,
     sizes: Option<Sizes>,
     work: Option<Work>,
+}
+
+/// Where the parts of a queue are: what an earlier stop has left is on disk while what is new is in memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Memory,
+    Disk,
 }
 
 /// Sizes of what is put into a queue; only at level detailed.
@@ -142,16 +152,17 @@ impl QueueCounts {
         QueueCounts {
             capacity: stats.count(&full, of_data_type(id, signal)),
             size: stats.count(&size, of_data_type(id, signal)),
+            parts: Default::default(),
             refused: stats.count(&refused, [KeyValue::new("exporter", id.to_owned())]),
             sizes: host.telemetry().is_detailed().then(|| Sizes::new(id, host)),
             work: Work::new(host.telemetry(), SCOPE, "exporter/enqueue", []),
         }
     }
 
-    /// Of a queue that nobody is shown.
-    pub(crate) fn hidden() -> QueueCounts {
-        let (capacity, size, refused) = (Count::default(), Count::default(), Count::default());
-        QueueCounts { capacity, size, refused, sizes: None, work: None }
+    /// Shows how much is there.
+    pub(crate) fn show(&self, place: Place, size: usize) {
+        self.parts[place as usize].store(size, Ordering::Relaxed);
+        self.size.set(self.parts.iter().map(|part| part.load(Ordering::Relaxed)).sum());
     }
 
     /// Begins the span of putting something into the queue, and gives the context of what belongs to it.

@@ -1,6 +1,6 @@
 //! The consumer in front of an exporter, and what the engine does with it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, join};
@@ -13,11 +13,11 @@ use crate::claims;
 use crate::counts::{Counts, QueueCounts};
 use crate::dispatcher;
 use crate::durable::DiskQueue;
-use crate::ending::{Ending, Undelivered};
+use crate::ending::{Ending, Rest, Undelivered};
 use crate::memory::MemoryQueue;
 use crate::queue::{Queue, closed};
 use crate::sender::Sender;
-use crate::spill::{Leftovers, Spill};
+use crate::spill::{Leftovers, Search, Spill};
 use crate::stall::Stall;
 
 /// A delivery as the engine gets it.
@@ -46,8 +46,8 @@ struct Inner {
     settings: Option<QueueSettings>,
     /// Set when it is opened; never for a delivery without a queue.
     queue: OnceLock<Arc<dyn Queue>>,
-    /// Set when something is there that a stop moved to disk.
-    leftovers: OnceLock<Leftovers>,
+    /// Set when something is there that a stop moved to disk, until that is worked off.
+    search: Mutex<Option<(Search, Option<Leftovers>)>>,
     wait_for_result: bool,
     host: Host,
 }
@@ -63,16 +63,22 @@ pub fn deliver(
     ending: &Ending,
 ) -> Delivered {
     let durable = settings.queue.as_ref().is_some_and(|queue| queue.storage.is_some());
+    let waits = settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result);
+    let rest = match (durable, waits) {
+        (true, _) => Rest::Stays,
+        (false, true) => Rest::Lost,
+        (false, false) => Rest::Moved(Spill::new(queue_name(id, signal), id, host, ending)),
+    };
     let counts = Counts::new(id, signal, &*exporter, host);
-    let sender = Sender::new(id, exporter, settings, clock, counts, durable, ending);
+    let sender = Sender::new(id, exporter, settings, clock, counts, rest, ending);
     let inner = Arc::new(Inner {
         signal,
         sender: Arc::new(sender),
         counts: settings.queue.as_ref().map(|_| Arc::new(QueueCounts::new(id, signal, host))),
         settings: settings.queue.clone(),
         queue: OnceLock::new(),
-        leftovers: OnceLock::new(),
-        wait_for_result: !durable && settings.queue.as_ref().is_none_or(|queue| queue.wait_for_result),
+        search: Mutex::default(),
+        wait_for_result: !durable && waits,
         host: host.clone(),
     });
     let work = work(Opening(Arc::clone(&inner)));
@@ -88,17 +94,28 @@ async fn work(Opening(inner): Opening) {
                 counts.capacity.set(settings.queue_size);
             }
             let run = dispatcher::run(Arc::clone(queue), Arc::clone(&inner.sender), settings.clone());
-            match inner.leftovers.get() {
+            let search = inner.search().take();
+            match search {
                 None => run.await,
-                Some(leftovers) => {
-                    let leftovers = leftovers.work_off(settings, inner.sender.draining.closed());
-                    join(run, leftovers).await;
+                Some((search, found)) => {
+                    join(run, leftovers(search, found, settings)).await;
                 }
             }
         }
         _ => inner.sender.draining.closed().await,
     }
     inner.sender.exporter.stop().await;
+}
+
+/// Works off what an earlier stop has left, if need be once it can be opened.
+async fn leftovers(search: Search, found: Option<Leftovers>, settings: QueueSettings) {
+    let found = match found {
+        Some(found) => Some(found),
+        None => search.find_again().await,
+    };
+    if let Some(found) = found {
+        found.work_off(settings, search.sender.draining.over()).await;
+    }
 }
 
 impl Opening {
@@ -123,21 +140,31 @@ impl Opening {
         Ok(())
     }
 
-    /// Opens where what a stop leaves in memory goes, with what is there. After [`Opening::open`] of all, so that who names
-    /// the storage has its queue. That it cannot be opened is said, and is no reason not to work.
-    pub async fn open_spill(&self) {
+    /// Looks for what an earlier stop has left in `storage`, for a queue in memory that settles on acceptance. After
+    /// [`Opening::open`] of all, so that who names the storage has its queue. That it cannot be opened is said, and is no
+    /// reason not to work.
+    pub async fn find_leftovers(&self, storage: &Arc<dyn Storage>) {
         let Opening(inner) = self;
-        let Some(settings) = &inner.settings else { return };
-        let Some(storage) = settings.spill.as_deref() else { return };
-        if let Err(error) = inner.open_spill(storage, settings).await {
-            tracing::warn!(
-                otelcol.component.id = %inner.sender.id,
-                otelcol.component.kind = "exporter",
-                otelcol.signal = inner.signal.name(),
-                storage,
-                %error,
-                "What a stop cannot deliver will be lost, because it cannot be moved to the storage"
-            );
+        let (Some(settings), Some(counts)) = (&inner.settings, &inner.counts) else { return };
+        if !matches!(inner.sender.draining.rest(), Rest::Moved(_)) {
+            return;
+        }
+        let search = Search {
+            storage: Arc::clone(storage),
+            name: queue_name(&inner.sender.id, inner.signal),
+            signal: inner.signal,
+            settings: settings.clone(),
+            counts: Arc::clone(counts),
+            sender: Arc::clone(&inner.sender),
+            host: inner.host.clone(),
+        };
+        match search.find().await {
+            Ok(None) => {}
+            Ok(found) => *inner.search() = Some((search, found)),
+            Err(error) => {
+                search.say_failed(&error);
+                *inner.search() = Some((search, None));
+            }
         }
     }
 
@@ -146,7 +173,7 @@ impl Opening {
         if let Some(queue) = self.0.queue.get() {
             queue.abandon();
         }
-        if let Some(leftovers) = self.0.leftovers.get() {
+        if let Some((_, Some(leftovers))) = self.0.search().take() {
             leftovers.close();
         }
         self.0.sender.exporter.stop().await;
@@ -170,25 +197,13 @@ impl Inner {
             return Ok(Arc::new(MemoryQueue::new(settings.clone(), counts, stall, clock, ending)));
         };
         let opener = self.storage(storage)?;
-        let queue = opener.open_queue(&self.queue_name()).await?;
+        let queue = opener.open_queue(&queue_name(&self.sender.id, self.signal)).await?;
         let claim = claims::claim(&self.host, &queue.place(), &self.sender.id)?;
         Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, counts, Arc::clone(&self.sender))))
     }
 
-    async fn open_spill(&self, storage: &str, settings: &QueueSettings) -> Result<(), Failure> {
-        let (storage, name) = (self.storage(storage)?, self.queue_name());
-        let spill = Spill::open(&*storage, &name, &self.sender.id, &self.host).await?;
-        if let Some(leftovers) =
-            spill.leftovers(&*storage, &name, self.signal, settings, &self.sender).await?
-        {
-            drop(self.leftovers.set(leftovers));
-        }
-        self.sender.draining.move_to(spill);
-        Ok(())
-    }
-
-    fn queue_name(&self) -> String {
-        queue_name(&self.sender.id, self.signal)
+    fn search(&self) -> MutexGuard<'_, Option<(Search, Option<Leftovers>)>> {
+        self.search.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn storage(&self, id: &str) -> Result<Arc<dyn Storage>, Failure> {

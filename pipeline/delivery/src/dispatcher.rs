@@ -137,7 +137,7 @@ fn send(
     Box::pin(async move {
         let mut ended = sender.send(&load.batch.payload, &load.batch.context, acknowledged).await;
         if let Ended::Kept(failure) = ended {
-            ended = keep(&sender, &load, failure, acknowledged).await;
+            ended = keep(&*queue, &sender, &load, failure, acknowledged).await;
         }
         let items = load.batch.payload.items();
         load.batch.receipt.settle(match ended {
@@ -151,8 +151,18 @@ fn send(
 }
 
 /// Keeps for the next start what could not be sent because of `failure`.
-async fn keep(sender: &Sender, load: &Load, failure: Failure, acknowledged: bool) -> Ended {
-    let Rest::Moved(spill) = sender.draining.rest() else { return Ended::Kept(failure) };
+async fn keep(
+    queue: &dyn Queue,
+    sender: &Sender,
+    load: &Load,
+    failure: Failure,
+    acknowledged: bool,
+) -> Ended {
+    let Rest::Moved(spill) = sender.draining.rest() else {
+        // Or it would be taken again at once.
+        queue.close();
+        return Ended::Kept(failure);
+    };
     match spill.put(&load.batch).await {
         Ok(()) => {
             sender.moved(&load.batch.payload, &failure);

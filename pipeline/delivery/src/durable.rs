@@ -19,7 +19,7 @@ use weir_component::{
 use weir_pdata::Signal;
 
 use crate::claims::Claim;
-use crate::counts::QueueCounts;
+use crate::counts::{Place, QueueCounts};
 use crate::queue::{self, Load, Queue, Room};
 use crate::record;
 use crate::sender::Sender;
@@ -36,6 +36,8 @@ pub(crate) struct DiskQueue {
     pressed: AtomicBool,
     /// Told when somebody found no room.
     pressing: Notify,
+    /// Told when something is settled.
+    settled: Notify,
     counts: Arc<QueueCounts>,
     stall: Stall,
     /// Counts what cannot be read back.
@@ -53,7 +55,7 @@ impl DiskQueue {
         sender: Arc<Sender>,
     ) -> DiskQueue {
         let capacity = Capacity { size: settings.queue_size, sizer: settings.sizer };
-        counts.size.set(queue.backlog().size(settings.sizer));
+        counts.show(Place::Disk, queue.backlog().size(settings.sizer));
         DiskQueue {
             queue,
             _claim: claim,
@@ -62,14 +64,27 @@ impl DiskQueue {
             block_on_overflow: settings.block_on_overflow,
             pressed: AtomicBool::new(false),
             pressing: Notify::new(),
+            settled: Notify::new(),
             counts,
             stall: Stall::new(&sender.id, signal),
             sender,
         }
     }
 
+    /// Completes when nothing is in it.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            // Made before the look: from here on it hears a notification.
+            let settled = self.settled.notified();
+            if self.queue.backlog().requests == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+
     fn show_size(&self) {
-        self.counts.size.set(self.queue.backlog().size(self.capacity.sizer));
+        self.counts.show(Place::Disk, self.queue.backlog().size(self.capacity.sizer));
     }
 
     /// Whether an empty queue would take it, which counts the bytes of a record and not those of its payload.
@@ -87,7 +102,7 @@ impl DiskQueue {
     }
 
     /// What a receipt says about the record behind it.
-    fn settled(&self, taken: Taken) -> impl FnOnce(&Outcome) + Send + 'static {
+    fn at_settlement(&self, taken: Taken) -> impl FnOnce(&Outcome) + Send + 'static {
         let queue = Arc::clone(&self.queue);
         move |outcome| match outcome {
             Err(failure) if failure.kind() == Kind::Abandoned => queue.keep(taken),
@@ -132,7 +147,7 @@ impl Queue for DiskQueue {
     async fn take(&self) -> Option<Load> {
         loop {
             let taken = self.queue.take().await?;
-            let receipt = Receipt::observed(self.settled(taken.clone()));
+            let receipt = Receipt::observed(self.at_settlement(taken.clone()));
             match record::decode(self.signal, &taken.bytes) {
                 Ok((payload, context)) => {
                     let batch = Batch { payload, receipt, context: Arc::new(context) };
@@ -158,6 +173,7 @@ impl Queue for DiskQueue {
 
     async fn release(&self, _: Room, _: usize) {
         self.queue.save().await;
+        self.settled.notify_waiters();
         self.show_size();
         self.stall.eased(self.queue.backlog().size(self.capacity.sizer) <= self.capacity.size / 4);
     }

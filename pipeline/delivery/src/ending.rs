@@ -16,17 +16,20 @@
 //! |---|---|---|---|
 //! | the end begins | pauses before retries end, what is held gets one more attempt; acknowledged batches get in, others are refused | the same; what the attempt does not deliver is moved | who waits for room is refused |
 //! | closed | what is queued is sent | the same | pauses end, nothing is taken any more; attempts under way run to their answer |
-//! | last call | | attempts are broken off, all that is left is moved | |
+//! | last call | | attempts are broken off, all that is left is moved | attempts are broken off |
 //! | deadline | what is left is counted as undelivered | the same | |
 //!
-//! What an earlier process [moved](crate::spill) is a queue on disk; it is closed when the end begins already.
+//! What an earlier process [moved](crate::spill) is a queue on disk; it is closed when the end begins already. Where what is to
+//! be moved cannot be, it is lost like the rest, and nothing is broken off.
 
+use std::future::pending;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::select;
 use tokio::sync::Notify;
-#[cfg(doc)]
-use weir_component::QueueSettings;
+use weir_component::Storage;
 
 use crate::spill::Spill;
 
@@ -38,6 +41,8 @@ pub struct Ending(Arc<Moments>);
 struct Moments {
     begun: Once,
     last_call: Once,
+    storage: Mutex<Option<Arc<dyn Storage>>>,
+    has_storage: AtomicBool,
 }
 
 impl Ending {
@@ -47,10 +52,25 @@ impl Ending {
         self.0.begun.happen();
     }
 
-    /// From now on nothing more is attempted with what is in memory and can be [moved to disk](QueueSettings::spill): it
-    /// is, while there is time.
+    /// What deliveries that name no storage cannot deliver before the end is moved there, from now on and until the next call.
+    pub fn move_to(&self, storage: Option<Arc<dyn Storage>>) {
+        let mut current = self.0.storage.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.has_storage.store(storage.is_some(), Ordering::SeqCst);
+        *current = storage;
+    }
+
+    /// From now on nothing more is attempted with what is on disk or can be [moved](Ending::move_to) there: it is, while there
+    /// is time.
     pub fn last_call(&self) {
         self.0.last_call.happen();
+    }
+
+    pub(crate) fn storage(&self) -> Option<Arc<dyn Storage>> {
+        self.0.storage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn has_storage(&self) -> bool {
+        self.0.has_storage.load(Ordering::Relaxed)
     }
 
     /// Whether it has begun.
@@ -83,42 +103,28 @@ impl Undelivered {
 pub(crate) struct Draining {
     closed: Once,
     ending: Ending,
-    /// What is left is on disk.
-    stays: bool,
-    /// Set when there is somewhere to move to.
-    spill: OnceLock<Spill>,
+    rest: Rest,
 }
 
 /// What becomes of what cannot be delivered before the end.
-#[derive(Clone, Copy)]
-pub(crate) enum Rest<'a> {
+pub(crate) enum Rest {
     /// Nobody has it any more.
     Lost,
-    /// It was in memory and is moved there.
-    Moved(&'a Spill),
+    /// It was in memory, and is moved to disk if there is somewhere to move to.
+    Moved(Spill),
     /// It is on disk and stays there.
     Stays,
 }
 
 impl Draining {
-    /// Of a delivery that hears of `ending`, and whether what it cannot deliver is on disk.
-    pub(crate) fn before(ending: &Ending, stays: bool) -> Draining {
-        Draining { closed: Once::default(), ending: ending.clone(), stays, spill: OnceLock::new() }
-    }
-
-    /// From now on what is left in memory is moved there.
-    pub(crate) fn move_to(&self, spill: Spill) {
-        // A second opening finds the first one, which is as good.
-        drop(self.spill.set(spill));
+    /// Of a delivery that hears of `ending`.
+    pub(crate) fn before(ending: &Ending, rest: Rest) -> Draining {
+        Draining { closed: Once::default(), ending: ending.clone(), rest }
     }
 
     /// What becomes of what is left.
-    pub(crate) fn rest(&self) -> Rest<'_> {
-        match self.spill.get() {
-            _ if self.stays => Rest::Stays,
-            Some(spill) => Rest::Moved(spill),
-            None => Rest::Lost,
-        }
+    pub(crate) fn rest(&self) -> &Rest {
+        &self.rest
     }
 
     /// The end that it hears of.
@@ -136,19 +142,28 @@ impl Draining {
         self.closed.wait().await;
     }
 
+    /// Completes when nothing comes in any more, or the agent begins to end.
+    pub(crate) async fn over(&self) {
+        select(pin!(self.closed.wait()), pin!(self.ending.begun())).await;
+    }
+
     /// Whether what cannot be sent now is kept for later.
-    pub(crate) fn keeps_the_rest(&self) -> bool {
-        !matches!(self.rest(), Rest::Lost) && self.has_begun()
+    pub(crate) async fn keeps_the_rest(&self) -> bool {
+        match &self.rest {
+            Rest::Lost => false,
+            Rest::Moved(spill) => self.has_begun() && spill.open().await,
+            Rest::Stays => self.has_begun() || self.ending.0.last_call.has_happened(),
+        }
     }
 
     /// Whether what is not delivered stays on disk from now on.
     pub(crate) fn stays_now(&self) -> bool {
-        self.stays && self.closed.has_happened()
+        matches!(self.rest, Rest::Stays) && self.closed.has_happened()
     }
 
     /// Whether all that is left is being moved to disk, without an attempt.
     pub(crate) fn moves_now(&self) -> bool {
-        self.ending.0.last_call.has_happened() && matches!(self.rest(), Rest::Moved(_))
+        matches!(&self.rest, Rest::Moved(spill) if spill.is_open()) && self.ending.0.last_call.has_happened()
     }
 
     /// Whether no retry waits any more.
@@ -164,13 +179,27 @@ impl Draining {
         self.begins().wait().await;
     }
 
-    /// Completes when what is left is to be moved to disk.
+    /// Whether attempts end with the last call, if something can be moved then.
+    pub(crate) fn has_last_call(&self) -> bool {
+        match &self.rest {
+            Rest::Lost => false,
+            Rest::Moved(spill) => spill.may_open(),
+            Rest::Stays => true,
+        }
+    }
+
+    /// Completes when what is left is to stay on disk or to be moved there; never when it cannot be.
     pub(crate) async fn last_call(&self) {
         self.ending.0.last_call.wait().await;
+        if let Rest::Moved(spill) = &self.rest
+            && !spill.open().await
+        {
+            pending::<()>().await;
+        }
     }
 
     fn begins(&self) -> &Once {
-        if self.stays { &self.closed } else { &self.ending.0.begun }
+        if matches!(self.rest, Rest::Stays) { &self.closed } else { &self.ending.0.begun }
     }
 }
 

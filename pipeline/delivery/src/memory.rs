@@ -20,7 +20,7 @@ use weir_component::{Batch, Clock, Failure, Instant, Patience, QueueSettings, Si
 
 use crate::admission::{Admission, Applicant, Obstacle, Wait, admit};
 use crate::batching;
-use crate::counts::QueueCounts;
+use crate::counts::{Place, QueueCounts};
 use crate::ending::Ending;
 use crate::queue::{self, Load, Parts, Queue, Room};
 use crate::stall::Stall;
@@ -126,7 +126,7 @@ impl MemoryQueue {
         state.bytes += room.bytes;
         state.items += batch.payload.items();
         state.batches.push_back(batch);
-        self.counts.size.set(state.used);
+        self.counts.show(Place::Memory, state.used);
     }
 
     /// Waits until there may be room, the agent ends, or that time has come.
@@ -247,7 +247,7 @@ impl Queue for MemoryQueue {
         state.used = state.used.saturating_sub(room.count);
         state.bytes = state.bytes.saturating_sub(room.bytes);
         state.released = Some(self.clock.now());
-        self.counts.size.set(state.used);
+        self.counts.show(Place::Memory, state.used);
         self.stall.eased(state.used <= self.settings.queue_size / 4 && state.bytes <= self.max_bytes() / 4);
         drop(state);
         self.writable.notify_waiters();
@@ -265,7 +265,7 @@ impl Queue for MemoryQueue {
         let lost = std::mem::take(&mut state.items);
         let batches = std::mem::take(&mut state.batches);
         (state.used, state.bytes) = (0, 0);
-        self.counts.size.set(0);
+        self.counts.show(Place::Memory, 0);
         drop(state);
         // Their receipts speak here, outside the lock.
         drop(batches);

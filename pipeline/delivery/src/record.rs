@@ -1,5 +1,6 @@
 //! A batch as a record on disk: a version, the signal, the context of the sender as protobuf with its length in front,
-//! and the OTLP request as it was received. What an authenticator found out is not kept, as it is not in the Collector.
+//! and the OTLP request as it was received. Of what an authenticator found out the names are kept, by which an exporter may tell
+//! tenants apart (the Collector keeps none), and what is sent as credentials is not.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -18,7 +19,12 @@ struct Origin {
     peer: String,
     #[prost(string, tag = "3")]
     transport: String,
+    #[prost(message, repeated, tag = "4")]
+    auth: Vec<Entry>,
 }
+
+/// The name under which `basicauth` has user and password as they were sent.
+const CREDENTIALS: &str = "raw";
 
 /// One key of the metadata.
 #[derive(Clone, PartialEq, Message)]
@@ -37,6 +43,7 @@ pub(crate) fn encode(batch: &Batch) -> Record {
         metadata: context.metadata.iter().map(entry).collect(),
         peer: context.peer.map(|peer| peer.to_string()).unwrap_or_default(),
         transport: context.transport.to_owned(),
+        auth: context.auth.iter().filter(|(key, _)| key != CREDENTIALS).map(entry).collect(),
     };
     let head = origin.encode_to_vec();
     let mut out = BytesMut::with_capacity(6 + head.len());
@@ -85,6 +92,7 @@ pub(crate) fn decode(signal: Signal, record: &Bytes) -> Result<(Payload, Context
         metadata: origin.metadata.into_iter().map(|e| (e.key, e.values)).collect(),
         peer: origin.peer.parse().ok(),
         transport,
+        auth: origin.auth.into_iter().filter(|e| e.key != CREDENTIALS).map(|e| (e.key, e.values)).collect(),
         ..Context::default()
     };
     Ok((payload, context))
@@ -127,6 +135,7 @@ mod tests {
             metadata: vec![("tenant".to_owned(), vec!["a".to_owned(), "ü".to_owned()])],
             peer: "[::1]:4317".parse().ok(),
             transport: "grpc",
+            auth: vec![("username".to_owned(), vec!["alice".to_owned()])],
             ..Context::default()
         };
         for signal in [Signal::Traces, Signal::Metrics, Signal::Logs] {
@@ -141,6 +150,21 @@ mod tests {
             let (read, back) = decode(signal, &joined(&record)).expect("readable");
             assert_eq!((read.to_bytes(), read.items(), &back), (sent.to_bytes(), 30, &context));
         }
+    }
+
+    #[test]
+    fn credentials_are_not_written() {
+        let secret = "YWxpY2U6c2VjcmV0";
+        let auth = vec![
+            ("raw".to_owned(), vec![secret.to_owned()]),
+            ("username".to_owned(), vec!["alice".to_owned()]),
+        ];
+        let context = Arc::new(Context { auth, ..Context::default() });
+        let batch = Batch { context, ..Batch::unattended(payload(Signal::Logs, 0, 1)) };
+        let record = joined(&encode(&batch));
+        assert!(!record.windows(secret.len()).any(|window| window == secret.as_bytes()));
+        let (_, back) = decode(Signal::Logs, &record).expect("readable");
+        assert_eq!(back.auth, [("username".to_owned(), vec!["alice".to_owned()])]);
     }
 
     #[test]

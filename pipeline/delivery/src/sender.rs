@@ -53,14 +53,14 @@ impl Ended {
 }
 
 impl Sender {
-    /// `stays`: what it cannot deliver before the end is on disk.
+    /// `rest`: what becomes of what it cannot deliver before the end.
     pub(crate) fn new(
         id: &str,
         exporter: Arc<dyn Exporter>,
         settings: &DeliverySettings,
         clock: Clock,
         counts: Counts,
-        stays: bool,
+        rest: Rest,
         ending: &Ending,
     ) -> Sender {
         Sender {
@@ -70,7 +70,7 @@ impl Sender {
             retry: settings.retry.clone(),
             clock,
             counts: Arc::new(counts),
-            draining: Draining::before(ending, stays),
+            draining: Draining::before(ending, rest),
             places: OnceLock::new(),
             undelivered: Undelivered::default(),
         }
@@ -86,7 +86,7 @@ impl Sender {
             retry: self.retry.clone(),
             clock: self.clock.clone(),
             counts: Arc::clone(&self.counts),
-            draining: Draining::before(self.draining.ending(), true),
+            draining: Draining::before(self.draining.ending(), Rest::Stays),
             places: OnceLock::from(Arc::clone(places)),
             undelivered: self.undelivered.clone(),
         }
@@ -112,7 +112,7 @@ impl Sender {
             }
             Err(failure) => failure,
         };
-        if failure.is_retryable() && self.draining.keeps_the_rest() {
+        if failure.is_retryable() && self.draining.keeps_the_rest().await {
             return Ended::Kept(failure);
         }
         self.give_up(payload, &failure, acknowledged);
@@ -227,13 +227,15 @@ impl Sender {
         );
     }
 
-    /// What came of the attempts. Where what is left can be moved to disk they end with the last call, so that there is time
-    /// for that.
+    /// What came of the attempts. Where what is left is on disk or can be moved there they end with the last call, so that there
+    /// is time for that.
     async fn in_time(
         &self,
         attempts: impl Future<Output = Result<usize, Failure>>,
     ) -> Result<usize, Failure> {
-        let Rest::Moved(_) = self.draining.rest() else { return attempts.await };
+        if !self.draining.has_last_call() {
+            return attempts.await;
+        }
         // The last call first: after it nothing is attempted any more.
         match select(pin!(self.draining.last_call()), pin!(attempts)).await {
             Either::Left(_) => Err(Failure::retry("the agent ends")),

@@ -32,10 +32,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use weir_component::{
-    Build, BuildError, Clock, Count, Host, Joint, Output, Outputs, PipelineInfo, Port, QueueSettings,
-    Runtime, Stage, StageContext, Topology,
+    Build, BuildError, Clock, Count, Host, Joint, Output, Outputs, PipelineInfo, Port, Runtime, Stage,
+    StageContext, Topology,
 };
-use weir_config::{ConfigError, ErrorKind, Offer, Path};
+use weir_config::{ConfigError, ErrorKind, Path};
 use weir_delivery::{Delivered, Ending, deliver};
 use weir_pdata::Signal;
 
@@ -188,7 +188,6 @@ impl<'a> Builder<'a> {
         let key = Key::Exporter(id.to_owned(), signal);
         let as_before = |node: &Running| {
             node.durable.as_ref().is_none_or(|batching| *batching == batch::in_front(self, id, signal))
-                && node.spill.as_ref().is_none_or(|spill| self.still_spills_to(spill.as_deref()))
         };
         let kept = || self.kept(&key, spec).filter(as_before);
         let present = self.parts.graph.get(&key).cloned().or_else(kept);
@@ -210,11 +209,6 @@ impl<'a> Builder<'a> {
         let parts = (factory.create)(&self.build("exporters", spec), signal);
         let mut parts = self.keep(parts)?;
         let durable = batch::behind_durable(self, id, signal, &mut parts.delivery);
-        let in_memory = |queue: &&mut QueueSettings| queue.storage.is_none() && !queue.wait_for_result;
-        let spill = parts.delivery.queue.as_mut().filter(in_memory).map(|queue| {
-            queue.spill = self.spill().map(str::to_owned);
-            queue.spill.clone()
-        });
         let Tools { host, clock, ending, fatal } = self.tools;
         let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
@@ -230,7 +224,6 @@ impl<'a> Builder<'a> {
         let node = Running {
             undelivered,
             durable,
-            spill,
             blocks,
             waits,
             ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone()))
@@ -238,20 +231,6 @@ impl<'a> Builder<'a> {
         self.parts.exporters.push((id.to_owned(), opening));
         self.node(key, node, format!("exporter {id} ({signal})"), work);
         Some(output)
-    }
-
-    /// The storage to which a stop moves what is in memory: the first that runs.
-    fn spill(&self) -> Option<&'a str> {
-        let is_storage = |extension: &&ComponentSpec| {
-            let factory = self.components.extension(extension.kind());
-            factory.is_some_and(|factory| factory.offers.contains(&Offer::Storage))
-        };
-        self.spec.extensions.iter().find(is_storage).map(|extension| extension.id.as_str())
-    }
-
-    /// Whether that is where an exporter that runs moves it, and the storage is what it was.
-    fn still_spills_to(&self, storage: Option<&str>) -> bool {
-        storage == self.spill() && storage.is_none_or(|id| !self.changed.contains(&id))
     }
 
     fn connector(&mut self, id: &str, from: Signal, behind: &[usize]) -> Option<Output> {

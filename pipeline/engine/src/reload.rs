@@ -19,7 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use weir_component::{Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop, Topology};
+use weir_component::{
+    Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop, Storage, Topology,
+};
 use weir_delivery::{Opening, Undelivered};
 use weir_pdata::Signal;
 
@@ -211,6 +213,7 @@ impl Engine {
         for (id, receiver, cx) in begun.receivers {
             self.run_receiver(id, receiver, cx);
         }
+        self.tools.ending.move_to(storage(&topology, &self.tools.host));
         self.tools.host.set_topology(topology);
         self.retire(old);
         Ok(())
@@ -225,7 +228,7 @@ impl Engine {
             self.start_extension(id, extension, &mut new.graph).await?;
         }
         let exporters = std::mem::take(&mut new.exporters);
-        open_exporters(&exporters).await?;
+        open_exporters(&exporters, storage(&new.topology, &self.tools.host)).await?;
         begun.exporters = exporters;
         for (id, mut receiver, outputs) in std::mem::take(&mut new.receivers) {
             let cx = self.receiver_context(&id, outputs, &mut new.graph);
@@ -365,16 +368,28 @@ fn in_order(mut waiting: Vec<(String, Box<dyn Extension>)>) -> Vec<(String, Box<
 }
 
 /// Opens exporters and their queues; when one fails, those before it are ended, because their tasks will not run.
-async fn open_exporters(exporters: &[(String, Opening)]) -> Result<(), StartError> {
+///
+/// Then those that name no storage look for what an earlier stop has left in the one that runs.
+async fn open_exporters(
+    exporters: &[(String, Opening)],
+    storage: Option<Arc<dyn Storage>>,
+) -> Result<(), StartError> {
     for (at, (id, exporter)) in exporters.iter().enumerate() {
         if let Err(failure) = exporter.open().await {
             abandon(&exporters[..at]).await;
             return Err(StartError { kind: "exporter", id: id.clone(), failure });
         }
     }
-    // All at once, because each waits a moment for an agent that is about to end.
-    join_all(exporters.iter().map(|(_, exporter)| Box::pin(exporter.open_spill()))).await;
+    if let Some(storage) = storage {
+        // All at once, because each waits a moment for an agent that is about to end.
+        join_all(exporters.iter().map(|(_, exporter)| Box::pin(exporter.find_leftovers(&storage)))).await;
+    }
     Ok(())
+}
+
+/// Where a stop moves what is in memory: the first storage that runs.
+fn storage(topology: &Topology, host: &Host) -> Option<Arc<dyn Storage>> {
+    topology.extensions.iter().find_map(|id| host.extension(id)?.storage)
 }
 
 async fn abandon(exporters: &[(String, Opening)]) {

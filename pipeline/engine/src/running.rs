@@ -55,8 +55,6 @@ pub(crate) struct Running {
     pub(crate) undelivered: Undelivered,
     /// What an exporter with a durable queue batches by for a processor in front of it; `None`: the queue is not durable.
     pub(crate) durable: Option<Option<BatchSettings>>,
-    /// Where an exporter moves what a stop leaves in its queue in memory, if anywhere; `None`: it has no such queue.
-    pub(crate) spill: Option<Option<String>>,
     /// An exporter whose senders wait for room in its queue: `block_on_overflow`.
     pub(crate) blocks: bool,
     /// An exporter whose senders wait for the result: `wait_for_result`.
@@ -84,7 +82,6 @@ impl Running {
             legacy: Legacy::default(),
             undelivered: Undelivered::default(),
             durable: None,
-            spill: None,
             blocks: false,
             waits: false,
             task: None,

@@ -271,6 +271,10 @@ impl Storage for Eager {
     async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
         Ok(Arc::new(EagerQueue(self.0.open_queue(name).await?, AtomicBool::new(true))))
     }
+
+    async fn find_queue(&self, name: &str) -> Result<Option<Arc<dyn DurableQueue>>, Failure> {
+        self.0.find_queue(name).await
+    }
 }
 
 #[async_trait]

@@ -18,11 +18,11 @@ use crate::support::{Bench, SECOND, STORAGE, exact_retries, slow, with_queue};
 const QUEUE: &str = "exporter_test_e_logs";
 
 fn in_memory() -> QueueSettings {
-    QueueSettings { spill: Some(STORAGE.to_owned()), num_consumers: 2, ..QueueSettings::default() }
+    QueueSettings { num_consumers: 2, ..QueueSettings::default() }
 }
 
 fn on_disk() -> QueueSettings {
-    QueueSettings { storage: Some(STORAGE.to_owned()), spill: None, ..in_memory() }
+    QueueSettings { storage: Some(STORAGE.to_owned()), ..in_memory() }
 }
 
 fn settings(queue: QueueSettings) -> DeliverySettings {
@@ -74,19 +74,15 @@ fn what_a_stop_cannot_deliver_gets_one_more_attempt_is_moved_to_disk_and_comes_w
 }
 
 #[test]
-fn nothing_is_written_while_the_agent_runs_and_nothing_where_the_backend_takes_everything() {
+fn nothing_is_opened_or_written_where_the_backend_takes_everything() {
     let directory = tempfile::tempdir().expect("a folder");
     let mut bench = Bench::on_disk(directory.path(), settings(in_memory()), |_, _| slow(SECOND));
     (0..5).for_each(|first| drop(bench.send(first, 1)));
     bench.settle();
-    let files = || fs::read_dir(directory.path().join(QUEUE)).expect("a queue").count();
-    let before = files();
-    bench.pass(SECOND);
     bench.close();
     bench.run_to_end();
-    assert_eq!((bench.delivered().len(), files()), (5, before));
-    drop(bench);
-    assert_eq!(found(directory.path(), in_memory()), [0; 0]);
+    assert_eq!(bench.delivered().len(), 5);
+    assert_eq!(fs::read_dir(directory.path()).expect("a folder").count(), 0);
 }
 
 #[test]
@@ -132,7 +128,7 @@ fn what_was_left_is_tried_beside_what_is_new_and_stays_when_this_agent_ends_too(
     bench.pass(10 * SECOND);
     let tried = bench.tried();
     assert!([0, 1, 2, 10].iter().all(|id| tried.contains(&vec![*id])), "{tried:?}");
-    assert_eq!(bench.queue_size(), 1, "of what is in memory");
+    assert_eq!(bench.queue_size(), 3, "one is new, and two of the others are left");
     bench.close();
     bench.settle();
     assert!(bench.is_stopped());
@@ -172,46 +168,113 @@ fn what_the_destination_refuses_for_good_is_not_moved() {
 }
 
 #[test]
-fn what_the_disk_does_not_take_is_lost_counted_and_said_with_both_reasons() {
+fn what_the_storage_does_not_take_is_lost_counted_and_said_with_the_reason() {
     let directory = tempfile::tempdir().expect("a folder");
-    let mut bench = Bench::on_disk(directory.path(), settings(in_memory()), |_, _| unavailable());
-    drop(bench.send(0, 3));
-    bench.settle();
+    fs::write(directory.path().join(QUEUE), "of a Collector").expect("a file");
+    let mut bench = None;
+    let lines = logged(LevelFilter::WARN, || {
+        let mut made = Bench::on_disk(directory.path(), settings(in_memory()), |_, _| unavailable());
+        drop([made.send(0, 1), made.send(10, 2)]);
+        made.settle();
+        made.close();
+        made.run_to_end();
+        bench = Some(made);
+    });
+    let bench = bench.expect("made");
+    assert!(bench.is_stopped());
+    assert_eq!((bench.undelivered(), bench.counts()), (3, [0, 3, 0, 0]));
+    let said = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!(
+        (said("cannot be moved to the storage"), said(&format!("{QUEUE} is a file"))),
+        (1, 1),
+        "{lines:?}"
+    );
+    assert_eq!(said("Dropping data"), 2, "{lines:?}");
+}
+
+#[test]
+fn a_disk_that_fails_in_between_costs_what_it_does_not_take() {
+    let directory = tempfile::tempdir().expect("a folder");
     let queue = directory.path().join(QUEUE);
-    fs::remove_dir_all(&queue).expect("removed");
-    fs::write(&queue, "in its place").expect("a file");
+    let mut bench = Bench::on_disk(directory.path(), settings(in_memory()), move |n, _| {
+        // The queue is open by then, and what comes to it has no place any more.
+        if n == 5 {
+            fs::remove_dir_all(&queue).expect("removed");
+            fs::write(&queue, "in its place").expect("a file");
+        }
+        if n < 5 { unavailable() } else { Reply::After(SECOND, Box::new(unavailable())) }
+    });
+    (0..4).for_each(|first| drop(bench.send(first, 1)));
+    bench.settle();
     let lines = logged(LevelFilter::ERROR, || {
         bench.close();
         bench.run_to_end();
     });
     assert!(bench.is_stopped());
-    assert_eq!((bench.undelivered(), bench.counts()), (3, [0, 3, 0, 0]));
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    let line = &lines[0];
-    assert!(line.contains("unavailable") && line.contains("Dropping data"), "{line}");
-    assert!(line.contains("cannot be kept on disk") && line.contains(QUEUE), "{line}");
+    let lost = bench.undelivered();
+    assert!(lost > 0 && bench.counts() == [0, lost as u64, 0, 0], "{lost} {lines:?}");
+    let dropped: Vec<_> = lines.iter().filter(|line| line.contains("Dropping data")).collect();
+    assert!(
+        dropped.len() == lost && dropped.iter().all(|l| l.contains("cannot be kept on disk")),
+        "{lines:?}"
+    );
 }
 
 #[test]
-fn a_storage_that_cannot_be_used_is_said_at_the_start_and_the_exporter_works_without() {
+fn a_storage_that_comes_by_a_reload_takes_what_is_in_memory_by_then() {
     let directory = tempfile::tempdir().expect("a folder");
-    fs::write(directory.path().join(QUEUE), "of a Collector").expect("a file");
+    let mut bench = Bench::new(settings(in_memory()), |_, _| unavailable());
+    (0..4).for_each(|first| drop(bench.send(first, 1)));
+    bench.pass(SECOND / 2);
+    bench.move_to(directory.path());
+    bench.close();
+    bench.run_to_end();
+    assert_eq!((bench.undelivered(), bench.counts()), (0, [0; 4]));
+    drop(bench);
+    assert_eq!(found(directory.path(), in_memory()), [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_another_agent_still_has_is_looked_for_again_and_the_queue_is_free_once_it_is_delivered() {
+    let directory = tempfile::tempdir().expect("a folder");
+    left_behind(directory.path(), 3);
+    let mut other = Bench::on_disk(directory.path(), settings(on_disk()), |_, _| unavailable());
     let mut bench = None;
     let lines = logged(LevelFilter::WARN, || {
-        bench = Some(Bench::on_disk(directory.path(), settings(in_memory()), |_, payload| {
-            if weir_testkit::ids(payload) == [0] { Reply::Accept } else { unavailable() }
-        }));
+        bench = Some(Bench::on_disk(directory.path(), settings(in_memory()), |_, _| Reply::Accept));
     });
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    let line = &lines[0];
-    assert!(line.contains("What a stop cannot deliver will be lost") && line.contains(QUEUE), "{line}");
-    let mut bench = bench.expect("opened");
-    drop([bench.send(0, 1), bench.send(10, 2)]);
-    bench.settle();
+    let said =
+        lines.iter().any(|line| line.contains("an earlier stop has left") && line.contains("Will try again"));
+    assert!(said, "{lines:?}");
+    let mut bench = bench.expect("made");
+    bench.pass(20 * SECOND);
+    assert_eq!(bench.delivered(), [0; 0]);
+    other.close();
+    other.run_to_end();
+    drop(other);
+    bench.pass(20 * SECOND);
+    assert_eq!((bench.delivered().len(), bench.queue_size()), (3, 0));
+    assert_eq!(found(directory.path(), on_disk()), [0; 0], "it is nobody's any more");
     bench.close();
     bench.run_to_end();
     assert!(bench.is_stopped());
-    assert_eq!((bench.delivered(), bench.undelivered()), (vec![0], 2));
+}
+
+#[test]
+fn what_was_left_and_hangs_is_broken_off_by_the_last_call_too() {
+    let directory = tempfile::tempdir().expect("a folder");
+    left_behind(directory.path(), 3);
+    for queue in [in_memory(), on_disk()] {
+        let mut bench = Bench::on_disk(directory.path(), settings(queue), |_, _| Reply::Hang);
+        bench.settle();
+        bench.close();
+        bench.settle();
+        assert!(!bench.is_stopped(), "two attempts hang");
+        bench.last_call();
+        bench.settle();
+        assert!(bench.is_stopped() && bench.undelivered() == 0);
+    }
+    assert_eq!(found(directory.path(), in_memory()), [0, 1, 2]);
 }
 
 #[test]
@@ -247,6 +310,10 @@ struct SlowQueue(Arc<dyn DurableQueue>, Clock);
 impl Storage for Slow {
     async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
         Ok(Arc::new(SlowQueue(self.0.open_queue(name).await?, self.1.clone())))
+    }
+
+    async fn find_queue(&self, name: &str) -> Result<Option<Arc<dyn DurableQueue>>, Failure> {
+        self.0.find_queue(name).await
     }
 }
 

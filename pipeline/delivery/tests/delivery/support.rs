@@ -94,9 +94,14 @@ impl Bench {
     ) -> Bench {
         let simulation = Simulation::new(1);
         let host = weir_testkit::host(&simulation);
-        let storage = storage(&simulation, &host, STORAGE, directory);
-        host.offer(STORAGE, Capabilities::default().with_storage(before(storage, simulation.clock())));
+        let storage = before(storage(&simulation, &host, STORAGE, directory), simulation.clock());
+        host.offer(STORAGE, Capabilities::default().with_storage(storage));
         Bench::of(simulation, host, settings, script)
+    }
+
+    /// As after a reload from which on a storage runs, or another one.
+    pub(crate) fn move_to(&self, directory: &Path) {
+        self.ending.move_to(Some(storage(&self.simulation, &self.host, "file_storage/new", directory)));
     }
 
     /// Lets another storage run.
@@ -117,11 +122,15 @@ impl Bench {
         let ending = Ending::default();
         let Delivered { consumer, work, opening } =
             deliver(ID, Signal::Logs, Arc::new(exporter), &settings, clock.clone(), &host, &ending);
+        let storage = host.extension(STORAGE).and_then(|offered| offered.storage);
+        ending.move_to(storage.clone());
         let open = {
             let opening = opening.clone();
             async move {
                 let opened = opening.open().await;
-                opening.open_spill().await;
+                if let Some(storage) = storage {
+                    opening.find_leftovers(&storage).await;
+                }
                 opened
             }
         };
@@ -154,9 +163,12 @@ impl Bench {
             &self.ending,
         );
         let opening = delivered.opening.clone();
+        let storage = self.host.extension(STORAGE).and_then(|offered| offered.storage);
         let open = async move {
             opening.open().await?;
-            opening.open_spill().await;
+            if let Some(storage) = storage {
+                opening.find_leftovers(&storage).await;
+            }
             Ok(())
         };
         self.simulation.run(open).expect("ends").map(|()| delivered)
