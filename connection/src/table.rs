@@ -81,7 +81,10 @@ struct Process {
     info: ProcessInfo,
     /// What is added to its times to get the agent's.
     offset: i64,
+    /// Since when it is counted here.
     first_seen: u64,
+    /// The same, of one that was silent for a while the first time.
+    came: u64,
     last_seen: u64,
     interval: f64,
     /// Its module said that it was stopped.
@@ -211,13 +214,16 @@ impl ConnectionTable {
         if !inner.processes.contains_key(&info.key) {
             if inner.processes.len() >= MAX_PROCESSES {
                 inner.unwatched.add(&info.key, now);
+                inner.graveyard.turned_away(&info.key, now);
                 return Vec::new();
             }
             inner.unwatched.remove(&info.key);
-            inner.graveyard.heard(&info.key);
         }
-        let process =
-            inner.processes.entry(info.key.clone()).or_insert_with(|| Process::new(info.clone(), now));
+        let Inner { processes, graveyard, .. } = &mut *inner;
+        let process = processes.entry(info.key.clone()).or_insert_with(|| Process::new(info.clone(), now));
+        if process.is_socket_only() {
+            process.came = graveyard.heard(&info.key).unwrap_or(process.came);
+        }
         process.learn(info);
         process.seen(observed, now);
         events.into_iter().filter_map(|event| process.apply(event)).collect()
@@ -348,6 +354,7 @@ impl Process {
             info,
             offset: 0,
             first_seen: now,
+            came: now,
             last_seen: now,
             interval: 0.0,
             stopped: false,

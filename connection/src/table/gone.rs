@@ -6,17 +6,20 @@
 //! A process that is killed says nothing, and where nobody sees its kernel it only falls silent, which is no end. When its
 //! service runs again under the same pid of the same host, as a container does that is started again, it has ended. So the
 //! last processes that fell silent are remembered too. Containers that share the name of their host may have the same pid at
-//! the same time: only who was silent before the other one came was replaced, and it counts again when it speaks again.
+//! the same time: only who was silent before the other one came was replaced, and it counts again when it speaks again. When
+//! the agent could not be reached all fall silent and come back one after the other: when each had come is remembered with it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use super::{ConnectionTable, Inner, NANOS, Process};
+use super::{ConnectionTable, Inner, MAX_PROCESSES, NANOS, Process};
 use crate::process::{ProcessInfo, ProcessKey};
 use crate::publish::Ending;
 
-/// Exited processes that are remembered: more than exit while their last events are on their way. Likewise those that fell
-/// silent.
-const MAX_REMEMBERED: usize = 256;
+/// Exited processes that are remembered: more than exit while their last events are on their way.
+const MAX_EXITED: usize = 256;
+
+/// Silent processes that are remembered: all of a full table, as when the agent could not be reached.
+const MAX_SILENT: usize = MAX_PROCESSES;
 
 /// A process that the table has let go of.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,20 +47,30 @@ pub(super) struct Graveyard {
 #[derive(Debug)]
 struct Silent {
     gone: Gone,
-    /// When it was last heard of, Unix ns.
+    /// When it came and when it was last heard of, Unix ns.
+    came: u64,
     last_seen: u64,
 }
 
-impl Silent {
-    /// Whether its service runs again in its place.
-    fn is_replaced_by(&self, other: &Process) -> bool {
-        let (mine, theirs) = (&self.gone.info, &other.info);
-        let named = mine.key.pid > 0 && !mine.key.host.is_empty() && !mine.service.is_empty();
-        let in_its_place = theirs.key.pid == mine.key.pid
-            && theirs.key.host == mine.key.host
-            && theirs.service == mine.service;
-        named && in_its_place && theirs.key != mine.key && other.first_seen > self.last_seen
+/// Where a service runs: the pid, the name of the host and its own.
+type Place<'a> = (i64, &'a str, &'a str);
+
+/// The place of a process, if all of it is known.
+fn place(info: &ProcessInfo) -> Option<Place<'_>> {
+    let known = info.key.pid > 0 && !info.key.host.is_empty() && !info.service.is_empty();
+    known.then_some((info.key.pid, &info.key.host, &info.service))
+}
+
+/// When the last of the processes that speak came to each place.
+fn taken_places<'a>(processes: impl Iterator<Item = &'a Process>) -> HashMap<Place<'a>, u64> {
+    let mut places = HashMap::new();
+    for process in processes.filter(|p| !p.is_socket_only()) {
+        if let Some(place) = place(&process.info) {
+            let last = places.entry(place).or_default();
+            *last = process.came.max(*last);
+        }
     }
+    places
 }
 
 impl Graveyard {
@@ -77,22 +90,30 @@ impl Graveyard {
         if self.has(&info.key) {
             return;
         }
-        if self.exited.len() >= MAX_REMEMBERED {
+        if self.exited.len() >= MAX_EXITED {
             self.exited.pop_front();
         }
         self.exited.push_back(info);
     }
 
     fn fell_silent(&mut self, silent: Silent) {
-        if self.silent.len() >= MAX_REMEMBERED {
+        if self.silent.len() >= MAX_SILENT {
             self.silent.pop_front();
         }
         self.silent.push_back(silent);
     }
 
-    /// It speaks again.
-    pub(super) fn heard(&mut self, key: &ProcessKey) {
-        self.silent.retain(|silent| silent.gone.info.key != *key);
+    /// It speaks again: when it had come, if it is one that fell silent.
+    pub(super) fn heard(&mut self, key: &ProcessKey) -> Option<u64> {
+        let at = self.silent.iter().position(|silent| silent.gone.info.key == *key)?;
+        self.silent.remove(at).map(|silent| silent.came)
+    }
+
+    /// It speaks again, and there is no room for it.
+    pub(super) fn turned_away(&mut self, key: &ProcessKey, now: u64) {
+        if let Some(silent) = self.silent.iter_mut().find(|silent| silent.gone.info.key == *key) {
+            silent.last_seen = now;
+        }
     }
 }
 
@@ -138,13 +159,18 @@ impl ConnectionTable {
                 gone.push(p.gone(Some(Ending::Stopped)));
             } else if silent {
                 gone.push(p.gone(None));
-                graveyard
-                    .fell_silent(Silent { gone: p.gone(Some(Ending::Replaced)), last_seen: p.last_seen });
+                let replaced = p.gone(Some(Ending::Replaced));
+                graveyard.fell_silent(Silent { gone: replaced, came: p.came, last_seen: p.last_seen });
             }
             !(silent || p.stopped)
         });
+        if graveyard.silent.is_empty() {
+            return gone;
+        }
+        let places = taken_places(processes.values());
         graveyard.silent.retain(|silent| {
-            let replaced = processes.values().any(|p| silent.is_replaced_by(p));
+            let last = place(&silent.gone.info).and_then(|place| places.get(&place));
+            let replaced = last.is_some_and(|came| *came > silent.last_seen);
             if replaced {
                 gone.push(silent.gone.clone());
             }

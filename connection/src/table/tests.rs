@@ -237,6 +237,65 @@ fn who_shares_pid_and_host_with_another_is_not_replaced_by_it() {
     }
 }
 
+/// Instances of one service that run at the same time on a host: the containers share the name, each has its own pids.
+fn replica(host: usize, start_ticks: i64) -> ProcessInfo {
+    let mut info = instance(start_ticks);
+    info.key.host = format!("node-{host}");
+    info
+}
+
+#[test]
+fn replicas_that_come_back_one_after_the_other_when_the_agent_was_unreachable_are_not_replaced() {
+    // More than exit at once.
+    const HOSTS: usize = 400;
+    for seen_first_by in ["events", "sockets", "stacks"] {
+        let table = ConnectionTable::default();
+        let all_speak = |start_ticks: i64, second: u64| {
+            for info in (0..HOSTS).map(|host| replica(host, start_ticks)) {
+                table.apply(&info, 0, second * SECOND, vec![Event::ClientCreated(client(1, SECOND))]);
+            }
+        };
+        all_speak(7, 1);
+        all_speak(8, 2);
+        all_speak(7, 3);
+        assert_eq!(table.expire(90 * SECOND).len(), 2 * HOSTS);
+        for info in (0..HOSTS).map(|host| replica(host, 8)) {
+            match seen_first_by {
+                "sockets" => table.put_sockets(&info, 99 * SECOND, std::iter::empty()),
+                "stacks" => table.put_stacks(&info, 99 * SECOND, Vec::new()),
+                _ => {}
+            }
+        }
+        all_speak(8, 100);
+        assert_eq!(table.expire(101 * SECOND), [], "seen first by {seen_first_by}");
+        all_speak(7, 110);
+        assert_eq!(table.expire(135 * SECOND).len(), HOSTS, "the others are silent again");
+        all_speak(7, 136);
+        assert_eq!(table.expire(137 * SECOND), [], "they were there before");
+        let counted = table.measure(&replica(0, 7).key, 137 * SECOND).expect("it is known");
+        assert_eq!(counted.first_seen, 110 * SECOND, "its totals began anew");
+        all_speak(9, 138);
+        let replaced = table.expire(138 * SECOND);
+        assert!(replaced.len() == HOSTS && replaced.iter().all(|gone| gone.ending == Some(Ending::Replaced)));
+        assert!(replaced.iter().all(|gone| gone.info.key.start_ticks == 8));
+    }
+}
+
+#[test]
+fn who_speaks_again_and_finds_no_room_is_not_replaced_by_who_came_meanwhile() {
+    let table = ConnectionTable::default();
+    let speak = |info: &ProcessInfo, second: u64| {
+        table.apply(info, 0, second * SECOND, vec![Event::ClientCreated(client(1, SECOND))]);
+    };
+    speak(&instance(7), 1);
+    assert_eq!(table.expire(40 * SECOND).len(), 1);
+    (1..MAX_PROCESSES).for_each(|other| speak(&replica(other, 1), 41));
+    speak(&instance(8), 41);
+    assert_eq!(table.processes(), MAX_PROCESSES);
+    speak(&instance(7), 42);
+    assert_eq!((table.unwatched(), table.expire(43 * SECOND)), (1, vec![]));
+}
+
 #[test]
 fn an_end_without_begin_and_a_begin_told_twice_change_nothing() {
     let table = ConnectionTable::default();
