@@ -194,7 +194,8 @@ impl Handle {
             shared.metrics.show(&shared.queue);
             filled
         };
-        if let Some(Err(error)) = self.shared.host.blocking(work).await {
+        let filled = self.shared.host.blocking(work).await;
+        if let Err(error) = filled.unwrap_or_else(|| Err(io::Error::other("reading panicked"))) {
             tracing::error!(queue = %self.shared.path.display(), %error, "Cannot read a queue on disk. Will try again.");
             self.shared.clock.sleep(PAUSE).await;
         }
@@ -310,3 +311,6 @@ fn backlog_of(backlog: weir_disk_queue::Backlog) -> Backlog {
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     Backlog { requests: number(backlog.records), items: number(backlog.weight), bytes: number(backlog.bytes) }
 }
+
+#[cfg(test)]
+mod tests;

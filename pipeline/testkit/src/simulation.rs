@@ -50,7 +50,8 @@ impl Simulation {
         })))
     }
 
-    /// From now on a panic ends only the task in which it happened, as on tokio. Before, it ends the test.
+    /// From now on a panic ends only the task or the blocking work in which it happened, as on tokio. Before, it ends the
+    /// test.
     pub fn contain_panics(&self) {
         self.lock().contain_panics = true;
     }
@@ -200,7 +201,14 @@ impl TimeSource for Simulation {
 
 impl Blocking for Simulation {
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
-        Box::pin(async move { work() })
+        let simulation = self.clone();
+        Box::pin(async move {
+            match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(()) => {}
+                Err(_) if simulation.lock().contain_panics => simulation.lock().panics += 1,
+                Err(panic) => resume_unwind(panic),
+            }
+        })
     }
 }
 
