@@ -13,7 +13,7 @@ use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::record::{self, HEAD};
-use crate::state::{Pending, Receivable, Segment, Taken};
+use crate::state::{Pending, Ready, Receivable, Segment, Taken};
 
 /// Bytes that are written at once, if it is not a single record.
 pub(crate) const GROUP: usize = 8 << 20;
@@ -23,7 +23,6 @@ pub(crate) struct Writer {
     active: Option<Active>,
     /// Of the last segment.
     number: u64,
-    buffer: BytesMut,
 }
 
 /// A group as it is on disk.
@@ -48,7 +47,7 @@ struct Active {
 impl Writer {
     /// With `number` as the last that was given out.
     pub(crate) fn new(number: u64) -> Writer {
-        Writer { active: None, number, buffer: BytesMut::new() }
+        Writer { active: None, number }
     }
 
     /// Nothing more goes to the active segment.
@@ -109,14 +108,13 @@ impl Queue {
         if writer.active.is_none() {
             writer.active = Some(self.create(&mut writer.number, first)?);
         }
-        let Writer { active, buffer, .. } = &mut *writer;
-        let Some(active) = active else { return Err(io::ErrorKind::Other.into()) };
-        buffer.clear();
-        buffer.reserve(usize::try_from(size).unwrap_or(0));
+        let Some(active) = &mut writer.active else { return Err(io::ErrorKind::Other.into()) };
+        // Its own: what is left of one that other groups share would be held by a record that is taken.
+        let mut buffer = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
         for (pending, id) in group.iter().zip(first..) {
-            record::write(buffer, active.name.salt, id, pending.weight, &pending.parts);
+            record::write(&mut buffer, active.name.salt, id, pending.weight, &pending.parts);
         }
-        let bytes = buffer.split().freeze();
+        let bytes = buffer.freeze();
         let written = fs::write_all(&*active.file, &bytes, active.size);
         written
             .and_then(|()| self.sync(|| active.file.sync()))
@@ -149,7 +147,8 @@ impl Queue {
                     if !state.is_behind() && state.ready_bytes + bytes.len() <= self.options.read_ahead {
                         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                         let receivable = Receivable { id, weight: pending.weight, length };
-                        state.make_ready(Taken { receivable, bytes: bytes.clone() });
+                        let taken = Taken { receivable, bytes: bytes.clone() };
+                        state.make_ready(Ready { taken, buffer: usize::try_from(total).unwrap_or(0) });
                     }
                     state.committed = id + 1;
                 }

@@ -56,10 +56,15 @@
 //! open queue, the group is refused, what only they held is lost and counted, and the next group finds new files.
 //!
 //! # Limits
-//! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Memory: read-ahead and one record, what
-//! waits for a commit (64 MiB or one record), the group that is written, one piece or record that is read; what was taken
-//! and is not done is the owner's; and of each segment some 400 bytes, and some 20 for every gap in what is done. Two files
-//! per segment are open only while it is written or worked off.
+//! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Two files per segment are open only while
+//! it is written or worked off.
+//!
+//! # Memory
+//! Read-ahead and one record, with the groups or pieces that the first and the last of it are parts of; what waits for a
+//! commit (64 MiB or one record); the group that is written; one piece or record that is read; of each segment some 400 bytes,
+//! and some 20 for every gap in what is done. What was taken and is not done is the owner's: a record that is less than a
+//! quarter of its group or piece is copied when it is taken, so that it holds nothing but itself, and any other at most four
+//! times its bytes.
 
 mod acks;
 mod commit;

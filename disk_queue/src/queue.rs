@@ -182,11 +182,12 @@ impl Queue {
         if let Some(taken) = state.kept.pop_front() {
             return Take::Record(taken);
         }
-        if let Some(taken) = state.ready.pop_front() {
-            state.ready_bytes -= taken.bytes.len();
-            return Take::Record(taken);
-        }
-        if state.is_behind() { Take::Behind } else { Take::Empty }
+        let Some(ready) = state.ready.pop_front() else {
+            return if state.is_behind() { Take::Behind } else { Take::Empty };
+        };
+        state.ready_bytes -= ready.taken.bytes.len();
+        drop(state);
+        Take::Record(ready.take())
     }
 
     /// Nobody needs a record that was taken any more. Does not block; [`Queue::save`] writes it down.

@@ -10,7 +10,7 @@ use crate::fs::{self, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::scan::{Scanner, Step};
-use crate::state::{Receivable, Taken};
+use crate::state::{Ready, Receivable, Taken};
 
 /// Where reading stands: the segment and how far it was scanned.
 #[derive(Default)]
@@ -100,7 +100,8 @@ impl Queue {
                     self.lose(part.name.number, next..head.id);
                     next = head.id + 1;
                     let receivable = Receivable { id: head.id, weight: head.weight, length: head.length };
-                    if self.offer(part.name.number, Taken { receivable, bytes }) >= most {
+                    let ready = Ready { taken: Taken { receivable, bytes }, buffer: scanner.piece() };
+                    if self.offer(part.name.number, ready) >= most {
                         return true;
                     }
                 }
@@ -122,9 +123,9 @@ impl Queue {
     }
 
     /// Puts a record that was read where it can be taken; the bytes that are there now.
-    fn offer(&self, number: u64, record: Taken) -> usize {
+    fn offer(&self, number: u64, record: Ready) -> usize {
         let mut state = self.state();
-        let id = record.receivable.id;
+        let id = record.taken.receivable.id;
         if state.segment(number).is_some_and(|segment| segment.done.contains(id)) {
             state.read_to = id + 1;
         } else {

@@ -64,6 +64,11 @@ impl Scanner {
         }
     }
 
+    /// Length of the piece that the last record is a part of.
+    pub(crate) fn piece(&self) -> usize {
+        self.piece.len()
+    }
+
     /// Moves to the next head behind a place where there should be one.
     fn skip(&mut self, size: u64) -> Step {
         loop {

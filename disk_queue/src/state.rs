@@ -64,6 +64,26 @@ pub struct Taken {
     pub bytes: Bytes,
 }
 
+/// A record that can be taken. Its bytes are a part of a group that was written, or of a piece that was read.
+pub(crate) struct Ready {
+    pub(crate) taken: Taken,
+    /// Length of the whole.
+    pub(crate) buffer: usize,
+}
+
+/// Records that are a smaller share of their buffer are copied out of it when they are taken: one that its owner holds for
+/// long must not hold all those that came with it.
+const WORTH_SHARING: usize = 4;
+
+impl Ready {
+    /// The record, which holds at most four times its bytes.
+    pub(crate) fn take(self) -> Taken {
+        let Taken { receivable, bytes } = self.taken;
+        let is_small = bytes.len() < self.buffer / WORTH_SHARING;
+        Taken { receivable, bytes: if is_small { Bytes::copy_from_slice(&bytes) } else { bytes } }
+    }
+}
+
 /// A record that waits for its commit.
 pub(crate) struct Pending {
     pub(crate) parts: Vec<Bytes>,
@@ -90,7 +110,7 @@ pub(crate) struct State {
     pub(crate) committing: bool,
     pub(crate) gathering: Gathering,
     /// What can be taken at once.
-    pub(crate) ready: VecDeque<Taken>,
+    pub(crate) ready: VecDeque<Ready>,
     pub(crate) ready_bytes: usize,
     /// The id behind those that are ready or taken: where reading goes on.
     pub(crate) read_to: u64,
@@ -217,9 +237,9 @@ impl State {
     }
 
     /// Puts a record where it can be taken.
-    pub(crate) fn make_ready(&mut self, record: Taken) {
-        self.read_to = record.receivable.id + 1;
-        self.ready_bytes += record.bytes.len();
+    pub(crate) fn make_ready(&mut self, record: Ready) {
+        self.read_to = record.taken.receivable.id + 1;
+        self.ready_bytes += record.taken.bytes.len();
         self.ready.push_back(record);
     }
 
