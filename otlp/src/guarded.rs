@@ -20,7 +20,7 @@ use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_component::{Budget, Reservation};
 
-use crate::clock::{Timer, timer};
+use crate::clock::{Timer, now, timer};
 use crate::http_server::ServerLimits;
 use crate::http2::{PREFACE, Watch};
 use crate::io::Io;
@@ -106,7 +106,7 @@ impl Guarded {
 
     /// From now on HTTP/2 is spoken.
     pub(crate) fn expect_http2(&mut self) {
-        self.talk = Talk::Two(Watch::new(self.activity.clone()));
+        self.talk = Talk::Two(Watch::new(self.activity.clone(), now()));
     }
 
     /// The head that has begun and is not whole, as a number that no other has.
@@ -161,7 +161,7 @@ impl Guarded {
                 Ok(())
             }
             Talk::Two(watch) => {
-                watch.see(input).map_err(io::Error::other)?;
+                watch.see(input, now()).map_err(io::Error::other)?;
                 let beyond = watch.fields().saturating_sub(SMALL);
                 if beyond == self.room.bytes() {
                     Ok(())

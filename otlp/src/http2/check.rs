@@ -5,6 +5,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::frame::{HEAD, Head};
 use super::{Answer, Event, Limits, Machine};
+use crate::clock::now;
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -13,7 +14,10 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// after the end, and a connection that fails is over when what was whole is answered.
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
 pub fn converse(bytes: &[u8], seed: u64) {
-    let mut machine = Machine::new(Limits { max_streams: 3, max_header_bytes: 500, pings: None });
+    let limits = Limits { max_streams: 3, max_header_bytes: 500, pings: None };
+    // It stands still, and only differences count: what happens follows from the bytes and the seed.
+    let now = now();
+    let mut machine = Machine::new(limits, now);
     let mut random = seed | 1;
     let mut input = [PREFACE, bytes].concat();
     let mut open: Vec<(u32, bool)> = Vec::new();
@@ -22,7 +26,7 @@ pub fn converse(bytes: &[u8], seed: u64) {
         let rest = input.split_off(input.len().min(1 + (random >> 40) as usize % 97));
         let was_deaf = machine.is_deaf() || machine.is_over();
         let mut events = Vec::new();
-        machine.receive(&input, &mut events);
+        machine.receive(&input, now, &mut events);
         assert!(!was_deaf || events.is_empty());
         for event in events {
             happen(&mut machine, &mut open, event, &input, random);

@@ -106,7 +106,7 @@ impl Machine {
     fn ping(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
         if !head.has(flag::ACK) {
             self.patience.spend(1)?;
-            self.pings.ping(self.streams.len() > 0)?;
+            self.pings.ping(self.streams.len() > 0, self.now)?;
             put_ping(&mut self.out, flag::ACK, payload);
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use http::Request;
+use tokio::time::Instant;
 
 use super::frame::{self, Code, HEAD, Head, flag, kind, setting};
 use super::headers::{Block, Seen};
@@ -86,6 +87,8 @@ pub(crate) struct Machine {
     pub(super) peer_stream_window: i64,
     pub(super) peer_max_frame: usize,
     pub(super) wrote_block: bool,
+    /// When the input came that is read.
+    pub(super) now: Instant,
     pub(super) patience: Patience,
     pub(super) pings: Pings,
     pub(super) out: Vec<u8>,
@@ -93,8 +96,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// A connection that begins; the output has the server's greeting.
-    pub(crate) fn new(limits: Limits) -> Machine {
+    /// A connection that begins at that time; the output has the server's greeting.
+    pub(crate) fn new(limits: Limits, now: Instant) -> Machine {
         let mut out = Vec::with_capacity(128);
         let settings = [
             (setting::MAX_CONCURRENT_STREAMS, limits.max_streams),
@@ -123,7 +126,8 @@ impl Machine {
             peer_stream_window: i64::from(DEFAULT_WINDOW),
             peer_max_frame: 16 << 10,
             wrote_block: false,
-            patience: Patience::new(),
+            now,
+            patience: Patience::new(now),
             pings: Pings::new(limits.pings),
             out,
             failed: false,
@@ -176,8 +180,10 @@ impl Machine {
         frame::put_goaway(&mut self.out, self.last, code, why);
     }
 
-    /// Takes bytes of the peer and appends what they say to `events`.
-    pub(crate) fn receive(&mut self, input: &[u8], events: &mut Vec<Event>) {
+    /// Takes bytes of the peer that came at that time, which is never before the last, and appends what they say to `events`.
+    pub(crate) fn receive(&mut self, input: &[u8], now: Instant, events: &mut Vec<Event>) {
+        self.now = now;
+        self.patience.rest(now);
         let mut at = 0;
         while at < input.len() && !self.failed {
             if let Err(fault) = self.step(input, &mut at, events) {

@@ -1,5 +1,5 @@
 //! The server's side of HTTP/2 (RFC 9113) for unary calls, as a machine without input, output or clock of its own: bytes
-//! go in, events come out, answers go in, bytes come out.
+//! and the time at which they came go in, events come out, answers go in, bytes come out.
 //!
 //! A general library spends most of a small request on what an `Export` call does not have: bodies in both directions that
 //! wait for each other, a task and wakers for every stream, priorities, pushes. Here a request is a head and some bytes,

@@ -4,7 +4,6 @@ use tokio::time::Instant;
 
 use super::frame::Code;
 use super::machine::Fault;
-use crate::clock::now;
 
 /// Frames that may come without any request in between.
 const MOST: u32 = 1000;
@@ -13,25 +12,30 @@ const PER_REQUEST: u32 = 16;
 /// What a second brings back, for connections that only rest.
 const PER_SECOND: f64 = 10.0;
 
-/// What is left of it. Nothing of the clock is read while there is some.
+/// What is left of it.
 #[derive(Debug)]
 pub(super) struct Patience {
     left: u32,
     since: Instant,
+    now: Instant,
 }
 
 impl Patience {
-    pub(super) fn new() -> Patience {
-        Patience { left: MOST, since: now() }
+    pub(super) fn new(now: Instant) -> Patience {
+        Patience { left: MOST, since: now, now }
+    }
+
+    /// Time has passed.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.now = now;
     }
 
     /// Uses up some.
     pub(super) fn spend(&mut self, much: u32) -> Result<(), Fault> {
         if self.left < much {
-            let now = now();
-            let earned = (now - self.since).as_secs_f64() * PER_SECOND;
+            let earned = (self.now - self.since).as_secs_f64() * PER_SECOND;
             self.left = self.left.saturating_add(earned as u32).min(MOST);
-            self.since = now;
+            self.since = self.now;
         }
         match self.left.checked_sub(much) {
             Some(left) => {
@@ -54,10 +58,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::clock::now;
 
-    #[tokio::test(start_paused = true)]
-    async fn it_ends_and_comes_back_by_requests_and_by_time() {
-        let mut patience = Patience::new();
+    #[test]
+    fn it_ends_and_comes_back_by_requests_and_by_time() {
+        let now = now();
+        let mut patience = Patience::new(now);
         for _ in 0..MOST {
             patience.spend(1).expect("patient");
         }
@@ -68,10 +74,10 @@ mod tests {
         patience.earn(1);
         patience.spend(PER_REQUEST).expect("earned");
         assert!(patience.spend(1).is_err());
-        tokio::time::advance(Duration::from_secs(2)).await;
+        patience.rest(now + Duration::from_secs(2));
         patience.spend(20).expect("rested");
         assert!(patience.spend(1).is_err());
-        tokio::time::advance(Duration::from_secs(1 << 20)).await;
+        patience.rest(now + Duration::from_secs(1 << 20));
         patience.spend(MOST).expect("never more than at first");
         assert!(patience.spend(1).is_err());
     }

@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::frame::Code;
 use super::machine::Fault;
-use crate::clock::now;
 use crate::http_server::PingPolicy;
 
 /// Pings that come too early and are let pass.
@@ -35,10 +34,9 @@ impl Pings {
         self.answered = true;
     }
 
-    /// The peer has pinged.
-    pub(super) fn ping(&mut self, has_streams: bool) -> Result<(), Fault> {
+    /// The peer has pinged at that time.
+    pub(super) fn ping(&mut self, has_streams: bool, now: Instant) -> Result<(), Fault> {
         let Some(policy) = self.policy else { return Ok(()) };
-        let now = now();
         let last = self.last.replace(now);
         if std::mem::take(&mut self.answered) {
             self.strikes = 0;
@@ -60,6 +58,7 @@ impl Pings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::now;
 
     const TOO_MANY: Result<(), Fault> = Err(Fault(Code::EnhanceYourCalm, "too_many_pings"));
 
@@ -67,43 +66,43 @@ mod tests {
         Pings::new(Some(PingPolicy { min_time: Duration::from_secs(10), permit_without_stream }))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn two_early_pings_are_let_pass_and_the_third_is_too_many() {
-        let mut pings = pings(true);
+    #[test]
+    fn two_early_pings_are_let_pass_and_the_third_is_too_many() {
+        let (mut pings, now) = (pings(true), now());
         for _ in 0..3 {
-            assert_eq!(pings.ping(false), Ok(()));
+            assert_eq!(pings.ping(false, now), Ok(()));
         }
-        assert_eq!(pings.ping(false), TOO_MANY);
+        assert_eq!(pings.ping(false, now), TOO_MANY);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn pings_in_good_time_and_after_answers_are_not_counted() {
-        let mut pings = pings(false);
+    #[test]
+    fn pings_in_good_time_and_after_answers_are_not_counted() {
+        let (mut pings, mut now) = (pings(false), now());
         for _ in 0..20 {
-            assert_eq!(pings.ping(true), Ok(()));
-            tokio::time::advance(Duration::from_secs(10)).await;
+            assert_eq!(pings.ping(true, now), Ok(()));
+            now += Duration::from_secs(10);
         }
         for _ in 0..20 {
             pings.answer();
-            assert_eq!(pings.ping(false), Ok(()));
+            assert_eq!(pings.ping(false, now), Ok(()));
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn without_a_request_pings_need_a_permit() {
-        let mut pings = pings(false);
+    #[test]
+    fn without_a_request_pings_need_a_permit() {
+        let (mut pings, mut now) = (pings(false), now());
         for _ in 0..3 {
-            assert_eq!(pings.ping(false), Ok(()));
-            tokio::time::advance(Duration::from_secs(60)).await;
+            assert_eq!(pings.ping(false, now), Ok(()));
+            now += Duration::from_secs(60);
         }
-        assert_eq!(pings.ping(false), TOO_MANY);
+        assert_eq!(pings.ping(false, now), TOO_MANY);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn without_a_policy_every_ping_is_good() {
-        let mut pings = Pings::new(None);
+    #[test]
+    fn without_a_policy_every_ping_is_good() {
+        let (mut pings, now) = (Pings::new(None), now());
         for _ in 0..100 {
-            assert_eq!(pings.ping(false), Ok(()));
+            assert_eq!(pings.ping(false, now), Ok(()));
         }
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::check::{PREFACE, converse};
 use super::frame::{
     Code, Head, flag, kind, put_block, put_goaway, put_head, put_number, put_ping, put_settings, setting,
 };
 use super::*;
+use crate::clock::now;
 
 const LIMITS: Limits = Limits { max_streams: 4, max_header_bytes: 1000, pings: None };
 
@@ -19,13 +21,15 @@ const CALL: &[u8] = b"\x83\x86\x04\x02/x\x01\x01a";
 
 struct Talk {
     machine: Machine,
+    now: Instant,
     events: Vec<Event>,
 }
 
 impl Talk {
     /// After the greetings.
     fn begin() -> Talk {
-        let mut talk = Talk { machine: Machine::new(LIMITS), events: Vec::new() };
+        let now = now();
+        let mut talk = Talk { machine: Machine::new(LIMITS, now), now, events: Vec::new() };
         let mut hello = PREFACE.to_vec();
         put_settings(&mut hello, &[]);
         talk.say(&hello);
@@ -34,7 +38,7 @@ impl Talk {
     }
 
     fn say(&mut self, bytes: &[u8]) -> &mut Talk {
-        self.machine.receive(bytes, &mut self.events);
+        self.machine.receive(bytes, self.now, &mut self.events);
         self
     }
 
@@ -264,8 +268,8 @@ async fn what_was_sent_within_the_window_before_the_answer_was_known_is_free() {
     assert_eq!(talk.say(&frame(kind::DATA, 0, 409, b"x")).heard(), ["GOAWAY 409 code 3"]);
 }
 
-#[tokio::test]
-async fn who_floods_has_its_answers_to_what_was_whole_and_may_send_the_rest_again() {
+#[test]
+fn who_floods_has_its_answers_to_what_was_whole_and_may_send_the_rest_again() {
     let mut talk = Talk::begin();
     talk.call(1).say(&headers(3, CALL, false));
     while !talk.machine.is_deaf() {
@@ -407,22 +411,22 @@ fn what_is_wrong_with_frames_ends_the_connection() {
 #[test]
 fn a_connection_begins_with_the_preface_and_settings() {
     for hello in [&b"GET / HTTP/1.1\r\n\r\n"[..], &b"PRI * HTTP/2.0\r\n\r\nXX"[..]] {
-        let mut machine = Machine::new(LIMITS);
-        machine.receive(hello, &mut Vec::new());
+        let mut machine = Machine::new(LIMITS, now());
+        machine.receive(hello, now(), &mut Vec::new());
         assert!(machine.is_over());
     }
     for first in
         [frame(kind::PING, 0, 0, &[0; 8]), frame(kind::SETTINGS, flag::ACK, 0, &[]), headers(1, CALL, true)]
     {
-        let mut machine = Machine::new(LIMITS);
-        machine.receive(&[PREFACE, &first].concat(), &mut Vec::new());
+        let mut machine = Machine::new(LIMITS, now());
+        machine.receive(&[PREFACE, &first].concat(), now(), &mut Vec::new());
         assert!(machine.is_over(), "{first:x?}");
     }
 }
 
 /// Frames that cost work and are no requests, each as often as a peer could send it in a second.
-#[tokio::test]
-async fn floods_end_with_enhance_your_calm_and_nothing_piles_up() {
+#[test]
+fn floods_end_with_enhance_your_calm_and_nothing_piles_up() {
     let open = headers(1, CALL, false);
     let mut goaway = Vec::new();
     put_goaway(&mut goaway, 0, Code::NoError, "");
@@ -471,8 +475,8 @@ async fn floods_end_with_enhance_your_calm_and_nothing_piles_up() {
     );
 }
 
-#[tokio::test]
-async fn a_client_that_works_may_ping_and_open_windows_as_often_as_it_likes() {
+#[test]
+fn a_client_that_works_may_ping_and_open_windows_as_often_as_it_likes() {
     let mut talk = Talk::begin();
     for i in 0..5000 {
         let stream = 2 * i + 1;
@@ -487,11 +491,11 @@ async fn a_client_that_works_may_ping_and_open_windows_as_often_as_it_likes() {
     assert!(!talk.machine.is_over());
 }
 
-#[tokio::test]
-async fn a_peer_that_pings_more_often_than_it_may_is_told_so() {
+#[test]
+fn a_peer_that_pings_more_often_than_it_may_is_told_so() {
     let policy = PingPolicy { min_time: std::time::Duration::from_secs(3600), permit_without_stream: true };
     let mut talk = Talk::begin();
-    talk.machine = Machine::new(Limits { pings: Some(policy), ..LIMITS });
+    talk.machine = Machine::new(Limits { pings: Some(policy), ..LIMITS }, talk.now);
     let mut hello = PREFACE.to_vec();
     put_settings(&mut hello, &[]);
     talk.say(&hello).heard();
@@ -503,8 +507,21 @@ async fn a_peer_that_pings_more_often_than_it_may_is_told_so() {
     assert!(out.ends_with(b"too_many_pings") && talk.machine.is_over());
 }
 
-#[tokio::test]
-async fn conversations_of_the_corpus_do_not_break_the_machine() {
+#[test]
+fn what_a_peer_may_demand_follows_from_the_times_at_which_its_bytes_came() {
+    let ping = frame(kind::PING, 0, 0, &[0; 8]);
+    for (apart, is_welcome) in [(100, true), (50, false)] {
+        let mut talk = Talk::begin();
+        for _ in 0..10_000 {
+            talk.now += std::time::Duration::from_millis(apart);
+            talk.say(&ping);
+        }
+        assert_eq!(!talk.machine.is_over(), is_welcome, "{apart} ms apart");
+    }
+}
+
+#[test]
+fn conversations_of_the_corpus_do_not_break_the_machine() {
     for bytes in crate::corpus::corpus("http2") {
         if let Some((seed, bytes)) = bytes.split_first_chunk() {
             converse(bytes, u64::from_le_bytes(*seed));

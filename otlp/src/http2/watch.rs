@@ -3,6 +3,8 @@
 //! What comes is looked at on its way to the library, frame by frame, and paid out of the same [`Patience`] as on
 //! connections of our own. Whoever uses it up is cut off.
 
+use tokio::time::Instant;
+
 use super::frame::{HEAD, Head, flag, kind};
 use super::machine::{Fault, PREFACE};
 use super::patience::Patience;
@@ -30,11 +32,11 @@ enum Reading {
 }
 
 impl Watch {
-    /// Of the connection with that `activity`, from its preface on.
-    pub(crate) fn new(activity: Activity) -> Watch {
+    /// Of the connection with that `activity`, from its preface on, which came just `now`.
+    pub(crate) fn new(activity: Activity, now: Instant) -> Watch {
         Watch {
             reading: Reading::Preface(0),
-            patience: Patience::new(),
+            patience: Patience::new(now),
             activity,
             answered: 0,
             fields: None,
@@ -42,11 +44,12 @@ impl Watch {
         }
     }
 
-    /// Looks at the next bytes.
+    /// Looks at the next bytes, which came just `now`.
     ///
     /// # Errors
     /// What the peer does too much of.
-    pub(crate) fn see(&mut self, mut input: &[u8]) -> Result<(), &'static str> {
+    pub(crate) fn see(&mut self, mut input: &[u8], now: Instant) -> Result<(), &'static str> {
+        self.patience.rest(now);
         while !input.is_empty() {
             match &mut self.reading {
                 Reading::Preface(has) => {
@@ -130,47 +133,50 @@ mod tests {
     use http::Version;
 
     use super::*;
+    use crate::clock::now;
 
     fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
         let [_, a, b, c] = u32::try_from(payload).expect("short").to_be_bytes();
         [&[a, b, c, kind, flags, 0, 0, 0, 1][..], &vec![0; payload]].concat()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn frames_are_counted_wherever_they_are_cut() {
+    #[test]
+    fn frames_are_counted_wherever_they_are_cut() {
+        let now = now();
         let frames =
             [frame(kind::DATA, 0, 20), frame(kind::DATA, flag::END_STREAM, 0), frame(kind::PING, 0, 8)];
         let round = frames.concat();
         for piece in 1..=round.len() {
-            let mut watch = Watch::new(Activity::default());
-            watch.see(PREFACE).expect("a greeting");
+            let mut watch = Watch::new(Activity::default(), now);
+            watch.see(PREFACE, now).expect("a greeting");
             let bytes = round.repeat(1000);
             assert!(
-                bytes.chunks(piece).all(|part| watch.see(part).is_ok()),
+                bytes.chunks(piece).all(|part| watch.see(part, now).is_ok()),
                 "a thousand, in pieces of {piece}"
             );
-            assert!(watch.see(&round).is_err(), "one more, in pieces of {piece}");
+            assert!(watch.see(&round, now).is_err(), "one more, in pieces of {piece}");
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_makes_requests_may_go_on() {
+    #[test]
+    fn who_makes_requests_may_go_on() {
+        let now = now();
         let activity = Activity::default();
-        let mut watch = Watch::new(activity.clone());
-        watch.see(PREFACE).expect("a greeting");
+        let mut watch = Watch::new(activity.clone(), now);
+        watch.see(PREFACE, now).expect("a greeting");
         let one =
             [frame(kind::HEADERS, 4, 50), frame(kind::WINDOW_UPDATE, 0, 4), frame(kind::PING, 0, 8)].concat();
         for _ in 0..5000 {
-            watch.see(&one).expect("welcome");
+            watch.see(&one, now).expect("welcome");
             drop(activity.begin(Version::HTTP_2));
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_block_of_fields_is_unfinished_until_its_last_frame_is_whole_and_each_has_a_number_of_its_own()
-    {
-        let mut watch = Watch::new(Activity::default());
-        watch.see(PREFACE).expect("a greeting");
+    #[test]
+    fn a_block_of_fields_is_unfinished_until_its_last_frame_is_whole_and_each_has_a_number_of_its_own() {
+        let now = now();
+        let mut watch = Watch::new(Activity::default(), now);
+        watch.see(PREFACE, now).expect("a greeting");
         let seen = |watch: &Watch| (watch.unfinished(), watch.fields());
         for block in 0..3 {
             assert_eq!(seen(&watch), (None, 0));
@@ -181,11 +187,11 @@ mod tests {
             ];
             let bytes = frames.concat();
             let (most, last) = bytes.split_at(bytes.len() - 1);
-            watch.see(&most[..HEAD + 1]).expect("welcome");
+            watch.see(&most[..HEAD + 1], now).expect("welcome");
             assert_eq!(seen(&watch), (Some(block), 50));
-            watch.see(&most[HEAD + 1..]).expect("welcome");
+            watch.see(&most[HEAD + 1..], now).expect("welcome");
             assert_eq!(seen(&watch), (Some(block), 57));
-            watch.see(last).expect("welcome");
+            watch.see(last, now).expect("welcome");
         }
     }
 }

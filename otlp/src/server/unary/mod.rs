@@ -88,12 +88,13 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 impl Connection {
     fn new(io: Io, server: Arc<Server>, peer: Arc<Peer>, activity: Activity) -> Connection {
         let limits = &server.settings.limits;
-        let machine = Machine::new(Limits {
+        let clocks = Clocks::new(limits, activity.clone());
+        let allowed = Limits {
             max_streams: limits.max_concurrent_streams,
             max_header_bytes: limits.max_header_bytes,
             pings: limits.ping_policy,
-        });
-        let clocks = Clocks::new(limits, activity.clone());
+        };
+        let machine = Machine::new(allowed, clocks.heard());
         let heads = HeadClock::new(limits.head_timeout);
         let room = server.settings.budget.begin();
         Connection {
@@ -245,7 +246,7 @@ impl Connection {
     fn receive(&mut self, input: &[u8]) {
         self.clocks.hear();
         let now = self.clocks.heard();
-        self.calls.machine.receive(input, &mut self.events);
+        self.calls.machine.receive(input, now, &mut self.events);
         for event in self.events.drain(..) {
             self.calls.event(event, input, now);
         }
