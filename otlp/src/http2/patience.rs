@@ -1,5 +1,7 @@
 //! How much a peer may demand that is not a request.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::frame::Code;
@@ -9,41 +11,35 @@ use super::machine::Fault;
 const MOST: u32 = 1000;
 /// What a request that was answered brings back: clients send a few window updates and pings with each.
 const PER_REQUEST: u32 = 16;
-/// What a second brings back, for connections that only rest.
-const PER_SECOND: f64 = 10.0;
+/// One comes back in that time, for connections that only rest: ten in a second.
+const ONE_AFTER: Duration = Duration::from_millis(100);
 
 /// What is left of it.
 #[derive(Debug)]
 pub(super) struct Patience {
     left: u32,
+    /// What came back by time before that is in it.
     since: Instant,
-    now: Instant,
 }
 
 impl Patience {
     pub(super) fn new(now: Instant) -> Patience {
-        Patience { left: MOST, since: now, now }
+        Patience { left: MOST, since: now }
     }
 
     /// Time has passed.
     pub(super) fn rest(&mut self, now: Instant) {
-        self.now = now;
+        let earned = (now - self.since).as_millis() / ONE_AFTER.as_millis();
+        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+        self.left = self.left.saturating_add(earned).min(MOST);
+        self.since += ONE_AFTER * earned;
     }
 
     /// Uses up some.
     pub(super) fn spend(&mut self, much: u32) -> Result<(), Fault> {
-        if self.left < much {
-            let earned = (self.now - self.since).as_secs_f64() * PER_SECOND;
-            self.left = self.left.saturating_add(earned as u32).min(MOST);
-            self.since = self.now;
-        }
-        match self.left.checked_sub(much) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(Fault(Code::EnhanceYourCalm, "too many frames that are not requests")),
-        }
+        let left = self.left.checked_sub(much);
+        self.left = left.ok_or(Fault(Code::EnhanceYourCalm, "too many frames that are not requests"))?;
+        Ok(())
     }
 
     /// So many requests were answered.
@@ -55,30 +51,44 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::now;
+
+    const TOO_MANY: Result<(), Fault> =
+        Err(Fault(Code::EnhanceYourCalm, "too many frames that are not requests"));
 
     #[test]
     fn it_ends_and_comes_back_by_requests_and_by_time() {
         let now = now();
         let mut patience = Patience::new(now);
-        for _ in 0..MOST {
-            patience.spend(1).expect("patient");
-        }
-        assert_eq!(
-            patience.spend(1),
-            Err(Fault(Code::EnhanceYourCalm, "too many frames that are not requests"))
-        );
+        patience.spend(MOST).expect("patient");
+        assert_eq!(patience.spend(1), TOO_MANY);
         patience.earn(1);
         patience.spend(PER_REQUEST).expect("earned");
-        assert!(patience.spend(1).is_err());
+        assert_eq!(patience.spend(1), TOO_MANY);
         patience.rest(now + Duration::from_secs(2));
         patience.spend(20).expect("rested");
-        assert!(patience.spend(1).is_err());
-        patience.rest(now + Duration::from_secs(1 << 20));
-        patience.spend(MOST).expect("never more than at first");
-        assert!(patience.spend(1).is_err());
+        assert_eq!(patience.spend(1), TOO_MANY);
+    }
+
+    #[test]
+    fn however_long_a_connection_has_rested_no_more_comes_at_once_than_at_first() {
+        let now = now();
+        for age in [0, 100, 10_000, 1 << 30] {
+            let mut patience = Patience::new(now);
+            patience.rest(now + Duration::from_secs(age));
+            patience.spend(MOST).expect("patient");
+            assert_eq!(patience.spend(1), TOO_MANY, "after {age} s");
+        }
+    }
+
+    #[test]
+    fn time_that_brings_nothing_back_yet_is_not_lost() {
+        let now = now();
+        let mut patience = Patience::new(now);
+        patience.spend(MOST).expect("patient");
+        (1..=200).for_each(|step| patience.rest(now + Duration::from_millis(15) * step));
+        patience.spend(30).expect("three seconds");
+        assert_eq!(patience.spend(1), TOO_MANY);
     }
 }
