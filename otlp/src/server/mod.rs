@@ -200,13 +200,15 @@ impl Server {
         }
     }
 
+    /// Answers where the library serves the connection: on ports that do not speak gRPC only.
     async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
-        let is_grpc = request.version() == Version::HTTP_2 && has_grpc_content_type(&request);
-        match self.settings.protocols {
-            // Connections of its own, see `unary`.
-            Protocols::Grpc => self.observed_grpc(request, &peer).await,
-            Protocols::Both if is_grpc => self.observed_grpc(request, &peer).await,
-            Protocols::Both | Protocols::Http => self.observed_http(request, &peer).await,
+        let is_grpc = self.settings.protocols == Protocols::Both
+            && request.version() == Version::HTTP_2
+            && has_grpc_content_type(&request);
+        if is_grpc {
+            self.observed_grpc(request, &peer).await
+        } else {
+            self.observed_http(request, &peer).await
         }
     }
 
