@@ -54,7 +54,7 @@ pub struct GrpcSettings {
     pub wait_for_ready: bool,
     /// Pings. Default none.
     pub keep_alive: Option<KeepAlive>,
-    /// Largest response, decompressed. Default 4 MiB.
+    /// Largest response, decompressed; a larger one is a failure, as in grpc-go. Default 4 MiB.
     pub max_response: usize,
     /// With what calls are measured and traced. Default not at all.
     pub telemetry: Telemetry,

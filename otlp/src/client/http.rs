@@ -27,7 +27,7 @@ use weir_pdata::{Payload, json};
 
 use super::proxy::Proxy;
 use super::{Compression, Plain, framing, pieces::Pieces, response};
-use crate::body::{ReadError, next_piece, read_all};
+use crate::body::{next_piece, read_all};
 use crate::encoding::Encoding;
 use crate::observed::Calls;
 use crate::status::{MAX_DELAY, RpcStatus, from_http};
@@ -79,7 +79,7 @@ pub struct HttpSettings {
     pub proxy_tls: ClientTls,
     /// Send back the cookies that the server sets. Default false.
     pub cookies: bool,
-    /// Largest response to an accepted request. Default 4 MiB.
+    /// Most of a response to an accepted request that is read; of a larger one nothing is. Default 4 MiB.
     pub max_response: usize,
     /// With what requests are measured and traced. Default not at all.
     pub telemetry: Telemetry,
@@ -203,7 +203,7 @@ impl HttpClient {
                 }
             };
             match response.status() {
-                status if status.is_success() => return self.accepted(response).await,
+                status if status.is_success() => return Ok(self.accepted(response).await),
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
                     uri = self.redirected(&uri, &response)?;
                 }
@@ -248,24 +248,15 @@ impl HttpClient {
         Ok(Pieces::one(Bytes::from(out)))
     }
 
-    /// The backend has accepted, so that what cannot be read in its answer is no failure.
-    async fn accepted(&self, response: Response<Incoming>) -> Result<Accepted, Failure> {
+    /// What the backend says of a request that it has accepted: the status says so, and what cannot be read of the rest, or
+    /// is larger than allowed, is no failure.
+    async fn accepted(&self, response: Response<Incoming>) -> Accepted {
         let content_type = response.headers().get(header::CONTENT_TYPE).map(|v| v.as_bytes().to_vec());
-        let body = match read_all(response.into_body(), self.settings.max_response).await {
-            Ok(body) => body,
-            Err(ReadError::TooLarge) => {
-                let max = self.settings.max_response;
-                return Err(Failure::permanent(format!(
-                    "{}: the response is larger than {max} bytes",
-                    self.url
-                )));
-            }
-            Err(ReadError::Broken(_) | ReadError::Refused(_)) => Bytes::new(),
-        };
+        let body = read_all(response.into_body(), self.settings.max_response).await.unwrap_or_default();
         match content_type {
-            Some(t) if t.starts_with(b"application/x-protobuf") => Ok(response::from_protobuf(&body)),
-            Some(t) if t.starts_with(b"application/json") => Ok(response::from_json(&body)),
-            _ => Ok(Accepted::default()),
+            Some(t) if t.starts_with(b"application/x-protobuf") => response::from_protobuf(&body),
+            Some(t) if t.starts_with(b"application/json") => response::from_json(&body),
+            _ => Accepted::default(),
         }
     }
 

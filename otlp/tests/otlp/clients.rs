@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use weir_component::{ClientAuth, Context, Failure, Kind, Status, Stop, Stopper, async_trait};
+use weir_component::{Accepted, ClientAuth, Context, Failure, Kind, Status, Stop, Stopper, async_trait};
 use weir_otlp::client::{
     Compression, Format, GrpcClient, GrpcSettings, HttpClient, HttpSettings, KeepAlive, Target,
 };
@@ -437,7 +437,7 @@ async fn http_codes_are_retried_as_otlp_says() {
 }
 
 #[tokio::test]
-async fn huge_answers_are_not_read_to_the_end() {
+async fn huge_answers_are_not_read_to_the_end_and_over_http_the_status_says_whether_they_are_a_success() {
     let (address, _stopper, _tasks) =
         scripted(|request| match request.headers()["content-type"].as_bytes() {
             b"application/grpc" => grpc_answer(0, &[], framed(false, &vec![0; 1 << 20])),
@@ -449,11 +449,10 @@ async fn huge_answers_are_not_read_to_the_end() {
         .await;
     let grpc = grpc_client(address, |s| s.max_response = 1000);
     let http = http_client(&format!("http://{address}/v1/logs"), |s| s.max_response = 1000);
-    for failure in [grpc.export(&sample(Signal::Logs, 1)).await, http.export(&sample(Signal::Logs, 1)).await]
-    {
-        let failure = failure.expect_err("refused");
-        assert!(failure.message().contains("larger than 1000 bytes"), "{failure}");
-    }
+    let failure = grpc.export(&sample(Signal::Logs, 1)).await.expect_err("as in grpc-go");
+    assert!(failure.message().contains("larger than 1000 bytes") && !failure.is_retryable(), "{failure}");
+    let accepted = http.export(&sample(Signal::Logs, 1)).await.expect("the backend has it");
+    assert_eq!(accepted, Accepted::default());
     let client = http_client(&format!("http://{address}/error"), |_| ());
     let failure = client.export(&sample(Signal::Logs, 1)).await.expect_err("refused");
     assert!(failure.message().len() < 2000);

@@ -164,7 +164,8 @@ impl Answer {
         }
     }
 
-    /// The response message. The backend has accepted, so that what cannot be read in it is no failure.
+    /// The response message. The backend has accepted, so that what cannot be read in it is no failure; only one that is
+    /// larger than allowed is, with the status that grpc-go gives it.
     fn message(self) -> Result<Accepted, Failure> {
         let &[flag, _, _, _, _, ref content @ ..] = &self.body[..] else {
             return Ok(Accepted::default());
