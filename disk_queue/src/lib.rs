@@ -37,6 +37,24 @@
 //! While the reader keeps up, records go from the commit to [`Queue::try_take`] through memory. Beyond
 //! [`Options::read_ahead`] bytes they stay on disk until [`Queue::fill`] reads them in order, in pieces of 1 MiB.
 //!
+//! # Threads and locks
+//! The queue has no thread of its own: its owner lets a thread that may block run [`commit`](Queue::commit),
+//! [`fill`](Queue::fill) and [`save`](Queue::save), several of them at the same time. What does not block (`submit`,
+//! `try_take`, `done`, `keep`, the figures) takes the lock of the state only.
+//!
+//! | lock | held by | for |
+//! |---|---|---|
+//! | saver | who saves | writing acks and removing segments, calls of the disk included |
+//! | writer | who commits | writing groups, calls of the disk and telling the submitters included |
+//! | reader | who fills | reading ahead, calls of the disk included |
+//! | state | all | what is known in memory; over no call of the disk but the closing of a file |
+//!
+//! They are taken in this order: saver, writer, state; reader, state. So writer and reader know nothing of each other but what
+//! the state says (`reading.rs` has what that is), and who saves waits for neither: when somebody commits, the segment that is
+//! written stays for the next save. `commit` and `fill` save only after they have let go of their lock. A commit that waits
+//! for more senders waits at the condition `came`, which lets go of the state meanwhile. A submitter is told under the lock of
+//! the writer: it may submit, and must not commit or save.
+//!
 //! # Giving space back
 //! A segment whose records are all done is removed as a whole: its acks are synced, the file with the records is
 //! removed, the directory synced, and its acks go when nothing older is left. One that was damaged is renamed to

@@ -1,4 +1,17 @@
 //! Reading ahead.
+//!
+//! Records come to `ready` from two sides, in the order of their ids: a commit hands on what it has just written, and who
+//! fills reads what lies on disk. The state has two ids for it. Below `committed` everything is durable. Below `read_to`
+//! everything is out of the reader's way: ready, taken, done or lost. What lies between is on disk only, and then:
+//!
+//! - While `read_to < committed` only who holds the reader's lock moves `read_to` and adds to `ready`; commits move `committed`
+//!   alone, however much room there is.
+//! - While both are equal only a commit moves them: both, or `committed` alone where there is no room for the record.
+//!
+//! Both happen under the state's lock, so that the hand changes without a gap and without a record that comes twice. A segment
+//! grows in the same moment as `committed`, and a part is taken off it with its size and its ids at once: what is not found in
+//! those bytes is lost, and never merely not written yet. What is found lost meanwhile, as its file was removed, is passed
+//! over as what is done is.
 
 use std::io;
 use std::ops::Range;
