@@ -1,4 +1,22 @@
 //! A stage: a task behind a bounded mailbox.
+//!
+//! # Design
+//! A stage finishes one letter before it takes the next, and a wake-up that is due comes before letters, so that a busy stage is
+//! woken too. Who finds the mailbox full waits: a stage that is slow, or waits for what follows it, slows its senders down. It
+//! drains when the last way in is gone.
+//!
+//! # Refusing when stuck
+//! A batch processor acknowledges what it holds, so that what it sends on waits for room and its senders wait with it, for as
+//! long as a backend stands still. Where that is told the mailbox ([`MailboxMaker::refuse_when_stuck`]; `batch.rs` decides),
+//! they hear of it instead: once the work on a letter has lasted for [`PATIENCE`], letters are taken while it goes on, and those
+//! are refused whose sender waits for the answer and has the data still. The first that is not of that kind, as it was
+//! acknowledged before, is held and ends this: what comes behind it must not pass it, and no more than that one letter is ever
+//! kept beside the mailbox. The stage gets it before all others.
+//!
+//! # Inheritance
+//! A reload that changes a stage starts its successor beside it. The successor's mailbox takes letters at once, and the
+//! successor takes none before the other has drained and left what it knew ([`Legacy`]): so nothing is known twice or out of
+//! order. It waits no longer than [`INHERIT`], and begins with nothing then.
 
 use std::pin::pin;
 use std::sync::Arc;

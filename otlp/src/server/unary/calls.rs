@@ -1,4 +1,20 @@
 //! The calls of one connection: from their events to their answers.
+//!
+//! # Design
+//! A call is in one of three stages, and is forgotten when it is answered or reset:
+//!
+//! - *Checking*: its head is there, and the authenticator works. Without one a call begins in the next stage.
+//! - *Arriving*: its message is put together and reserved as it comes. Only here a call can be too slow.
+//! - *Working*: its message is whole, and the pipeline has it.
+//!
+//! What is waited for, a check or the pipeline, is a future of `working`, all of them polled in the task of the connection.
+//! One whose call was answered meanwhile ends for nobody; of a call that was reset it is dropped.
+//!
+//! The windows of a stream and of the connection open again when its bytes are released, each of them once, in every stage:
+//! while a call is arriving as soon as they are in its message, which has them in the budget; of one that is answered or
+//! working at once, as nobody wants them. What comes while a call is checked is kept, and its window stays shut, so that a
+//! caller whom nobody knows yet has a window's bytes here at most; they are released when they go into the message, when the
+//! call is refused, and when it is reset.
 
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
