@@ -1,19 +1,15 @@
-//! Inline consumers of the engine: counting and transforms.
+//! What the engine counts and measures on the way: items that receivers take, that go into processors and come out.
 
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Histogram;
 use weir_component::{
-    Batch, Clock, Consumer, Count, Host, Metric, MetricKind, MetricsLevel, Outcome, Output, Running,
-    Transform, Verdict, Work,
+    Batch, Clock, Consumer, Count, Host, Metric, MetricKind, MetricsLevel, Outcome, Output, Running, Work,
 };
 use weir_pdata::Signal;
-
-use crate::fatal::{Fatal, panicked};
 
 /// Counts what a receiver's senders were told: accepted or refused items.
 pub(crate) struct Accepting {
@@ -156,7 +152,7 @@ fn of_processor(id: &str, signal: Signal) -> [KeyValue; 2] {
     [KeyValue::new("processor", id.to_owned()), KeyValue::new("otel_signal", signal.name())]
 }
 
-/// How long a [`Transform`] takes; measured at level detailed only.
+/// How long a [`Transform`](weir_component::Transform) takes; measured at level detailed only.
 pub(crate) struct Timing {
     seconds: Histogram<f64>,
     labels: [KeyValue; 2],
@@ -181,7 +177,8 @@ impl Timing {
         })
     }
 
-    fn of<T>(timing: Option<&Timing>, work: impl FnOnce() -> T) -> T {
+    /// Does the work, and measures it where that is wanted.
+    pub(crate) fn of<T>(timing: Option<&Timing>, work: impl FnOnce() -> T) -> T {
         let Some(timing) = timing else {
             return work();
         };
@@ -189,38 +186,6 @@ impl Timing {
         let result = work();
         timing.seconds.record((timing.clock.now() - begun).as_secs_f64(), &timing.labels);
         result
-    }
-}
-
-/// A [`Transform`] in front of the next consumer. One that panics is reported as fatal; its batch is refused.
-pub(crate) struct Inline {
-    pub(crate) id: String,
-    pub(crate) fatal: Fatal,
-    pub(crate) transform: Arc<dyn Transform>,
-    pub(crate) flow: Flow,
-    pub(crate) timing: Option<Timing>,
-    pub(crate) next: Output,
-}
-
-#[async_trait]
-impl Consumer for Inline {
-    async fn consume(&self, mut batch: Batch) {
-        self.flow.incoming.add(batch.payload.items());
-        let Batch { payload, context, .. } = &mut batch;
-        let apply = || Timing::of(self.timing.as_ref(), || self.transform.apply(payload, context));
-        let verdict = catch_unwind(AssertUnwindSafe(apply)).unwrap_or_else(|panic| {
-            let failure = panicked(&*panic);
-            self.fatal.report(&self.id, failure.clone());
-            Err(failure)
-        });
-        match verdict {
-            Ok(Verdict::Pass) => {
-                self.flow.outgoing.add(batch.payload.items());
-                self.next.send(batch).await;
-            }
-            Ok(Verdict::Drop) => batch.receipt.settle(Ok(())),
-            Err(failure) => batch.receipt.settle(Err(failure.reported_by(&self.id))),
-        }
     }
 }
 

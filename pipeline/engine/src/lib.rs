@@ -18,6 +18,7 @@ mod counted;
 mod fan_out;
 mod fatal;
 mod graph;
+mod inline;
 mod reload;
 mod run;
 mod running;

@@ -6,8 +6,9 @@ use weir_component::{Output, Port, Processor, Stage, Transform};
 
 use super::{Builder, Tools, find, signature};
 use crate::batch;
-use crate::counted::{Flow, Inline, Outgoing, Timing};
+use crate::counted::{Flow, Outgoing, Timing};
 use crate::graph::Connections;
+use crate::inline::Inline;
 use crate::running::{Key, Running, WayIn};
 use crate::spec::{ComponentSpec, PipelineSpec};
 use crate::stage::MailboxMaker;
