@@ -159,7 +159,7 @@ mod tests {
         for (leaving, at_once) in [(Leaving::Closed, true), (Leaving::HandedOver, false)] {
             serve(leaving, async |mut peer, stopper| {
                 assert!(!ask(&mut peer).await.contains("close"));
-                stopper.stop();
+                drop(stopper);
                 assert_eq!(is_closed(&mut peer, PATIENCE - SECOND).await, at_once);
                 assert!(is_closed(&mut peer, 2 * SECOND).await);
             })
@@ -171,7 +171,7 @@ mod tests {
     async fn who_asks_again_after_the_port_was_handed_over_is_answered_and_told_that_it_was_the_last_time() {
         serve(Leaving::HandedOver, async |mut peer, stopper| {
             assert!(!ask(&mut peer).await.contains("close"));
-            stopper.stop();
+            drop(stopper);
             assert!(!is_closed(&mut peer, SECOND).await);
             assert!(ask(&mut peer).await.contains("connection: close"));
             assert!(is_closed(&mut peer, SECOND).await);

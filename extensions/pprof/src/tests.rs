@@ -109,7 +109,7 @@ async fn it_listens_for_this_host_and_saves_a_profile_of_the_whole_run() {
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("/debug/pprof/"), "{page}");
     let foreign = ask("attacker.example").await;
     assert!(foreign.starts_with("HTTP/1.1 403") && !foreign.contains("/debug/pprof/"), "{foreign}");
-    stopper.stop();
+    drop(stopper);
     task.join_next().await.expect("a task").expect("it ended").expect("without a failure");
     let saved = std::fs::read(&file).expect("saved");
     std::fs::remove_file(&file).expect("removed");

@@ -1,5 +1,6 @@
 //! Authenticators: callers are checked by the head of their request, requests are signed right before they are sent.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
@@ -80,8 +81,8 @@ async fn guarded_within(budget: Budget, protocols: Protocols, request_params: &[
 }
 
 /// The answer to a request of which only the head is ever sent.
-async fn answer_to_head(server: &Server, path: &str, headers: &str) -> String {
-    let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+async fn answer_to_head(address: SocketAddr, path: &str, headers: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
     let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).await.expect("sent");
     let mut answer = vec![0; 4096];
@@ -93,7 +94,7 @@ async fn answer_to_head(server: &Server, path: &str, headers: &str) -> String {
 async fn a_stranger_is_refused_before_anything_of_the_body_came_whatever_he_asks_for() {
     let server = guarded(&[]).await;
     for path in ["/v1/logs", "/nowhere"] {
-        let answer = answer_to_head(&server, path, "content-type: application/json\r\n").await;
+        let answer = answer_to_head(server.address, path, "content-type: application/json\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
         assert!(answer.ends_with(r#"{"code":16,"message":"wrong word"}"#), "{answer}");
     }
@@ -126,7 +127,7 @@ async fn a_head_that_waits_for_its_authenticator_is_held_and_counts() {
         };
         assert_eq!((code(&large).await, code("wrong").await), ("14".parse().unwrap(), "16".parse().unwrap()));
         if protocols == Protocols::Both {
-            let answer = answer_to_head(&server, "/v1/logs", &format!("x-word: {large}\r\n")).await;
+            let answer = answer_to_head(server.address, "/v1/logs", &format!("x-word: {large}\r\n")).await;
             assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         }
         assert_eq!(budget.held(), 0);
@@ -147,7 +148,8 @@ async fn who_waits_for_his_authenticator_is_sent_away_when_the_server_stops() {
                     assert_eq!(answer.1["grpc-status"], "14");
                 }
                 _ => {
-                    let answer = answer_to_head(&server, "/v1/logs", &format!("x-word: {word}\r\n")).await;
+                    let answer =
+                        answer_to_head(server.address, "/v1/logs", &format!("x-word: {word}\r\n")).await;
                     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
                 }
             }
@@ -156,7 +158,7 @@ async fn who_waits_for_his_authenticator_is_sent_away_when_the_server_stops() {
             while budget.held() < word.len() {
                 tokio::task::yield_now().await;
             }
-            server.stopper.stop();
+            drop(server.stopper);
         };
         within(async { tokio::join!(asked, stopped) }).await;
         within(server.task).await.expect("ended");
@@ -189,9 +191,10 @@ async fn what_the_authenticator_found_out_travels_with_the_batch() {
 #[tokio::test]
 async fn parameters_of_the_query_count_as_headers_when_they_are_listed() {
     let listed = guarded(&["x-word"]).await;
-    let answer = answer_to_head(&listed, "/nowhere?a=b&x-word=ses%61me", "").await;
+    let answer = answer_to_head(listed.address, "/nowhere?a=b&x-word=ses%61me", "").await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
-    let answer = answer_to_head(&guarded(&[]).await, "/nowhere?x-word=sesame", "").await;
+    let unlisted = guarded(&[]).await;
+    let answer = answer_to_head(unlisted.address, "/nowhere?x-word=sesame", "").await;
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }
 

@@ -96,7 +96,7 @@ async fn a_stop_answers_what_is_under_way_and_refuses_what_does_not_arrive() {
     while budget.held() == held {
         tokio::task::yield_now().await;
     }
-    server.stopper.stop();
+    drop(server.stopper);
     assert_eq!(status(response).await, "14");
     assert!(!server.task.is_finished(), "a request waits");
     server.pipeline.open.send_replace(true);

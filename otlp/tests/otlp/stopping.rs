@@ -24,7 +24,7 @@ async fn requests_under_way_are_answered_before_the_server_ends() {
     let request = Request::post(server.url("/v1/logs")).header("content-type", "application/x-protobuf");
     waiting.spawn(async move { http(request, sample(Signal::Logs, 1).to_bytes()).await.0.is_success() });
     within(server.pipeline.holds(2)).await;
-    server.stopper.stop();
+    drop(server.stopper);
     // Wait until the port is closed: from then on nobody new is served.
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
@@ -91,7 +91,7 @@ async fn a_request_that_never_arrives_does_not_hold_up_the_end() {
     let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
     within(stream.read_exact(&mut go_on)).await.expect("read");
     stream.write_all(&[0x0a]).await.expect("written");
-    server.stopper.stop();
+    drop(server.stopper);
     let mut answer = String::new();
     within(stream.read_to_string(&mut answer)).await.expect("read");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");

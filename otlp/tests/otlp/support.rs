@@ -87,7 +87,7 @@ impl Server {
     }
 
     pub(crate) async fn stopped(self) {
-        self.stopper.stop();
+        drop(self.stopper);
         self.task.await.expect("ended without a panic");
     }
 }

@@ -272,34 +272,29 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Tells a receiver or extension to stop. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop(watch::Receiver<()>);
 
-/// The engine's end of [`Stop`]; dropping it stops too.
+/// The engine's end of [`Stop`]: dropping it tells all holders to stop.
 #[derive(Debug)]
-pub struct Stopper(watch::Sender<bool>);
+pub struct Stopper {
+    _sender: watch::Sender<()>,
+}
 
 impl Stop {
     /// A pair.
     pub fn new() -> (Stopper, Stop) {
-        let (sender, receiver) = watch::channel(false);
-        (Stopper(sender), Stop(receiver))
+        let (sender, receiver) = watch::channel(());
+        (Stopper { _sender: sender }, Stop(receiver))
     }
 
     /// Completes when it is time to stop.
     pub async fn requested(&self) {
-        // An error means that the engine is gone, which is a request too.
-        drop(self.0.clone().wait_for(|stop| *stop).await);
+        // Nothing is ever sent: this ends with the sender.
+        drop(self.0.clone().changed().await);
     }
 
     /// Whether it is time to stop.
     pub fn is_requested(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
-    }
-}
-
-impl Stopper {
-    /// Tells all holders to stop.
-    pub fn stop(&self) {
-        self.0.send_replace(true);
+        self.0.has_changed().is_err()
     }
 }

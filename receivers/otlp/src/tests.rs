@@ -46,7 +46,7 @@ async fn both_protocols_are_served_at_their_endpoints_until_the_stop() {
         GrpcClient::new(GrpcSettings::new(target)).expect("client").export(&payload).await.expect("accepted");
         let url = format!("http://127.0.0.1:{http}/in");
         HttpClient::new(HttpSettings::new(&url)).expect("client").export(&payload).await.expect("accepted");
-        stopper.stop();
+        drop(stopper);
     };
     let (ended, ()) = join(receiver.run(cx), use_it).await;
     ended.expect("ended well");

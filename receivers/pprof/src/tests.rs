@@ -87,7 +87,7 @@ impl Agent {
             while !until(self) {
                 self.clock.sleep(Duration::from_millis(5)).await;
             }
-            stopper.stop();
+            drop(stopper);
         };
         let work = async {
             let (ended, ()) = join(receiver.run(cx), watch).await;
