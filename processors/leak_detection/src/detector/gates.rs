@@ -47,9 +47,12 @@ pub(crate) fn gate(view: &View<'_>) -> Option<Gate> {
 }
 
 fn long_doubted(view: &View<'_>) -> bool {
-    view.primary
-        .doubted
-        .is_some_and(|since| view.now.saturating_sub(since) >= DOUBT_BLOCKS * view.scale.block)
+    doubted_at(view, view.now)
+}
+
+/// Whether the primary had been doubted for long at that time.
+fn doubted_at(view: &View<'_>, time: i64) -> bool {
+    view.primary.doubted.is_some_and(|since| time.saturating_sub(since) >= DOUBT_BLOCKS * view.scale.block)
 }
 
 /// Whether the events believe in things that neither kernel nor goroutines show.
@@ -59,8 +62,12 @@ fn long_doubted(view: &View<'_>) -> bool {
 pub(crate) fn contradicted(view: &View<'_>) -> bool {
     let primary = view.primary;
     let told = primary.subject.source == Source::Events && primary.subject.resource.is_grpc();
-    if !told || !view.fresh(primary) {
+    if !told {
         return false;
+    }
+    if !view.fresh(primary) {
+        // What it told last was believed or it was not.
+        return doubted_at(view, view.now.saturating_sub(primary.clock.silence(view.now)));
     }
     let sockets = view.sockets().filter(|sockets| sockets.fresh);
     let sockets_contradict =

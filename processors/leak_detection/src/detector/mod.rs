@@ -274,6 +274,7 @@ impl Detector {
         for (process, series) in self.series.values_mut() {
             series.tick(now_ns, &self.scale, companies.get(process).copied().unwrap_or_default());
         }
+        self.look_for_witnesses();
         self.adapt_socket_ages();
         self.forget_unwatched();
         self.remember_ended();
@@ -283,6 +284,15 @@ impl Detector {
         self.counters.series = self.series.len() as u64;
         self.counters.processes = self.processes.len() as u64;
         changes
+    }
+
+    /// Which processes are told of by more than their events.
+    fn look_for_witnesses(&mut self) {
+        let told =
+            |series: &Series| series.subject.source != Source::Events && !series.stale(self.now, &self.scale);
+        let heard: HashSet<ProcessId> =
+            self.series.values().filter(|(_, series)| told(series)).map(|(process, _)| *process).collect();
+        self.processes.iter_mut().for_each(|(id, process)| process.set_witnessed(heard.contains(&id)));
     }
 
     /// How many series of each source come and are not watched, as the table is full.

@@ -34,6 +34,8 @@ pub(crate) struct Process {
     sources: Vec<Source>,
     /// How it ended, and the agent's time at which that came.
     end: Option<End>,
+    /// Whether another source than its events is heard.
+    witnessed: bool,
 }
 
 /// Whether what a source tells of a process counts.
@@ -91,10 +93,14 @@ impl Process {
         }
     }
 
-    /// How it ended. A module that was stopped or fell silent ends only what nobody else tells of.
+    /// How it ended. A module that was stopped or fell silent ends only what nobody else is heard to tell of.
     pub(crate) fn ended(&self) -> Option<End> {
-        let alone = self.sources.iter().all(|source| *source == Source::Events);
-        self.end.filter(|end| end.ending == Ending::Exited || alone)
+        self.end.filter(|end| end.ending == Ending::Exited || !self.witnessed)
+    }
+
+    /// Says whether another source than its events is heard now.
+    pub(crate) fn set_witnessed(&mut self, witnessed: bool) {
+        self.witnessed = witnessed;
     }
 
     /// Whether what a source tells of it still counts: of one that exited it was on its way for too long, a module that
@@ -112,6 +118,7 @@ impl Process {
 
     /// Notes that a source tells of it.
     pub(crate) fn hear(&mut self, source: Source) {
+        self.witnessed |= source != Source::Events;
         if !self.heard(source) {
             self.sources.push(source);
         }
@@ -156,6 +163,10 @@ impl Processes {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ProcessId, &Process)> {
         self.map.iter().map(|(id, process)| (*id, process))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ProcessId, &mut Process)> {
+        self.map.iter_mut().map(|(id, process)| (*id, process))
     }
 
     /// The process of a key, a new one when there is none. What the key adds to its identity is kept.

@@ -129,7 +129,7 @@ fn lost_ends_with_snapshots(world: &mut World) {
 }
 
 /// Some ends are lost and nothing puts it right, but kernel and goroutines know better.
-fn lost_ends(world: &mut World) {
+pub(super) fn lost_ends(world: &mut World) {
     for _ in 0..world.events(1.0) {
         if world.random() < 0.02 {
             world.open(FOR_EVER, POOL).phantom = true;

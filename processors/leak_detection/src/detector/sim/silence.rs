@@ -1,6 +1,7 @@
 //! What becomes of a verdict when sources fall silent, when others are heard, and when they come back.
 
 use super::super::*;
+use super::healthy::lost_ends;
 use super::world::{View, World};
 use super::{Lens, STEP, TIGHT, WIDE, real};
 use weir_connection::report::State;
@@ -108,6 +109,15 @@ fn silence_of_all_sources_is_no_recovery() {
         assert_eq!(last.state, State::Leaking);
         assert!(last.explanation.contains("which does not say that it has stopped"), "{}", last.explanation);
         assert!(last.missing[0].starts_with("events since "), "{:?}", last.missing);
+    }
+}
+
+#[test]
+fn what_was_lost_telemetry_is_no_leak_by_falling_silent() {
+    for lens in [WIDE, TIGHT] {
+        let seen = watch(lens, 12.0, lost_ends, |time, observation| (time < CUT).then_some(observation));
+        assert!(seen.changes.iter().all(|(.., to)| *to != State::Leaking), "{:?}", seen.changes);
+        assert_eq!(seen.last().class, "telemetry_loss", "{:?}", seen.last());
     }
 }
 

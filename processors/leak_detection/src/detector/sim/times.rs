@@ -162,6 +162,18 @@ fn a_module_that_was_stopped_ends_the_finding_unless_somebody_else_still_sees_th
 }
 
 #[test]
+fn who_fell_silent_with_the_module_does_not_keep_its_finding() {
+    for ending in [Ending::Stopped, Ending::Replaced] {
+        let beside = [(Source::Events, Resource::GrpcClient), (Source::Profile, Resource::GrpcClient)];
+        let (changes, mut detector) = ended(&beside, ending);
+        assert_eq!(changes, [], "the profile was heard a second ago");
+        let changes: Vec<_> = (80..200).flat_map(|second| detector.tick(at(second))).collect();
+        assert_eq!(changes.iter().map(|c| (c.from, c.to)).collect::<Vec<_>>(), [(State::Leaking, State::Ok)]);
+        assert_eq!(changes[0].finding.word(), "ENDED");
+    }
+}
+
+#[test]
 fn a_process_that_was_killed_and_started_again_ends_the_finding_and_counts_again_when_it_speaks_after_all() {
     let events = (Source::Events, Resource::GrpcClient);
     let (changes, mut detector) = ended(std::slice::from_ref(&events), Ending::Replaced);
