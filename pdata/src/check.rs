@@ -14,7 +14,7 @@ use crate::schema::Id;
 use crate::split::item_bearer;
 use crate::validate::{Reason, validate};
 use crate::view::{self, Fields};
-use crate::{Payload, Signal, json};
+use crate::{Limit, Payload, Signal, json};
 
 /// What the reader of JSON accepts is a well-formed request, which means the same when it is written and read again.
 pub fn json(text: &[u8]) {
@@ -40,7 +40,8 @@ pub fn protobuf(request: &[u8]) {
         assert_eq!(payload.items(), items);
         round_trip(&payload);
         look_at(&payload);
-        parts(&payload, 1 + request.len() % 3);
+        parts(&payload, Limit::Items(1 + request.len() % 3));
+        parts(&payload, Limit::Bytes(1 + request.len() / 3));
         edited(&payload);
         merged(&payload);
     }
@@ -122,21 +123,21 @@ fn attributes(list: view::Attributes<'_>) {
     }
 }
 
-/// Splits it into parts of at most `most` items: each is well formed, and together they hold the same items in order.
-fn parts(payload: &Payload, most: usize) {
+/// Splits it into parts within a limit: each is well formed, and together they hold the same items in order.
+fn parts(payload: &Payload, limit: Limit) {
     let whole = payload.to_bytes();
     let root = Id::request(payload.signal());
     let mut expected = Vec::new();
     items(root, &whole, &mut expected);
     assert_eq!(expected.len(), payload.items());
-    let (mut rest, mut parts) = (payload.clone(), Vec::new());
-    while !rest.is_empty() {
-        let part = rest.split_off_front(most);
-        assert!(part.items() > 0 && part.items() <= most);
-        let bytes = part.to_bytes();
-        assert_eq!(validate(payload.signal(), &bytes), Ok(part.items()));
-        parts.push(bytes);
+    let parts = payload.clone().split(limit);
+    for part in &parts {
+        assert!(part.items() > 0 || payload.is_empty());
+        assert!(!matches!(limit, Limit::Items(max) if part.items() > max));
+        assert_eq!(validate(payload.signal(), &part.to_bytes()), Ok(part.items()));
+        assert_eq!(part.encoded_len(), part.to_bytes().len());
     }
+    let parts: Vec<Bytes> = parts.iter().map(Payload::to_bytes).collect();
     let mut found = Vec::new();
     parts.iter().for_each(|part| items(root, part, &mut found));
     assert!(found == expected, "the items of the parts are others");

@@ -70,10 +70,11 @@ impl Gathering {
         Ok(())
     }
 
-    /// Takes the first `max` items out, as [`Payload::split_off_front`].
-    pub fn split_off_front(&mut self, max: usize) -> Payload {
+    /// Takes everything out.
+    pub fn take(&mut self) -> Payload {
         self.close_block();
-        self.payload.split_off_front(max)
+        let empty = Payload::empty(self.payload.signal());
+        std::mem::replace(&mut self.payload, empty)
     }
 
     fn close_block(&mut self) {
@@ -94,7 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing;
+    use crate::{Limit, testing};
 
     fn gathering(signal: Signal) -> Gathering {
         Gathering::new(signal, Bytes::from)
@@ -113,7 +114,7 @@ mod tests {
         gathered.add(small.clone()).expect("same signal");
         assert!(gathered.open_block() >= small.encoded_len());
         let items = gathered.items();
-        let payload = gathered.split_off_front(usize::MAX);
+        let payload = gathered.take();
         assert_eq!((payload.items(), gathered.items(), gathered.open_block()), (items, 0, 0));
         let chunks: Vec<&Bytes> = payload.requests().collect();
         assert_eq!(chunks.len(), 5, "two blocks, what was left of them, the large one, the last small one");
@@ -144,10 +145,11 @@ mod tests {
                 gathered.add(payload).expect("same signal");
             }
             prop_assert_eq!(gathered.items(), plain.items());
+            let taken = gathered.take();
+            prop_assert_eq!((gathered.items(), gathered.open_block()), (0, 0));
             let mut seen = Vec::new();
-            while !gathered.is_empty() {
-                let part = gathered.split_off_front(max);
-                prop_assert!(part.items() <= max && part.items() > 0);
+            for part in taken.split(Limit::Items(max)) {
+                prop_assert!(part.items() <= max);
                 prop_assert_eq!(crate::validate::validate(signal, &part.to_bytes()), Ok(part.items()));
                 seen.extend(testing::flatten(&part));
             }

@@ -2,7 +2,7 @@
 //!
 //! - [`Signal`]: the four kinds of telemetry;
 //! - [`validate`](validate::validate): the structural walk at the door;
-//! - [`Payload`]: one or more validated requests of one signal, merged without copying, split on boundaries;
+//! - [`Payload`]: one or more validated requests of one signal, merged without copying, cut into parts within a [`Limit`];
 //! - [`Gathering`]: many requests put together, the small ones in blocks;
 //! - [`view`]: borrowed, lazy reading of the bytes;
 //! - [`edit`]: rewriting only the touched bytes;
@@ -35,3 +35,4 @@ pub mod view;
 pub use gathering::Gathering;
 pub use payload::Payload;
 pub use signal::Signal;
+pub use split::Limit;

@@ -14,7 +14,7 @@ use prost::Message;
 use crate::edit::{self, Editor};
 use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest};
 use crate::validate::{Malformed, validate};
-use crate::{Signal, profiles, split};
+use crate::{Limit, Signal, profiles, split};
 
 /// Telemetry of one signal as encoded, validated OTLP requests. Cloning copies references, not bytes.
 #[derive(Debug, Clone)]
@@ -111,31 +111,15 @@ impl Payload {
         Ok(())
     }
 
-    /// Takes the first `max` items (at least one) out of this payload, splitting on resource and scope boundaries and
-    /// re-encoding only when the limit falls inside a resource. What remains stays here.
-    pub fn split_off_front(&mut self, max: usize) -> Payload {
-        let max = max.max(1);
-        if self.items <= max {
-            return std::mem::replace(self, Payload::empty(self.signal));
-        }
-        let mut front = Payload::empty(self.signal);
-        let mut rest = Vec::new();
-        for chunk in std::mem::take(&mut self.chunks) {
-            let room = max - front.items;
-            if room == 0 {
-                rest.push(chunk);
-            } else if chunk.items <= room {
-                front.push(chunk);
-            } else {
-                let (head, tail) = split::split(self.signal, &chunk.bytes, room);
-                front.push(Chunk { bytes: head, items: room });
-                rest.push(Chunk { bytes: tail, items: chunk.items - room });
-            }
-        }
-        self.chunks = rest;
-        self.items -= front.items;
-        self.bytes = self.chunks.iter().map(|c| c.bytes.len()).sum();
-        front
+    /// Cuts it into parts that are as large as a limit lets them be, in order; one part when it is within the limit. Whole
+    /// resources are not copied, and one that is in several parts has its attributes in each. All parts together cost
+    /// little more than one.
+    pub fn split(self, limit: Limit) -> Vec<Payload> {
+        let is_within = match limit {
+            Limit::Items(max) => self.items <= max,
+            Limit::Bytes(max) => self.bytes <= max,
+        };
+        if is_within || self.items <= 1 { vec![self] } else { split::split(self, limit) }
     }
 
     /// Leads `editor` through everything and keeps what it makes of it; see [`edit`](crate::edit).
@@ -150,10 +134,16 @@ impl Payload {
         self.bytes = self.chunks.iter().map(|c| c.bytes.len()).sum();
     }
 
-    fn push(&mut self, chunk: Chunk) {
-        self.items += chunk.items;
-        self.bytes += chunk.bytes.len();
-        self.chunks.push(chunk);
+    /// Adds a whole request, which was validated before, behind the others.
+    pub(crate) fn push(&mut self, bytes: Bytes, items: usize) {
+        self.items += items;
+        self.bytes += bytes.len();
+        self.chunks.push(Chunk { bytes, items });
+    }
+
+    /// The requests in it with their items.
+    pub(crate) fn into_requests(self) -> impl Iterator<Item = (Bytes, usize)> {
+        self.chunks.into_iter().map(|chunk| (chunk.bytes, chunk.items))
     }
 
     /// Decodes everything into owned messages: the rare path, for code that edits deeply.
@@ -199,8 +189,6 @@ from_owned! {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::testing;
 
@@ -226,37 +214,5 @@ mod tests {
     #[test]
     fn malformed_requests_do_not_become_payloads() {
         assert!(Payload::from_request(Signal::Traces, Bytes::from_static(&[0x0a, 9, 1])).is_err());
-    }
-
-    fn flat(payload: &Payload) -> Vec<Vec<u8>> {
-        testing::flatten(payload)
-    }
-
-    proptest! {
-        #[test]
-        fn splitting_keeps_each_item_with_its_resource_and_scope_in_order(
-            sizes in proptest::collection::vec(0usize..9, 1..5),
-            max in 1usize..8,
-            which in 0usize..4,
-        ) {
-            let signal = Signal::ALL[which];
-            let mut whole = Payload::empty(signal);
-            for (i, n) in sizes.iter().enumerate() {
-                whole.append(testing::payload(signal, &format!("r{i}"), *n)).expect("same signal");
-            }
-            let expected = flat(&whole);
-            let total = whole.items();
-            let mut seen = Vec::new();
-            let mut count = 0;
-            while !whole.is_empty() {
-                let part = whole.split_off_front(max);
-                prop_assert!(part.items() <= max && part.items() > 0);
-                prop_assert_eq!(validate(signal, &part.to_bytes()), Ok(part.items()));
-                count += part.items();
-                seen.extend(flat(&part));
-            }
-            prop_assert_eq!(count, total);
-            prop_assert_eq!(seen, expected);
-        }
     }
 }

@@ -1,75 +1,257 @@
-//! Splitting one encoded request after a number of items.
+//! Cutting a payload into parts.
+//!
+//! # Design
+//! One walk makes all parts. What fits into a part as a whole goes there as a whole: requests and top-level resources as
+//! slices of the buffer in which they lie, what is below them copied. A message that does not fit is walked through, and each
+//! part that gets something of it gets its frame too ([`Level::frame`]): resource, scope, name and unit of a metric, and in
+//! profiles the dictionary.
+//!
+//! Cost: each field on the way to the items is looked at once for each message around it, however many parts there are; then
+//! what is written.
+
+use std::mem;
+use std::ops::Range;
 
 use bytes::Bytes;
+use prost::encoding::{encode_varint, encoded_len_varint};
 
-use crate::Signal;
 use crate::schema::{Id, Kind};
-use crate::validate::count;
 use crate::view::{Field, Fields};
+use crate::{Payload, Signal};
 
-/// Splits a validated request into the first `n` items and the rest. Between two top-level resources both parts are
-/// slices of the input; inside one, the messages on the path are written twice with their headers (resource, scope,
-/// metric name and unit), and the items are moved whole.
-pub(crate) fn split(signal: Signal, request: &Bytes, n: usize) -> (Bytes, Bytes) {
-    let root = Id::request(signal);
-    if signal != Signal::Profiles
-        && let Some(at) = boundary(root, request, n)
-    {
-        return (request.slice(..at), request.slice(at..));
-    }
-    let (mut head, mut tail) = (Vec::new(), Vec::new());
-    divide(root, request, n, &mut head, &mut tail);
-    (Bytes::from(head), Bytes::from(tail))
+/// How large a part may be. In each is at least one item; messages without items come with what is in front of them,
+/// whatever they take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// That many items.
+    Items(usize),
+    /// That many bytes, encoded. An item that takes more goes alone.
+    Bytes(usize),
 }
 
-/// Offset after the top-level field with which exactly `n` items are complete.
-fn boundary(root: Id, request: &[u8], n: usize) -> Option<usize> {
-    let mut seen = 0;
-    for field in Fields::new(request) {
-        seen += items_in(root, &field);
-        if seen >= n {
-            return (seen == n).then_some(field.end);
+/// Cuts a payload into parts within a limit.
+pub(crate) fn split(payload: Payload, limit: Limit) -> Vec<Payload> {
+    let signal = payload.signal();
+    let mut parts = Parts { limit, done: Vec::new(), last: Payload::empty(signal), items: 0, used: 0 };
+    for (request, items) in payload.into_requests() {
+        if items > 0 && parts.is_full() {
+            parts.next();
         }
-    }
-    None
-}
-
-/// Writes the first `n` items of message `id` to `head` and the others to `tail`; fields that hold no items go to both.
-fn divide(id: Id, bytes: &[u8], n: usize, head: &mut Vec<u8>, tail: &mut Vec<u8>) {
-    let mut room = n;
-    for field in Fields::new(bytes) {
-        let raw = &bytes[field.start..field.end];
-        let Some(child) = item_bearer(id, field.number) else {
-            head.extend_from_slice(raw);
-            tail.extend_from_slice(raw);
-            continue;
-        };
-        let items = items_in(id, &field);
-        if items <= room {
-            room -= items;
-            head.extend_from_slice(raw);
-        } else if room == 0 {
-            tail.extend_from_slice(raw);
+        let size = parts.size(items, request.len());
+        if parts.fits(size) {
+            parts.count(items, size);
+            parts.last.push(request, items);
         } else {
-            let (mut first, mut second) = (Vec::new(), Vec::new());
-            divide(child, field.bytes(), room, &mut first, &mut second);
-            room = 0;
-            write_message(field.number, &first, head);
-            write_message(field.number, &second, tail);
+            Cutter::new(&mut parts, &request).cut(signal);
         }
+    }
+    parts.done.push(parts.last);
+    parts.done
+}
+
+/// The parts so far, of which the last is being filled.
+struct Parts {
+    limit: Limit,
+    done: Vec<Payload>,
+    last: Payload,
+    /// Items of the last one, with those that are still to be added to it.
+    items: usize,
+    /// How much of the limit they take, with all that is around them.
+    used: usize,
+}
+
+impl Parts {
+    /// How much of the limit something takes.
+    fn size(&self, items: usize, bytes: usize) -> usize {
+        match self.limit {
+            Limit::Items(_) => items,
+            Limit::Bytes(_) => bytes,
+        }
+    }
+
+    fn max(&self) -> usize {
+        let (Limit::Items(max) | Limit::Bytes(max)) = self.limit;
+        max
+    }
+
+    fn fits(&self, size: usize) -> bool {
+        self.used.saturating_add(size) <= self.max()
+    }
+
+    fn is_full(&self) -> bool {
+        self.items > 0 && self.used >= self.max()
+    }
+
+    fn count(&mut self, items: usize, size: usize) {
+        self.items += items;
+        self.used += size;
+    }
+
+    /// How much of the limit the frame of a message takes, with its tag and its length.
+    fn frame(&self, frame: &[u8]) -> usize {
+        match self.limit {
+            Limit::Items(_) => 0,
+            Limit::Bytes(max) => 1 + encoded_len_varint(max as u64) + frame.len(),
+        }
+    }
+
+    fn next(&mut self) {
+        let empty = Payload::empty(self.last.signal());
+        self.done.push(mem::replace(&mut self.last, empty));
+        (self.items, self.used) = (0, 0);
+    }
+}
+
+/// A message that is cut.
+struct Level {
+    /// Number of its field; 0 for a request.
+    number: u32,
+    /// What every part has of it: its fields that hold no items.
+    frame: Vec<u8>,
+    /// Where its content begins in the output.
+    start: usize,
+}
+
+/// One request while it is cut.
+struct Cutter<'a> {
+    parts: &'a mut Parts,
+    request: &'a Bytes,
+    /// Top-level fields that go into the part as they lie there.
+    run: Range<usize>,
+    /// The messages around the field that the walk is at.
+    levels: Vec<Level>,
+    /// How many of them, from the outermost, the part has something of, which is in `out`.
+    open: usize,
+    out: Vec<u8>,
+    /// Items of the run and of the output.
+    items: usize,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(parts: &'a mut Parts, request: &'a Bytes) -> Cutter<'a> {
+        Cutter { parts, request, run: 0..0, levels: Vec::new(), open: 0, out: Vec::new(), items: 0 }
+    }
+
+    fn cut(mut self, signal: Signal) {
+        let (root, request) = (Id::request(signal), self.request);
+        if signal == Signal::Profiles {
+            // All resources need the dictionary, so the request is cut as the messages below it are.
+            self.enter(root, 0, request);
+        } else {
+            self.walk(root, request);
+            self.run.end = request.len();
+            self.close_run();
+        }
+    }
+
+    /// Goes through the fields of the innermost level, or of the request.
+    fn walk(&mut self, id: Id, message: &[u8]) {
+        for field in Fields::new(message) {
+            let Some(child) = item_bearer(id, field.number) else { continue };
+            let items = items_in(child, &field);
+            if items > 0 && self.parts.is_full() {
+                self.next_part();
+            }
+            let size = self.parts.size(items, field.end - field.start);
+            let fits = items == 0 || self.parts.fits(size + self.frames());
+            if !fits && !child.message().item {
+                if self.levels.is_empty() {
+                    self.run.end = field.start;
+                    self.close_run();
+                    self.run = field.end..field.end;
+                }
+                self.enter(child, field.number, field.bytes());
+                continue;
+            }
+            if !fits && self.parts.items > 0 {
+                self.next_part();
+            }
+            self.parts.count(items, size);
+            self.items += items;
+            if self.levels.is_empty() {
+                self.run.end = field.end;
+            } else {
+                self.put(&message[field.start..field.end]);
+            }
+        }
+    }
+
+    /// Cuts a message.
+    fn enter(&mut self, id: Id, number: u32, message: &[u8]) {
+        let mut frame = Vec::new();
+        for field in Fields::new(message).filter(|field| item_bearer(id, field.number).is_none()) {
+            frame.extend_from_slice(&message[field.start..field.end]);
+        }
+        self.levels.push(Level { number, frame, start: 0 });
+        self.walk(id, message);
+        if self.open == self.levels.len() {
+            self.close();
+        }
+        self.levels.pop();
+    }
+
+    /// How much of the limit the frames take that come with the next field.
+    fn frames(&self) -> usize {
+        self.levels[self.open..].iter().map(|level| self.parts.frame(&level.frame)).sum()
+    }
+
+    /// Adds a field of the innermost level to the part.
+    fn put(&mut self, field: &[u8]) {
+        self.parts.used += self.frames();
+        for level in &mut self.levels[self.open..] {
+            level.start = self.out.len();
+            self.out.extend_from_slice(&level.frame);
+        }
+        self.open = self.levels.len();
+        self.out.extend_from_slice(field);
+    }
+
+    /// Ends what the part has of the innermost open level.
+    fn close(&mut self) {
+        self.open -= 1;
+        let Level { number, start, .. } = self.levels[self.open];
+        if number != 0 {
+            let mut head = Vec::with_capacity(8);
+            encode_varint(u64::from(number << 3 | 2), &mut head);
+            encode_varint((self.out.len() - start) as u64, &mut head);
+            self.out.splice(start..start, head);
+        }
+        if self.open == 0 {
+            self.parts.last.push(mem::take(&mut self.out).into(), mem::take(&mut self.items));
+        }
+    }
+
+    fn close_run(&mut self) {
+        if !self.run.is_empty() {
+            self.parts.last.push(self.request.slice(self.run.clone()), mem::take(&mut self.items));
+            self.run.start = self.run.end;
+        }
+    }
+
+    fn next_part(&mut self) {
+        while self.open > 0 {
+            self.close();
+        }
+        self.close_run();
+        self.parts.next();
     }
 }
 
 pub(crate) fn write_message(number: u32, body: &[u8], out: &mut Vec<u8>) {
-    prost::encoding::encode_varint(u64::from(number << 3 | 2), out);
-    prost::encoding::encode_varint(body.len() as u64, out);
+    encode_varint(u64::from(number << 3 | 2), out);
+    encode_varint(body.len() as u64, out);
     out.extend_from_slice(body);
 }
 
-/// Items in one field of message `id`.
-fn items_in(id: Id, field: &Field<'_>) -> usize {
-    item_bearer(id, field.number)
-        .map_or(0, |child| usize::from(child.message().item) + count(child, field.bytes()))
+/// Number of items in a message that was validated before.
+pub(crate) fn count(id: Id, message: &[u8]) -> usize {
+    let bearers = |field: Field<'_>| item_bearer(id, field.number).map(|child| items_in(child, &field));
+    Fields::new(message).filter_map(bearers).sum()
+}
+
+/// Items in a field that holds some.
+fn items_in(child: Id, field: &Field<'_>) -> usize {
+    if child.message().item { 1 } else { count(child, field.bytes()) }
 }
 
 /// The message type of a field when it is an item or leads to items.
@@ -78,4 +260,106 @@ pub(crate) fn item_bearer(id: Id, number: u32) -> Option<Id> {
         return None;
     };
     child.bears_items().then_some(child)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::testing::{self, flatten};
+    use crate::validate::validate;
+    use crate::view::resources;
+
+    /// A request of `n` empty records in one scope.
+    fn empty_records(n: usize) -> Payload {
+        let records = [0x12, 0].repeat(n);
+        let (mut scope, mut request) = (Vec::new(), Vec::new());
+        write_message(2, &records, &mut scope);
+        write_message(1, &scope, &mut request);
+        Payload::from_request(Signal::Logs, request.into()).expect("well formed")
+    }
+
+    #[test]
+    fn a_request_is_walked_once_however_many_parts_it_makes() {
+        // Walked once for each part, half of them on average, it would take hours.
+        const N: usize = 400_000;
+        let parts = empty_records(N).split(Limit::Items(2));
+        assert_eq!(parts.len(), N / 2);
+        assert!(parts.iter().all(|part| (part.items(), part.encoded_len()) == (2, 8)));
+        let parts = empty_records(N).split(Limit::Bytes(12));
+        assert_eq!(parts.len(), N / 4);
+        assert!(parts.iter().all(|part| (part.items(), part.encoded_len()) == (4, 12)));
+    }
+
+    #[test]
+    fn whole_resources_are_not_copied_and_a_cut_one_is_in_both_parts() {
+        let mut request = testing::logs(4);
+        for n in [6, 4, 7, 3] {
+            request.resource_logs.extend(testing::logs(n).resource_logs);
+        }
+        let request = Bytes::from(request.encode_to_vec());
+        let inside = request.as_ptr_range();
+        let parts =
+            Payload::from_request(Signal::Logs, request.clone()).expect("good").split(Limit::Items(7));
+        let lies_inside = |part: &Payload| {
+            part.requests().map(|chunk| inside.contains(&chunk.as_ptr())).collect::<Vec<_>>()
+        };
+        let found: Vec<_> = parts.iter().map(lies_inside).collect();
+        assert_eq!(found, [vec![true, false], vec![false, true], vec![true], vec![true]]);
+        let services = parts.iter().flat_map(resources).map(|r| r.attributes().text("service.name"));
+        assert_eq!(services.collect::<Vec<_>>(), [Some("logs"); 6]);
+    }
+
+    #[test]
+    fn an_item_that_is_larger_than_the_limit_goes_alone() {
+        let mut request = testing::logs(9);
+        request.resource_logs[0].scope_logs[0].log_records[4].event_name = "x".repeat(1000);
+        let parts = Payload::from(request).split(Limit::Bytes(900));
+        let sizes: Vec<_> = parts.iter().map(|part| (part.items(), part.encoded_len() > 900)).collect();
+        assert_eq!(sizes, [(4, false), (1, true), (4, false)]);
+    }
+
+    #[test]
+    fn a_limit_of_nothing_lets_each_item_through() {
+        for limit in [Limit::Items(0), Limit::Bytes(0)] {
+            let parts = Payload::from(testing::traces(3)).split(limit);
+            assert_eq!(parts.iter().map(Payload::items).collect::<Vec<_>>(), [1; 3]);
+            assert_eq!(Payload::empty(Signal::Traces).split(limit).len(), 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_keep_each_item_with_its_resource_and_scope_in_order_and_are_within_the_limit(
+            sizes in proptest::collection::vec(0usize..9, 1..5),
+            max in 1usize..8,
+            in_bytes in any::<bool>(),
+            merged in any::<bool>(),
+            which in 0usize..4,
+        ) {
+            let signal = Signal::ALL[which];
+            let mut whole = Payload::empty(signal);
+            for (i, n) in sizes.iter().enumerate() {
+                whole.append(testing::payload(signal, &format!("r{i}"), *n)).expect("same signal");
+            }
+            if merged {
+                whole = Payload::from_request(signal, whole.to_bytes()).expect("good");
+            }
+            let limit = if in_bytes { Limit::Bytes(max * whole.encoded_len() / 8) } else { Limit::Items(max) };
+            let parts = whole.clone().split(limit);
+            for (at, part) in parts.iter().enumerate() {
+                prop_assert_eq!(validate(signal, &part.to_bytes()), Ok(part.items()));
+                match limit {
+                    Limit::Bytes(bytes) => {
+                        prop_assert!(part.encoded_len() <= bytes || part.items() <= 1 || sizes.contains(&0));
+                    }
+                    Limit::Items(_) if at + 1 < parts.len() => prop_assert_eq!(part.items(), max),
+                    Limit::Items(_) => prop_assert!(part.items() <= max),
+                }
+            }
+            prop_assert_eq!(parts.iter().flat_map(flatten).collect::<Vec<_>>(), flatten(&whole));
+        }
+    }
 }

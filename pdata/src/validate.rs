@@ -88,11 +88,6 @@ pub fn validate(signal: Signal, request: &[u8]) -> Result<usize, Malformed> {
     Walk::new(request).run(Id::request(signal))
 }
 
-/// Number of items in a message that was validated before.
-pub(crate) fn count(id: Id, message: &[u8]) -> usize {
-    Walk::new(message).run(id).unwrap_or(0)
-}
-
 /// What the walk does next.
 enum Next<'a> {
     /// The field is good; this follows.

@@ -5,7 +5,8 @@ use super::writer::{Writer, head};
 use super::{Editor, Then};
 use crate::Signal;
 use crate::schema::{IDS, Id, Kind, MESSAGES};
-use crate::validate::{MAX_FIELD, count};
+use crate::split::count;
+use crate::validate::MAX_FIELD;
 use crate::view::{self, Field, Fields};
 
 /// A request in which something changed.

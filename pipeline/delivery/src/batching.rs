@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_component::{Batch, BatchSettings, Context, Instant, Sizer};
+use weir_pdata::Limit;
 
 use crate::queue::{Load, Room};
 
@@ -128,42 +129,26 @@ impl Load {
         self.room.add(other.room);
     }
 
-    /// Everything, in parts of at most `max_size`; an item that is larger goes alone.
+    /// Everything, in parts of at most `max_size`; an item that is larger goes alone. The receipt is shared, the room stays
+    /// with the last.
     fn cut(self, settings: &BatchSettings) -> Vec<Load> {
         if settings.max_size == 0 {
             return vec![self];
         }
-        let mut whole = vec![self];
-        let mut parts = Vec::new();
-        while let Some(mut load) = whole.pop() {
-            if load.size(settings) > settings.max_size && load.batch.payload.items() > 1 {
-                let front = load.split(settings);
-                // A front of large items may still be above a limit in bytes: it is looked at next.
-                whole.extend([load, front]);
-            } else {
-                parts.push(load);
-            }
-        }
-        parts
-    }
-
-    /// Takes about `max_size` off the front; the receipt is shared, the room stays with the rest.
-    fn split(&mut self, settings: &BatchSettings) -> Load {
-        let payload = &mut self.batch.payload;
-        let items = match settings.sizer {
-            Sizer::Bytes => {
-                let per_item = payload.encoded_len().div_ceil(payload.items().max(1)).max(1);
-                (settings.max_size / per_item).clamp(1, payload.items() - 1)
-            }
-            Sizer::Items | Sizer::Requests => settings.max_size,
+        let limit = match settings.sizer {
+            Sizer::Bytes => Limit::Bytes(settings.max_size),
+            Sizer::Items | Sizer::Requests => Limit::Items(settings.max_size),
         };
-        let front = payload.split_off_front(items);
-        let batch = Batch {
-            payload: front,
-            receipt: self.batch.receipt.fork(),
-            context: Arc::clone(&self.batch.context),
+        let Load { batch: Batch { payload, receipt, context }, room } = self;
+        let mut parts = payload.split(limit);
+        let last = parts.pop();
+        let front = |payload| {
+            let batch = Batch { payload, receipt: receipt.fork(), context: Arc::clone(&context) };
+            Load { batch, room: Room::default() }
         };
-        Load { batch, room: Room::default() }
+        let mut loads: Vec<Load> = parts.into_iter().map(front).collect();
+        loads.extend(last.map(|payload| Load { batch: Batch { payload, receipt, context }, room }));
+        loads
     }
 }
 

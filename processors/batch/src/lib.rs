@@ -19,7 +19,7 @@ use weir_component::{
     StageContext, async_trait,
 };
 use weir_config::{GoDuration, Options};
-use weir_pdata::{Gathering, Payload, Signal};
+use weir_pdata::{Gathering, Limit, Payload, Signal};
 
 use metrics::Metrics;
 
@@ -133,10 +133,11 @@ impl Shard {
         added
     }
 
-    fn split_off_front(&mut self, max: usize) -> Payload {
-        let front = self.gathered.split_off_front(max);
+    /// Takes everything out.
+    fn take(&mut self) -> Payload {
+        let payload = self.gathered.take();
         self.room.force(self.gathered.open_block());
-        front
+        payload
     }
 }
 
@@ -194,16 +195,17 @@ impl Batcher {
         let Some(shard) = self.shards.get_mut(key) else {
             return;
         };
-        let mut parts = Vec::new();
-        let mut by_size = 0;
-        while !shard.gathered.is_empty() && (all || shard.gathered.items() >= self.size) {
-            by_size += usize::from(shard.gathered.items() >= self.size);
-            let max = if self.max_size > 0 { self.max_size } else { usize::MAX };
-            parts.push(shard.split_off_front(max));
-        }
-        if parts.is_empty() {
+        if shard.gathered.is_empty() || !(all || shard.gathered.items() >= self.size) {
             return;
         }
+        let max = if self.max_size > 0 { self.max_size } else { usize::MAX };
+        let mut parts = shard.take().split(Limit::Items(max));
+        // Only the last may be too small.
+        if let Some(rest) = parts.pop_if(|last| !all && last.items() < self.size) {
+            // Of the same signal.
+            drop(shard.add(rest));
+        }
+        let by_size = parts.iter().filter(|part| part.items() >= self.size).count();
         shard.deadline = cx.clock.now() + self.timeout;
         self.metrics.by_size.add(by_size);
         self.metrics.by_timeout.add(parts.len() - by_size);

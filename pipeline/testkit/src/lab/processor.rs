@@ -8,7 +8,7 @@ use weir_component::{
     Batch, Build, BuildError, Clock, ConnectorFactory, Context, Failure, Heirloom, Instant, Maturity,
     Options, Processor, ProcessorFactory, Stability, Stage, StageContext, Transform, Verdict, async_trait,
 };
-use weir_pdata::{Payload, Signal};
+use weir_pdata::{Limit, Payload, Signal};
 
 use super::{Event, Lab};
 
@@ -156,9 +156,12 @@ impl Stage for TestStage {
             }
             Role::Stuck => self.held.push((port, batch)),
             Role::Split if batch.payload.items() > 1 => {
-                let half = batch.payload.items() / 2;
-                let front = Batch { payload: batch.payload.split_off_front(half), ..batch.fork() };
-                cx.outputs.send(port, front).await;
+                let half = Limit::Items(batch.payload.items().div_ceil(2));
+                let mut parts = batch.payload.clone().split(half).into_iter();
+                batch.payload = parts.next_back().unwrap_or(batch.payload);
+                for payload in parts {
+                    cx.outputs.send(port, Batch { payload, ..batch.fork() }).await;
+                }
                 cx.outputs.send(port, batch).await;
             }
             Role::Panic(at) if at == number => panic!("a test stage panics"),
