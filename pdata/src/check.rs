@@ -1,6 +1,8 @@
 //! What must hold for any bytes that a peer sends; for tests and for fuzzing.
 #![expect(clippy::expect_used, clippy::panic, reason = "a check that does not hold is a fault")]
 
+use std::fmt::{Display, Write as _};
+
 use bytes::Bytes;
 use prost::{DecodeError, Message as _};
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use crate::otlp::resource::v1::Resource;
 use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest, kv};
 use crate::schema::Id;
 use crate::split::item_bearer;
+use crate::text::Plain;
 use crate::validate::{Reason, validate};
 use crate::view::{self, Fields};
 use crate::{Limit, Payload, Signal, json};
@@ -84,42 +87,80 @@ fn canonical(signal: Signal, request: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Everything that the views tell, read once: as many items as were counted, and never more text than there are bytes.
+/// The views find as many items as were counted, never more text than there are bytes, and what prost reads.
 fn look_at(payload: &Payload) {
-    let mut items = 0;
-    for resource in view::resources(payload) {
-        attributes(resource.attributes());
-        for scope in resource.scopes() {
-            attributes(scope.attributes());
-            assert!(scope.name().len() + scope.version().len() <= payload.encoded_len());
-            match payload.signal() {
-                Signal::Traces => items += scope.spans().map(|span| attributes(span.attributes())).count(),
-                Signal::Logs => {
-                    items += scope.log_records().map(|record| attributes(record.attributes())).count()
+    let seen = Seen::of(payload);
+    if matches!(payload.signal(), Signal::Traces | Signal::Logs) {
+        assert_eq!(seen.items, payload.items());
+    }
+    if let Some(request) = canonical(payload.signal(), &payload.to_bytes()) {
+        let read = Payload::from_request(payload.signal(), request.into())
+            .expect("prost writes what is well formed");
+        assert_eq!(seen.told, Seen::of(&read).told, "the views read otherwise");
+    }
+}
+
+/// Everything that the views tell.
+#[derive(Default)]
+struct Seen {
+    told: String,
+    items: usize,
+}
+
+impl Seen {
+    fn of(payload: &Payload) -> Seen {
+        let mut seen = Seen::default();
+        for resource in view::resources(payload) {
+            seen.tell("resource", resource.attributes());
+            for scope in resource.scopes() {
+                assert!(scope.name().len() + scope.version().len() <= payload.encoded_len());
+                seen.tell(format_args!("scope {:?} {:?}", scope.name(), scope.version()), scope.attributes());
+                match payload.signal() {
+                    Signal::Traces => scope.spans().for_each(|span| seen.span(span)),
+                    Signal::Logs => scope.log_records().for_each(|record| seen.record(record)),
+                    Signal::Metrics => scope.metrics().for_each(|metric| seen.metric(metric)),
+                    Signal::Profiles => {}
                 }
-                Signal::Metrics => scope.metrics().for_each(|metric| attributes_of_points(&metric)),
-                Signal::Profiles => {}
             }
         }
+        seen
     }
-    if matches!(payload.signal(), Signal::Traces | Signal::Logs) {
-        assert_eq!(items, payload.items());
-    }
-}
 
-fn attributes_of_points(metric: &view::Metric<'_>) {
-    metric.number_points().for_each(|point| attributes(point.attributes()));
-    for point in metric.histogram_points() {
-        attributes(point.attributes());
-        assert!(point.bucket_counts().count() <= metric.as_bytes().len());
-        assert!(point.explicit_bounds().count() <= metric.as_bytes().len() / 8);
+    fn tell(&mut self, what: impl Display, attributes: view::Attributes<'_>) {
+        write!(self.told, "\n{what}").expect("memory");
+        for (key, value) in attributes {
+            let text = Plain(value).to_string();
+            assert!(value.as_str().is_none_or(|shown| shown == text), "{key}");
+            write!(self.told, " {key:?}={text:?}").expect("memory");
+        }
     }
-}
 
-fn attributes(list: view::Attributes<'_>) {
-    for (key, value) in list {
-        let text = crate::text::Plain(value).to_string();
-        assert!(value.as_str().is_none_or(|shown| shown == text), "{key}");
+    fn span(&mut self, span: view::Span<'_>) {
+        self.items += 1;
+        let ids = (span.trace_id(), span.span_id(), span.trace_state());
+        self.tell(format_args!("span {:?} {:?} {ids:?}", span.name(), span.kind()), span.attributes());
+    }
+
+    fn record(&mut self, record: view::LogRecord<'_>) {
+        self.items += 1;
+        let times = (record.time(), record.observed_time(), record.severity_number());
+        let texts = (record.severity_text(), record.event_name(), record.trace_id());
+        let body = Plain(record.body()).to_string();
+        self.tell(format_args!("record {times:?} {texts:?} {body:?}"), record.attributes());
+    }
+
+    fn metric(&mut self, metric: view::Metric<'_>) {
+        write!(self.told, "\nmetric {:?} {:?}", metric.name(), metric.unit()).expect("memory");
+        for point in metric.number_points() {
+            self.tell(format_args!("point {} {}", point.time(), point.value()), point.attributes());
+        }
+        for point in metric.histogram_points() {
+            let (counts, bounds): (Vec<_>, Vec<_>) =
+                (point.bucket_counts().collect(), point.explicit_bounds().collect());
+            assert!(counts.len() <= metric.as_bytes().len() && bounds.len() <= metric.as_bytes().len() / 8);
+            let numbers = (point.time(), point.count(), point.sum());
+            self.tell(format_args!("histogram {numbers:?} {counts:?} {bounds:?}"), point.attributes());
+        }
     }
 }
 

@@ -288,6 +288,17 @@ impl Id {
             )
     }
 
+    /// Numbers of the members of its `oneof`; no OTLP message has two.
+    pub const fn oneof(self) -> &'static [u32] {
+        match self {
+            Id::AnyValue => &[1, 2, 3, 4, 5, 6, 7, 8],
+            Id::Metric => &[5, 7, 9, 10, 11],
+            Id::NumberPoint => &[4, 6],
+            Id::Exemplar => &[3, 6],
+            _ => &[],
+        }
+    }
+
     /// The export request of a signal.
     pub const fn request(signal: Signal) -> Id {
         match signal {

@@ -1,8 +1,15 @@
 //! Borrowed, lazy reading of validated OTLP bytes: nothing is decoded that nobody asks for.
 //!
 //! The views never fail: they are made for bytes that passed [`crate::validate`]; on others they end early.
+//!
+//! What counts when something is there more than once is what counts for every reader of protobuf: of a number or a text the
+//! last, of a message all parts together, of a choice what was chosen last. Of equal keys the first counts, as in the
+//! Collector.
+
+use std::ops::Range;
 
 use crate::Payload;
+use crate::schema::Id;
 
 /// One field of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +38,11 @@ pub enum Value<'a> {
 }
 
 impl<'a> Field<'a> {
+    /// Where its content lies in the message, for a length-delimited field.
+    fn content(&self) -> Range<usize> {
+        self.end - self.bytes().len()..self.end
+    }
+
     /// Content of a length-delimited field; empty for others.
     pub fn bytes(&self) -> &'a [u8] {
         match self.value {
@@ -148,7 +160,35 @@ fn fixed64s<'a>(buf: &'a [u8], number: u32) -> impl Iterator<Item = u64> + 'a {
     })
 }
 
-/// A field of a message. The last occurrence wins, as in every protobuf reader.
+/// The fields of a message that may have come in parts: of all those that lie in the fields of one number.
+#[derive(Debug, Clone, Copy)]
+struct Within<'a, I> {
+    around: I,
+    number: u32,
+    part: Fields<'a>,
+}
+
+impl<'a, I: Iterator<Item = Field<'a>>> Iterator for Within<'a, I> {
+    type Item = Field<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Field<'a>> {
+        loop {
+            if let Some(field) = self.part.next() {
+                return Some(field);
+            }
+            let number = self.number;
+            self.part = Fields::new(self.around.find(|f| f.number == number)?.bytes());
+        }
+    }
+}
+
+/// The fields of the message that stands in `message` under that number.
+fn within(message: &[u8], number: u32) -> Within<'_, Fields<'_>> {
+    Within { around: Fields::new(message), number, part: Fields::new(&[]) }
+}
+
+/// A field of a message: its last occurrence.
 fn field(message: &[u8], number: u32) -> Option<Field<'_>> {
     Fields::new(message).filter(|f| f.number == number).last()
 }
@@ -214,7 +254,7 @@ pub fn resources_in(request: &[u8]) -> impl Iterator<Item = Resource<'_>> {
 impl<'a> Resource<'a> {
     /// Attributes of the resource.
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes::new(bytes(self.0, 1), 1)
+        Attributes::of_holder(self.0, 1)
     }
 
     /// Its scopes.
@@ -224,23 +264,23 @@ impl<'a> Resource<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn scope(&self) -> &'a [u8] {
-        bytes(self.0, 1)
+    fn text(&self, number: u32) -> &'a str {
+        within(self.0, 1).filter(|f| f.number == number).last().map_or("", |f| f.str())
     }
 
     /// Name of the instrumentation scope.
     pub fn name(&self) -> &'a str {
-        text(self.scope(), 1)
+        self.text(1)
     }
 
     /// Version of the instrumentation scope.
     pub fn version(&self) -> &'a str {
-        text(self.scope(), 2)
+        self.text(2)
     }
 
     /// Attributes of the instrumentation scope.
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes::new(self.scope(), 3)
+        Attributes::of_holder(self.0, 3)
     }
 
     /// Spans, of a `ScopeSpans`.
@@ -291,31 +331,6 @@ impl<'a> Span<'a> {
     }
 }
 
-/// Data points of a metric.
-#[derive(Debug, Clone, Copy)]
-pub enum Data<'a> {
-    /// No data, or a kind this view does not read (exponential histogram, summary).
-    Other,
-    /// `Gauge`.
-    Gauge(&'a [u8]),
-    /// `Sum`.
-    Sum {
-        /// The message.
-        points: &'a [u8],
-        /// Never decreases.
-        monotonic: bool,
-        /// Cumulative temporality.
-        cumulative: bool,
-    },
-    /// `Histogram`.
-    Histogram {
-        /// The message.
-        points: &'a [u8],
-        /// Cumulative temporality.
-        cumulative: bool,
-    },
-}
-
 impl<'a> Metric<'a> {
     /// Name.
     pub fn name(&self) -> &'a str {
@@ -327,34 +342,26 @@ impl<'a> Metric<'a> {
         text(self.0, 3)
     }
 
-    /// Its data.
-    pub fn data(&self) -> Data<'a> {
-        let mut data = Data::Other;
-        for f in Fields::new(self.0) {
-            let inner = |n| Fields::new(f.bytes()).filter(|g| g.number == n).last().map_or(0, |g| g.u64());
-            data = match f.number {
-                5 => Data::Gauge(f.bytes()),
-                7 => Data::Sum { points: f.bytes(), cumulative: inner(2) == 2, monotonic: inner(3) == 1 },
-                9 => Data::Histogram { points: f.bytes(), cumulative: inner(2) == 2 },
-                _ => data,
-            };
-        }
-        data
-    }
-
     /// Points of a gauge or sum; none for others.
     pub fn number_points(&self) -> impl Iterator<Item = NumberPoint<'a>> + use<'a> {
-        let points = match self.data() {
-            Data::Gauge(points) | Data::Sum { points, .. } => points,
-            _ => &[],
-        };
-        Fields::new(points).filter(|f| f.number == 1).map(|f| NumberPoint(f.bytes()))
+        self.points(|data| matches!(data, 5 | 7)).map(NumberPoint)
     }
 
     /// Points of a histogram; none for others.
     pub fn histogram_points(&self) -> impl Iterator<Item = HistogramPoint<'a>> + use<'a> {
-        let points = if let Data::Histogram { points, .. } = self.data() { points } else { &[] };
-        Fields::new(points).filter(|f| f.number == 1).map(|f| HistogramPoint(f.bytes()))
+        self.points(|data| data == 9).map(HistogramPoint)
+    }
+
+    /// Points of its data when that is of a kind; of several kinds the last counts.
+    fn points(&self, is_kind: fn(u32) -> bool) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (mut data, mut start) = (0, 0);
+        for f in Fields::new(self.0) {
+            if f.number != data && Id::Metric.oneof().contains(&f.number) {
+                (data, start) = (f.number, f.start);
+            }
+        }
+        let points = if is_kind(data) { &self.0[start..] } else { &[] };
+        within(points, data).filter(|f| f.number == 1).map(|f| f.bytes())
     }
 }
 
@@ -453,7 +460,8 @@ impl<'a> LogRecord<'a> {
 
     /// Body.
     pub fn body(&self) -> AnyValue<'a> {
-        field(self.0, 5).map_or(AnyValue::Empty, |f| AnyValue::read(f.bytes()))
+        let parts = Fields::new(self.0).filter(|f| f.number == 5);
+        parts.fold(AnyValue::Empty, |value, part| value.and(self.0, &part))
     }
 
     /// Attributes.
@@ -465,18 +473,28 @@ impl<'a> LogRecord<'a> {
 /// A list of key-value pairs.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes<'a> {
-    fields: Fields<'a>,
+    fields: Within<'a, Within<'a, Fields<'a>>>,
     number: u32,
 }
 
 impl<'a> Attributes<'a> {
-    fn new(buf: &'a [u8], number: u32) -> Self {
-        Attributes { fields: Fields::new(buf), number }
+    /// The fields of that number of a message.
+    fn new(message: &'a [u8], number: u32) -> Self {
+        Attributes {
+            fields: Within { around: within(&[], 0), number: 0, part: Fields::new(message) },
+            number,
+        }
     }
 
-    /// The value of a key; the last one when it is given twice.
-    pub fn get(self, key: &str) -> Option<AnyValue<'a>> {
-        self.filter(|(k, _)| *k == key).last().map(|(_, v)| v)
+    /// The fields of that number of the message that stands in `message` under number 1.
+    fn of_holder(message: &'a [u8], number: u32) -> Self {
+        let around = Within { part: Fields::new(message), ..within(&[], 0) };
+        Attributes { fields: Within { around, number: 1, part: Fields::new(&[]) }, number }
+    }
+
+    /// The value of a key; the first one when it is given twice.
+    pub fn get(mut self, key: &str) -> Option<AnyValue<'a>> {
+        self.find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
     /// The text of a key, if it has one.
@@ -500,7 +518,7 @@ impl<'a> Iterator for Attributes<'a> {
         for f in Fields::new(pair) {
             match f.number {
                 1 => key = f.str(),
-                2 => value = AnyValue::read(f.bytes()),
+                2 => value = value.and(pair, &f),
                 _ => {}
             }
         }
@@ -521,10 +539,10 @@ pub enum AnyValue<'a> {
     Int(i64),
     /// Floating point.
     Double(f64),
-    /// List: an encoded `ArrayValue`, see [`AnyValue::items`].
-    Array(&'a [u8]),
-    /// Map: an encoded `KeyValueList`, see [`AnyValue::entries`].
-    Map(&'a [u8]),
+    /// List, see [`AnyValue::items`].
+    Array(Parts<'a>),
+    /// Map, see [`AnyValue::entries`].
+    Map(Parts<'a>),
     /// Raw bytes.
     Bytes(&'a [u8]),
 }
@@ -532,20 +550,38 @@ pub enum AnyValue<'a> {
 impl<'a> AnyValue<'a> {
     /// Reads an encoded `AnyValue`.
     pub fn read(bytes: &'a [u8]) -> Self {
-        let mut value = AnyValue::Empty;
-        for f in Fields::new(bytes) {
-            value = match f.number {
-                1 => AnyValue::Str(f.str()),
-                2 => AnyValue::Bool(f.u64() != 0),
-                3 => AnyValue::Int(f.i64()),
-                4 => AnyValue::Double(f.f64()),
-                5 => AnyValue::Array(f.bytes()),
-                6 => AnyValue::Map(f.bytes()),
-                7 => AnyValue::Bytes(f.bytes()),
-                _ => value,
+        AnyValue::Empty.merged(bytes, 0..bytes.len(), 0)
+    }
+
+    /// The value together with a further part of it, which is a field of the message `around`.
+    #[inline]
+    fn and(self, around: &'a [u8], part: &Field<'a>) -> Self {
+        self.merged(around, part.content(), part.number)
+    }
+
+    #[inline]
+    fn merged(mut self, around: &'a [u8], part: Range<usize>, number: u32) -> Self {
+        for f in Fields::new(&around[part.clone()]) {
+            let from = || {
+                let start = part.start + f.start;
+                Parts { bytes: &around[start..], first: (part.end - start) as u32, number }
+            };
+            self = match (f.number, self) {
+                (1, _) => AnyValue::Str(f.str()),
+                (2, _) => AnyValue::Bool(f.u64() != 0),
+                (3, _) => AnyValue::Int(f.i64()),
+                (4, _) => AnyValue::Double(f.f64()),
+                (5, AnyValue::Array(parts)) => AnyValue::Array(parts),
+                (5, _) => AnyValue::Array(from()),
+                (6, AnyValue::Map(parts)) => AnyValue::Map(parts),
+                (6, _) => AnyValue::Map(from()),
+                (7, _) => AnyValue::Bytes(f.bytes()),
+                // A text by index, which only the dictionary of a profile has.
+                (8, _) => AnyValue::Empty,
+                (_, value) => value,
             };
         }
-        value
+        self
     }
 
     /// The text, if it is text.
@@ -573,20 +609,45 @@ impl<'a> AnyValue<'a> {
 
     /// Entries of a list; none for others.
     pub fn items(&self) -> impl Iterator<Item = AnyValue<'a>> + use<'a> {
-        let bytes = if let AnyValue::Array(b) = self { *b } else { &[] };
-        Fields::new(bytes).filter(|f| f.number == 1).map(|f| AnyValue::read(f.bytes()))
+        let parts = if let AnyValue::Array(parts) = self { *parts } else { Parts::default() };
+        parts.fields(5).filter(|f| f.number == 1).map(|f| AnyValue::read(f.bytes()))
     }
 
     /// Entries of a map; none for others.
     pub fn entries(&self) -> Attributes<'a> {
-        Attributes::new(if let AnyValue::Map(b) = self { b } else { &[] }, 1)
+        let parts = if let AnyValue::Map(parts) = self { *parts } else { Parts::default() };
+        Attributes { fields: parts.fields(6), number: 1 }
+    }
+}
+
+/// Where a list or a map lies, which may have come in parts, as may the value that it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Parts<'a> {
+    /// From its first part on to the end of the message around the value.
+    bytes: &'a [u8],
+    /// How much of that belongs to the same part of the value.
+    first: u32,
+    /// Number of the fields in the message around in which further parts of the value are.
+    number: u32,
+}
+
+impl<'a> Parts<'a> {
+    /// The fields of all parts, which have that number in the value.
+    fn fields(self, number: u32) -> Within<'a, Within<'a, Fields<'a>>> {
+        let (first, behind) = self.bytes.split_at_checked(self.first as usize).unwrap_or_default();
+        let value = Within { around: Fields::new(behind), number: self.number, part: Fields::new(first) };
+        Within { around: value, number, part: Fields::new(&[]) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::testing;
+    use crate::schema::Kind;
+    use crate::split::write_message;
+    use crate::{Signal, check, testing};
 
     #[test]
     fn a_span_is_read_where_it_lies() {
@@ -606,7 +667,6 @@ mod tests {
         let resource = resources(&payload).next().expect("resource");
         let metrics: Vec<_> = resource.scopes().flat_map(|s| s.metrics()).collect();
         assert_eq!(metrics[0].number_points().map(|p| p.value()).collect::<Vec<_>>(), [0.5, 1.5]);
-        assert!(matches!(metrics[1].data(), Data::Sum { monotonic: true, cumulative: true, .. }));
         assert_eq!(metrics[1].number_points().map(|p| p.value()).collect::<Vec<_>>(), [0.0, 1.0]);
         let histogram = metrics[2].histogram_points().next().expect("point");
         assert_eq!(histogram.bucket_counts().collect::<Vec<_>>(), [1, 2, 3]);
@@ -624,5 +684,82 @@ mod tests {
         assert_eq!(record.event_name(), "event");
         let list = record.attributes().get("list").expect("list");
         assert_eq!(list.items().filter_map(|v| v.as_i64()).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    fn nest(number: u32, parts: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_message(number, &parts.concat(), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_resource_in_parts_has_the_attributes_of_all_and_of_equal_keys_the_first_counts() {
+        let pair = |key: &[u8], value: &[u8]| nest(1, &[&nest(1, &[key]), &nest(2, &[&nest(1, &[value])])]);
+        let whole = [
+            nest(1, &[&pair(b"service.name", b"payments")]),
+            nest(1, &[]),
+            nest(1, &[&pair(b"service.name", b"other"), &pair(b"zone", b"a")]),
+        ]
+        .concat();
+        let attributes = Resource(&whole).attributes();
+        let found: Vec<_> =
+            attributes.map(|(key, value)| (key, value.as_str().unwrap_or_default())).collect();
+        assert_eq!(found, [("service.name", "payments"), ("service.name", "other"), ("zone", "a")]);
+        assert_eq!(attributes.text("service.name"), Some("payments"));
+        assert_eq!(attributes.text("zone"), Some("a"));
+        assert!(attributes.get("none").is_none());
+    }
+
+    #[test]
+    fn a_value_in_parts_is_one_value_and_a_choice_forgets_what_was_chosen_before() {
+        let text = |text: &[u8]| nest(1, &[text]);
+        let list = |entries: &[&[u8]]| nest(5, &[&nest(1, &[&nest(1, entries)])]);
+        let shown = |parts: &[&[u8]]| {
+            let body: Vec<u8> = parts.iter().flat_map(|part| nest(5, &[part])).collect();
+            check::protobuf(&nest(1, &[&nest(2, &[&nest(2, &[&body])])]));
+            crate::text::Plain(LogRecord(&body).body()).to_string()
+        };
+        assert_eq!(shown(&[&text(b"a"), b""]), "a");
+        assert_eq!(shown(&[&text(b"a"), &text(b"b")]), "b");
+        assert_eq!(shown(&[&list(&[b"a"]), b"", &list(&[b"b"])]), r#"["a","b"]"#);
+        assert_eq!(
+            shown(&[&[list(&[b"a"]), text(b"x"), list(&[b"b"])].concat(), &list(&[b"c"])]),
+            r#"["b","c"]"#
+        );
+        let map =
+            |key: &[u8]| nest(6, &[&nest(1, &[&nest(1, &[key]), &nest(2, &[&text(b"v")]), &nest(2, &[])])]);
+        assert_eq!(shown(&[&map(b"k"), &map(b"l")]), r#"{"k":"v","l":"v"}"#);
+    }
+
+    /// The same message, with each message that may be there once in two parts, cut where `dice` says.
+    fn in_parts(id: Id, message: &[u8], dice: &mut impl Iterator<Item = usize>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for field in Fields::new(message) {
+            let known = id.message().field(field.number);
+            let Some(Kind::Message(child)) = known.map(|known| known.kind) else {
+                out.extend_from_slice(&message[field.start..field.end]);
+                continue;
+            };
+            let content = in_parts(child, field.bytes(), dice);
+            let ends: Vec<usize> = [0].into_iter().chain(Fields::new(&content).map(|f| f.end)).collect();
+            let cut = ends[dice.next().unwrap_or_default() % ends.len()];
+            let whole = known.is_some_and(|known| known.repeated);
+            let parts = if whole { vec![&content[..]] } else { vec![&content[..cut], &content[cut..]] };
+            parts.into_iter().for_each(|part| write_message(field.number, part, &mut out));
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn messages_in_parts_are_the_same_to_all_readers(
+            n in 0usize..4,
+            which in 0usize..4,
+            dice in proptest::collection::vec(any::<usize>(), 1..50),
+        ) {
+            let signal = Signal::ALL[which];
+            let request = testing::payload(signal, "r", n).to_bytes();
+            check::protobuf(&in_parts(Id::request(signal), &request, &mut dice.into_iter().cycle()));
+        }
     }
 }

@@ -13,8 +13,7 @@ pub(crate) fn split(payload: &Payload, attribute: &str) -> (BTreeMap<String, Pay
     let (mut parts, mut without) = (BTreeMap::<String, Vec<u8>>::new(), 0);
     for request in payload.requests() {
         for field in Fields::new(request).filter(|f| f.number == 1) {
-            let attributes = view::Resource::new(field.bytes()).attributes();
-            match { attributes }.find(|(key, _)| *key == attribute).and_then(|(_, value)| value.as_str()) {
+            match view::Resource::new(field.bytes()).attributes().text(attribute) {
                 Some(name) => parts
                     .entry(name.to_owned())
                     .or_default()

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::encoded::{self, Encoded};
 use super::writer::{head, head_len};
+use crate::schema::Id;
 use crate::view::{self, Field, Fields};
 
 /// Tags of the fields of a `KeyValue`.
@@ -15,7 +16,7 @@ const VALUE_TAG: u8 = 2 << 3 | 2;
 pub struct AttributeList<'a> {
     slots: Vec<Slot<'a>>,
     added: Vec<Added>,
-    /// Keys and values that are new.
+    /// Keys and values that are new, and values that came in parts.
     arena: Vec<u8>,
     /// Texts by index, of profiles; empty for other signals.
     strings: &'a [&'a str],
@@ -31,7 +32,7 @@ pub(super) struct Slot<'a> {
     /// Its field, tag included, in the message.
     pub(super) field: Range<usize>,
     /// Its encoded value.
-    value: &'a [u8],
+    value: Source<'a>,
     /// Whether the pair is as nearly all writers have it, see [`usual`].
     usual: bool,
     state: State,
@@ -98,7 +99,10 @@ impl<'a> AttributeList<'a> {
                 continue;
             }
             match fields.next() {
-                Some(field) if field.number == number => self.slots.push(Slot::any(&field, strings)),
+                Some(field) if field.number == number => {
+                    let slot = Slot::any(&field, strings, &mut self.arena);
+                    self.slots.push(slot);
+                }
                 Some(_) => {}
                 None => break,
             }
@@ -121,7 +125,7 @@ impl<'a> AttributeList<'a> {
             At::Added(i) => Source::Arena(self.added[i].value),
             At::Slot(i) => match self.slots[i].state {
                 State::Set(span) => Source::Arena(span),
-                _ => Source::Input(self.slots[i].value),
+                _ => self.slots[i].value,
             },
         }))
     }
@@ -129,8 +133,8 @@ impl<'a> AttributeList<'a> {
     /// What is in a value.
     pub fn read_value<'s>(&'s self, value: ValueRef<'s>) -> view::AnyValue<'s> {
         let bytes = self.bytes(value.0);
-        let by_index =
-            Fields::new(bytes).filter(|f| f.number == 8).last().filter(|_| !self.strings.is_empty());
+        let chosen = Fields::new(bytes).filter(|f| Id::AnyValue.oneof().contains(&f.number)).last();
+        let by_index = chosen.filter(|f| f.number == 8 && !self.strings.is_empty());
         match by_index {
             Some(field) => {
                 string_at(self.strings, field.u64()).map_or(view::AnyValue::Empty, view::AnyValue::Str)
@@ -325,16 +329,15 @@ impl<'a> Slot<'a> {
         let pair = rest.get(..usize::from(length))?;
         let (key, value) = usual(pair)?;
         let field = at..at + 2 + pair.len();
-        Some(Slot { key, pair, field, value, usual: true, state: State::Kept })
+        Some(Slot { key, pair, field, value: Source::Input(value), usual: true, state: State::Kept })
     }
 
-    /// An attribute in any form.
-    fn any(field: &Field<'a>, strings: &[&'a str]) -> Slot<'a> {
-        let (pair, mut key, mut value, mut index) = (field.bytes(), &[][..], &[][..], 0);
+    /// An attribute in any form. A value that came in parts is put together in the arena.
+    fn any(field: &Field<'a>, strings: &[&'a str], arena: &mut Vec<u8>) -> Slot<'a> {
+        let (pair, mut key, mut index) = (field.bytes(), &[][..], 0);
         for f in Fields::new(pair) {
             match f.number {
                 1 => key = f.bytes(),
-                2 => value = f.bytes(),
                 3 => index = f.u64(),
                 _ => {}
             }
@@ -342,8 +345,21 @@ impl<'a> Slot<'a> {
         if key.is_empty() && index != 0 {
             key = string_at(strings, index).unwrap_or_default().as_bytes();
         }
+        let value = value(pair, arena);
         Slot { key, pair, field: field.start..field.end, value, usual: false, state: State::Kept }
     }
+}
+
+/// The value of a pair.
+fn value<'a>(pair: &'a [u8], arena: &mut Vec<u8>) -> Source<'a> {
+    let mut parts = Fields::new(pair).filter(|f| f.number == 2).map(|f| f.bytes());
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next());
+    let Some(second) = second else {
+        return Source::Input(first);
+    };
+    let start = arena.len();
+    [first, second].into_iter().chain(parts).for_each(|part| arena.extend_from_slice(part));
+    Source::Arena(Span { start, end: arena.len() })
 }
 
 /// The end of the field at that place of a message, when it is of another number, its tag and its length have one byte each,

@@ -555,6 +555,27 @@ fn a_resource_in_several_parts_is_edited_as_one() {
 }
 
 #[test]
+fn a_value_in_several_parts_is_read_and_copied_as_one() {
+    struct Copy;
+    impl Editor for Copy {
+        fn resource(&mut self, _: view::Resource<'_>, resource: &mut Message<'_, '_>) -> Then {
+            let list = resource.attributes().expect("a resource");
+            assert_eq!(list.text("k"), Some("text"));
+            let value = list.get("k").expect("there");
+            list.set("copy", value);
+            Then::Keep
+        }
+    }
+    let nest = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    let pair = [nest(1, b"k"), nest(2, &nest(1, b"text")), nest(2, b"")].concat();
+    let request = nest(1, &nest(1, &nest(1, &pair)));
+    let mut payload = Payload::from_request(Signal::Logs, request.into()).expect("well-formed");
+    payload.edit(&mut Copy);
+    let resource = payload.decode_logs().resource_logs[0].resource.clone().expect("a resource");
+    assert_eq!(resource.attributes, [kv("k", "text"), kv("copy", "text")]);
+}
+
+#[test]
 fn keys_and_texts_of_profiles_given_by_index_are_found() {
     struct Rename;
     impl Editor for Rename {

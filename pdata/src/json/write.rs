@@ -23,22 +23,14 @@ pub(super) fn message(id: Id, bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Numbers of the members of a message's `oneof`; no OTLP message has two.
-fn oneof(id: Id) -> &'static [u32] {
-    match id {
-        Id::AnyValue => &[1, 2, 3, 4, 5, 6, 7, 8],
-        Id::Metric => &[5, 7, 9, 10, 11],
-        Id::NumberPoint => &[4, 6],
-        Id::Exemplar => &[3, 6],
-        _ => &[],
-    }
-}
-
+/// Leaves of the members of a `oneof` the last one, and of that what comes behind all others.
 fn keep_last_of_oneof(id: Id, fields: &mut Vec<view::Field<'_>>) {
-    let members = oneof(id);
-    if let Some(last) = fields.iter().map(|f| f.number).rfind(|n| members.contains(n)) {
-        fields.retain(|f| f.number == last || !members.contains(&f.number));
-    }
+    let is_member = |f: &view::Field<'_>| id.oneof().contains(&f.number);
+    let Some(last) = fields.iter().rfind(|f| is_member(f)).map(|f| f.number) else {
+        return;
+    };
+    let others = fields.iter().rfind(|f| is_member(f) && f.number != last).map_or(0, |f| f.end);
+    fields.retain(|f| !is_member(f) || f.start >= others);
 }
 
 /// Writes `"name":value` with a comma unless it is the first member of the object that begins at `start`.

@@ -48,7 +48,7 @@ impl Attributes {
 
     pub(super) fn match_all(&self, attributes: view::Attributes<'_>) -> bool {
         self.0.iter().all(|(key, wanted)| {
-            let Some(value) = first(attributes, key) else {
+            let Some(value) = attributes.get(key) else {
                 return false;
             };
             match wanted {
@@ -58,11 +58,6 @@ impl Attributes {
             }
         })
     }
-}
-
-/// The value of a key; of equal keys the first counts.
-pub(super) fn first<'a>(mut attributes: view::Attributes<'a>, key: &str) -> Option<Value<'a>> {
-    attributes.find(|(k, _)| *k == key).map(|(_, value)| value)
 }
 
 /// A simple value as Go prints it, numbers without an exponent; `None` for others.
@@ -91,7 +86,7 @@ fn same(a: Value<'_>, b: Value<'_>) -> bool {
         }
         (Value::Map(_), Value::Map(_)) => {
             a.entries().count() == b.entries().count()
-                && a.entries().all(|(key, a)| first(b.entries(), key).is_some_and(|b| same(a, b)))
+                && a.entries().all(|(key, a)| b.entries().get(key).is_some_and(|b| same(a, b)))
         }
         _ => false,
     }

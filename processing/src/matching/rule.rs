@@ -3,7 +3,7 @@
 use weir_pdata::text::Plain;
 use weir_pdata::{Signal, view};
 
-use super::attributes::{Attributes, first};
+use super::attributes::Attributes;
 use super::config::{LibraryConfig, MatchProperties, SPAN_KINDS, SeverityConfig};
 use super::names::Names;
 use crate::Problem;
@@ -90,7 +90,7 @@ impl Rule {
     }
 
     pub(super) fn resource(&self, resource: view::Resource<'_>) -> bool {
-        let service = || match first(resource.attributes(), "service.name") {
+        let service = || match resource.attributes().get("service.name") {
             Some(value) => Plain(value).to_string(),
             None => "<nil-service-name>".to_owned(),
         };

@@ -2,7 +2,9 @@ use weir_component::Kind;
 use weir_pdata::otlp::common::v1::KeyValue;
 use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use weir_pdata::otlp::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use weir_pdata::otlp::{LogsRequest, MetricsRequest, TracesRequest, counter, gauge, kv, metrics, point};
+use weir_pdata::otlp::{
+    LogsRequest, MetricsRequest, TracesRequest, counter, gauge, kv, metrics, point, resource,
+};
 use weir_testkit::Simulation;
 
 use super::*;
@@ -44,6 +46,23 @@ fn spans_that_are_selected_change_and_others_do_not() {
     let expected =
         vec![span("get a", vec![kv("env", "prod")]), span("put", vec![]), span("get b", vec![kv("skip", 1)])];
     assert_eq!(output, spans(expected));
+}
+
+#[test]
+fn a_resource_that_comes_in_parts_is_selected_by_all_of_them() {
+    let mut request = spans(vec![span("pay", vec![kv("card", "4111")])]);
+    request.resource_spans[0].resource = Some(resource(vec![kv("service.name", "payments")]));
+    // The `ResourceSpans` gets a second, empty `Resource`.
+    let mut bytes = Payload::from(request).to_bytes().to_vec();
+    bytes.extend([0x0a, 0]);
+    bytes[1] += 2;
+    let input = Payload::from_request(Signal::Traces, bytes.into()).expect("well formed");
+    let redact = "actions: [{key: card, action: delete}]";
+    let output =
+        apply(&format!("{{{redact}, include: {{match_type: strict, services: [payments]}}}}"), input);
+    let resource = &output.decode_traces().resource_spans[0];
+    assert_eq!(resource.resource.as_ref().map(|r| r.attributes.len()), Some(1));
+    assert_eq!(resource.scope_spans[0].spans, [span("pay", vec![])]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) fn trace_id(bytes: &[u8]) -> Option<[u8; 16]> {
 
 /// What the attribute `sampling.priority` asks for: 0 to drop the span, more to keep it.
 pub(crate) fn priority(span: view::Span<'_>) -> Option<Threshold> {
-    let value = match span.attributes().find(|(key, _)| *key == "sampling.priority")?.1 {
+    let value = match span.attributes().get("sampling.priority")? {
         AnyValue::Int(value) => value as f64,
         AnyValue::Double(value) => value,
         AnyValue::Str(text) => text.parse().ok()?,
