@@ -330,22 +330,15 @@ mod tests {
 
     #[test]
     fn a_million_nested_arrays_are_refused_without_recursion() {
-        let mut body: Vec<u8> = Vec::new();
-        for _ in 0..20_000 {
-            for tag in [0x0a, 0x2a] {
-                let mut outer = vec![tag];
-                prost::encoding::encode_varint(body.len() as u64, &mut outer);
-                outer.append(&mut body);
-                body = outer;
-            }
+        // From the innermost on, the last byte first.
+        let mut request: Vec<u8> = Vec::new();
+        let value_in_array = [0x0a, 0x2a].into_iter().cycle().take(2 * 1_000_000);
+        for tag in value_in_array.chain([0x2a, 0x12, 0x12, 0x0a]) {
+            let mut head = vec![tag];
+            prost::encoding::encode_varint(request.len() as u64, &mut head);
+            request.extend(head.iter().rev());
         }
-        let mut request = body;
-        for tag in [0x2a, 0x12, 0x12, 0x0a] {
-            let mut outer = vec![tag];
-            prost::encoding::encode_varint(request.len() as u64, &mut outer);
-            outer.append(&mut request);
-            request = outer;
-        }
+        request.reverse();
         assert_eq!(reason(Signal::Logs, &request), Reason::Depth);
     }
 
