@@ -376,11 +376,6 @@ impl<'a> NumberPoint<'a> {
         number(self.0, 3)
     }
 
-    /// Start of a cumulative sum, Unix ns.
-    pub fn start_time(&self) -> u64 {
-        number(self.0, 2)
-    }
-
     /// Value, integers converted.
     pub fn value(&self) -> f64 {
         let mut value = 0.0;
