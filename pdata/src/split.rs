@@ -7,7 +7,7 @@
 //! profiles the dictionary.
 //!
 //! Cost: each field on the way to the items is looked at once for each message around it, however many parts there are; then
-//! what is written.
+//! what is written, which is bounded ([`MAX_AGAIN`]).
 
 use std::mem;
 use std::ops::Range;
@@ -18,6 +18,10 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 use crate::schema::{Id, Kind};
 use crate::view::{Field, Fields};
 use crate::{Payload, Signal};
+
+/// Bytes of frames that may be written again for further parts of a payload: 64 MiB. A small request that is half resource, half
+/// empty records would take gigabytes otherwise; what is left of the message then stays in one part.
+const MAX_AGAIN: usize = 64 << 20;
 
 /// How large a part may be. In each is at least one item; messages without items come with what is in front of them,
 /// whatever they take.
@@ -32,7 +36,8 @@ pub enum Limit {
 /// Cuts a payload into parts within a limit.
 pub(crate) fn split(payload: Payload, limit: Limit) -> Vec<Payload> {
     let signal = payload.signal();
-    let mut parts = Parts { limit, done: Vec::new(), last: Payload::empty(signal), items: 0, used: 0 };
+    let last = Payload::empty(signal);
+    let mut parts = Parts { limit, done: Vec::new(), last, items: 0, used: 0, again: 0 };
     for (request, items) in payload.into_requests() {
         if items > 0 && parts.is_full() {
             parts.next();
@@ -58,6 +63,8 @@ struct Parts {
     items: usize,
     /// How much of the limit they take, with all that is around them.
     used: usize,
+    /// Bytes of frames that were written again.
+    again: usize,
 }
 
 impl Parts {
@@ -228,7 +235,13 @@ impl<'a> Cutter<'a> {
         }
     }
 
+    /// Begins another part, unless too much would have to be written again.
     fn next_part(&mut self) {
+        let again = self.levels[..self.open].iter().map(|level| level.frame.len()).sum::<usize>();
+        if self.parts.again + again > MAX_AGAIN {
+            return;
+        }
+        self.parts.again += again;
         while self.open > 0 {
             self.close();
         }
@@ -319,6 +332,18 @@ mod tests {
         let parts = Payload::from(request).split(Limit::Bytes(900));
         let sizes: Vec<_> = parts.iter().map(|part| (part.items(), part.encoded_len() > 900)).collect();
         assert_eq!(sizes, [(4, false), (1, true), (4, false)]);
+    }
+
+    #[test]
+    fn a_large_resource_is_written_again_within_bounds_and_the_next_one_is_cut_as_before() {
+        let mut request = testing::logs(100);
+        request.resource_logs[0].schema_url = "x".repeat(1 << 20);
+        request.resource_logs.extend(testing::logs(2).resource_logs);
+        let parts = Payload::from(request).split(Limit::Items(1));
+        let items: Vec<_> = parts.iter().map(Payload::items).collect();
+        let large = MAX_AGAIN >> 20;
+        assert_eq!(items[..large - 1], vec![1; large - 1]);
+        assert_eq!(items[large - 1..], [100 - (large - 1), 1, 1]);
     }
 
     #[test]
