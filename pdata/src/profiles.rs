@@ -90,6 +90,8 @@ impl Shift {
         // A key that is written out is none that is given by index.
         let by_index =
             id != Id::KeyValue || !Fields::new(message).any(|f| f.number == 1 && !f.bytes().is_empty());
+        // Numbers of the fields whose parts were put together.
+        let mut together = 0u32;
         for field in Fields::new(message) {
             let raw = &message[field.start..field.end];
             let known = id.message().field(field.number);
@@ -98,9 +100,10 @@ impl Shift {
                     write_message(field.number, &self.moved(child, field.bytes()), &mut out);
                 }
                 Some((_, Kind::Message(child), _)) => {
-                    // The parts of a message that may be there once are one message.
-                    let parts = Fields::new(message).filter(|f| f.number == field.number);
-                    if parts.clone().all(|part| part.start <= field.start) {
+                    // The parts of a message that may be there once are one message, which comes where the first is.
+                    if together & 1 << field.number == 0 {
+                        together |= 1 << field.number;
+                        let parts = Fields::new(message).filter(|f| f.number == field.number);
                         let whole = parts.map(|part| part.bytes()).collect::<Vec<_>>().concat();
                         write_message(field.number, &self.moved(child, &whole), &mut out);
                     }
@@ -148,6 +151,7 @@ fn put(index: u64, by: i32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use crate::otlp::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
+    use crate::split::write_message;
     use crate::testing;
     use crate::validate::{MAX_VALUE_DEPTH, validate};
     use crate::{Payload, Signal};
@@ -183,6 +187,18 @@ mod tests {
             (value, depth) = (inner, depth + 1);
         }
         assert_eq!(depth, MAX_VALUE_DEPTH);
+    }
+
+    #[test]
+    fn a_message_is_put_together_once_however_many_parts_it_has() {
+        // Put together for each part, it would take hours.
+        let mut request = Vec::new();
+        write_message(1, &[0x0a, 0].repeat(1_000_000), &mut request);
+        let second = Payload::from_request(Signal::Profiles, request.into()).expect("well formed");
+        let mut merged = Payload::from(testing::profiles("a", 1));
+        merged.append(second).expect("same signal");
+        assert_eq!(merged.decode_profiles().resource_profiles.len(), 2);
+        assert!(merged.encoded_len() < 1000);
     }
 
     #[test]
