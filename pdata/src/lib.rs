@@ -31,6 +31,7 @@ mod testing;
 pub mod text;
 pub mod validate;
 pub mod view;
+mod wire;
 
 pub use gathering::Gathering;
 pub use payload::Payload;

@@ -8,11 +8,10 @@
 //! pass.
 
 use bytes::Bytes;
-use prost::encoding::encode_varint;
 
 use crate::schema::{Field, Id, Kind};
-use crate::split::write_message;
 use crate::view::{self, Fields, Value};
+use crate::wire::{self, put_varint};
 use crate::{Payload, Signal};
 
 /// Number of the dictionary in a request.
@@ -31,12 +30,12 @@ pub(crate) fn merge(first: &Payload, second: &Payload) -> Payload {
     }
     for field in Fields::new(&two) {
         match field.number {
-            1 => write_message(1, &shift.moved(Id::ResourceProfiles, field.bytes()), &mut out),
+            1 => wire::message(1, &shift.moved(Id::ResourceProfiles, field.bytes()), &mut out),
             DICTIONARY => tables.extend(shift.moved(Id::Dictionary, field.bytes())),
             _ => out.extend_from_slice(&two[field.start..field.end]),
         }
     }
-    write_message(DICTIONARY, &tables, &mut out);
+    wire::message(DICTIONARY, &tables, &mut out);
     Payload::trusted(Signal::Profiles, Bytes::from(out), first.items() + second.items())
 }
 
@@ -97,7 +96,7 @@ impl Shift {
             let known = id.message().field(field.number);
             match known.map(|known| (known, known.kind, self.of(known))) {
                 Some((known, Kind::Message(child), _)) if known.repeated || known.explicit => {
-                    write_message(field.number, &self.moved(child, field.bytes()), &mut out);
+                    wire::message(field.number, &self.moved(child, field.bytes()), &mut out);
                 }
                 Some((_, Kind::Message(child), _)) => {
                     // The parts of a message that may be there once are one message, which comes where the first is.
@@ -105,7 +104,7 @@ impl Shift {
                         together |= 1 << field.number;
                         let parts = Fields::new(message).filter(|f| f.number == field.number);
                         let whole = parts.map(|part| part.bytes()).collect::<Vec<_>>().concat();
-                        write_message(field.number, &self.moved(child, &whole), &mut out);
+                        wire::message(field.number, &self.moved(child, &whole), &mut out);
                     }
                 }
                 Some((_, _, Some(by))) if by_index => index(&field, by, &mut out),
@@ -117,7 +116,7 @@ impl Shift {
         {
             // Index 0, the null entry, moves like all others: the second dictionary brings its own.
             if let Some(by) = self.of(known).filter(|by| *by != 0 && by_index) {
-                encode_varint(u64::from(known.number) << 3, &mut out);
+                put_varint(u64::from(known.number) << 3, &mut out);
                 put(0, by, &mut out);
             }
         }
@@ -133,10 +132,10 @@ fn index(field: &view::Field<'_>, by: i32, out: &mut Vec<u8>) {
             while let Ok(index) = prost::encoding::decode_varint(&mut packed) {
                 put(index, by, &mut moved);
             }
-            write_message(field.number, &moved, out);
+            wire::message(field.number, &moved, out);
         }
         _ => {
-            encode_varint(u64::from(field.number) << 3, out);
+            put_varint(u64::from(field.number) << 3, out);
             put(field.u64(), by, out);
         }
     }
@@ -145,16 +144,15 @@ fn index(field: &view::Field<'_>, by: i32, out: &mut Vec<u8>) {
 /// Writes an index, an `int32`, moved.
 fn put(index: u64, by: i32, out: &mut Vec<u8>) {
     let index = index as i32;
-    encode_varint(i64::from(index.saturating_add(by)).cast_unsigned(), out);
+    put_varint(i64::from(index.saturating_add(by)).cast_unsigned(), out);
 }
 
 #[cfg(test)]
 mod tests {
     use crate::otlp::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value};
-    use crate::split::write_message;
     use crate::testing;
     use crate::validate::{MAX_VALUE_DEPTH, validate};
-    use crate::{Payload, Signal};
+    use crate::{Payload, Signal, wire};
 
     #[test]
     fn merged_profiles_resolve_to_the_same_names_as_before() {
@@ -193,7 +191,7 @@ mod tests {
     fn a_message_is_put_together_once_however_many_parts_it_has() {
         // Put together for each part, it would take hours.
         let mut request = Vec::new();
-        write_message(1, &[0x0a, 0].repeat(1_000_000), &mut request);
+        wire::message(1, &[0x0a, 0].repeat(1_000_000), &mut request);
         let second = Payload::from_request(Signal::Profiles, request.into()).expect("well formed");
         let mut merged = Payload::from(testing::profiles("a", 1));
         merged.append(second).expect("same signal");

@@ -259,6 +259,10 @@ messages! {
     Stack = msg("Stack", &[many(1, "locationIndices", Int32)]);
 }
 
+/// Tags of the fields of a `KeyValue`.
+pub(crate) const KEY_TAG: u8 = 1 << 3 | 2;
+pub(crate) const VALUE_TAG: u8 = 2 << 3 | 2;
+
 impl Id {
     /// The message.
     pub fn message(self) -> &'static Message {

@@ -13,11 +13,10 @@ use std::mem;
 use std::ops::Range;
 
 use bytes::Bytes;
-use prost::encoding::{encode_varint, encoded_len_varint};
 
 use crate::schema::{Id, Kind};
 use crate::view::{Field, Fields};
-use crate::{Payload, Signal};
+use crate::{Payload, Signal, wire};
 
 /// Bytes of frames that may be written again for further parts of a payload: 64 MiB. A small request that is half resource, half
 /// empty records would take gigabytes otherwise; what is left of the message then stays in one part.
@@ -98,7 +97,7 @@ impl Parts {
     fn frame(&self, frame: &[u8]) -> usize {
         match self.limit {
             Limit::Items(_) => 0,
-            Limit::Bytes(max) => 1 + encoded_len_varint(max as u64) + frame.len(),
+            Limit::Bytes(max) => wire::head_len(1, max) + frame.len(),
         }
     }
 
@@ -219,8 +218,7 @@ impl<'a> Cutter<'a> {
         let Level { number, start, .. } = self.levels[self.open];
         if number != 0 {
             let mut head = Vec::with_capacity(8);
-            encode_varint(u64::from(number << 3 | 2), &mut head);
-            encode_varint((self.out.len() - start) as u64, &mut head);
+            wire::head(number, self.out.len() - start, &mut head);
             self.out.splice(start..start, head);
         }
         if self.open == 0 {
@@ -248,12 +246,6 @@ impl<'a> Cutter<'a> {
         self.close_run();
         self.parts.next();
     }
-}
-
-pub(crate) fn write_message(number: u32, body: &[u8], out: &mut Vec<u8>) {
-    encode_varint(u64::from(number << 3 | 2), out);
-    encode_varint(body.len() as u64, out);
-    out.extend_from_slice(body);
 }
 
 /// Number of items in a message that was validated before.
@@ -289,8 +281,8 @@ mod tests {
     fn empty_records(n: usize) -> Payload {
         let records = [0x12, 0].repeat(n);
         let (mut scope, mut request) = (Vec::new(), Vec::new());
-        write_message(2, &records, &mut scope);
-        write_message(1, &scope, &mut request);
+        wire::message(2, &records, &mut scope);
+        wire::message(1, &scope, &mut request);
         Payload::from_request(Signal::Logs, request.into()).expect("well formed")
     }
 

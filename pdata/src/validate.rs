@@ -19,7 +19,7 @@ mod text;
 use std::fmt;
 
 use crate::Signal;
-use crate::schema::{Id, MESSAGES};
+use crate::schema::{Id, KEY_TAG, MESSAGES, VALUE_TAG};
 use table::{STEPS, Step};
 use text::is_text;
 
@@ -228,8 +228,8 @@ fn skip_varint(rest: &[u8]) -> Option<&[u8]> {
 /// byte: nearly every attribute.
 #[inline(always)]
 fn is_plain_pair(pair: &[u8]) -> bool {
-    let &[KEY, key_length @ 0..0x80, ref rest @ ..] = pair else { return false };
-    let Some((key, &[VALUE, value_length @ 0..0x80, ref value @ ..])) =
+    let &[KEY_TAG, key_length @ 0..0x80, ref rest @ ..] = pair else { return false };
+    let Some((key, &[VALUE_TAG, value_length @ 0..0x80, ref value @ ..])) =
         rest.split_at_checked(usize::from(key_length))
     else {
         return false;
@@ -247,9 +247,7 @@ fn is_plain_pair(pair: &[u8]) -> bool {
     }
 }
 
-/// Tags of `KeyValue` and of the scalar values of `AnyValue`.
-const KEY: u8 = 1 << 3 | 2;
-const VALUE: u8 = 2 << 3 | 2;
+/// Tags of the scalar values of `AnyValue`.
 const STRING: u8 = 1 << 3 | 2;
 const BOOL: u8 = 2 << 3;
 const INT: u8 = 3 << 3;

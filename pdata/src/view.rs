@@ -10,146 +10,7 @@ use std::ops::Range;
 
 use crate::Payload;
 use crate::schema::Id;
-
-/// One field of a message.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Field<'a> {
-    /// Field number.
-    pub number: u32,
-    /// Its value.
-    pub value: Value<'a>,
-    /// Offset of its tag in the message.
-    pub start: usize,
-    /// Offset behind its last byte.
-    pub end: usize,
-}
-
-/// A value by wire type.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value<'a> {
-    /// Varint: bool, enums, integers.
-    Varint(u64),
-    /// 64 bits: fixed64, sfixed64, double.
-    Fixed64(u64),
-    /// 32 bits.
-    Fixed32(u32),
-    /// Strings, bytes, messages, packed lists.
-    Bytes(&'a [u8]),
-}
-
-impl<'a> Field<'a> {
-    /// Where its content lies in the message, for a length-delimited field.
-    fn content(&self) -> Range<usize> {
-        self.end - self.bytes().len()..self.end
-    }
-
-    /// Content of a length-delimited field; empty for others.
-    pub fn bytes(&self) -> &'a [u8] {
-        match self.value {
-            Value::Bytes(b) => b,
-            _ => &[],
-        }
-    }
-
-    /// Content as text; empty when it is none.
-    pub fn str(&self) -> &'a str {
-        std::str::from_utf8(self.bytes()).unwrap_or_default()
-    }
-
-    /// Value as an unsigned integer; 0 for length-delimited fields.
-    pub fn u64(&self) -> u64 {
-        match self.value {
-            Value::Varint(v) | Value::Fixed64(v) => v,
-            Value::Fixed32(v) => u64::from(v),
-            Value::Bytes(_) => 0,
-        }
-    }
-
-    /// Value as a signed integer (two's complement).
-    pub fn i64(&self) -> i64 {
-        self.u64().cast_signed()
-    }
-
-    /// Value as a double.
-    pub fn f64(&self) -> f64 {
-        f64::from_bits(self.u64())
-    }
-}
-
-/// The fields of a message, in order.
-#[derive(Debug, Clone, Copy)]
-pub struct Fields<'a> {
-    buf: &'a [u8],
-    pos: usize,
-}
-
-impl<'a> Fields<'a> {
-    /// Reads the message in `buf`.
-    pub fn new(buf: &'a [u8]) -> Self {
-        Fields { buf, pos: 0 }
-    }
-
-    #[inline]
-    /// Where the next field begins.
-    pub(crate) fn position(&self) -> usize {
-        self.pos
-    }
-
-    /// Goes on at the field that begins there.
-    pub(crate) fn skip_to(&mut self, position: usize) {
-        self.pos = position;
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let first = *self.buf.get(self.pos)?;
-        if first < 0x80 {
-            self.pos += 1;
-            return Some(u64::from(first));
-        }
-        self.long_varint()
-    }
-
-    fn long_varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.buf.get(self.pos)?;
-            self.pos += 1;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let end = self.pos.checked_add(n)?;
-        let bytes = self.buf.get(self.pos..end)?;
-        self.pos = end;
-        Some(bytes)
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Field<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Field<'a>> {
-        let start = self.pos;
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => Value::Fixed64(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
-            2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                Value::Bytes(self.take(length)?)
-            }
-            5 => Value::Fixed32(u32::from_le_bytes(self.take(4)?.try_into().ok()?)),
-            _ => return None,
-        };
-        Some(Field { number: u32::try_from(tag >> 3).ok()?, value, start, end: self.pos })
-    }
-}
+pub use crate::wire::{Field, Fields, Value};
 
 /// Numbers of a packed or unpacked repeated 64-bit field.
 fn fixed64s<'a>(buf: &'a [u8], number: u32) -> impl Iterator<Item = u64> + 'a {
@@ -641,7 +502,7 @@ mod tests {
 
     use super::*;
     use crate::schema::Kind;
-    use crate::split::write_message;
+    use crate::wire;
     use crate::{Signal, check, testing};
 
     #[test]
@@ -683,7 +544,7 @@ mod tests {
 
     fn nest(number: u32, parts: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
-        write_message(number, &parts.concat(), &mut out);
+        wire::message(number, &parts.concat(), &mut out);
         out
     }
 
@@ -740,7 +601,7 @@ mod tests {
             let cut = ends[dice.next().unwrap_or_default() % ends.len()];
             let whole = known.is_some_and(|known| known.repeated);
             let parts = if whole { vec![&content[..]] } else { vec![&content[..cut], &content[cut..]] };
-            parts.into_iter().for_each(|part| write_message(field.number, part, &mut out));
+            parts.into_iter().for_each(|part| wire::message(field.number, part, &mut out));
         }
         out
     }

@@ -3,13 +3,9 @@
 use std::ops::Range;
 
 use super::encoded::{self, Encoded};
-use super::writer::{head, head_len};
-use crate::schema::Id;
+use crate::schema::{Id, KEY_TAG, VALUE_TAG};
 use crate::view::{self, Field, Fields};
-
-/// Tags of the fields of a `KeyValue`.
-const KEY_TAG: u8 = 1 << 3 | 2;
-const VALUE_TAG: u8 = 2 << 3 | 2;
+use crate::wire::{head, head_len, message};
 
 /// The attributes of one message: those it came with, and what is to become of them. Of equal keys the first counts.
 #[derive(Debug, Default)]
@@ -300,8 +296,7 @@ impl<'a> AttributeList<'a> {
         let length = others().map(<[u8]>::len).sum::<usize>() + head_len(2, value.len()) + value.len();
         head(number, length, out);
         others().for_each(|raw| out.extend_from_slice(raw));
-        head(2, value.len(), out);
-        out.extend_from_slice(value);
+        message(2, value, out);
     }
 
     /// Writes the new attributes.
@@ -310,10 +305,8 @@ impl<'a> AttributeList<'a> {
             let (key, value) = (self.span(added.key), self.span(added.value));
             let length = head_len(1, key.len()) + key.len() + head_len(2, value.len()) + value.len();
             head(number, length, out);
-            head(1, key.len(), out);
-            out.extend_from_slice(key);
-            head(2, value.len(), out);
-            out.extend_from_slice(value);
+            message(1, key, out);
+            message(2, value, out);
         }
     }
 }

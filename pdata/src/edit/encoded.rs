@@ -3,7 +3,7 @@
 use prost::Message;
 
 use crate::otlp::common::v1::AnyValue;
-use crate::view;
+use crate::{view, wire};
 
 /// An attribute value as an encoded `AnyValue`, made once and written often.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,16 +29,13 @@ impl From<&AnyValue> for Encoded {
 
 /// Appends the encoded `AnyValue` of a text.
 pub(super) fn text(value: &str, out: &mut Vec<u8>) {
-    super::writer::head(1, value.len(), out);
-    out.extend_from_slice(value.as_bytes());
+    wire::message(1, value.as_bytes(), out);
 }
 
 /// Appends the encoded `AnyValue` of an integer.
 pub(super) fn int(value: i64, out: &mut Vec<u8>) {
     out.push(3 << 3);
-    let mut buffer = [0; 10];
-    let width = super::writer::varint(value.cast_unsigned(), &mut buffer);
-    out.extend_from_slice(&buffer[..width]);
+    wire::put_varint(value.cast_unsigned(), out);
 }
 
 /// Appends the encoded `AnyValue` of a double.

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::attributes::AttributeList;
-use super::writer::{Writer, head};
+use super::writer::Writer;
 use crate::schema::{Id, Kind, MESSAGES};
 use crate::view::{self, Fields};
+use crate::wire;
 
 /// A message and what is to become of it.
 #[derive(Debug)]
@@ -177,8 +178,7 @@ impl<'a> Changes<'a> {
             What::AddedAttributes => self.attributes.write_added(attributes, out),
             What::Field(i) => {
                 let (number, content) = &self.fields[i];
-                head(*number, content.len(), out);
-                out.extend_from_slice(content);
+                wire::message(*number, content, out);
             }
         }
     }

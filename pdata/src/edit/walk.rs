@@ -1,13 +1,14 @@
 //! The way through a request.
 
 use super::message::{Changes, Message};
-use super::writer::{Writer, head};
+use super::writer::Writer;
 use super::{Editor, Then};
 use crate::Signal;
 use crate::schema::{IDS, Id, Kind, MESSAGES};
 use crate::split::count;
 use crate::validate::MAX_FIELD;
 use crate::view::{self, Field, Fields};
+use crate::wire;
 
 /// A request in which something changed.
 pub(crate) struct Rewritten {
@@ -120,7 +121,7 @@ impl<'a, E: Editor> Walk<'a, '_, E> {
         }
         let (mark, open) = (self.writer.mark(), self.writer.open(part.start, part.body..part.end));
         if let Some(new) = holder.take_if(|_| !has_holder(id, part.bytes)).filter(|new| !new.is_empty()) {
-            self.writer.replace(part.body..part.body, |out| message(1, &new, out));
+            self.writer.replace(part.body..part.body, |out| wire::message(1, &new, out));
         }
         let mut kept = then == Then::Keep;
         let mut holder = holder.map(Some);
@@ -134,7 +135,7 @@ impl<'a, E: Editor> Walk<'a, '_, E> {
                     if let Some(new) = &mut holder {
                         let new = new.take();
                         self.writer.replace(below.start..below.end, |out| {
-                            new.iter().for_each(|content| message(1, content, out));
+                            new.iter().for_each(|content| wire::message(1, content, out));
                         });
                     }
                 }
@@ -196,9 +197,4 @@ impl<'a, E: Editor> Walk<'a, '_, E> {
 
 fn has_holder(id: Id, bytes: &[u8]) -> bool {
     Fields::new(bytes).any(|f| matches!(step(id, f.number), Step::Holder))
-}
-
-fn message(number: u32, content: &[u8], out: &mut Vec<u8>) {
-    head(number, content.len(), out);
-    out.extend_from_slice(content);
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::wire::varint;
+
 /// Copies an input with changes made in the order of their places. What lies between two changes is copied in one
 /// piece, when the second one comes.
 pub(super) struct Writer<'a> {
@@ -89,40 +91,4 @@ impl<'a> Writer<'a> {
     fn position(&self, at: usize) -> usize {
         self.out.len() + (at - self.copied)
     }
-}
-
-/// Encodes a number and returns how many bytes it takes.
-pub(super) fn varint(mut value: u64, out: &mut [u8; 10]) -> usize {
-    let mut at = 0;
-    while value >= 0x80 {
-        out[at] = value as u8 | 0x80;
-        value >>= 7;
-        at += 1;
-    }
-    out[at] = value as u8;
-    at + 1
-}
-
-/// Writes the head of a length-delimited field. Field numbers are below 16, or below 2048 in two bytes.
-#[inline]
-pub(super) fn head(number: u32, length: usize, out: &mut Vec<u8>) {
-    if number < 16 && length < 0x80 {
-        out.extend_from_slice(&[(number << 3 | 2) as u8, length as u8]);
-        return;
-    }
-    let mut buffer = [0; 10];
-    let width = varint(u64::from(number << 3 | 2), &mut buffer);
-    out.extend_from_slice(&buffer[..width]);
-    let width = varint(length as u64, &mut buffer);
-    out.extend_from_slice(&buffer[..width]);
-}
-
-/// Bytes of the head of a length-delimited field.
-#[inline]
-pub(super) fn head_len(number: u32, length: usize) -> usize {
-    if number < 16 && length < 0x80 {
-        return 2;
-    }
-    let mut buffer = [0; 10];
-    varint(u64::from(number << 3 | 2), &mut buffer) + varint(length as u64, &mut buffer)
 }
