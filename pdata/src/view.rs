@@ -34,12 +34,20 @@ impl<'a, I: Iterator<Item = Field<'a>>> Iterator for Within<'a, I> {
 
     #[inline]
     fn next(&mut self) -> Option<Field<'a>> {
+        self.part.next().or_else(|| self.in_next_part())
+    }
+}
+
+impl<'a, I: Iterator<Item = Field<'a>>> Within<'a, I> {
+    /// Apart, so that the step from field to field stays small.
+    #[inline(never)]
+    fn in_next_part(&mut self) -> Option<Field<'a>> {
         loop {
+            let number = self.number;
+            self.part = Fields::new(self.around.find(|f| f.number == number)?.bytes());
             if let Some(field) = self.part.next() {
                 return Some(field);
             }
-            let number = self.number;
-            self.part = Fields::new(self.around.find(|f| f.number == number)?.bytes());
         }
     }
 }
@@ -316,8 +324,7 @@ impl<'a> LogRecord<'a> {
 
     /// Body.
     pub fn body(&self) -> AnyValue<'a> {
-        let parts = Fields::new(self.0).filter(|f| f.number == 5);
-        parts.fold(AnyValue::Empty, |value, part| value.and(self.0, &part))
+        value(self.0, 5)
     }
 
     /// Attributes.
@@ -350,7 +357,9 @@ impl<'a> Attributes<'a> {
 
     /// The value of a key; the first one when it is given twice.
     pub fn get(mut self, key: &str) -> Option<AnyValue<'a>> {
-        self.find(|(k, _)| *k == key).map(|(_, value)| value)
+        let is_key = |pair: &[u8]| bytes(pair, 1) == key.as_bytes();
+        let number = self.number;
+        self.fields.find(|f| f.number == number && is_key(f.bytes())).map(|f| value(f.bytes(), 2))
     }
 
     /// The text of a key, if it has one.
@@ -370,16 +379,14 @@ impl<'a> Iterator for Attributes<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let number = self.number;
         let pair = self.fields.find(|f| f.number == number)?.bytes();
-        let (mut key, mut value) = ("", AnyValue::Empty);
-        for f in Fields::new(pair) {
-            match f.number {
-                1 => key = f.str(),
-                2 => value = value.and(pair, &f),
-                _ => {}
-            }
-        }
-        Some((key, value))
+        Some((text(pair, 1), value(pair, 2)))
     }
+}
+
+/// The value in a field of a message.
+fn value(message: &[u8], number: u32) -> AnyValue<'_> {
+    let parts = Fields::new(message).filter(|f| f.number == number);
+    parts.fold(AnyValue::Empty, |value, part| value.merged(message, part.content(), number))
 }
 
 /// A value of any type.
@@ -409,12 +416,7 @@ impl<'a> AnyValue<'a> {
         AnyValue::Empty.merged(bytes, 0..bytes.len(), 0)
     }
 
-    /// The value together with a further part of it, which is a field of the message `around`.
-    #[inline]
-    fn and(self, around: &'a [u8], part: &Field<'a>) -> Self {
-        self.merged(around, part.content(), part.number)
-    }
-
+    /// The value together with a further part of it, which is the content of a field of that number in the message `around`.
     #[inline]
     fn merged(mut self, around: &'a [u8], part: Range<usize>, number: u32) -> Self {
         for f in Fields::new(&around[part.clone()]) {
