@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tracing::level_filters::LevelFilter;
 use weir_component::{
-    Backlog, BatchSettings, Capacity, DeliverySettings, DurableQueue, Failure, Kind, QueueSettings,
-    Receivable, Record, Refused, RetrySettings, Sizer, Storage, Taken,
+    BatchSettings, DeliverySettings, Failure, Kind, QueueSettings, RetrySettings, Sizer, Storage,
 };
 use weir_pdata::Signal;
 use weir_testkit::{Reply, logged, payload};
 
+use crate::hooked::{Hook, Hooked};
 use crate::support::{Bench, SECOND, STORAGE, exact_retries, slow, with_queue};
 
 fn stored() -> QueueSettings {
@@ -261,64 +260,16 @@ fn two_exporters_whose_ids_make_one_name_do_not_share_a_queue_whatever_storage_t
     bench.open_beside("otlp_http/eu", &settings).expect("it is free");
 }
 
-/// A storage whose queues have room in the moment when somebody begins to wait for it, once.
-struct Eager(Arc<dyn Storage>);
+/// There is room in the moment when somebody begins to wait for it, once for each record.
+struct Eager(AtomicBool);
 
-struct EagerQueue(Arc<dyn DurableQueue>, AtomicBool);
-
-#[async_trait]
-impl Storage for Eager {
-    async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
-        Ok(Arc::new(EagerQueue(self.0.open_queue(name).await?, AtomicBool::new(true))))
+impl Hook for Eager {
+    fn appended(&self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 
-    async fn find_queue(&self, name: &str) -> Result<Option<Arc<dyn DurableQueue>>, Failure> {
-        self.0.find_queue(name).await
-    }
-}
-
-#[async_trait]
-impl DurableQueue for EagerQueue {
-    async fn append(&self, record: Record, capacity: Capacity) -> Result<(), Refused> {
-        let outcome = self.0.append(record, capacity).await;
-        if outcome.is_ok() {
-            self.1.store(true, Ordering::SeqCst);
-        }
-        outcome
-    }
-
-    async fn room(&self) {
-        if !self.1.swap(false, Ordering::SeqCst) {
-            self.0.room().await;
-        }
-    }
-
-    async fn take(&self) -> Option<Taken> {
-        self.0.take().await
-    }
-
-    fn done(&self, receivable: Receivable) {
-        self.0.done(receivable);
-    }
-
-    fn keep(&self, taken: Taken) {
-        self.0.keep(taken);
-    }
-
-    async fn save(&self) {
-        self.0.save().await;
-    }
-
-    fn place(&self) -> String {
-        self.0.place()
-    }
-
-    fn backlog(&self) -> Backlog {
-        self.0.backlog()
-    }
-
-    fn close(&self) {
-        self.0.close();
+    fn has_room(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -326,7 +277,9 @@ impl DurableQueue for EagerQueue {
 fn room_that_is_there_when_a_sender_begins_to_wait_is_taken_and_waited_for_again() {
     let directory = tempfile::tempdir().expect("a folder");
     let queue = QueueSettings { queue_size: 1, block_on_overflow: true, ..stored() };
-    let eager = |storage, _| -> Arc<dyn Storage> { Arc::new(Eager(storage)) };
+    let eager = |storage, _| -> Arc<dyn Storage> {
+        Arc::new(Hooked(storage, Arc::new(Eager(AtomicBool::new(true)))))
+    };
     let bench = Bench::on_storage(directory.path(), eager, settings(queue), |_, _| slow(SECOND));
     let heard = [bench.send(0, 1), bench.send(10, 1)];
     bench.run_to_end();

@@ -5,6 +5,7 @@
 mod batching;
 mod drain;
 mod durable;
+mod hooked;
 mod queue;
 mod retry;
 mod spill;

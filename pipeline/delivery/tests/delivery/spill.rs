@@ -6,12 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tracing::level_filters::LevelFilter;
-use weir_component::{
-    Backlog, Capacity, Clock, DeliverySettings, DurableQueue, Failure, QueueSettings, Receivable, Record,
-    Refused, Runtime, Storage, Taken,
-};
+use weir_component::{Clock, DeliverySettings, Failure, QueueSettings, Runtime};
 use weir_testkit::{Reply, logged};
 
+use crate::hooked::{Hook, Hooked};
 use crate::support::{Bench, SECOND, STORAGE, exact_retries, slow, with_queue};
 
 /// Of the exporter's logs.
@@ -301,59 +299,13 @@ fn attempts_are_not_broken_off_where_nothing_can_be_moved() {
     assert_eq!((bench.delivered(), bench.undelivered()), (vec![0], 0));
 }
 
-/// A storage on a disk that takes that long for each record, and for those that come together once.
-struct Slow(Arc<dyn Storage>, Clock);
-
-struct SlowQueue(Arc<dyn DurableQueue>, Clock);
+/// A disk that takes a tenth of a second for what comes together.
+struct Slow(Clock);
 
 #[async_trait]
-impl Storage for Slow {
-    async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
-        Ok(Arc::new(SlowQueue(self.0.open_queue(name).await?, self.1.clone())))
-    }
-
-    async fn find_queue(&self, name: &str) -> Result<Option<Arc<dyn DurableQueue>>, Failure> {
-        self.0.find_queue(name).await
-    }
-}
-
-#[async_trait]
-impl DurableQueue for SlowQueue {
-    async fn append(&self, record: Record, capacity: Capacity) -> Result<(), Refused> {
-        self.1.sleep(SECOND / 10).await;
-        self.0.append(record, capacity).await
-    }
-
-    async fn room(&self) {
-        self.0.room().await;
-    }
-
-    async fn take(&self) -> Option<Taken> {
-        self.0.take().await
-    }
-
-    fn done(&self, receivable: Receivable) {
-        self.0.done(receivable);
-    }
-
-    fn keep(&self, taken: Taken) {
-        self.0.keep(taken);
-    }
-
-    async fn save(&self) {
-        self.0.save().await;
-    }
-
-    fn place(&self) -> String {
-        self.0.place()
-    }
-
-    fn backlog(&self) -> Backlog {
-        self.0.backlog()
-    }
-
-    fn close(&self) {
-        self.0.close();
+impl Hook for Slow {
+    async fn before_append(&self) {
+        self.0.sleep(SECOND / 10).await;
     }
 }
 
@@ -363,7 +315,7 @@ fn after_the_last_call_everything_shares_the_syncs_of_the_disk_whatever_the_cons
     let queue = QueueSettings { num_consumers: 1, ..in_memory() };
     let mut bench = Bench::on_storage(
         directory.path(),
-        |storage, clock| Arc::new(Slow(storage, clock)),
+        |storage, clock| Arc::new(Hooked(storage, Arc::new(Slow(clock)))),
         settings(queue),
         |_, _| Reply::Hang,
     );
