@@ -114,7 +114,7 @@ pub(crate) struct QueueCounts {
     /// Set when the queue begins to be worked off: until then, and when a reload fails, it is that of the exporter before.
     pub(crate) capacity: Count,
     size: Count,
-    /// Of both: see [`Place`].
+    /// What it is the sum of, by [`Place`].
     parts: [AtomicUsize; 2],
     /// Items that were not taken.
     pub(crate) refused: Count,
