@@ -7,8 +7,9 @@ use bytes::Bytes;
 use prost::{DecodeError, Message as _};
 use serde::Deserialize;
 
-use crate::edit::{AttributeList, Editor, Message, Then};
-use crate::otlp::common::v1::{InstrumentationScope, KeyValue};
+use crate::edit::{AttributeLimits, AttributeList, Beyond, Editor, Message, Then};
+use crate::otlp::common::v1::any_value::Value;
+use crate::otlp::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use crate::otlp::metrics::v1::metric::Data;
 use crate::otlp::resource::v1::Resource;
 use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest, kv};
@@ -46,6 +47,7 @@ pub fn protobuf(request: &[u8]) {
         parts(&payload, Limit::Items(1 + request.len() % 3));
         parts(&payload, Limit::Bytes(1 + request.len() / 3));
         edited(&payload);
+        limited(&payload);
         merged(&payload);
     }
 }
@@ -310,5 +312,71 @@ fn mark_points(data: &mut Data) {
             data.data_points.iter_mut().for_each(|p| Mark::expected(&mut p.attributes));
         }
         Data::Summary(data) => data.data_points.iter_mut().for_each(|p| Mark::expected(&mut p.attributes)),
+    }
+}
+
+/// Cutting the bytes down to limits gives what cutting the owned messages gives, and nothing is left to be cut.
+fn limited(payload: &Payload) {
+    let signal = payload.signal();
+    let size = payload.encoded_len();
+    let limits = AttributeLimits { count: size % 3, key_length: 1 + size % 5, value_length: size % 4 };
+    let mut new = payload.clone();
+    new.limit_attributes(limits);
+    let bytes = new.to_bytes();
+    assert_eq!(validate(signal, &bytes), Ok(payload.items()));
+    assert_eq!(new.encoded_len(), bytes.len());
+    assert_eq!(new.limit_attributes(limits), Beyond::default(), "cut again");
+    let Some(found) = canonical(signal, &bytes) else { return };
+    let expected = match signal {
+        Signal::Traces => {
+            let mut request = payload.decode_traces();
+            let spans = request.resource_spans.iter_mut().flat_map(|r| &mut r.scope_spans);
+            for span in spans.flat_map(|s| &mut s.spans) {
+                cut_attributes(&mut span.attributes, &mut span.dropped_attributes_count, limits);
+                for event in &mut span.events {
+                    cut_attributes(&mut event.attributes, &mut event.dropped_attributes_count, limits);
+                }
+                for link in &mut span.links {
+                    cut_attributes(&mut link.attributes, &mut link.dropped_attributes_count, limits);
+                }
+            }
+            request.encode_to_vec()
+        }
+        Signal::Logs => {
+            let mut request = payload.decode_logs();
+            let records = request.resource_logs.iter_mut().flat_map(|r| &mut r.scope_logs);
+            for record in records.flat_map(|s| &mut s.log_records) {
+                cut_attributes(&mut record.attributes, &mut record.dropped_attributes_count, limits);
+            }
+            request.encode_to_vec()
+        }
+        Signal::Metrics | Signal::Profiles => return assert_eq!(bytes, payload.to_bytes()),
+    };
+    // Prost reads less deep, and then nothing at all.
+    if canonical(signal, &payload.to_bytes()).is_some() {
+        assert!(found == expected, "cut otherwise");
+    }
+}
+
+fn cut_attributes(list: &mut Vec<KeyValue>, dropped: &mut u32, limits: AttributeLimits) {
+    let before = list.len();
+    list.retain_mut(|pair| is_cut(pair, limits));
+    list.truncate(limits.count);
+    *dropped = dropped.saturating_add((before - list.len()) as u32);
+}
+
+/// Cuts the value of a pair; `false` when the pair is to go.
+fn is_cut(pair: &mut KeyValue, limits: AttributeLimits) -> bool {
+    pair.value.iter_mut().for_each(|value| cut_value(value, limits));
+    pair.key.len() <= limits.key_length
+}
+
+fn cut_value(value: &mut AnyValue, limits: AttributeLimits) {
+    match &mut value.value {
+        Some(Value::StringValue(text)) => *text = text.chars().take(limits.value_length).collect(),
+        Some(Value::BytesValue(bytes)) => bytes.truncate(limits.value_length),
+        Some(Value::ArrayValue(list)) => list.values.iter_mut().for_each(|value| cut_value(value, limits)),
+        Some(Value::KvlistValue(map)) => map.values.retain_mut(|pair| is_cut(pair, limits)),
+        _ => {}
     }
 }

@@ -11,7 +11,7 @@
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 
-use crate::edit::{self, Editor};
+use crate::edit::{self, AttributeLimits, Beyond, Editor};
 use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest};
 use crate::validate::{Malformed, validate};
 use crate::{Limit, Signal, profiles, split};
@@ -132,6 +132,34 @@ impl Payload {
         self.chunks.retain(|c| !c.bytes.is_empty());
         self.items = self.chunks.iter().map(|c| c.items).sum();
         self.bytes = self.chunks.iter().map(|c| c.bytes.len()).sum();
+    }
+
+    /// Cuts the attributes of spans, their events and links, and log records down to limits; metrics and profiles stay as
+    /// they are. What was beyond the limits is counted in what comes back and, where attributes are gone, in their message.
+    pub fn limit_attributes(&mut self, limits: AttributeLimits) -> Beyond {
+        let mut all = Beyond::default();
+        for chunk in &mut self.chunks {
+            if let Some((bytes, beyond)) = edit::limit(self.signal, &chunk.bytes, limits) {
+                self.bytes = self.bytes + bytes.len() - chunk.bytes.len();
+                chunk.bytes = bytes.into();
+                all.dropped += beyond.dropped;
+                all.truncated += beyond.truncated;
+            }
+        }
+        all
+    }
+
+    /// The same with its bytes in the hands of others: `own` gives back the bytes that it gets, which then carry something
+    /// until the last piece of them is gone. Bytes that are not the same are not taken.
+    #[must_use]
+    pub fn owned_by(mut self, mut own: impl FnMut(Bytes) -> Bytes) -> Payload {
+        for chunk in &mut self.chunks {
+            let owned = own(chunk.bytes.clone());
+            if std::ptr::eq(&raw const owned[..], &raw const chunk.bytes[..]) {
+                chunk.bytes = owned;
+            }
+        }
+        self
     }
 
     /// Adds a whole request, which was validated before, behind the others.

@@ -19,12 +19,15 @@
 
 mod attributes;
 mod encoded;
+mod limits;
 mod message;
 mod walk;
 mod writer;
 
 pub use attributes::{AttributeList, ValueRef};
 pub use encoded::Encoded;
+pub(crate) use limits::limit;
+pub use limits::{AttributeLimits, Beyond};
 pub use message::Message;
 pub(crate) use walk::rewrite;
 

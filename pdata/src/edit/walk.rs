@@ -83,16 +83,16 @@ fn step(id: Id, number: u32) -> Step {
 
 /// A length-delimited field: its offsets in the request, and its content.
 #[derive(Clone, Copy)]
-struct Part<'a> {
-    start: usize,
-    body: usize,
-    end: usize,
-    bytes: &'a [u8],
+pub(super) struct Part<'a> {
+    pub(super) start: usize,
+    pub(super) body: usize,
+    pub(super) end: usize,
+    pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Part<'a> {
     /// A field of a message whose content begins at `base` of the request.
-    fn of(field: &Field<'a>, base: usize) -> Part<'a> {
+    pub(super) fn of(field: &Field<'a>, base: usize) -> Part<'a> {
         let (bytes, end) = (field.bytes(), base + field.end);
         Part { start: base + field.start, body: end - bytes.len(), end, bytes }
     }
