@@ -5,7 +5,7 @@
 //!    signal; signals that no pipeline takes do not exist.
 //! 2. The authenticator, where there is one, checks the caller by the head alone.
 //! 3. The body becomes one piece of memory. It is decompressed and validated, large ones beside the threads that move
-//!    requests. What came and what it becomes are limited, and reserved.
+//!    requests. What came and what it becomes are limited, and reserved. Attributes beyond their limits are cut away.
 //! 4. The payload is handed to the output of its signal, and its receipt is awaited.
 //! 5. What the receipt says becomes the answer: retryable failures stay retryable for the sender.
 
@@ -42,6 +42,7 @@ use intake::Intake;
 use reading::Reader;
 
 pub use cors::Cors;
+pub use reading::LimitedAttributes;
 
 /// What is spoken on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub struct ServerSettings {
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// Answers to web pages of other origins. Default none.
     pub cors: Option<Cors>,
+    /// What is cut away of attributes. Default nothing.
+    pub attributes: Option<Arc<LimitedAttributes>>,
     /// Checks callers. Default none.
     pub auth: Option<Authenticator>,
     /// TLS. Default clear text.
@@ -100,6 +103,7 @@ impl Default for ServerSettings {
             include_metadata: false,
             response_headers: Vec::new(),
             cors: None,
+            attributes: None,
             auth: None,
             tls: None,
             budget: Budget::default(),
@@ -119,7 +123,7 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let tls = settings.tls.clone();
     let budget = settings.budget.clone();
     let observed = Requests::new(&settings.telemetry);
-    let intake = Intake::new(outputs, Reader::new(settings.host.clone()));
+    let intake = Intake::new(outputs, Reader::new(settings.host.clone(), settings.attributes.clone()));
     let server = Arc::new(Server { intake, observed, stop: stop.clone(), settings });
     if is_grpc {
         let connection = move |io, peer, activity| unary::drive(io, Arc::clone(&server), peer, activity);

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
-use weir_component::{Failure, Host, Reservation};
+use weir_component::{Count, Failure, Host, Reservation};
+use weir_pdata::edit::AttributeLimits;
 use weir_pdata::json::{self, JsonError};
 use weir_pdata::validate::Malformed;
 use weir_pdata::{Payload, Signal};
@@ -66,29 +67,51 @@ pub(super) struct Arrived {
 /// Reads requests.
 pub(super) struct Reader {
     host: Option<Host>,
+    attributes: Option<Arc<LimitedAttributes>>,
     at_once: Arc<Semaphore>,
+}
+
+/// Attribute limits, and what counts what is beyond them.
+#[derive(Debug, Clone, Default)]
+pub struct LimitedAttributes {
+    /// The limits.
+    pub limits: AttributeLimits,
+    /// Attributes that were dropped.
+    pub dropped: Count,
+    /// Texts and byte strings that were cut.
+    pub truncated: Count,
 }
 
 impl Reader {
     /// Large ones by the threads of `host` for blocking work; without one all is done in place.
-    pub(super) fn new(host: Option<Host>) -> Reader {
+    pub(super) fn new(host: Option<Host>, attributes: Option<Arc<LimitedAttributes>>) -> Reader {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Reader { host, at_once: Arc::new(Semaphore::new((threads / 2).max(1))) }
+        Reader { host, attributes, at_once: Arc::new(Semaphore::new((threads / 2).max(1))) }
     }
 
     /// The payload of a request, which holds what is reserved for it.
     pub(super) async fn read(&self, mut request: Arrived) -> Result<Payload, Refused> {
-        let Some(host) = &self.host else { return request.read() };
+        let attributes = self.attributes.as_deref();
+        let Some(host) = &self.host else { return request.read(attributes) };
         if !request.is_large() && request.decompress_if_small()? && !request.is_large() {
-            return request.read();
+            return request.read(attributes);
         }
         // It is never closed.
         let turn = Arc::clone(&self.at_once).acquire_owned().await;
+        let attributes = self.attributes.clone();
         let read = host.blocking(move || {
             let _turn = turn;
-            request.read()
+            request.read(attributes.as_deref())
         });
         read.await.unwrap_or_else(|| Err(Refused::Failed(Failure::permanent("reading the request failed"))))
+    }
+}
+
+impl LimitedAttributes {
+    fn apply(&self, payload: &mut Payload) {
+        let beyond = payload.limit_attributes(self.limits);
+        self.dropped.add(beyond.dropped);
+        self.truncated.add(beyond.truncated);
     }
 }
 
@@ -130,14 +153,24 @@ impl Arrived {
         self.room.fit(self.content.len() + self.beside).map_err(Refused::Failed)
     }
 
-    fn read(mut self) -> Result<Payload, Refused> {
+    fn read(mut self, attributes: Option<&LimitedAttributes>) -> Result<Payload, Refused> {
         self.room.grow(self.announced()).map_err(Refused::Failed)?;
         self.decompress(self.limit)?;
         if self.format == Format::Json {
             self.content = json::to_protobuf(self.signal, &self.content).map_err(Refused::NotJson)?;
         }
         self.fit()?;
-        Payload::from_request(self.signal, self.room.hold(self.content)).map_err(Refused::Malformed)
+        let Some(attributes) = attributes else {
+            return Payload::from_request(self.signal, self.room.hold(self.content))
+                .map_err(Refused::Malformed);
+        };
+        let mut payload =
+            Payload::from_request(self.signal, self.content.clone()).map_err(Refused::Malformed)?;
+        attributes.apply(&mut payload);
+        self.content = payload.to_bytes();
+        self.fit()?;
+        let content = self.room.hold(self.content);
+        Ok(payload.owned_by(|_| content.clone()))
     }
 }
 
@@ -150,6 +183,7 @@ mod tests {
     use futures_util::poll;
     use tokio::sync::oneshot;
     use weir_component::{Blocking, Budget, Telemetry};
+    use weir_pdata::otlp::kv;
 
     use super::*;
 
@@ -191,7 +225,7 @@ mod tests {
         let released = Arc::new(std::sync::Mutex::new(released));
         let threads = Arc::new(Threads { begun: AtomicUsize::new(0), released });
         let blocking = Arc::<Threads>::clone(&threads);
-        let reader = Reader::new(Some(Host::new("1.0.0", 0, Telemetry::default(), blocking)));
+        let reader = Reader::new(Some(Host::new("1.0.0", 0, Telemetry::default(), blocking)), None);
         let turns = reader.at_once.available_permits();
         let large = gzip(&[&b"{}"[..], &vec![b' '; 2 << 20]].concat());
         let budget = Budget::default();
@@ -213,14 +247,40 @@ mod tests {
         let mut damaged = gzip(&vec![b' '; 5 << 20]).to_vec();
         damaged[20] ^= 0xff;
         let damaged = Bytes::from(damaged);
-        let refused = arrived(damaged.clone(), &budget).read().err();
+        let refused = arrived(damaged.clone(), &budget).read(None).err();
         assert!(
             matches!(&refused, Some(Refused::Failed(failure)) if failure.is_retryable()),
             "no room, whatever is in it"
         );
         budget.set_limit(10 << 20);
-        let refused = arrived(damaged, &budget).read().err();
+        let refused = arrived(damaged, &budget).read(None).err();
         assert!(matches!(refused, Some(Refused::NotDecompressed(DecodeError::Corrupt(_)))));
         assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn what_is_cut_away_is_not_held_and_what_is_left_is() {
+        let attribute = |text: &str| format!(r#"{{"key": "k", "value": {{"stringValue": "{text}"}}}}"#);
+        let records = |text: &str| {
+            let (long, short) = (attribute(text), attribute("ab"));
+            format!(
+                r#"{{"resourceLogs": [{{"scopeLogs": [{{"logRecords": [
+                    {{"attributes": [{long}, {short}]}}, {{"attributes": [{short}]}}]}}]}}]}}"#
+            )
+        };
+        let budget = Budget::default();
+        let limits = AttributeLimits { count: 1, value_length: 3, ..AttributeLimits::default() };
+        let attributes = LimitedAttributes { limits, ..LimitedAttributes::default() };
+        for (text, left) in [("abc", "abc"), (&"a".repeat(1 << 20), "aaa")] {
+            let request = arrived(gzip(records(text).as_bytes()), &budget);
+            let payload = request.read(Some(&attributes)).ok().expect("read");
+            let records = &payload.decode_logs().resource_logs[0].scope_logs[0].log_records;
+            let kept = [("k", left), ("k", "ab")].map(|(key, text)| vec![kv(key, text)]);
+            assert_eq!([&records[0].attributes, &records[1].attributes], [&kept[0], &kept[1]]);
+            assert_eq!(budget.held(), payload.encoded_len());
+            drop(payload);
+            assert_eq!(budget.held(), 0);
+        }
+        assert_eq!((attributes.dropped.get(), attributes.truncated.get()), (2, 1));
     }
 }

@@ -7,12 +7,28 @@ use weir_otlp::config as shared;
 use weir_otlp::http_server::{PingPolicy, ServerLimits};
 use weir_otlp::response_headers;
 use weir_otlp::server::{Protocols as Spoken, ServerSettings};
-use weir_pdata::Signal;
+use weir_pdata::{Signal, edit};
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) protocols: Protocols,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) attribute_limits: AttributeLimits,
+}
+
+/// What may be in a request of attributes; `None` is without limit. The first two have the names of OpenTelemetry's
+/// configuration of SDKs. The Collector has no such options, so that what is printed for it to read has them only where
+/// they are set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AttributeLimits {
+    #[serde(skip_serializing_if = "is_default")]
+    attribute_count_limit: Option<u32>,
+    #[serde(skip_serializing_if = "is_default")]
+    attribute_value_length_limit: Option<u32>,
+    #[serde(skip_serializing_if = "is_default")]
+    attribute_key_length_limit: Option<u32>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -48,14 +64,14 @@ pub(crate) struct HttpConfig {
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 struct Connections {
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     max_connections: u32,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     max_connections_per_address: u32,
 }
 
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for Protocols {
@@ -113,6 +129,18 @@ impl Validate for GrpcConfig {
 impl Validate for HttpConfig {
     fn validate(&self, issues: &mut Issues) {
         self.server.validate(issues);
+    }
+}
+
+impl AttributeLimits {
+    /// The limits, if there are any.
+    pub(crate) fn limits(self) -> Option<edit::AttributeLimits> {
+        let or_none = |limit: Option<u32>| limit.map_or(usize::MAX, |limit| limit as usize);
+        (self != AttributeLimits::default()).then(|| edit::AttributeLimits {
+            count: or_none(self.attribute_count_limit),
+            key_length: or_none(self.attribute_key_length_limit),
+            value_length: or_none(self.attribute_value_length_limit),
+        })
     }
 }
 

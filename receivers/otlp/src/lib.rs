@@ -2,6 +2,8 @@
 
 mod config;
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use weir_component::{
     Build, BuildError, Failure, Maturity, Outputs, Receiver, ReceiverContext, ReceiverFactory, Stability,
@@ -10,11 +12,11 @@ use weir_component::{
 use weir_config::Options;
 use weir_config::net::NetAddress;
 use weir_otlp::auth::{Authenticator, no_grpc_middlewares, no_middlewares};
-use weir_otlp::server::{ServerSettings, serve};
+use weir_otlp::server::{LimitedAttributes, ServerSettings, serve};
 use weir_otlp::{Listener, config as shared};
 use weir_pdata::Signal;
 
-use config::Config;
+use config::{AttributeLimits, Config};
 
 /// Makes `otlp` receivers.
 pub const FACTORY: ReceiverFactory = ReceiverFactory {
@@ -45,12 +47,14 @@ struct Otlp {
 impl Receiver for Otlp {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
         let protocols = &self.config.protocols;
+        let attributes = limited_attributes(self.config.attribute_limits, cx);
         if let Some(grpc) = protocols.grpc.as_ref() {
             let server = &grpc.server;
             no_grpc_middlewares("server", &server.middlewares)?;
             let mut settings = grpc.settings();
             settings.auth = Authenticator::of_grpc(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2"])?;
+            settings.attributes.clone_from(&attributes);
             settings.budget = cx.host.budget().clone();
             settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
@@ -65,6 +69,7 @@ impl Receiver for Otlp {
             a_path_for_each(&settings.paths, &cx.outputs)?;
             settings.auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2", "http/1.1"])?;
+            settings.attributes.clone_from(&attributes);
             settings.budget = cx.host.budget().clone();
             settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
@@ -108,6 +113,22 @@ fn a_path_for_each(paths: &[String; 4], outputs: &Outputs) -> Result<(), Failure
         }
     }
     Ok(())
+}
+
+fn limited_attributes(config: AttributeLimits, cx: &ReceiverContext) -> Option<Arc<LimitedAttributes>> {
+    let limits = config.limits()?;
+    let count = |name, help| cx.host.stats().counter(name, help, vec![("receiver", cx.id.clone())]);
+    Some(Arc::new(LimitedAttributes {
+        limits,
+        dropped: count(
+            "otelcol_receiver_dropped_attributes",
+            "Number of attributes that were dropped because there were too many or their keys were too long.",
+        ),
+        truncated: count(
+            "otelcol_receiver_truncated_attributes",
+            "Number of texts and byte strings in attributes that were cut because they were too long.",
+        ),
+    }))
 }
 
 fn acceptor(

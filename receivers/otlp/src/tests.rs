@@ -1,6 +1,7 @@
 use futures_util::future::join;
 use weir_component::{Host, Outputs, Port, Stop, Stopper};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
+use weir_pdata::otlp::kv;
 use weir_testkit::{Recorder, Simulation};
 
 use super::*;
@@ -202,6 +203,65 @@ fn how_many_connections_a_port_takes_is_set_for_each_and_printed_only_where_it_i
     let body = "protocols: {grpc: {max_connections: -1}}";
     let error = build(&Simulation::new(1), body).err().expect("refused");
     assert!(error.contains("max_connections"), "{error}");
+}
+
+#[tokio::test]
+async fn attributes_beyond_their_limits_are_cut_away_and_counted_by_either_protocol() {
+    let simulation = Simulation::new(1);
+    let recorder = Recorder::accepting();
+    let (grpc, http) = (free_port(), free_port());
+    let body = format!(
+        "
+protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}
+attribute_limits: {{attribute_count_limit: 2, attribute_value_length_limit: 4, attribute_key_length_limit: 5}}"
+    );
+    let mut receiver = build(&simulation, &body).expect("built");
+    let (cx, stopper) = context(&simulation, &recorder, &[Signal::Logs]);
+    receiver.start(&cx).await.expect("started");
+    let host = cx.host.clone();
+    let mut request = weir_testkit::payload(Signal::Logs, 0, 1).decode_logs();
+    let record = &mut request.resource_logs[0].scope_logs[0].log_records[0];
+    record.attributes = vec![kv("too long", 1), kv("text", "größer"), kv("n", 1), kv("more", 2)];
+    let mut expected = request.clone();
+    let record = &mut expected.resource_logs[0].scope_logs[0].log_records[0];
+    record.attributes = vec![kv("text", "größ"), kv("n", 1)];
+    record.dropped_attributes_count = 2;
+    let payload = request.into();
+    let use_it = async {
+        let target = Target::Tcp("127.0.0.1".to_owned(), grpc);
+        GrpcClient::new(GrpcSettings::new(target)).expect("client").export(&payload).await.expect("accepted");
+        let url = format!("http://127.0.0.1:{http}/v1/logs");
+        HttpClient::new(HttpSettings::new(&url)).expect("client").export(&payload).await.expect("accepted");
+        drop(stopper);
+    };
+    join(receiver.run(cx), use_it).await.0.expect("ended well");
+    let taken: Vec<_> = recorder.payloads().iter().map(|p| p.decode_logs()).collect();
+    assert_eq!(taken, [expected.clone(), expected]);
+    let counted = |name: &str| host.stats().samples().iter().find(|s| s.name == name).map(|s| s.value);
+    assert_eq!(counted("otelcol_receiver_dropped_attributes"), Some(4));
+    assert_eq!(counted("otelcol_receiver_truncated_attributes"), Some(2));
+}
+
+#[test]
+fn attributes_have_no_limits_unless_they_are_asked_for() {
+    let read = |body: &str| {
+        let node = weir_config::parse_body(body).expect("YAML");
+        let path = weir_config::Path::component("receivers", "otlp");
+        let config: Config = weir_config::load(&node, &path).expect("valid");
+        let printed = FACTORY.options.read(&node, &path).settings.expect("settings");
+        (config.attribute_limits.limits(), printed.to_yaml(weir_config::Secrets::Redacted).expect("printed"))
+    };
+    for body in ["protocols: {grpc: }", "{protocols: {grpc: }, attribute_limits: }"] {
+        let (limits, printed) = read(body);
+        assert!(limits.is_none() && !printed.contains("attribute"), "{printed}");
+    }
+    let (limits, printed) = read("{protocols: {grpc: }, attribute_limits: {attribute_count_limit: 0}}");
+    let none = weir_pdata::edit::AttributeLimits::default();
+    assert_eq!(limits, Some(weir_pdata::edit::AttributeLimits { count: 0, ..none }));
+    assert!(printed.contains("attribute_count_limit: 0") && !printed.contains("length"), "{printed}");
+    let body = "{protocols: {grpc: }, attribute_limits: {attribute_count_limit: -1}}";
+    let error = build(&Simulation::new(1), body).err().expect("refused");
+    assert!(error.contains("attribute_count_limit"), "{error}");
 }
 
 #[test]
