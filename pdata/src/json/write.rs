@@ -1,4 +1,4 @@
-//! Protobuf in, JSON out: one walk over validated bytes.
+//! Protobuf in, JSON out: validated bytes are walked, not decoded.
 
 use std::io::Write;
 
@@ -6,35 +6,82 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::schema::{Field, Id, Kind};
+use crate::validate::MAX_FIELD;
 use crate::view::{self, Fields};
 
-/// Writes the message of type `id` in `bytes` as an object. The nesting was bounded when the bytes were validated.
+/// Writes the message of type `id` in `bytes` as an object, in the order of the numbers. The nesting was bounded when the
+/// bytes were validated.
 pub(super) fn message(id: Id, bytes: &[u8], out: &mut Vec<u8>) {
-    let mut fields: Vec<view::Field<'_>> = Fields::new(bytes).collect();
-    keep_last_of_oneof(id, &mut fields);
-    fields.sort_by_key(|f| f.number);
+    let layout = Layout::of(id, bytes);
     out.push(b'{');
     let start = out.len();
-    for occurrences in fields.chunk_by(|a, b| a.number == b.number) {
-        if let Some(field) = occurrences.first().and_then(|f| id.message().field(f.number)) {
-            member(field, occurrences, start, out);
+    let mut there = layout.there;
+    while there != 0 {
+        let number = there.trailing_zeros();
+        there &= there - 1;
+        if let Some(field) = id.message().field(number) {
+            member(field, layout.occurrences(number), start, out);
         }
     }
     out.push(b'}');
 }
 
-/// Leaves of the members of a `oneof` the last one, and of that what comes behind all others.
-fn keep_last_of_oneof(id: Id, fields: &mut Vec<view::Field<'_>>) {
-    let is_member = |f: &view::Field<'_>| id.oneof().contains(&f.number);
-    let Some(last) = fields.iter().rfind(|f| is_member(f)).map(|f| f.number) else {
-        return;
-    };
-    let others = fields.iter().rfind(|f| is_member(f) && f.number != last).map_or(0, |f| f.end);
-    fields.retain(|f| !is_member(f) || f.start >= others);
+/// Where the fields of a message are. Nothing is kept of each, as there may be millions of them.
+struct Layout<'a> {
+    bytes: &'a [u8],
+    /// A bit for each number that is there.
+    there: u32,
+    /// Where it is for the first time; of the member of a `oneof` that counts, the last one, behind all others.
+    first: [usize; MAX_FIELD + 1],
+    /// The member of a `oneof` that counts.
+    chosen: u32,
+    /// Whether all fields of a number come together, as nearly all writers have them.
+    in_order: bool,
+}
+
+impl<'a> Layout<'a> {
+    fn of(id: Id, bytes: &'a [u8]) -> Layout<'a> {
+        let first = [0; MAX_FIELD + 1];
+        let mut layout = Layout { bytes, there: 0, first, chosen: 0, in_order: true };
+        let (members, mut before) = (id.oneof(), 0);
+        for field in Fields::new(bytes) {
+            if field.number == before {
+                continue;
+            }
+            before = field.number;
+            if before as usize > MAX_FIELD {
+                continue;
+            }
+            if layout.there & 1 << before == 0 {
+                layout.there |= 1 << before;
+                layout.first[before as usize] = field.start;
+            } else {
+                layout.in_order = false;
+            }
+            if members.contains(&before) && before != layout.chosen {
+                layout.there &= !(1 << layout.chosen);
+                layout.chosen = before;
+                layout.first[before as usize] = field.start;
+            }
+        }
+        layout
+    }
+
+    /// The fields of a number.
+    fn occurrences(&self, number: u32) -> impl Iterator<Item = view::Field<'a>> + Clone {
+        let (mut fields, in_order) = (Fields::new(self.bytes), self.in_order);
+        fields.skip_to(self.first[number as usize]);
+        fields.take_while(move |f| f.number == number || !in_order).filter(move |f| f.number == number)
+    }
 }
 
 /// Writes `"name":value` with a comma unless it is the first member of the object that begins at `start`.
-fn member(field: &Field, occurrences: &[view::Field<'_>], start: usize, out: &mut Vec<u8>) {
+fn member<'a>(
+    field: &Field,
+    occurrences: impl Iterator<Item = view::Field<'a>> + Clone,
+    start: usize,
+    out: &mut Vec<u8>,
+) {
     let before = out.len();
     if before != start {
         out.push(b',');
@@ -50,7 +97,7 @@ fn member(field: &Field, occurrences: &[view::Field<'_>], start: usize, out: &mu
 }
 
 /// Writes a repeated field; nothing when the list is empty, which `false` says.
-fn list(field: &Field, occurrences: &[view::Field<'_>], out: &mut Vec<u8>) -> bool {
+fn list<'a>(field: &Field, occurrences: impl Iterator<Item = view::Field<'a>>, out: &mut Vec<u8>) -> bool {
     out.push(b'[');
     let start = out.len();
     let element = |value: view::Value<'_>, out: &mut Vec<u8>| {
@@ -83,13 +130,19 @@ fn list(field: &Field, occurrences: &[view::Field<'_>], out: &mut Vec<u8>) -> bo
 
 /// Writes a field that is not repeated: the last occurrence, or all merged when it is a message. Default values are
 /// left out, which `false` says, unless presence counts.
-fn single(field: &Field, occurrences: &[view::Field<'_>], out: &mut Vec<u8>) -> bool {
-    let (Some(last), several) = (occurrences.last(), occurrences.len() > 1) else {
+fn single<'a>(
+    field: &Field,
+    occurrences: impl Iterator<Item = view::Field<'a>> + Clone,
+    out: &mut Vec<u8>,
+) -> bool {
+    let Some(last) = occurrences.clone().last() else {
         return false;
     };
-    if let (Kind::Message(id), true) = (field.kind, several) {
+    if let Kind::Message(id) = field.kind
+        && occurrences.clone().nth(1).is_some()
+    {
         // Encoded messages merge by concatenation.
-        message(id, &occurrences.iter().flat_map(|f| f.bytes()).copied().collect::<Vec<u8>>(), out);
+        message(id, &occurrences.flat_map(|f| f.bytes()).copied().collect::<Vec<u8>>(), out);
         return true;
     }
     let default = match last.value {
