@@ -199,7 +199,8 @@ impl Inner {
         let opener = self.storage(storage)?;
         let queue = opener.open_queue(&queue_name(&self.sender.id, self.signal)).await?;
         let claim = claims::claim(&self.host, &queue.place(), &self.sender.id)?;
-        Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, counts, Arc::clone(&self.sender))))
+        let (sender, budget) = (Arc::clone(&self.sender), self.host.budget());
+        Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, counts, sender, budget)))
     }
 
     fn search(&self) -> MutexGuard<'_, Option<(Search, Option<Leftovers>)>> {

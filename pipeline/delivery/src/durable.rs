@@ -4,17 +4,20 @@
 //! receipt of a batch that was taken is observed for that, so that splits and merges on the way need no bookkeeping of
 //! their own: a split record is done when its last part is. [`Kind::Abandoned`] keeps it, which is what a batch that is
 //! dropped unsettled reports, at a deadline or by a panic.
+//!
+//! On disk there may be a thousand times what memory holds, so that only so much is taken as there is room for ([`Held`]): what
+//! is under way or forms a larger batch is taken, and in memory. While there is no room for more, what forms goes at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures_util::future::select;
 use futures_util::poll;
 use tokio::sync::Notify;
 use weir_component::{
-    Batch, Capacity, DurableQueue, Failure, Kind, Outcome, QueueSettings, Receipt, Record, Refused, Sizer,
-    Taken,
+    Batch, Budget, Capacity, DurableQueue, Failure, Kind, Outcome, QueueSettings, Receipt, Record, Refused,
+    Sizer, Taken,
 };
 use weir_pdata::Signal;
 
@@ -24,6 +27,25 @@ use crate::queue::{self, Load, Queue, Room};
 use crate::record;
 use crate::sender::Sender;
 use crate::stall::Stall;
+
+/// Bytes that may always be taken: about a batch of the default size.
+const LEAST: usize = 4 << 20;
+
+/// What was taken and is not settled.
+struct Held {
+    bytes: Arc<AtomicUsize>,
+    most: usize,
+    budget: Budget,
+}
+
+impl Held {
+    /// Whether more may be taken: so that as much again would fit into the budget, because receivers need room too, to put in
+    /// what the disk has room for.
+    fn has_room(&self) -> bool {
+        let bytes = self.bytes.load(Ordering::SeqCst);
+        bytes < LEAST || bytes < self.most && self.budget.would_fit(bytes)
+    }
+}
 
 /// A [`Queue`] on disk.
 pub(crate) struct DiskQueue {
@@ -38,6 +60,7 @@ pub(crate) struct DiskQueue {
     pressing: Notify,
     /// Told when something is settled.
     settled: Notify,
+    held: Held,
     counts: Arc<QueueCounts>,
     stall: Stall,
     /// Counts what cannot be read back.
@@ -45,7 +68,7 @@ pub(crate) struct DiskQueue {
 }
 
 impl DiskQueue {
-    /// Shows its size in `counts`; `sender` counts what cannot be read back.
+    /// Shows its size in `counts`; `sender` counts what cannot be read back. What is taken is in the `budget`.
     pub(crate) fn new(
         signal: Signal,
         queue: Arc<dyn DurableQueue>,
@@ -53,6 +76,7 @@ impl DiskQueue {
         settings: &QueueSettings,
         counts: Arc<QueueCounts>,
         sender: Arc<Sender>,
+        budget: &Budget,
     ) -> DiskQueue {
         let capacity = Capacity { size: settings.queue_size, sizer: settings.sizer };
         counts.show(Place::Disk, queue.backlog().size(settings.sizer));
@@ -65,6 +89,7 @@ impl DiskQueue {
             pressed: AtomicBool::new(false),
             pressing: Notify::new(),
             settled: Notify::new(),
+            held: Held { bytes: Arc::default(), most: settings.max_bytes, budget: budget.clone() },
             counts,
             stall: Stall::new(&sender.id, signal),
             sender,
@@ -103,10 +128,27 @@ impl DiskQueue {
 
     /// What a receipt says about the record behind it.
     fn at_settlement(&self, taken: Taken) -> impl FnOnce(&Outcome) + Send + 'static {
-        let queue = Arc::clone(&self.queue);
-        move |outcome| match outcome {
-            Err(failure) if failure.kind() == Kind::Abandoned => queue.keep(taken),
-            _ => queue.done(taken.receivable),
+        let (queue, held, bytes) = (Arc::clone(&self.queue), Arc::clone(&self.held.bytes), taken.bytes.len());
+        held.fetch_add(bytes, Ordering::SeqCst);
+        move |outcome| {
+            held.fetch_sub(bytes, Ordering::SeqCst);
+            match outcome {
+                Err(failure) if failure.kind() == Kind::Abandoned => queue.keep(taken),
+                _ => queue.done(taken.receivable),
+            }
+        }
+    }
+
+    /// Waits until there is room for more of it in memory. There is when nothing is taken, and as long as something is, it is
+    /// under way and will be released: what forms goes at once without room.
+    async fn room_in_memory(&self) {
+        loop {
+            // Made before the look: from here on it hears a notification.
+            let settled = self.settled.notified();
+            if self.held.has_room() {
+                return;
+            }
+            settled.await;
         }
     }
 }
@@ -146,6 +188,7 @@ impl Queue for DiskQueue {
 
     async fn take(&self) -> Option<Load> {
         loop {
+            self.room_in_memory().await;
             let taken = self.queue.take().await?;
             let receipt = Receipt::observed(self.at_settlement(taken.clone()));
             match record::decode(self.signal, &taken.bytes) {
@@ -164,7 +207,7 @@ impl Queue for DiskQueue {
 
     fn is_pressed(&self) -> bool {
         let full = self.queue.backlog().size(self.capacity.sizer) >= self.capacity.size;
-        self.pressed.swap(false, Ordering::SeqCst) || full
+        self.pressed.swap(false, Ordering::SeqCst) || full || !self.held.has_room()
     }
 
     async fn pressed(&self) {

@@ -157,7 +157,15 @@ impl Search {
         let claim = claims::claim(&self.host, &queue.place(), &self.sender.id)?;
         let sender = Arc::new(self.sender.beside(self.settings.num_consumers));
         let (counts, of) = (Arc::clone(&self.counts), Arc::clone(&sender));
-        let queue = Arc::new(DiskQueue::new(self.signal, queue, claim, &self.settings, counts, of));
+        let queue = Arc::new(DiskQueue::new(
+            self.signal,
+            queue,
+            claim,
+            &self.settings,
+            counts,
+            of,
+            self.host.budget(),
+        ));
         Ok(Some(Leftovers { queue, sender }))
     }
 

@@ -9,7 +9,8 @@ use tracing::level_filters::LevelFilter;
 use weir_component::{
     BatchSettings, DeliverySettings, Failure, Kind, QueueSettings, RetrySettings, Sizer, Storage,
 };
-use weir_pdata::Signal;
+use weir_pdata::otlp::kv;
+use weir_pdata::{Payload, Signal};
 use weir_testkit::{Reply, logged, payload};
 
 use crate::hooked::{Hook, Hooked};
@@ -52,6 +53,50 @@ fn a_sender_hears_success_when_its_batch_is_on_disk_and_the_room_comes_back_when
     bench.run_to_end();
     drop(bench);
     assert_eq!(left(directory.path()), [0; 0]);
+}
+
+/// A payload of one record that takes a mebibyte.
+fn large(id: i64) -> Payload {
+    let mut request = payload(Signal::Logs, id, 1).decode_logs();
+    let record = &mut request.resource_logs[0].scope_logs[0].log_records[0];
+    record.attributes.push(kv("padding", "x".repeat(1 << 20)));
+    request.into()
+}
+
+#[test]
+fn of_a_large_backlog_only_so_much_is_taken_as_memory_has_room_for_however_large_batches_may_become() {
+    const ROOM: usize = 16 << 20;
+    for (room, num_consumers) in [(ROOM, 1), (ROOM, 10), (0, 10)] {
+        let directory = tempfile::tempdir().expect("a folder");
+        let batch = BatchSettings { min_size: 8192, flush_timeout: 60 * SECOND, ..BatchSettings::default() };
+        let queue = QueueSettings { batch: Some(batch), num_consumers, ..stored() };
+        // The first answers take a minute.
+        let script =
+            move |n: usize, _: &Payload| if n < num_consumers { slow(60 * SECOND) } else { Reply::Accept };
+        let mut bench = Bench::on_disk(directory.path(), settings(queue), script);
+        bench.budget().set_limit(room);
+        for id in 0..40 {
+            let heard = bench.send_payload(large(id));
+            bench.settle();
+            heard.outcome().expect("the disk has room");
+            // Half of it is for those who come in, and there is always room for a batch of the usual size.
+            assert!(
+                bench.budget().held() <= (room / 2).max(4 << 20) + (2 << 20),
+                "{}",
+                bench.budget().held()
+            );
+        }
+        bench.pass(61 * SECOND);
+        let largest = bench.tried().iter().map(Vec::len).max().expect("tried");
+        assert!((4..=10).contains(&largest), "{largest} in a batch");
+        bench.close();
+        bench.run_to_end();
+        let mut all = bench.delivered();
+        drop(bench);
+        all.extend(left(directory.path()));
+        all.sort_unstable();
+        assert_eq!(all, (0..40).collect::<Vec<_>>(), "each once");
+    }
 }
 
 #[test]
@@ -129,7 +174,7 @@ fn an_end_keeps_what_is_not_delivered_without_a_wait_and_counts_nothing_as_lost(
 #[test]
 fn an_attempt_that_ends_after_the_end_is_not_said_to_be_followed_by_another_one() {
     let directory = tempfile::tempdir().expect("a folder");
-    let late = |_: usize, _: &weir_pdata::Payload| Reply::After(SECOND, Box::new(unavailable()));
+    let late = |_: usize, _: &Payload| Reply::After(SECOND, Box::new(unavailable()));
     let mut bench = Bench::on_disk(directory.path(), settings(stored()), late);
     let lines = logged(LevelFilter::INFO, || {
         bench.send(0, 1);

@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use weir_component::{
-    Batch, Build, Capabilities, Clock, Consumer, Context, DeliverySettings, ExtensionContext, Failure, Host,
-    Instant, Kind, Outcome, Patience, QueueSettings, Receipt, RetrySettings, Runtime, Stop, Storage,
+    Batch, Budget, Build, Capabilities, Clock, Consumer, Context, DeliverySettings, ExtensionContext,
+    Failure, Host, Instant, Kind, Outcome, Patience, QueueSettings, Receipt, RetrySettings, Runtime, Stop,
+    Storage,
 };
 use weir_delivery::{Delivered, Delivery, Ending, Opening, deliver};
 use weir_pdata::{Payload, Signal};
@@ -172,6 +173,11 @@ impl Bench {
             Ok(())
         };
         self.simulation.run(open).expect("ends").map(|()| delivered)
+    }
+
+    /// The bytes of telemetry that the agent may hold.
+    pub(crate) fn budget(&self) -> &Budget {
+        self.host.budget()
     }
 
     /// Sends items with the ids from `first` up, in a task of its own.
