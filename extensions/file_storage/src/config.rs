@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use weir_config::{GoDuration, Issues, Validate};
 
 /// Options; see metadata.yaml for their effects.
@@ -14,12 +14,18 @@ use weir_config::{GoDuration, Issues, Validate};
 pub(crate) struct Config {
     pub(crate) directory: String,
     pub(crate) timeout: GoDuration,
+    #[serde(deserialize_with = "unless_false")]
     pub(crate) fsync: bool,
     pub(crate) max_size: i64,
     create_directory: bool,
     directory_permissions: String,
     compaction: Compaction,
     recreate: bool,
+}
+
+/// Only who writes `false` gives up a guarantee: a variable that is not set does not.
+fn unless_false<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    Option::deserialize(value).map(|written| written.unwrap_or(true))
 }
 
 /// Accepted for compatibility: there is nothing to compact.

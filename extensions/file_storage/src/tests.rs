@@ -284,6 +284,16 @@ fn options_are_checked() {
 }
 
 #[test]
+fn only_an_explicit_false_turns_syncs_off() {
+    let path = || weir_config::Path::component("extensions", "file_storage");
+    for (body, fsync) in [("{}", true), ("fsync:", true), ("fsync: true", true), ("fsync: false", false)] {
+        let node = weir_config::parse_body(body).expect("YAML");
+        let config: Config = weir_config::load(&node, &path()).expect("accepted");
+        assert_eq!(config.fsync, fsync, "{body}");
+    }
+}
+
+#[test]
 fn what_is_read_back_is_in_the_budget_and_without_room_it_comes_one_by_one() {
     const SIZE: usize = 100_000;
     let directory = tempfile::tempdir().expect("a folder");
