@@ -186,6 +186,21 @@ fn a_batch_processor_in_front_of_a_queue_on_disk_holds_nothing_that_was_acknowle
 }
 
 #[test]
+fn a_batch_processor_in_front_of_a_connector_batches_behind_the_queue_on_disk_that_it_leads_to() {
+    let sink = Sink::start();
+    let mut way = Way::to(sink.port);
+    way.processors = "batch: {timeout: 1h, send_batch_size: 100}";
+    let own = "logs: {receivers: [otlp], processors: [batch], exporters: [otlp_http]}";
+    let through = "logs/in: {receivers: [otlp], processors: [batch], exporters: [forward]}, \
+                   logs/out: {receivers: [forward], exporters: [otlp_http]}";
+    let _agent = Agent::start(&format!("connectors: {{forward: }}\n{}", way.yaml().replace(own, through)), 0);
+    let sent = way.fill(20);
+    assert_eq!(sent.len(), 100);
+    wait_for(&sink, &sent);
+    assert_eq!(sink.of("q", |request| request.payload.items()), [100]);
+}
+
+#[test]
 fn a_full_queue_in_memory_is_told_to_senders_and_what_a_batch_processor_acknowledged_arrives() {
     let backend = free_port();
     let mut way = Way::to(backend);

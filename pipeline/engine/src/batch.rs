@@ -17,6 +17,7 @@ use weir_pdata::Signal;
 use crate::build::{Builder, find};
 use crate::graph::Connections;
 use crate::running::Key;
+use crate::spec::PipelineSpec;
 
 /// The settings of the processor `id`, when it is one that batches. What is wrong with it is said when it is built. Only a
 /// processor says whether it batches, so one is made for this and dropped: ask in front of durable queues only.
@@ -29,23 +30,43 @@ pub(crate) fn settings(builder: &Builder<'_>, id: &str) -> Option<BatchSettings>
     }
 }
 
-/// The settings of the first batch processor in front of an exporter, in the order of the configuration.
-pub(crate) fn in_front(builder: &Builder<'_>, exporter: &str, signal: Signal) -> Option<BatchSettings> {
-    let pipelines = builder.spec.pipelines.iter();
-    let before = pipelines.filter(|p| p.signal == signal && p.exporters.iter().any(|e| e == exporter));
-    before.flat_map(|pipeline| &pipeline.processors).find_map(|id| settings(builder, id))
+/// The settings of the first batch processor in front of an exporter, in the order of the configuration: of the pipelines that
+/// name it, then of those that lead to these through connectors.
+pub(crate) fn in_front(
+    builder: &Builder<'_>,
+    connections: &Connections<'_>,
+    exporter: &str,
+    signal: Signal,
+) -> Option<BatchSettings> {
+    let pipelines = &builder.spec.pipelines;
+    let names_it = |p: &PipelineSpec| p.signal == signal && p.exporters.iter().any(|e| e == exporter);
+    let mut before: Vec<usize> = (0..pipelines.len()).filter(|at| names_it(&pipelines[*at])).collect();
+    let mut next = 0;
+    while let Some(&behind) = before.get(next) {
+        next += 1;
+        let leads_there = |p: &PipelineSpec| {
+            p.exporters.iter().any(|connector| connections.behind(connector, p.signal).contains(&behind))
+        };
+        for at in (0..pipelines.len()).filter(|at| leads_there(&pipelines[*at])) {
+            if !before.contains(&at) {
+                before.push(at);
+            }
+        }
+    }
+    before.into_iter().flat_map(|at| &pipelines[at].processors).find_map(|id| settings(builder, id))
 }
 
 /// Batches behind a durable queue by the settings of a processor in front of it, unless the queue has its own. Returns those
 /// settings, and `None` when the queue is not durable.
 pub(crate) fn behind_durable(
     builder: &Builder<'_>,
+    connections: &Connections<'_>,
     exporter: &str,
     signal: Signal,
     delivery: &mut DeliverySettings,
 ) -> Option<Option<BatchSettings>> {
     let queue = delivery.queue.as_mut().filter(|queue| queue.storage.is_some())?;
-    let in_front = in_front(builder, exporter, signal);
+    let in_front = in_front(builder, connections, exporter, signal);
     if queue.batch.is_none() {
         queue.batch.clone_from(&in_front);
     }

@@ -167,7 +167,7 @@ impl<'a> Builder<'a> {
         for id in &pipeline.exporters {
             let behind = connections.behind(id, pipeline.signal);
             let end = if behind.is_empty() {
-                self.exporter(id, pipeline.signal)
+                self.exporter(connections, id, pipeline.signal)
             } else {
                 self.connector(id, pipeline.signal, behind)
             };
@@ -183,11 +183,12 @@ impl<'a> Builder<'a> {
         Some(next)
     }
 
-    fn exporter(&mut self, id: &str, signal: Signal) -> Option<Output> {
+    fn exporter(&mut self, connections: &Connections<'_>, id: &str, signal: Signal) -> Option<Output> {
         let spec = find(&self.spec.exporters, id)?;
         let key = Key::Exporter(id.to_owned(), signal);
         let as_before = |node: &Running| {
-            node.durable.as_ref().is_none_or(|batching| *batching == batch::in_front(self, id, signal))
+            let batching = || batch::in_front(self, connections, id, signal);
+            node.durable.as_ref().is_none_or(|before| *before == batching())
         };
         let kept = || self.kept(&key, spec).filter(as_before);
         let present = self.parts.graph.get(&key).cloned().or_else(kept);
@@ -208,7 +209,7 @@ impl<'a> Builder<'a> {
         }
         let parts = (factory.create)(&self.build("exporters", spec), signal);
         let mut parts = self.keep(parts)?;
-        let durable = batch::behind_durable(self, id, signal, &mut parts.delivery);
+        let durable = batch::behind_durable(self, connections, id, signal, &mut parts.delivery);
         let Tools { host, clock, ending, fatal } = self.tools;
         let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
