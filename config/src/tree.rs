@@ -8,6 +8,7 @@
 mod serialize;
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 use serde::Serialize;
 
@@ -50,7 +51,7 @@ pub(crate) enum OptionalState {
 impl Tree {
     /// The settings as a tree, secrets included.
     pub(crate) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, DeError> {
-        let _scope = Scope::enter();
+        let _scope = Scope::enter(&BUILDING);
         value.serialize(serialize::TreeSerializer)
     }
 
@@ -65,6 +66,7 @@ impl Tree {
 
 thread_local! {
     static BUILDING: Cell<bool> = const { Cell::new(false) };
+    static WITHOUT_VALUE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether a tree is being made on this thread. Our types then show what they hide from every other serializer.
@@ -72,18 +74,31 @@ pub(crate) fn building() -> bool {
     BUILDING.get()
 }
 
+/// Whether what is read on this thread is a section that was written without a value (`batch:`), and so is all defaults.
+pub(crate) fn without_value() -> bool {
+    WITHOUT_VALUE.get()
+}
+
+/// Reads such a section.
+pub(crate) fn read_without_value<T>(read: impl FnOnce() -> T) -> T {
+    let _scope = Scope::enter(&WITHOUT_VALUE);
+    read()
+}
+
+/// Something is so until it is dropped.
 struct Scope {
+    what: &'static LocalKey<Cell<bool>>,
     before: bool,
 }
 
 impl Scope {
-    fn enter() -> Self {
-        Self { before: BUILDING.replace(true) }
+    fn enter(what: &'static LocalKey<Cell<bool>>) -> Self {
+        Self { what, before: what.replace(true) }
     }
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        BUILDING.set(self.before);
+        self.what.set(self.before);
     }
 }

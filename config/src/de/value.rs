@@ -9,7 +9,7 @@ use super::access::{Entries, Fields, Items, OptionalParts, Pieces, Variant};
 use super::context::Context;
 use super::tree::{TreeReader, visit_int};
 use crate::optional::code;
-use crate::tree::{OptionalState, Tree, marker};
+use crate::tree::{self, OptionalState, Tree, marker};
 use crate::{ConfigError, ErrorKind, Map, Node, NodeKind, Path, secret};
 
 /// What a value is part of. A null that gets here is the zero value of its type; one that keeps the default never gets
@@ -136,7 +136,7 @@ impl<'a> ValueReader<'a> {
                 (OptionalState::None, _) | (_, None) => (code::NONE, None),
                 (_, Some(content)) => (code::SOME, Some(TreeReader(content))),
             };
-            return visitor.visit_seq(OptionalParts::new(code, content));
+            return tree::read_without_value(|| visitor.visit_seq(OptionalParts::new(code, content)));
         }
         let on = self.map()?.is_none_or(|map| self.enabled(map));
         self.default = content;

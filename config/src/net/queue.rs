@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::RetryConfig;
-use crate::{ComponentId, GoDuration, Issues, Optional, Validate};
+use crate::{ComponentId, GoDuration, Issues, Optional, Validate, tree};
 
 /// The most exports under way at once: each may have a connection of its own, and there are no more ports to one server.
 const MOST_CONSUMERS: i64 = 65_535;
@@ -71,10 +71,12 @@ impl QueueConfig {
         self.sizer.unwrap_or(Sizer::Requests)
     }
 
-    /// What the sizes of the batch count: its own sizer, else that of the queue if it was given, else items.
+    /// What the sizes of the batch count: its own sizer, else that of the queue if it was given and anything is written
+    /// about the batch, else items.
     pub fn batch_sizer(&self) -> Sizer {
-        let own = self.batch.as_ref().and_then(|batch| batch.sizer);
-        own.or(self.sizer).unwrap_or(Sizer::Items)
+        let batch = self.batch.as_ref();
+        let of_queue = self.sizer.filter(|_| batch.is_some_and(|batch| batch.has_value));
+        batch.and_then(|batch| batch.sizer).or(of_queue).unwrap_or(Sizer::Items)
     }
 }
 
@@ -143,7 +145,8 @@ impl Validate for QueueConfig {
 pub struct BatchConfig {
     /// Send what is there after this time. 200ms.
     pub flush_timeout: GoDuration,
-    /// What the sizes count: `items` or `bytes`; the queue's sizer when not given, `items` when that is not given either.
+    /// What the sizes count: `items` or `bytes`; the queue's sizer when not given, `items` when that is not given either, or
+    /// nothing is written here (`batch:`).
     pub sizer: Option<Sizer>,
     /// Send as soon as this much is there. 8192.
     pub min_size: i64,
@@ -151,6 +154,13 @@ pub struct BatchConfig {
     pub max_size: i64,
     /// Which requests may go together.
     pub partition: PartitionConfig,
+    /// Whether it was written with a value, be it `{}`: only then the queue's sizer is this one's too.
+    #[serde(skip, default = "has_value")]
+    has_value: bool,
+}
+
+fn has_value() -> bool {
+    !tree::without_value()
 }
 
 impl Default for BatchConfig {
@@ -161,6 +171,7 @@ impl Default for BatchConfig {
             min_size: 8192,
             max_size: 0,
             partition: PartitionConfig::default(),
+            has_value: false,
         }
     }
 }

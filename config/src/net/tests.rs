@@ -94,6 +94,23 @@ fn an_exporter_with_inlined_settings_reads_all_of_them() {
 }
 
 #[test]
+fn a_batch_counts_what_the_queue_counts_where_anything_is_written_about_it() {
+    let cases = [
+        ("batch: ", Sizer::Items),
+        ("batch: {}", Sizer::Items),
+        ("sizer: bytes, batch: ", Sizer::Items),
+        ("sizer: requests, batch: ", Sizer::Items),
+        ("sizer: bytes, queue_size: 8192, batch: {}", Sizer::Bytes),
+        ("sizer: bytes, queue_size: 8192, batch: {flush_timeout: 1s}", Sizer::Bytes),
+        ("sizer: bytes, batch: {sizer: items}", Sizer::Items),
+    ];
+    for (text, sizer) in cases {
+        let exporter: Exporter = read(&format!("endpoint: a:1\nsending_queue: {{{text}}}")).expect(text);
+        assert_eq!(exporter.sending_queue.as_ref().map(QueueConfig::batch_sizer), Some(sizer), "{text}");
+    }
+}
+
+#[test]
 fn a_server_keeps_the_components_address_when_other_options_are_written() {
     let servers: Servers = read("grpc: {max_recv_msg_size_mib: 8}\nhttp:\n").unwrap();
     let grpc = servers.grpc.as_ref().unwrap();
