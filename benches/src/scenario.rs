@@ -160,6 +160,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario { signal: Signal::Logs, ..new("logs", 7.0) },
         Scenario { signal: Signal::Metrics, ..new("metrics", 7.0) },
         Scenario { rate: Some(20e3), ..new("traces-20k", 5.0) },
+        Scenario { signal: Signal::Logs, rate: Some(20e3), ..new("logs-20k", 5.0) },
+        Scenario { signal: Signal::Metrics, rate: Some(20e3), ..new("metrics-20k", 5.0) },
         Scenario { incoming: Encoding::Gzip, outgoing: Encoding::Gzip, ..new("gzip", 5.0) },
         Scenario {
             incoming: Encoding::Gzip,
