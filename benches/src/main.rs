@@ -65,6 +65,9 @@ enum Command {
     Load {
         /// Its port on 127.0.0.1.
         port: u16,
+        /// `traces`, `metrics`, `logs` or `profiles`.
+        #[arg(long, default_value = "traces", value_parser = signal)]
+        signal: Signal,
         /// What carries the requests.
         #[arg(long, value_enum, default_value_t = Protocol::Grpc)]
         protocol: Protocol,
@@ -78,8 +81,8 @@ enum Command {
         #[arg(long, default_value_t = 8)]
         connections: usize,
         /// `identity`, `gzip` or `zstd`.
-        #[arg(long, default_value = "identity")]
-        encoding: String,
+        #[arg(long, default_value = "identity", value_parser = encoding)]
+        encoding: Encoding,
         /// At most that many requests on each connection.
         #[arg(long)]
         requests: Option<u32>,
@@ -128,9 +131,8 @@ async fn main() -> ExitCode {
         Command::Run(run) => compare(&run).await,
         Command::Curves { weir, seconds } => curves::run(&weir, Duration::from_secs(seconds)).await,
         Command::Hot { name, times } => hot::run(&name, times),
-        Command::Load { port, protocol, seconds, items, connections, encoding, requests } => {
-            let sample = Arc::new(Sample::new(Signal::Traces, items));
-            let encoding = Encoding::parse(&encoding).unwrap_or(Encoding::Identity);
+        Command::Load { port, signal, protocol, seconds, items, connections, encoding, requests } => {
+            let sample = Arc::new(Sample::new(signal, items));
             let time = Duration::from_secs(seconds);
             let load = Load {
                 port,
@@ -154,6 +156,16 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A signal by its name.
+fn signal(name: &str) -> Result<Signal, String> {
+    Signal::parse(name).ok_or_else(|| format!("there are {}", Signal::ALL.map(Signal::name).join(", ")))
+}
+
+/// An encoding by its name.
+fn encoding(name: &str) -> Result<Encoding, String> {
+    Encoding::parse(name).ok_or_else(|| "there are identity, gzip and zstd".to_owned())
 }
 
 fn println(text: &str) {

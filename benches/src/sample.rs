@@ -1,4 +1,7 @@
-//! Requests to send: items of about 410 bytes, as instrumented services make them.
+//! Requests to send: items of about 410 bytes, as instrumented services make them; a hundred samples of a profiler take 24 KB
+//! with their dictionary.
+
+mod profiles;
 
 use weir_otlp::encoding::Encoding;
 use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -26,7 +29,8 @@ impl Sample {
         let payload: Payload = match signal {
             Signal::Traces => traces(items).into(),
             Signal::Metrics => metrics(items).into(),
-            Signal::Logs | Signal::Profiles => logs(items).into(),
+            Signal::Logs => logs(items).into(),
+            Signal::Profiles => profiles::profiles(items).into(),
         };
         Sample { signal: payload.signal(), items: payload.items(), request: payload.to_bytes().to_vec() }
     }

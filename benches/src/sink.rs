@@ -91,3 +91,34 @@ impl Sink {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_otlp::encoding::Encoding;
+
+    use super::*;
+    use crate::load::{Load, Protocol};
+    use crate::sample::Sample;
+
+    #[tokio::test]
+    async fn every_item_of_every_signal_is_counted_over_both_protocols() {
+        for signal in Signal::ALL {
+            for protocol in [Protocol::Grpc, Protocol::Http] {
+                let sink = Sink::start("127.0.0.1:0", false).await.unwrap();
+                let load = Load {
+                    port: sink.port,
+                    protocol,
+                    encoding: Encoding::Gzip,
+                    sample: Arc::new(Sample::new(signal, 100)),
+                    connections: 2,
+                    rate: None,
+                    time: Duration::from_secs(60),
+                    requests: Some(3),
+                    stamped: false,
+                };
+                assert_eq!(load.run().await, Ok(600), "acknowledged {signal} over {protocol:?}");
+                assert_eq!(sink.items(), 600, "{signal} over {protocol:?}");
+            }
+        }
+    }
+}
