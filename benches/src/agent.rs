@@ -46,7 +46,8 @@ impl Program {
             Kind::Collector => {
                 let file = dir.join("agent.yaml");
                 std::fs::write(&file, scenario.config(input, output, dir)).map_err(|e| e.to_string())?;
-                Ok(vec!["--config".to_owned(), file.display().to_string()])
+                let options = scenario.options().iter().map(|option| (*option).to_owned());
+                Ok(["--config".to_owned(), file.display().to_string()].into_iter().chain(options).collect())
             }
             Kind::Rotel => scenario.rotel(input, output).ok_or_else(|| "it has no such setting".to_owned()),
         }

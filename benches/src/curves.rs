@@ -10,7 +10,7 @@ use crate::{measure, println};
 
 /// Prints the curves of Weir in Markdown.
 pub(crate) async fn run(weir: &Path, time: Duration) -> Result<(), String> {
-    let base = Scenario::new("curve", 0.0);
+    let base = Scenario::new("curve", None);
     let connections =
         [1, 2, 4, 8, 16, 32, 64].map(|n| (n.to_string(), Scenario { connections: n, ..base.clone() }));
     curve(weir, time, "connections", &connections).await?;

@@ -23,12 +23,12 @@ pub(crate) struct Scenario {
     pub(crate) rate: Option<f64>,
     pub(crate) connections: usize,
     pub(crate) edits: bool,
-    /// Without `batch` and with the time of sending in each request: what the agent adds to the way.
+    /// With the time of sending in each request: what the agent adds to the way.
     pub(crate) latency: bool,
     pub(crate) pipelines: usize,
     pub(crate) queue: Queue,
-    /// The ratio to the Collector that must hold.
-    pub(crate) bar: f64,
+    /// The ratio to the Collector that must hold; none: it is only published.
+    pub(crate) bar: Option<f64>,
 }
 
 /// What senders are promised, by the exporter's queue.
@@ -43,7 +43,7 @@ pub(crate) enum Queue {
 }
 
 impl Scenario {
-    pub(crate) const fn new(name: &'static str, bar: f64) -> Scenario {
+    pub(crate) const fn new(name: &'static str, bar: Option<f64>) -> Scenario {
         Scenario {
             name,
             signal: Signal::Traces,
@@ -61,6 +61,17 @@ impl Scenario {
         }
     }
 
+    /// Whether `batch` is in the pipelines. It would hide what is measured where requests are timed, it does not wait where
+    /// senders should, and the Collector's does not take profiles.
+    fn batches(&self) -> bool {
+        !self.latency && self.queue != Queue::Waiting && self.signal != Signal::Profiles
+    }
+
+    /// Options of the command line, which both agents take: profiles are behind a gate.
+    pub(crate) fn options(&self) -> &'static [&'static str] {
+        if self.signal == Signal::Profiles { &["--feature-gates=service.profilesSupport"] } else { &[] }
+    }
+
     /// The configuration, which both agents take. A queue on disk is in `dir`.
     pub(crate) fn config(&self, input: u16, output: u16, dir: &Path) -> String {
         let (receiver, exporter) = match self.protocol {
@@ -75,7 +86,7 @@ impl Scenario {
         if self.edits {
             processors.push("attributes");
         }
-        if !self.latency && self.queue != Queue::Waiting {
+        if self.batches() {
             processors.push("batch");
         }
         let (extensions, queue) = match self.queue {
@@ -127,7 +138,7 @@ impl Scenario {
             Encoding::Gzip => "gzip",
             _ => return None,
         };
-        if self.edits || self.pipelines > 1 {
+        if self.edits || self.pipelines > 1 || self.signal == Signal::Profiles {
             return None;
         }
         let [input, output] = [input, output].map(|port| format!("127.0.0.1:{port}"));
@@ -154,7 +165,7 @@ const EDITS: &str = ", attributes: {actions: [\
 
 /// The table, in order.
 pub(crate) fn all() -> Vec<Scenario> {
-    let new = Scenario::new;
+    let new = |name, bar| Scenario::new(name, Some(bar));
     vec![
         new("traces", 7.0),
         Scenario { signal: Signal::Logs, ..new("logs", 7.0) },
@@ -175,6 +186,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario { items: 1, ..new("traces-1", 3.0) },
         Scenario { edits: true, ..new("attributes", 5.0) },
         Scenario { protocol: Protocol::Http, ..new("http", 5.0) },
+        Scenario { signal: Signal::Profiles, ..Scenario::new("profiles", None) },
         Scenario { latency: true, rate: Some(20e3), ..new("latency", 2.0) },
     ]
 }
