@@ -2,7 +2,7 @@
 # make bench: Weir beside a Go Collector between the load generator and the sink of benches/, in interleaved rounds; the
 # tables go into docs/benchmarks.md. What is measured: benches/src/scenario.rs.
 #
-#   make bench                  all scenarios, 3 rounds of 4 s for each agent (about ten minutes)
+#   make bench                  all scenarios, 5 rounds of 3 s for each agent (about a quarter of an hour)
 #   make bench CHECK=1          fails when a bar does not hold
 #   make bench ONLY=gzip,http   some scenarios; the document stays as it is
 #   make bench OTHER=rotel      beside Rotel in place of the Collector, in the scenarios that it knows
@@ -32,7 +32,7 @@ case ${OTHER:-otelcol} in
   *) die "OTHER is '$OTHER'; there are otelcol, rotel" ;;
 esac
 binary=$(tests/backends/install.sh "$other")/$other
-options=(--weir "$BIN/weir" "--$other" "$binary" --rounds "${ROUNDS:-3}" --seconds "${SECONDS_EACH:-4}")
+options=(--weir "$BIN/weir" "--$other" "$binary" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-3}")
 about="Weir $(git describe --always --dirty), $("$binary" --version), $(uname -sr), $(nproc) CPUs"
 options+=(--about "$about ($(date -u +%F))")
 [ -z "${CHECK:-}" ] || options+=(--check)

@@ -109,10 +109,10 @@ struct Run {
     #[arg(long)]
     only: Option<String>,
     /// Rounds of each scenario.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of each round.
-    #[arg(long, default_value_t = 4)]
+    /// Seconds of each round; twice as many at a fixed rate.
+    #[arg(long, default_value_t = 3)]
     seconds: u64,
     /// Fail when a bar does not hold.
     #[arg(long)]

@@ -29,6 +29,31 @@ pub(crate) fn spread(values: impl Iterator<Item = f64>) -> Spread {
     Spread { median: at(all.len() / 2), min: at(0), max: at(all.len().saturating_sub(1)) }
 }
 
+impl Spread {
+    /// The median, and the smallest to the largest behind it.
+    fn text(self, show: impl Fn(f64) -> String) -> String {
+        format!("{} ({} to {})", show(self.median), show(self.min), show(self.max))
+    }
+
+    /// The same of a ratio, whose median stands out.
+    fn ratio(self) -> String {
+        format!("**{:.1}x** ({:.1} to {:.1})", self.median, self.min, self.max)
+    }
+}
+
+fn whole(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+fn tenths(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+/// KiB in megabytes.
+fn megabytes(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}
+
 impl Row {
     fn weir(&self, of: impl Fn(&Round) -> f64) -> Spread {
         spread(self.rounds.iter().map(|(weir, _)| of(weir)))
@@ -58,30 +83,30 @@ impl Row {
         round.latency.map_or(f64::NAN, |(median, _)| median - self.direct)
     }
 
+    /// Acknowledged and not arrived, in all rounds: Weir / the other.
+    fn lost(&self) -> String {
+        let (weir, other) = self.rounds.iter().fold((0, 0), |sum, (a, b)| (sum.0 + a.lost, sum.1 + b.lost));
+        format!("{weir} / {other}")
+    }
+
+    /// What one agent adds to the way, of all rounds, in microseconds.
+    fn latency(&self, pick: fn(&(Round, Round)) -> &Round) -> String {
+        let rounds = || self.rounds.iter().map(pick);
+        let median = spread(rounds().map(|round| self.added(round)));
+        let slow = spread(rounds().filter_map(|round| Some(round.latency?.1 - self.direct)));
+        format!("{}, p99 {}", median.text(whole), slow.text(whole))
+    }
+
     fn line(&self) -> String {
-        let ratio = self.ratio();
         let must = self.scenario.bar.map_or(String::new(), |bar| format!("{bar:.0}x"));
-        let tail = format!(
-            "**{:.1}x** ({:.1} to {:.1}) | {must} | {}",
-            ratio.median,
-            ratio.min,
-            ratio.max,
-            mark(self.holds()),
-        );
-        let lost =
-            |pick: fn(&(Round, Round)) -> &Round| -> i64 { self.rounds.iter().map(|r| pick(r).lost).sum() };
-        let (weir, collector) = (self.weir(|r| r.per_cpu), self.collector(|r| r.per_cpu));
         format!(
-            "| {} | {} ({} to {}) | {} ({} to {}) | {tail} | {} / {} |",
+            "| {} | {} | {} | {} | {must} | {} | {} |",
             self.scenario.name,
-            thousands(weir.median),
-            thousands(weir.min),
-            thousands(weir.max),
-            thousands(collector.median),
-            thousands(collector.min),
-            thousands(collector.max),
-            lost(|r| &r.0),
-            lost(|r| &r.1),
+            self.weir(|r| r.per_cpu).text(thousands),
+            self.collector(|r| r.per_cpu).text(thousands),
+            self.ratio().ratio(),
+            mark(self.holds()),
+            self.lost(),
         )
     }
 }
@@ -119,36 +144,35 @@ struct Bar {
 }
 
 fn bars(rows: &[Row]) -> Vec<Bar> {
-    let all = || rows.iter().flat_map(|row| &row.rounds);
-    let idle = spread(all().map(|(weir, _)| weir.idle as f64 / 1024.0));
-    let idle_other = spread(all().map(|(_, other)| other.idle as f64 / 1024.0));
-    let ready = spread(all().map(|(weir, _)| weir.ready.as_secs_f64() * 1e3));
-    let ready_other = spread(all().map(|(_, other)| other.ready.as_secs_f64() * 1e3));
+    let of = |pick: fn(&(Round, Round)) -> &Round, value: fn(&Round) -> f64| {
+        spread(rows.iter().flat_map(|row| &row.rounds).map(pick).map(value))
+    };
+    let idle = |round: &Round| megabytes(round.idle);
+    let ready = |round: &Round| round.ready.as_secs_f64() * 1e3;
     let mut bars = vec![
         Bar {
-            name: "idle RSS".to_owned(),
-            weir: format!("{:.1} MB", idle.median),
-            collector: format!("{:.1} MB", idle_other.median),
-            must: "15 MB",
-            holds: Some(idle.median <= 15.0),
+            name: "idle RSS, MB".to_owned(),
+            weir: of(|r| &r.0, idle).text(tenths),
+            collector: of(|r| &r.1, idle).text(tenths),
+            must: "15",
+            holds: Some(of(|r| &r.0, idle).median <= 15.0),
         },
         Bar {
-            name: "from exec to ready".to_owned(),
-            weir: format!("{:.1} ms", ready.median),
-            collector: format!("{:.0} ms", ready_other.median),
-            must: "20 ms",
-            holds: Some(ready.median <= 20.0),
+            name: "from exec to ready, ms".to_owned(),
+            weir: of(|r| &r.0, ready).text(tenths),
+            collector: of(|r| &r.1, ready).text(tenths),
+            must: "20",
+            holds: Some(of(|r| &r.0, ready).median <= 20.0),
         },
     ];
     for row in rows.iter().filter(|row| row.scenario.rate.is_none()) {
-        let (weir, other) = (row.weir(|r| r.peak as f64 / 1024.0), row.collector(|r| r.peak as f64 / 1024.0));
         let ratio =
             spread(row.rounds.iter().map(|(weir, other)| other.peak as f64 / weir.peak.max(1) as f64));
         let holds = row.scenario.bar.map(|_| ratio.median >= 3.0);
         bars.push(Bar {
-            name: format!("peak RSS at saturation, {}", row.scenario.name),
-            weir: format!("{:.1} MB", weir.median),
-            collector: format!("{:.1} MB ({:.1}x)", other.median, ratio.median),
+            name: format!("peak RSS at saturation, {}, MB", row.scenario.name),
+            weir: row.weir(|r| megabytes(r.peak)).text(tenths),
+            collector: format!("{}; {}", row.collector(|r| megabytes(r.peak)).text(tenths), ratio.ratio()),
             must: if holds.is_some() { "3x less" } else { "" },
             holds,
         });
@@ -172,20 +196,11 @@ pub(crate) fn markdown(rows: &[Row], failed: &[String], settings: &str) -> Strin
         let _infallible = writeln!(out, "| {name} | {weir} | {collector} | {must} | {} |", mark(holds));
     }
     for row in rows.iter().filter(|row| row.scenario.latency) {
-        let ratio = row.ratio();
-        let of = |pick: fn(&(Round, Round)) -> &Round| {
-            let added = spread(row.rounds.iter().map(|r| row.added(pick(r))));
-            let slow =
-                spread(row.rounds.iter().filter_map(|r| pick(r).latency.map(|(_, p99)| p99 - row.direct)));
-            format!("{:.0} µs, p99 {:.0} µs", added.median, slow.median)
-        };
+        let (weir, other) = (row.latency(|r| &r.0), row.latency(|r| &r.1));
+        let (ratio, mark) = (row.ratio().ratio(), mark(row.holds()));
         let _infallible = writeln!(
             out,
-            "| added latency at 20,000 spans per second, median of {:.1}x | {} | {} | half | {} |",
-            ratio.median,
-            of(|r| &r.0),
-            of(|r| &r.1),
-            mark(row.holds()),
+            "| added latency at 20,000 spans per second, µs | {weir} | {other}; {ratio} of the medians | half | {mark} |",
         );
     }
     out
@@ -211,28 +226,18 @@ pub(crate) fn beside(rows: &[Row], failed: &[String], settings: &str) -> String 
         "{settings}\n\n| scenario | Weir, items per CPU second | Rotel | ratio | peak RSS, MB | lost |\n|---|---|---|---|---|---|\n"
     );
     for row in rows {
-        let ratio = row.ratio();
-        let both = |of: &dyn Fn(&Round) -> f64| (row.weir(of).median, row.collector(of).median);
-        let ((weir, other), unit) = match row.scenario.latency {
-            true => (both(&|r| row.added(r).max(0.0)), " µs added"),
-            false => (both(&|r| r.per_cpu), ""),
+        let (weir, other, unit) = match row.scenario.latency {
+            true => (row.latency(|r| &r.0), row.latency(|r| &r.1), ", µs added"),
+            false => {
+                (row.weir(|r| r.per_cpu).text(thousands), row.collector(|r| r.per_cpu).text(thousands), "")
+            }
         };
-        let peak = both(&|r| r.peak as f64 / 1024.0);
-        let lost: (i64, i64) = row.rounds.iter().fold((0, 0), |sum, (a, b)| (sum.0 + a.lost, sum.1 + b.lost));
-        let _infallible = writeln!(
-            out,
-            "| {} | {}{unit} | {}{unit} | **{:.1}x** ({:.1} to {:.1}) | {:.0} / {:.0} | {} / {} |",
-            row.scenario.name,
-            thousands(weir),
-            thousands(other),
-            ratio.median,
-            ratio.min,
-            ratio.max,
-            peak.0,
-            peak.1,
-            lost.0,
-            lost.1,
-        );
+        let peak = |r: &Round| megabytes(r.peak);
+        let (peak, other_peak) = (row.weir(peak).text(whole), row.collector(peak).text(whole));
+        let (ratio, lost) = (row.ratio().ratio(), row.lost());
+        let name = row.scenario.name;
+        let _infallible =
+            writeln!(out, "| {name}{unit} | {weir} | {other} | {ratio} | {peak} / {other_peak} | {lost} |");
     }
     for failed in failed {
         let _infallible = writeln!(out, "| {failed} | | | | | |");
@@ -282,6 +287,31 @@ mod tests {
         assert!(tables.contains("| **0.5x** (0.4 to 0.6) |  |  | 0 / 0 |"), "{tables}");
         row.rounds[1].0.lost = 1;
         assert_eq!(below(&[row]), ["traces: acknowledged items were lost"]);
+    }
+
+    #[test]
+    fn every_figure_has_its_smallest_and_its_largest() {
+        let round = |mb: u64| Round {
+            per_cpu: 1000.0 * mb as f64,
+            idle: mb << 10,
+            peak: (3 * mb) << 10,
+            ready: std::time::Duration::from_millis(mb),
+            latency: Some((110.0 + mb as f64, 200.0 + mb as f64)),
+            ..Round::default()
+        };
+        let rounds = || [3, 1, 2].map(|mb| (round(mb), round(10 * mb))).to_vec();
+        let full = Row { scenario: Scenario::new("traces", Some(1.0)), rounds: rounds(), direct: 0.0 };
+        let scenario = Scenario { latency: true, rate: Some(1.0), ..Scenario::new("latency", Some(2.0)) };
+        let latency = Row { scenario, rounds: rounds(), direct: 100.0 };
+        let tables = markdown(&[full, latency], &[], "");
+        for line in [
+            "| idle RSS, MB | 2.0 (1.0 to 3.0) | 20.0 (10.0 to 30.0) | 15 | yes |",
+            "| from exec to ready, ms | 2.0 (1.0 to 3.0) | 20.0 (10.0 to 30.0) | 20 | yes |",
+            "| peak RSS at saturation, traces, MB | 6.0 (3.0 to 9.0) | 60.0 (30.0 to 90.0); **10.0x** (10.0 to 10.0) | 3x less | yes |",
+            "| added latency at 20,000 spans per second, µs | 12 (11 to 13), p99 102 (101 to 103) | 30 (20 to 40), p99 120 (110 to 130); **2.5x** (1.8 to 3.1) of the medians | half | yes |",
+        ] {
+            assert!(tables.contains(line), "{line}\n{tables}");
+        }
     }
 
     #[test]
