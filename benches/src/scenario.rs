@@ -23,7 +23,7 @@ pub(crate) struct Scenario {
     pub(crate) rate: Option<f64>,
     pub(crate) connections: usize,
     pub(crate) edits: bool,
-    /// With the time of sending in each request: what the agent adds to the way.
+    /// Without `batch` and with the time of sending in each request: what the agent adds to the way.
     pub(crate) latency: bool,
     pub(crate) pipelines: usize,
     pub(crate) queue: Queue,
@@ -61,12 +61,6 @@ impl Scenario {
         }
     }
 
-    /// Whether `batch` is in the pipelines. It would hide what is measured where requests are timed, it does not wait where
-    /// senders should, and the Collector's does not take profiles.
-    fn batches(&self) -> bool {
-        !self.latency && self.queue != Queue::Waiting && self.signal != Signal::Profiles
-    }
-
     /// Options of the command line, which both agents take: profiles are behind a gate.
     pub(crate) fn options(&self) -> &'static [&'static str] {
         if self.signal == Signal::Profiles { &["--feature-gates=service.profilesSupport"] } else { &[] }
@@ -86,7 +80,7 @@ impl Scenario {
         if self.edits {
             processors.push("attributes");
         }
-        if self.batches() {
+        if !self.latency && self.queue != Queue::Waiting {
             processors.push("batch");
         }
         let (extensions, queue) = match self.queue {
@@ -186,7 +180,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario { items: 1, ..new("traces-1", 3.0) },
         Scenario { edits: true, ..new("attributes", 5.0) },
         Scenario { protocol: Protocol::Http, ..new("http", 5.0) },
-        Scenario { signal: Signal::Profiles, ..Scenario::new("profiles", None) },
+        // The Collector's `batch` takes no profiles, and without one senders that do not wait would fill the queue.
+        Scenario { signal: Signal::Profiles, queue: Queue::Waiting, ..Scenario::new("profiles", None) },
         Scenario { latency: true, rate: Some(20e3), ..new("latency", 2.0) },
     ]
 }
