@@ -45,7 +45,7 @@ pub(crate) struct Load {
 }
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Load {
     /// Sends until the time is up and every answer is there; returns the items that were acknowledged.
@@ -84,7 +84,7 @@ impl Load {
                 }
             };
             let answer = timeout(PATIENCE, sender.send(self.request(body)?)).await;
-            match answer.map_err(|_| "no answer within ten seconds".to_owned())?? {
+            match answer.map_err(|_| "no answer within a minute".to_owned())?? {
                 true => acknowledged += self.sample.items as u64,
                 // A refusal by a full queue: the next request comes a little later, as OTLP asks for.
                 false => tokio::time::sleep(Duration::from_millis(1)).await,

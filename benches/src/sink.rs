@@ -112,7 +112,7 @@ mod tests {
                     sample: Arc::new(Sample::new(signal, 100)),
                     connections: 2,
                     rate: None,
-                    time: Duration::from_secs(60),
+                    time: Duration::from_secs(600),
                     requests: Some(3),
                     stamped: false,
                 };
