@@ -14,10 +14,14 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Runs out after that time. Beyond what the clock can hold is never: 30 years.
-pub(crate) fn timer(after: Duration) -> Timer {
-    let at = now() + after.min(Duration::from_secs(30 * 365 * 86_400));
-    Box::pin(tokio::time::sleep_until(at))
+/// When that time has passed. Beyond what the clock can hold is never: 30 years.
+pub(crate) fn after(time: Duration) -> Instant {
+    now() + time.min(Duration::from_secs(30 * 365 * 86_400))
+}
+
+/// Runs out [after](after()) that time.
+pub(crate) fn timer(time: Duration) -> Timer {
+    Box::pin(tokio::time::sleep_until(after(time)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a network adapter, which simulation replaces")]

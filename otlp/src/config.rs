@@ -285,6 +285,8 @@ pub fn server_limits(safe: ServerLimits, server: &HttpServerConfig) -> ServerLim
         idle_timeout: server.idle_timeout.non_zero().or(safe.idle_timeout),
         max_connection_idle: server.idle_timeout.non_zero().or(safe.max_connection_idle),
         body_timeout: server.read_timeout.non_zero().unwrap_or(safe.body_timeout),
+        write_timeout: server.write_timeout.non_zero().unwrap_or(safe.write_timeout),
+        answer_timeout: server.write_timeout.non_zero(),
         keep_alive: server.keep_alives_enabled,
         ..safe
     }
@@ -385,6 +387,19 @@ mod tests {
         assert_eq!(of(GoDuration::ZERO), (safe.idle_timeout, safe.max_connection_idle));
         let set = Some(Duration::from_secs(7));
         assert_eq!(of(GoDuration::from_secs(7)), (set, set));
+    }
+
+    #[test]
+    fn a_write_timeout_bounds_the_whole_answer_and_without_one_peers_have_to_take_something() {
+        let safe = ServerLimits::default();
+        let of = |write_timeout| {
+            let server = HttpServerConfig { write_timeout, ..HttpServerConfig::default() };
+            let limits = server_limits(safe.clone(), &server);
+            (limits.write_timeout, limits.answer_timeout)
+        };
+        assert_eq!(of(GoDuration::ZERO), (safe.write_timeout, None));
+        let set = Duration::from_secs(7);
+        assert_eq!(of(GoDuration::from_secs(7)), (set, Some(set)));
     }
 
     #[test]

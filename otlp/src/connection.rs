@@ -17,15 +17,17 @@ use futures_util::future::poll_fn;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use tokio::time::timeout_at;
 use weir_component::{Budget, Stop};
 
 use crate::body::Body;
+use crate::clock::after;
 use crate::departure::{Departure, Step};
 use crate::guarded::Guarded;
 use crate::http_server::ServerLimits;
 use crate::io::Io;
 use crate::lifetime::{Activity, End, Lifetime};
-use served::{Answers, Served};
+use served::{Answers, Late, Served};
 
 /// How a server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +57,7 @@ pub(crate) async fn drive<H, F>(
 {
     let last = Arc::new(AtomicBool::new(false));
     let io = Guarded::new(io, limits, budget, activity.clone());
-    let mut connection = Served::new(limits, io, service(&handler, &activity, &last));
+    let mut connection = Served::new(limits, io, service(&handler, &activity, limits.answer_timeout, &last));
     let mut stop_requested = pin!(stop.requested());
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
     let mut departure = Departure::default();
@@ -94,10 +96,12 @@ pub(crate) async fn drive<H, F>(
     }
 }
 
-/// Has `handler` answer, counts requests in `activity`, and has HTTP/1.1 close behind an answer once `last` is set.
+/// Has `handler` answer, counts requests in `activity`, and has HTTP/1.1 close behind an answer once `last` is set, and
+/// instead of one that takes longer than `within`. HTTP/2 limits its streams itself.
 fn service<'a, H, F>(
     handler: &'a H,
     activity: &'a Activity,
+    within: Option<Duration>,
     last: &'a Arc<AtomicBool>,
 ) -> impl Answers + use<'a, H, F>
 where
@@ -107,10 +111,17 @@ where
     service_fn(move |request: Request<Incoming>| {
         let version = request.version();
         let open = activity.begin(version);
+        let end = within.filter(|_| version != Version::HTTP_2).map(after);
+        if let Some(end) = end {
+            activity.expect_answer_by(end);
+        }
         let answer = handler(request);
         let last = Arc::clone(last);
         async move {
-            let mut response = answer.await;
+            let mut response = match end {
+                Some(end) => timeout_at(end, answer).await.map_err(|_| Late)?,
+                None => answer.await,
+            };
             open.answered(response.status());
             if last.load(Ordering::Relaxed) && version != Version::HTTP_2 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -7,6 +7,7 @@
 //!   connection) and larger blocks of fields are reserved in the budget. Without room, which the first leave to requests,
 //!   they stay small, and the second end the connection.
 //! - Frames of HTTP/2 that are not requests are paid for, see [`Watch`].
+//! - Answers have to be taken, see [`Sending`].
 //! - A refusal is heard: who still sends a body that nobody wants is listened to for a while before the connection is
 //!   closed. Closing it at once would answer what is on its way with a reset, which destroys the answer, too.
 
@@ -25,6 +26,7 @@ use crate::http_server::ServerLimits;
 use crate::http2::{PREFACE, Watch};
 use crate::io::Io;
 use crate::lifetime::{Activity, HeadClock};
+use crate::sending::Sending;
 
 /// Bytes that a connection may hold without asking, as large as a frame of HTTP/2 that everybody may send.
 pub(crate) const SMALL: usize = 16 << 10;
@@ -43,7 +45,7 @@ const READ: usize = 8 << 10;
 
 /// A byte stream that ends when its peer is a nuisance.
 pub(crate) struct Guarded {
-    io: Io,
+    io: Sending,
     activity: Activity,
     /// What was read to know the version, until the library has it.
     first: Vec<u8>,
@@ -77,7 +79,7 @@ impl Guarded {
     /// `activity` is that of the connection.
     pub(crate) fn new(io: Io, limits: &ServerLimits, budget: &Budget, activity: Activity) -> Guarded {
         Guarded {
-            io,
+            io: Sending::new(io, limits, activity.clone()),
             activity,
             first: Vec::new(),
             talk: Talk::One { begun: 0, bytes: 0 },

@@ -66,6 +66,11 @@ pub struct ServerLimits {
     pub min_body_rate: usize,
     /// How often that is looked at. Default every 10 s.
     pub body_look: Duration,
+    /// A connection ends when so long nothing is taken of what waits to be written. Default 60 s.
+    pub write_timeout: Duration,
+    /// From the head of a request to the end of its answer; ports for gRPC alone have no such limit. What takes longer
+    /// ends the connection, over HTTP/2 the stream. Default without limit.
+    pub answer_timeout: Option<Duration>,
     /// HTTP/2: a ping is sent after that time without any frame. Default 60 s.
     pub ping_interval: Option<Duration>,
     /// HTTP/2: a connection that does not answer a ping within that time is closed. Default 20 s.
@@ -102,6 +107,8 @@ impl Default for ServerLimits {
             body_timeout: Duration::from_secs(60),
             min_body_rate: 1024,
             body_look: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(60),
+            answer_timeout: None,
             ping_interval: Some(Duration::from_secs(60)),
             ping_timeout: Duration::from_secs(20),
             ping_policy: None,

@@ -25,6 +25,17 @@ impl Io {
         }
     }
 
+    /// What was sent and not taken is thrown away when the connection is closed: the system would keep offering it to a
+    /// peer that does not read. A peer that does hears a reset. Only TCP needs that.
+    pub(crate) fn forget_what_was_sent(&self) {
+        match self {
+            // Where it fails there is no connection any more.
+            Io::Tcp(stream) => drop(stream.set_zero_linger()),
+            Io::Tls(stream) => stream.get_ref().0.forget_what_was_sent(),
+            Io::Unix(_) => {}
+        }
+    }
+
     /// Waits for the first byte of a peer, and says whether it left without any. Only TCP is looked at.
     pub(crate) async fn is_left_in_silence(&self) -> bool {
         match self {

@@ -40,6 +40,7 @@ mod pace;
 pub mod pages;
 mod response_headers;
 mod resting;
+mod sending;
 pub mod server;
 mod status;
 pub mod tls;

@@ -1,12 +1,13 @@
 //! When a connection has lasted long enough.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{StatusCode, Version};
+use tokio::time::Instant;
 
 use crate::clock::{Timer, jitter, ran_out, timer};
 use crate::http_server::ServerLimits;
@@ -21,6 +22,7 @@ struct Counts {
     open: AtomicUsize,
     is_http2: AtomicBool,
     was_refused: AtomicBool,
+    answer_by: Mutex<Option<Instant>>,
 }
 
 impl Activity {
@@ -36,6 +38,16 @@ impl Activity {
     /// a request that is on its way then runs into.
     pub(crate) fn can_be_sent_away(&self) -> bool {
         self.0.is_http2.load(Ordering::Relaxed)
+    }
+
+    /// The peer is to have the answer to its last request by then.
+    pub(crate) fn expect_answer_by(&self, end: Instant) {
+        *self.0.answer_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+    }
+
+    /// When the peer is to have the answer to its last request, where that has a time.
+    pub(crate) fn answer_by(&self) -> Option<Instant> {
+        *self.0.answer_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests that have come.

@@ -1,36 +1,50 @@
 //! A connection that hyper serves, in the version of HTTP that its first bytes are of.
 
-use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::timeout_at;
 
 use crate::body::Body;
+use crate::clock::after;
 use crate::guarded::Guarded;
 use crate::http_server::{Http, ServerLimits};
 
 /// Answers requests.
 pub(super) trait Answers:
-    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static> + Unpin
+    Service<Request<Incoming>, Response = Response<Body>, Error = Late, Future: Send + 'static> + Unpin
 {
 }
 
 impl<S> Answers for S where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
-        + Unpin
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Late, Future: Send + 'static> + Unpin
 {
 }
+
+/// An answer took longer than it may.
+#[derive(Debug)]
+pub(super) struct Late;
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer took too long")
+    }
+}
+
+impl std::error::Error for Late {}
 
 /// How a connection ended that did not end well.
 type Broken = Box<dyn std::error::Error + Send + Sync>;
@@ -52,25 +66,33 @@ enum State<S: Answers> {
     Over,
 }
 
-/// Collects the futures that hyper wants to have run.
-#[derive(Clone, Default)]
-struct OwnTask(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
+/// Collects the futures that hyper wants to have run: each is a stream of HTTP/2, from its head to the end of its answer.
+#[derive(Clone)]
+struct OwnTask {
+    streams: Arc<Mutex<Vec<BoxFuture<'static, ()>>>>,
+    /// How long one may take. Dropping it resets the stream.
+    within: Option<Duration>,
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for OwnTask {
-    fn execute(&self, future: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(future));
+    fn execute(&self, stream: F) {
+        let stream: BoxFuture<'static, ()> = match self.within.map(after) {
+            Some(end) => Box::pin(timeout_at(end, stream).map(drop)),
+            None => Box::pin(stream),
+        };
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
     }
 }
 
 impl OwnTask {
     fn take(&self) -> Vec<BoxFuture<'static, ()>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.streams.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl<S: Answers> Served<S> {
     pub(super) fn new(limits: &ServerLimits, io: Guarded, service: S) -> Served<S> {
-        let spawned = OwnTask::default();
+        let spawned = OwnTask { streams: Arc::default(), within: limits.answer_timeout };
         let (one, two) = (http1_builder(limits), http2_builder(limits, spawned.clone()));
         let state = State::New(Box::new((io, service)));
         let mut served = Served { streams: FuturesUnordered::new(), spawned, state, one, two };

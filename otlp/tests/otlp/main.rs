@@ -13,4 +13,5 @@ mod server_grpc;
 mod server_http;
 mod stopping;
 mod support;
+mod taking;
 mod tls;

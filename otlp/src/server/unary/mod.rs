@@ -26,6 +26,7 @@ use crate::http_server::Peer;
 use crate::http2::{Event, Limits, Machine};
 use crate::io::Io;
 use crate::lifetime::{Activity, HeadClock};
+use crate::sending::Sending;
 use calls::Calls;
 use clocks::{Clocks, Due};
 
@@ -60,7 +61,7 @@ enum Reads {
 }
 
 struct Connection {
-    io: Io,
+    io: Sending,
     calls: Calls,
     clocks: Clocks,
     events: Vec<Event>,
@@ -96,6 +97,7 @@ impl Connection {
         };
         let machine = Machine::new(allowed, clocks.heard());
         let heads = HeadClock::new(limits.head_timeout);
+        let io = Sending::new(io, limits, activity.clone());
         let room = server.settings.budget.begin();
         Connection {
             io,
