@@ -8,6 +8,7 @@ mod config;
 mod format;
 mod group;
 mod output;
+mod place;
 mod store;
 
 use std::io;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::config::{Config, RotationConfig};
 use crate::group::Pattern;
-use crate::output::{Mode, Output, make_folder, make_folder_below};
+use crate::output::{Mode, Output};
+use crate::place::{Place, make_folder};
 
 /// How many files of groups are remembered as begun by this run. Further ones are never truncated.
 const MAX_BEGUN: usize = 65_536;
@@ -63,7 +64,7 @@ impl Store {
             let path = Path::new(&config.path);
             let made = if config.create_directory { make_folder(path, mode) } else { Ok(()) };
             let begin = if config.append || config.rotation.is_on() { Mode::Append } else { Mode::Truncate };
-            let opened = made.and_then(|()| Output::open(path, begin, true, rotation(config)));
+            let opened = made.and_then(|()| Output::open(Place::configured(path), begin, rotation(config)));
             Files::One(opened.map_err(|error| {
                 let cure = match error.kind() {
                     io::ErrorKind::NotFound => "make its folder, or set create_directory: true",
@@ -96,11 +97,11 @@ impl Groups {
                 Some(open) => open,
                 None => {
                     let mode = config.directory_mode().unwrap_or(0o755);
-                    make_folder_below(self.pattern.folder(), &path, mode)?;
+                    let place = Place::below(self.pattern.folder(), &path, mode)?;
                     let known = self.begun.contains(&path) || self.begun.len() >= MAX_BEGUN;
                     let stays = config.append || config.rotation.is_on() || known;
                     let mode = if stays { Mode::Append } else { Mode::Truncate };
-                    let output = Output::open(&path, mode, false, rotation(config))?;
+                    let output = Output::open(place, mode, rotation(config))?;
                     if !known {
                         self.begun.insert(path.clone());
                     }

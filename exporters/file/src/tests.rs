@@ -273,6 +273,29 @@ fn symbolic_links_that_telemetry_leads_to_are_not_followed() {
 }
 
 #[test]
+fn a_full_file_is_set_aside_where_it_was_opened_though_a_link_took_the_place_of_its_folder() {
+    let dir = folder();
+    let (base, outside) = (dir.path().join("data"), dir.path().join("outside"));
+    fs::create_dir(&outside).expect("made");
+    fs::write(outside.join("x.json"), "keep").expect("written");
+    let body = format!(
+        "{{path: '{}/*.json', group_by: {{enabled: true}}, rotation: {{max_megabytes: 1}}}}",
+        base.display()
+    );
+    let running = Running::start(&body, &[Signal::Logs]).expect("started");
+    let mut large = grouped(&[Some("folder/x")]);
+    let record = &mut large.resource_logs[0].scope_logs[0].log_records[0];
+    record.severity_text = "x".repeat(600_000);
+    running.export(large.clone()).expect("written");
+    fs::rename(base.join("folder"), base.join("was")).expect("moved");
+    symlink(&outside, base.join("folder")).expect("linked");
+    running.export(large).expect("written");
+    assert_eq!(names(&outside), ["x.json"]);
+    assert_eq!(fs::read_to_string(outside.join("x.json")).expect("readable"), "keep");
+    assert_eq!(names(&base.join("was")).len(), 2, "one set aside, one begun");
+}
+
+#[test]
 fn groups_of_profiles_have_the_dictionary_with_them() {
     let dir = folder();
     let body = format!("{{path: '{}/*', format: proto, group_by: {{enabled: true}}}}", dir.path().display());
