@@ -5,6 +5,9 @@
 //! nothing.
 
 mod console;
+#[cfg(test)]
+#[path = "../../fuzz/corpus.rs"]
+mod corpus;
 mod detectors;
 mod identity;
 mod logs;
@@ -24,6 +27,8 @@ pub use logs::{Logs, NextLogs, UNSAMPLED, init_logs};
 pub use metrics::{Metrics, init_metrics};
 pub use outlet::{Flush, Outlet, Worth, eprint, stderr, stdout};
 pub use prometheus::{Answer, Page};
+#[cfg(feature = "fuzzing")]
+pub use propagators::check::trace_context as check_trace_context;
 pub use traces::{Traces, init_traces};
 
 /// What the agent says of itself carries the real time, simulated or not.

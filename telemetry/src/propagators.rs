@@ -1,5 +1,8 @@
 //! How traces go on from peer to peer: `service::telemetry::traces::propagators`.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod check;
+
 use std::sync::Arc;
 
 use opentelemetry::Context;
@@ -71,7 +74,9 @@ impl TextMapPropagator for B3 {
 
 /// Ids of 8 bytes are padded; anything but `1`, `true` and `d` (debug) is "not sampled".
 fn context(trace: &str, span: &str, sampled: &str) -> Option<SpanContext> {
-    if !matches!(trace.len(), 16 | 32) || span.len() != 16 {
+    // Rust's numbers may have a sign.
+    let is_hex = |id: &str| id.bytes().all(|b| b.is_ascii_hexdigit());
+    if !matches!(trace.len(), 16 | 32) || span.len() != 16 || !is_hex(trace) || !is_hex(span) {
         return None;
     }
     let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
@@ -114,7 +119,9 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_no_trace() {
-        for single in ["0", "zz", "-", "1-2-1", "é-é-é", &format!("{}-{SPAN_ID}-1", "0".repeat(32))] {
+        let zero = format!("{}-{SPAN_ID}-1", "0".repeat(32));
+        let signed = format!("+{}-{SPAN_ID}-1", &TRACE_ID[1..]);
+        for single in ["0", "zz", "-", "1-2-1", "é-é-é", &zero, &signed] {
             assert_eq!(extracted(&["b3"], &[("b3", single)]), None, "{single}");
         }
     }

@@ -134,11 +134,12 @@ fn is_ot_value(value: &str) -> bool {
     value.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
 }
 
-/// A trace state that keeps the rules means the same when it is written and read again, and no text is read into more than
+/// The first line: a trace state that keeps the rules means the same when it is written and read again, and no text is read into more than
 /// there is of it; for tests and for fuzzing.
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
 pub fn check(text: &str) {
+    let text = text.split('\n').next().unwrap_or_default();
     let (state, trouble) = TraceState::parse(text);
     let written = state.encode();
     assert!(written.len() <= text.len() || state.threshold.is_some(), "{text:?} became {written:?}");
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn trace_states_of_the_corpus_mean_the_same_when_they_are_written_again() {
-        crate::corpus::corpus("tracestate").iter().for_each(|text| check(&String::from_utf8_lossy(text)));
+        crate::corpus::corpus("trace_context").iter().for_each(|text| check(&String::from_utf8_lossy(text)));
     }
 
     #[test]
