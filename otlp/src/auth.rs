@@ -1,5 +1,8 @@
 //! Authenticators of servers and clients: found by id when a component starts, asked for each request.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod check;
+
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
@@ -52,7 +55,7 @@ impl Authenticator {
         let asked = match request.uri().query() {
             Some(query) if !self.request_params.is_empty() => {
                 let mut headers = headers.clone();
-                self.add_params(query, &mut headers);
+                add_params(&self.request_params, query, &mut headers);
                 self.check.authenticate(&headers).await
             }
             _ => self.check.authenticate(headers).await,
@@ -62,20 +65,21 @@ impl Authenticator {
             None => failure.with_status(Status::Unauthenticated),
         })
     }
+}
 
-    fn add_params(&self, query: &str, headers: &mut HeaderMap) {
-        for name in &self.request_params {
-            let values = query.split('&').filter_map(|pair| {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (form_decode(key) == name.as_str()).then(|| form_decode(value).parse::<HeaderValue>().ok())?
-            });
-            let values: Vec<HeaderValue> = values.collect();
-            if values.is_empty() {
-                continue;
-            }
-            headers.remove(name);
-            headers.extend(values.into_iter().map(|value| (name.clone(), value)));
+/// Puts the parameters of these names in place of the headers of these names.
+fn add_params(names: &[HeaderName], query: &str, headers: &mut HeaderMap) {
+    for name in names {
+        let values = query.split('&').filter_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (form_decode(key) == name.as_str()).then(|| form_decode(value).parse::<HeaderValue>().ok())?
+        });
+        let values: Vec<HeaderValue> = values.collect();
+        if values.is_empty() {
+            continue;
         }
+        headers.remove(name);
+        headers.extend(values.into_iter().map(|value| (name.clone(), value)));
     }
 }
 
@@ -134,4 +138,28 @@ fn is_no(id: &str, side: &str) -> Failure {
     Failure::permanent(format!(
         "failed to resolve authenticator {id:?}: requested authenticator is not a {side} authenticator"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_takes_the_place_of_the_header_of_its_name() {
+        let token = HeaderName::from_static("token");
+        let of = |query: &str| {
+            let mut headers = HeaderMap::from_iter([(token.clone(), HeaderValue::from_static("old"))]);
+            add_params(std::slice::from_ref(&token), query, &mut headers);
+            headers.get_all(&token).iter().map(|v| v.to_str().expect("text").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("a=b&token=x+y&token=%41"), ["x y", "A"]);
+        assert_eq!(of("a=token&Token=x&token=%0a"), ["old"], "another name, and what no header can have");
+    }
+
+    #[test]
+    fn queries_of_the_corpus_change_what_was_asked_for_alone() {
+        for input in crate::corpus::corpus("basic_auth") {
+            check::params(&String::from_utf8_lossy(&input));
+        }
+    }
 }

@@ -53,6 +53,7 @@ pub use status::percent_decode;
 /// What fuzzing drives beside the public interface.
 #[cfg(feature = "fuzzing")]
 pub mod check {
+    pub use crate::auth::check::params;
     pub use crate::client::{check_answer as answer, check_proxy as proxy, check_url as url};
     pub use crate::encoding::check as decompress;
     pub use crate::http2::check::converse;
