@@ -1,7 +1,7 @@
 //! An HTTP server with limits, for OTLP and for pages: HTTP/1.1 and HTTP/2, one task per connection, orderly stop.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::handshake::Handshakes;
 use crate::io::Io;
 use crate::lifetime::Activity;
 use crate::listen::Listener;
+use crate::local_host;
 use crate::resting::Resting;
 use crate::tls::TlsAcceptor;
 
@@ -296,7 +297,7 @@ where
 {
     let refused = if header_bytes(request.headers()) > limits.max_header_bytes as usize {
         Some(text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request headers are too large\n"))
-    } else if check_host && !is_local_host(&request) {
+    } else if check_host && !local_host::is_named(&request) {
         Some(text(StatusCode::FORBIDDEN, "this address serves requests to localhost only\n"))
     } else {
         None
@@ -378,39 +379,4 @@ fn over(ended: Result<(task::Id, ()), task::JoinError>) -> task::Id {
 /// Bytes of names and values.
 pub(crate) fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
-}
-
-/// Whether the request names a host that can only be this machine.
-fn is_local_host<B>(request: &Request<B>) -> bool {
-    let named = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
-    let Some(host) = request.uri().host().or(named.map(without_port)) else {
-        return false;
-    };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
-        _ => host,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_are_local_hosts() {
-        let local =
-            |host: &str| is_local_host(&Request::builder().header("host", host).body(()).expect("request"));
-        for host in ["localhost", "LOCALHOST:55679", "127.0.0.1:1", "127.9.9.9", "[::1]:55679", "[::1]"] {
-            assert!(local(host), "{host}");
-        }
-        for host in ["evil.example", "localhost.evil.example:80", "10.0.0.1", "127.0.0.1.evil.example", ""] {
-            assert!(!local(host), "{host}");
-        }
-        assert!(!is_local_host(&Request::new(())));
-    }
 }

@@ -34,6 +34,7 @@ pub mod http_server;
 mod io;
 mod lifetime;
 mod listen;
+mod local_host;
 mod message;
 mod observed;
 mod pace;
@@ -58,5 +59,6 @@ pub mod check {
     pub use crate::encoding::check as decompress;
     pub use crate::http2::check::converse;
     pub use crate::http2::check_blocks as blocks;
+    pub use crate::local_host::check as host;
     pub use crate::message::check as message;
 }

@@ -3,9 +3,16 @@
 //! They are made of what the kernel accounts for each thread and mapping. No signals are sent and no stacks are unwound:
 //! a signal handler that unwinds may deadlock, and this program has no unsafe code.
 
+#[cfg(test)]
+#[path = "../../../fuzz/corpus.rs"]
+mod corpus;
 mod encode;
 mod profiles;
+mod query;
 mod threads;
+
+#[cfg(feature = "fuzzing")]
+pub use query::check as check_query;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -132,14 +139,9 @@ impl Extension for Pprof {
     }
 }
 
-/// Longest profile.
-const MAX_SECONDS: u64 = 300;
-const DEFAULT_SECONDS: u64 = 30;
-
 async fn answer<B>(request: Arc<Request<B>>, clock: Clock) -> Response<Body> {
     let query = request.uri().query().unwrap_or_default();
-    let option = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    let (path, debug) = (request.uri().path(), option("debug").is_some_and(|level| level != "0"));
+    let (path, debug) = (request.uri().path(), query::debug(query));
     let Some(name) = path.strip_prefix("/debug/pprof/") else {
         return match path {
             "/debug/pprof" => redirect("/debug/pprof/"),
@@ -150,14 +152,9 @@ async fn answer<B>(request: Arc<Request<B>>, clock: Clock) -> Response<Body> {
     match name {
         "" => respond(StatusCode::OK, "text/html; charset=utf-8", INDEX),
         "profile" => {
-            let seconds = match option("seconds").map_or(Ok(DEFAULT_SECONDS), str::parse) {
-                Ok(seconds) if (1..=MAX_SECONDS).contains(&seconds) => seconds,
-                _ => {
-                    return text(
-                        StatusCode::BAD_REQUEST,
-                        format!("seconds must be from 1 to {MAX_SECONDS}\n"),
-                    );
-                }
+            let Some(seconds) = query::seconds(query) else {
+                let words = format!("seconds must be from 1 to {}\n", query::MAX_SECONDS);
+                return text(StatusCode::BAD_REQUEST, words);
             };
             let before = threads::all();
             clock.sleep(Duration::from_secs(seconds)).await;
