@@ -61,4 +61,5 @@ pub mod check {
     pub use crate::http2::check_blocks as blocks;
     pub use crate::local_host::check as host;
     pub use crate::message::check as message;
+    pub use crate::tls::check::pem;
 }

@@ -1,7 +1,10 @@
 //! TLS by rustls with ring. Certificates and keys are PEM; TLS 1.2 and 1.3. Changed files are taken up by the next
 //! handshake.
 
+mod broken;
 mod bundle;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod check;
 mod refusal;
 mod renew;
 mod trusted;
@@ -287,7 +290,7 @@ pub(crate) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
                 .to_owned())
         }
         Ok(chain) => Ok(chain),
-        Err(e) => Err(format!("certificate: {e}")),
+        Err(e) => Err(format!("certificate: {}", broken::words(&e))),
     }
 }
 
@@ -314,7 +317,7 @@ pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> 
         }
         match e {
             pem::Error::NoItemsFound => "private key: no PRIVATE KEY section in the PEM text".to_owned(),
-            e => format!("private key: {e}"),
+            e => format!("private key: {}", broken::words(&e)),
         }
     })
 }

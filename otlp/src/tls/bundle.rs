@@ -6,6 +6,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::broken::words;
+
 const BEGIN: &[u8] = b"-----BEGIN ";
 const OF_CERTIFICATES: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
@@ -36,16 +38,17 @@ pub(crate) fn usable(pem: &[u8], source: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// From each `BEGIN` at the begin of a line to the next.
+/// From each `BEGIN` at the begin of a line to the next. Whoever reads the text takes each of both characters for an end of
+/// a line.
 fn sections(pem: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let at_line = |at: &usize| *at == 0 || pem[at - 1] == b'\n';
+    let at_line = |at: &usize| *at == 0 || matches!(pem[at - 1], b'\n' | b'\r');
     let begins: Vec<usize> = memmem::find_iter(pem, BEGIN).filter(at_line).collect();
     let ends: Vec<usize> = begins.iter().skip(1).copied().chain([pem.len()]).collect();
     begins.into_iter().zip(ends).map(|(begin, end)| &pem[begin..end])
 }
 
 fn check(section: &[u8]) -> Result<(), String> {
-    let certificate = CertificateDer::from_pem_slice(section).map_err(|e| e.to_string())?;
+    let certificate = CertificateDer::from_pem_slice(section).map_err(|e| words(&e))?;
     RootCertStore::empty().add(certificate).map_err(|e| e.to_string())
 }
 
@@ -67,11 +70,13 @@ mod tests {
         let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let key = "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n";
         for bad in [damaged.as_str(), cut, no_certificate, key, "text\n"] {
-            let bundle = format!("{first}{bad}\n{last}");
-            let usable = usable(bundle.as_bytes(), "ca.pem").expect("two are left");
-            let left: Vec<_> = CertificateDer::pem_slice_iter(&usable).collect();
-            assert_eq!(left.len(), 2, "{bad}");
-            assert!(left.iter().all(Result::is_ok), "{bad}");
+            for end_of_line in ["\n", "\r\n", "\r"] {
+                let bundle = format!("{first}{bad}\n{last}").replace('\n', end_of_line);
+                let usable = usable(bundle.as_bytes(), "ca.pem").expect("two are left");
+                let left: Vec<_> = CertificateDer::pem_slice_iter(&usable).collect();
+                assert_eq!(left.len(), 2, "{bad}");
+                assert!(left.iter().all(Result::is_ok), "{bad}");
+            }
         }
     }
 
