@@ -175,13 +175,12 @@ impl Queue {
             Ok((file, acks))
         };
         // Here and not with each group, where the file that is written tells: it looks at the whole directory.
-        match self.note_removed().and_then(|_| made()) {
-            Ok((file, acks)) => {
-                let mut segment = Segment::new(name);
-                segment.acks = Some(Arc::clone(&acks));
-                self.state().segments.push_back(segment);
-                Ok(Active { name, file, acks, size: 0 })
-            }
+        let made = self.note_removed().and_then(|_| made());
+        let mut segment = Segment::new(name);
+        segment.acks = made.as_ref().ok().map(|(_, acks)| Arc::clone(acks));
+        self.state().segments.push_back(segment);
+        match made {
+            Ok((file, acks)) => Ok(Active { name, file, acks, size: 0 }),
             Err(error) => {
                 self.forget(&name);
                 Err(error)
@@ -200,16 +199,21 @@ impl Queue {
         }
         let name = active.name;
         writer.active = None;
-        let mut state = self.state();
-        state.segments.retain(|segment| segment.name.number != name.number);
-        drop(state);
         self.forget(&name);
     }
 
-    /// Removes the files of a segment that never held anything. What stays behind is empty for recovery.
+    /// Removes the files of a segment that never held anything. One that stays behind is kept in mind until it is removed as
+    /// one that is done is: for recovery it is empty only as long as the next segment is there, which begins with the same id.
     fn forget(&self, name: &Name) {
-        drop(self.fs.remove(&name.file(Holds::Records)));
-        drop(self.fs.remove(&name.file(Holds::Acks)));
+        let removed =
+            [Holds::Records, Holds::Acks].map(|holds| fs::remove(&*self.fs, &name.file(holds)).is_ok());
+        let mut state = self.state();
+        if removed == [true; 2] {
+            state.segments.retain(|segment| segment.name != *name);
+        } else if let Some(segment) = state.segment(name.number) {
+            segment.sealed = true;
+            segment.acks = None;
+        }
     }
 
     fn seal(&self, writer: &mut Writer) {

@@ -125,6 +125,14 @@ pub(crate) fn read_full(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::
     Ok(read)
 }
 
+/// Removes a file that may not be there.
+pub(crate) fn remove(fs: &dyn Fs, name: &str) -> io::Result<()> {
+    match fs.remove(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// What an operator does about a file or a directory that may not be opened.
 pub(crate) const OF_ANOTHER_USER: &str = "; it belongs to another user, such as root after one start with sudo: give it to the user of \
      the agent (chown), or start the agent as the user that it belongs to";

@@ -162,7 +162,7 @@ impl Queue {
             );
             self.thin_out();
         } else {
-            self.fs.remove(&records)?;
+            fs::remove(&*self.fs, &records)?;
         }
         self.is_gone(name);
         self.sync(|| self.fs.sync())
@@ -192,10 +192,8 @@ impl Queue {
         loop {
             let oldest = self.state().segments.front().filter(|s| s.gone).map(|s| s.name);
             let Some(name) = oldest else { return };
-            match self.fs.remove(&name.file(Holds::Acks)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => return,
+            if fs::remove(&*self.fs, &name.file(Holds::Acks)).is_err() {
+                return;
             }
             self.state().segments.pop_front();
         }
