@@ -106,11 +106,11 @@ impl Queue {
 
     /// Reads a part into memory; true when enough is there.
     fn read(&self, scanner: &mut Scanner, part: &Part, most: usize) -> bool {
-        let mut next = part.ids.start;
+        let (mut next, mut damaged) = (part.ids.start, 0);
         while next < part.ids.end {
             match scanner.next(part.size) {
                 Step::Record(head, bytes) if (next..part.ids.end).contains(&head.id) => {
-                    self.lose(part.name.number, next..head.id);
+                    self.lose(part.name.number, next..head.id, std::mem::take(&mut damaged));
                     next = head.id + 1;
                     let receivable = Receivable { id: head.id, weight: head.weight, length: head.length };
                     let ready = Ready { taken: Taken { receivable, bytes }, buffer: scanner.piece() };
@@ -120,11 +120,11 @@ impl Queue {
                 }
                 // Read before, or of a failed commit.
                 Step::Record(..) => {}
-                Step::Damage => drop(self.counts.damaged.fetch_add(1, Ordering::Relaxed)),
+                Step::Damage => damaged += 1,
                 Step::End => break,
             }
         }
-        self.lose(part.name.number, next..part.ids.end);
+        self.lose(part.name.number, next..part.ids.end, damaged);
         self.read_to(part.ids.end) >= most
     }
 
@@ -147,9 +147,11 @@ impl Queue {
         state.ready_bytes
     }
 
-    /// Records that should be there and are not.
-    fn lose(&self, number: u64, range: Range<u64>) {
+    /// Records that should be there and are not, but for so many damaged places. Those that were found when the queue was opened
+    /// are counted.
+    fn lose(&self, number: u64, range: Range<u64>, damaged: u64) {
         if let Some((lost, ids)) = self.take_off(number, range) {
+            self.counts.damaged.fetch_add(damaged, Ordering::Relaxed);
             log_lost(&*self.fs, number, lost, &ids);
         }
     }
