@@ -66,8 +66,11 @@
 //! and below the first id of the next segment (what lies beyond was never acknowledged: it is of a failed commit). Ids
 //! that are missing between valid records, up to the next segment or to what the acks say was committed, are lost and
 //! counted, once. What follows the last valid record of the last segment is a torn tail and is cut off, unless some of it
-//! cannot be read or the acks say that more was committed. Recovery writes nothing that it needs, so that it works on a
-//! full disk; new records go to a new segment.
+//! cannot be read or the acks say that more was committed; what is before it is synced, as the process that wrote it may have
+//! ended before it did. Recovery writes nothing that it needs, so that it works on a full disk; new records go to a new segment.
+//!
+//! Nothing counts as lost that is not, but for one case: where a power loss leaves the group that was written with holes, their
+//! records cannot be told from committed ones, although nobody was told that they are safe.
 //!
 //! # Files that are removed
 //! A commit says `Ok` only when the name of its segment is still there. Where somebody removed files or the directory of an

@@ -127,6 +127,7 @@ impl Queue {
             state: Mutex::new(state),
             came: Condvar::new(),
         };
+        queue.sync_recovered();
         queue.save();
         Ok(queue)
     }

@@ -11,7 +11,7 @@ use crate::UNSAMPLED;
 use crate::acks::{self, Acks};
 use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
-use crate::queue::Counts;
+use crate::queue::{Counts, Queue};
 use crate::reading::{listed, log_lost};
 use crate::scan::{Scanner, Step};
 use crate::state::{Backlog, Segment, State};
@@ -30,6 +30,21 @@ pub(crate) fn recover(fs: &dyn Fs, counts: &Counts) -> io::Result<(State, u64)> 
     state.committed = state.segments.back().map_or(1, |last| last.end);
     state.read_to = state.segments.front().map_or(state.committed, |first| first.name.first);
     Ok((state, number))
+}
+
+impl Queue {
+    /// Makes what was found in the last segment durable: an earlier process may have written it and ended before it was synced.
+    /// Were it gone after a loss of power, when the next segment begins behind it, it would count as lost. Blocks.
+    pub(crate) fn sync_recovered(&self) {
+        let name = self.state().segments.back().filter(|last| last.size > 0).map(|last| last.name);
+        let Some(name) = name else { return };
+        let synced = fs::thrice(|| self.fs.open(&name.file(Holds::Records)))
+            .and_then(|file| self.sync(|| file.sync()));
+        if let Err(error) = synced {
+            // Nobody was told that it is safe, so it is no reason not to start.
+            tracing::debug!(queue = %self.fs.place(), segment = name.number, %error, "what was found could not be synced");
+        }
+    }
 }
 
 /// Records that a directory holds and that are not done, as far as the files of acks tell: no records are read.
