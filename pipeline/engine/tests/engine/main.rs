@@ -6,6 +6,7 @@ mod acknowledged;
 mod build;
 mod ends;
 mod lifecycle;
+mod opening;
 mod properties;
 mod random;
 mod refused;

@@ -19,7 +19,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// `test` does what its script says for every signal; `traces` knows traces only; one `shared` processor is one
 /// instance for all its pipelines; `same` connects pipelines of one signal and `count` traces with metrics. `batch` and
-/// `file_storage` are the real ones.
+/// `file_storage` are the real ones, `held` is one of which the queues open late.
 pub(crate) const COMPONENTS: Components = Components {
     receivers: &[RECEIVER, ReceiverFactory { kind: "traces", signals: &[Signal::Traces], ..RECEIVER }],
     processors: &[
@@ -42,7 +42,7 @@ pub(crate) const COMPONENTS: Components = Components {
         },
         ConnectorFactory { kind: "count", pairs: &[(Signal::Traces, Signal::Metrics)], ..CONNECTOR },
     ],
-    extensions: &[EXTENSION, weir_extension_file_storage::FACTORY],
+    extensions: &[EXTENSION, weir_extension_file_storage::FACTORY, crate::opening::HELD],
 };
 
 /// A pipeline; its signal is what stands before the slash.
