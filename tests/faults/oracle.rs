@@ -4,7 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
-use weir_pdata::otlp::{self, LogsRequest, kv};
+use weir_pdata::otlp::common::v1::any_value::Value;
+use weir_pdata::otlp::common::v1::{AnyValue, InstrumentationScope};
+use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use weir_pdata::otlp::resource::v1::Resource;
+use weir_pdata::otlp::{LogsRequest, kv};
 use weir_pdata::{Payload, Signal};
 
 use crate::listening::lock;
@@ -31,20 +35,11 @@ pub(crate) struct Sums {
 }
 
 impl Oracle {
-    /// A request with so many fresh ids, each with `pad` bytes that follow from its id.
+    /// A request with so many fresh ids, the records of which have a text of `pad` bytes.
     pub(crate) fn request(&self, records: usize, pad: usize) -> (Vec<i64>, Vec<u8>) {
         let first = self.issued.fetch_add(records as i64, Ordering::Relaxed);
-        let ids: Vec<i64> = (first..first + records as i64).collect();
-        let record = |id: &i64| otlp::logs::v1::LogRecord {
-            attributes: vec![kv("id", *id), kv("pad", padding(*id, pad))],
-            ..Default::default()
-        };
-        let scope_logs = vec![otlp::logs::v1::ScopeLogs {
-            log_records: ids.iter().map(record).collect(),
-            ..Default::default()
-        }];
-        let logs = otlp::logs::v1::ResourceLogs { scope_logs, ..Default::default() };
-        let payload: Payload = LogsRequest { resource_logs: vec![logs] }.into();
+        let ids: Vec<i64> = (first..first + records as i64).map(|number| id(number, pad)).collect();
+        let payload: Payload = request(&ids).into();
         (ids, payload.to_bytes().to_vec())
     }
 
@@ -68,13 +63,18 @@ impl Oracle {
             return false;
         };
         let request = payload.decode_logs();
-        let records = request.resource_logs.iter().flat_map(|r| &r.scope_logs).flat_map(|s| &s.log_records);
         let mut delivered = lock(&self.delivered);
-        for record in records {
-            match checked(record) {
-                Some(id) => *delivered.entry(id).or_default() += 1,
-                None if self.tolerant.load(Ordering::Relaxed) => {}
-                None => drop(self.corrupt.fetch_add(1, Ordering::Relaxed)),
+        for resource in &request.resource_logs {
+            for scope in &resource.scope_logs {
+                for record in &scope.log_records {
+                    match id_of(record) {
+                        Some(id) if is_whole(id, resource, scope, record) => {
+                            *delivered.entry(id).or_default() += 1;
+                        }
+                        None if self.tolerant.load(Ordering::Relaxed) => {}
+                        _ => drop(self.corrupt.fetch_add(1, Ordering::Relaxed)),
+                    }
+                }
             }
         }
         true
@@ -97,25 +97,142 @@ impl Oracle {
             acknowledged: self.acknowledged(),
             lost: lock(&self.acknowledged).iter().filter(|id| !delivered.contains_key(id)).count(),
             duplicates: delivered.values().map(|times| times - 1).sum(),
-            spurious: delivered.keys().filter(|id| !(0..issued).contains(*id)).count(),
+            spurious: delivered.keys().filter(|id| !(0..issued).contains(&number(**id))).count(),
             corrupt: self.corrupt.load(Ordering::Relaxed),
         }
     }
 }
 
-/// The id of a record whose padding is that of its id.
-fn checked(record: &otlp::logs::v1::LogRecord) -> Option<i64> {
-    use otlp::common::v1::any_value::Value;
-    let [id, pad] = &record.attributes[..] else { return None };
-    let (Some(Value::IntValue(id)), Some(Value::StringValue(pad))) =
-        (id.value.as_ref()?.value.as_ref(), pad.value.as_ref()?.value.as_ref())
-    else {
-        return None;
-    };
-    (*pad == padding(*id, pad.len())).then_some(*id)
+/// An id says everything about its record: which one it is, and how long its text is.
+fn id(number: i64, pad: usize) -> i64 {
+    (pad as i64) << 32 | number
 }
 
-fn padding(id: i64, length: usize) -> String {
-    let letter = char::from(b'a' + (id.rem_euclid(26)) as u8);
-    std::iter::repeat_n(letter, length).collect()
+fn number(id: i64) -> i64 {
+    id & 0xffff_ffff
+}
+
+/// A request with the records of these ids, and their resources and scopes.
+fn request(ids: &[i64]) -> LogsRequest {
+    let scopes = |ids: &[i64]| ids.chunk_by(|a, b| scope(*a) == scope(*b)).map(scope_logs).collect();
+    let resource_logs = |ids: &[i64]| ResourceLogs {
+        resource: Some(resource(ids[0])),
+        scope_logs: scopes(ids),
+        schema_url: String::new(),
+    };
+    let resources = ids.chunk_by(|a, b| resource(*a) == resource(*b));
+    LogsRequest { resource_logs: resources.map(resource_logs).collect() }
+}
+
+fn scope_logs(ids: &[i64]) -> ScopeLogs {
+    let log_records = ids.iter().map(|id| record(*id)).collect();
+    ScopeLogs { scope: Some(scope(ids[0])), log_records, schema_url: SCHEMA.to_owned() }
+}
+
+const SCHEMA: &str = "https://opentelemetry.io/schemas/1.37.0";
+
+/// 32 records have one resource.
+fn resource(id: i64) -> Resource {
+    let name = format!("service {}", number(id) / 32);
+    Resource { attributes: vec![kv("service.name", name)], ..Default::default() }
+}
+
+/// 16 records have one scope.
+fn scope(id: i64) -> InstrumentationScope {
+    let name = format!("scope {}", number(id) / 16);
+    InstrumentationScope { name, version: "1.2.3".to_owned(), ..Default::default() }
+}
+
+fn record(id: i64) -> LogRecord {
+    let number = number(id) as u64;
+    // 2026-01-01, a record each microsecond.
+    let time = 1_767_225_600_000_000_000 + number * 1000;
+    LogRecord {
+        time_unix_nano: time,
+        observed_time_unix_nano: time + 1,
+        severity_number: 1 + (number % 24) as i32,
+        body: Some(AnyValue { value: Some(Value::StringValue(format!("this is record {number}"))) }),
+        attributes: vec![kv("id", id), kv("pad", padding(id))],
+        // They must not be zero.
+        trace_id: (u128::from(number) + 1).to_be_bytes().to_vec(),
+        span_id: (number + 1).to_be_bytes().to_vec(),
+        ..Default::default()
+    }
+}
+
+fn padding(id: i64) -> String {
+    let letter = b'a' + (number(id) % 26) as u8;
+    String::from_utf8(vec![letter; (id >> 32) as usize]).expect("a letter")
+}
+
+/// The id of a record that looks like one of the oracle's.
+fn id_of(record: &LogRecord) -> Option<i64> {
+    let [id, pad] = &record.attributes[..] else { return None };
+    match id.value.as_ref()?.value {
+        Some(Value::IntValue(value)) if (&*id.key, &*pad.key) == ("id", "pad") => Some(value),
+        _ => None,
+    }
+}
+
+/// Whether a record is as it was sent, and under the resource and the scope under which it was sent.
+fn is_whole(id: i64, logs: &ResourceLogs, scope_logs: &ScopeLogs, found: &LogRecord) -> bool {
+    let text = match found.attributes[1].value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => text,
+        _ => return false,
+    };
+    // First: an id that was changed may ask for a text of any length.
+    text.len() as i64 == id >> 32
+        && *found == record(id)
+        && scope_logs.scope.as_ref() == Some(&scope(id))
+        && logs.resource.as_ref() == Some(&resource(id))
+        && (&*logs.schema_url, &*scope_logs.schema_url) == ("", SCHEMA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of 40 records are not what was sent after a change on their way.
+    fn corrupt(change: impl Fn(&mut LogsRequest)) -> usize {
+        let oracle = Oracle::default();
+        let (ids, body) = oracle.request(40, 20);
+        let payload = Payload::from_request(Signal::Logs, body.into()).expect("OTLP");
+        let mut changed = payload.decode_logs();
+        change(&mut changed);
+        let changed: Payload = changed.into();
+        assert!(oracle.deliver(&changed.to_bytes()));
+        let Sums { corrupt, spurious, .. } = oracle.sums();
+        assert_eq!((ids.iter().filter(|id| oracle.has(**id)).count() + corrupt, spurious), (ids.len(), 0));
+        corrupt
+    }
+
+    fn first(logs: &mut LogsRequest) -> &mut LogRecord {
+        &mut logs.resource_logs[0].scope_logs[0].log_records[0]
+    }
+
+    fn cut(record: &mut LogRecord) {
+        let Some(AnyValue { value: Some(Value::StringValue(text)) }) = &mut record.attributes[1].value else {
+            panic!("a text");
+        };
+        text.truncate(7);
+    }
+
+    #[test]
+    fn whatever_is_changed_or_left_out_of_a_record_is_seen() {
+        assert_eq!(corrupt(|_| {}), 0);
+        assert_eq!(corrupt(|logs| cut(first(logs))), 1);
+        assert_eq!(corrupt(|logs| first(logs).body = None), 1);
+        assert_eq!(corrupt(|logs| first(logs).time_unix_nano += 1), 1);
+        assert_eq!(corrupt(|logs| first(logs).trace_id.clear()), 1);
+        assert_eq!(corrupt(|logs| first(logs).dropped_attributes_count = 1), 1);
+        assert_eq!(corrupt(|logs| drop(first(logs).attributes.pop())), 1);
+        assert_eq!(corrupt(|logs| logs.resource_logs[0].scope_logs[1].scope = None), 16);
+        assert_eq!(corrupt(|logs| logs.resource_logs[0].scope_logs[1].schema_url.clear()), 16);
+        assert_eq!(corrupt(|logs| logs.resource_logs[0].resource = None), 32);
+        let merged = |logs: &mut LogsRequest| {
+            let last = logs.resource_logs.pop().expect("two");
+            logs.resource_logs[0].scope_logs.extend(last.scope_logs);
+        };
+        assert_eq!(corrupt(merged), 8, "records under the resource of others");
+    }
 }
