@@ -15,6 +15,7 @@ mod limits;
 mod oracle;
 mod real_configs;
 mod recorded;
+mod reload;
 mod scenarios;
 mod self_telemetry;
 mod support;
