@@ -22,6 +22,8 @@ pub(crate) struct Oracle {
     corrupt: AtomicUsize,
     /// Records without an id are others' and only have to be OTLP.
     tolerant: AtomicBool,
+    /// Such records, each [alone].
+    others: Mutex<HashSet<Vec<u8>>>,
 }
 
 /// What the oracle says in the end.
@@ -71,7 +73,9 @@ impl Oracle {
                         Some(id) if is_whole(id, resource, scope, record) => {
                             *delivered.entry(id).or_default() += 1;
                         }
-                        None if self.tolerant.load(Ordering::Relaxed) => {}
+                        None if self.tolerant.load(Ordering::Relaxed) => {
+                            lock(&self.others).insert(alone(record.clone()));
+                        }
                         _ => drop(self.corrupt.fetch_add(1, Ordering::Relaxed)),
                     }
                 }
@@ -84,6 +88,11 @@ impl Oracle {
     pub(crate) fn missing(&self) -> usize {
         let delivered = lock(&self.delivered);
         lock(&self.acknowledged).iter().filter(|id| !delivered.contains_key(id)).count()
+    }
+
+    /// Whether a record of somebody else has arrived as it was sent; it is given [alone].
+    pub(crate) fn has_other(&self, record: &[u8]) -> bool {
+        lock(&self.others).contains(record)
     }
 
     pub(crate) fn has(&self, id: i64) -> bool {
@@ -101,6 +110,14 @@ impl Oracle {
             corrupt: self.corrupt.load(Ordering::Relaxed),
         }
     }
+}
+
+/// A request with one record and nothing else.
+pub(crate) fn alone(record: LogRecord) -> Vec<u8> {
+    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..Default::default() }];
+    let logs = ResourceLogs { scope_logs, ..Default::default() };
+    let payload: Payload = LogsRequest { resource_logs: vec![logs] }.into();
+    payload.to_bytes().to_vec()
 }
 
 /// An id says everything about its record: which one it is, and how long its text is.

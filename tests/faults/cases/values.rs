@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weir_pdata::otlp::metrics::v1 as metrics;
-use weir_pdata::otlp::{self, LogsRequest, MetricsRequest, kv};
+use weir_pdata::otlp::{self, MetricsRequest, kv};
 use weir_pdata::{Payload, Signal};
 
 use super::hostile::{codes, post, shown};
@@ -12,6 +12,7 @@ use super::{Bench, Case, Extra, Outcome};
 use crate::agent::{Kind, wait_until};
 use crate::http::Client;
 use crate::load::PROTOBUF;
+use crate::oracle::alone;
 use crate::rpc;
 
 pub(crate) const CASES: [Case; 2] = [
@@ -122,11 +123,15 @@ fn nesting(kind: Kind) -> Outcome {
 
 /// A request with one record with these attributes.
 pub(super) fn with_attributes(attributes: Vec<otlp::common::v1::KeyValue>) -> Vec<u8> {
-    let record = otlp::logs::v1::LogRecord { attributes, ..Default::default() };
-    let scope_logs = vec![otlp::logs::v1::ScopeLogs { log_records: vec![record], ..Default::default() }];
-    let logs = otlp::logs::v1::ResourceLogs { scope_logs, ..Default::default() };
-    let payload: Payload = LogsRequest { resource_logs: vec![logs] }.into();
-    payload.to_bytes().to_vec()
+    alone(otlp::logs::v1::LogRecord { attributes, ..Default::default() })
+}
+
+/// Requires that these records, each alone in a request, arrive as they were sent.
+fn arrive(outcome: &mut Outcome, bench: &Bench, sent: &[Vec<u8>]) {
+    let missing = || sent.iter().filter(|record| !bench.oracle.has_other(record)).count();
+    wait_until(Duration::from_secs(60), || (missing() == 0).then_some(()));
+    outcome
+        .require(missing() == 0, format!("{} of {} do not arrive as they were sent", missing(), sent.len()));
 }
 
 /// Histograms that nobody has measured.
@@ -209,6 +214,7 @@ fn attributes(kind: Kind) -> Outcome {
     let refused = post(bench, PROTOBUF, &broken);
     let histograms = histograms_pass(bench);
     codes(&mut outcome, &heard, |code| code == 200);
+    arrive(&mut outcome, bench, &valid);
     outcome.see(format!(
         "histograms {}; invalid UTF-8: {}",
         if histograms { "pass" } else { "do not pass" },
