@@ -123,7 +123,8 @@ fn nesting(kind: Kind) -> Outcome {
 
 /// A request with one record with these attributes.
 pub(super) fn with_attributes(attributes: Vec<otlp::common::v1::KeyValue>) -> Vec<u8> {
-    alone(otlp::logs::v1::LogRecord { attributes, ..Default::default() })
+    // What is empty is there, so that an agent that writes it changes nothing.
+    alone(otlp::logs::v1::LogRecord { body: Some(Default::default()), attributes, ..Default::default() })
 }
 
 /// Requires that these records, each alone in a request, arrive as they were sent.
