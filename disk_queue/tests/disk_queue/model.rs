@@ -76,6 +76,8 @@ struct State {
     /// Bytes that fit into all files that have a name.
     space: usize,
     dead: bool,
+    /// A sync failed, and what it should have made durable can be read until the power is lost.
+    forgetful: bool,
     /// It counts the names of files.
     counts_names: bool,
     now: Duration,
@@ -125,6 +127,7 @@ impl Disk {
             failed_opens: 0,
             space: usize::MAX,
             dead: false,
+            forgetful: false,
             counts_names: true,
             now: Duration::ZERO,
             pace: Duration::from_secs(1),
@@ -177,6 +180,11 @@ impl Disk {
 
     pub(crate) fn is_dead(&self) -> bool {
         self.lock().dead
+    }
+
+    /// Whether a sync failed since the last time, so that some of what was written never gets durable.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        std::mem::take(&mut self.lock().forgetful)
     }
 
     /// The end of a process, and the start of the next.
@@ -518,8 +526,12 @@ impl File for Open {
                 Ok(())
             }
             Err(error) => {
-                // The kernel may drop the pages that it could not write: another sync will not write them either.
-                node.writes.clear();
+                // The kernel may drop the pages that it could not write: another sync will not write them either. A process
+                // that dies meanwhile changes nothing about them.
+                if !state.dead {
+                    let dropped = std::mem::take(&mut state.nodes[self.node].writes);
+                    state.forgetful |= !dropped.is_empty();
+                }
                 Err(error)
             }
         }

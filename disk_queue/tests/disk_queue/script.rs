@@ -23,7 +23,7 @@ pub(crate) fn live(script: &[u8]) {
             _ => {
                 // What was committed is known once it is saved, and nobody changes files under a queue that is open.
                 world.save();
-                world.queue = None;
+                world.close();
                 damaged |= damage(&world, kind, what, how);
                 world.crash(Crash::Kill);
                 assert!(world.queue.is_some(), "it always opens");
