@@ -325,9 +325,9 @@ mod tests {
 
     #[test]
     fn batches_inherit_the_sizer_of_the_queue() {
-        let sizer = Some(weir_config::net::Sizer::Bytes);
-        let batch = Optional::Some(BatchConfig { min_size: 7, ..BatchConfig::default() });
-        let queue = Optional::Some(QueueConfig { sizer, batch, ..QueueConfig::default() });
+        let node = weir_config::parse_body("{sizer: bytes, batch: {min_size: 7}}").expect("YAML");
+        let path = weir_config::Path::component("exporters", "x");
+        let queue = Optional::Some(weir_config::load::<QueueConfig>(&node, &path).expect("accepted"));
         let queue = delivery(GoDuration::ZERO, &RetryConfig::default(), &queue).queue.expect("on");
         assert_eq!(queue.sizer, Sizer::Bytes);
         assert_eq!(
