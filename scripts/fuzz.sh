@@ -6,7 +6,8 @@
 #   make fuzz                              all targets, a minute each
 #   make fuzz TARGET=http2,yaml SECONDS=3600
 #   make fuzz KEEP=1                       what earlier runs found becomes the kept inputs, as few as reach all of it
-#   make fuzz TESTS=1                      the tests of the crates that cut received bytes into slices, with AddressSanitizer
+#   make fuzz TESTS=1                      the tests of the crates that cut received bytes into slices, and of that with the
+#                                          unsafe code, with AddressSanitizer
 #
 # An input is run again by fuzz/target/x86_64-unknown-linux-gnu/release/TARGET FILE.
 set -euo pipefail
@@ -24,7 +25,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/fuzz/target}
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_odr_violation=0}
 
 if [ -n "${TESTS:-}" ]; then
-  crates=(weir-pdata weir-otlp weir-disk-queue weir-kernel weir-profile)
+  crates=(weir-sys weir-pdata weir-otlp weir-disk-queue weir-kernel weir-profile)
   RUSTFLAGS=-Zsanitizer=address exec cargo test --locked --manifest-path "$root/Cargo.toml" --target "$host" "${crates[@]/#/-p}"
 fi
 

@@ -17,7 +17,12 @@ pub fn give_back_free_memory() {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use super::give_back_free_memory;
+
+    /// Held by each test: the call is for the whole process.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     /// Resident KiB (proc_pid_status(5)).
     fn resident() -> u64 {
@@ -28,9 +33,11 @@ mod tests {
 
     #[test]
     fn what_an_allocator_keeps_goes_back_although_something_above_it_is_in_use() {
-        if !cfg!(target_env = "gnu") {
+        // AddressSanitizer (`make fuzz TESTS=1`, which sets its options) has an allocator of its own.
+        if !cfg!(target_env = "gnu") || std::env::var_os("ASAN_OPTIONS").is_some() {
             return;
         }
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut pieces: Vec<Vec<u8>> = (0..1000).map(|_| vec![1; 64 << 10]).collect();
         let last = pieces.pop().expect("a piece");
         drop(pieces);
@@ -40,5 +47,22 @@ mod tests {
         let left = resident();
         assert!(left < 20 << 10, "{left} KiB of {kept} are left");
         drop(last);
+    }
+
+    #[test]
+    fn memory_that_other_threads_use_meanwhile_stays_as_it_is() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = |seed: u8| {
+            for round in 0..100_usize {
+                let pieces: Vec<Vec<u8>> = (1..50).map(|n| vec![seed; n * (100 + round)]).collect();
+                assert!(pieces.iter().all(|piece| *piece == vec![seed; piece.len()]));
+            }
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (1..=4).map(|seed| scope.spawn(move || work(seed))).collect();
+            while workers.iter().any(|worker| !worker.is_finished()) {
+                give_back_free_memory();
+            }
+        });
     }
 }
