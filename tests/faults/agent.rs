@@ -291,10 +291,7 @@ pub(crate) fn can_limit_memory() -> bool {
 /// The program.
 pub(crate) fn binary(kind: Kind) -> PathBuf {
     match kind {
-        Kind::Weir => {
-            // `make faults` measures an optimised one.
-            std::env::var_os("WEIR_BINARY").map_or(PathBuf::from(env!("CARGO_BIN_EXE_weir")), PathBuf::from)
-        }
+        Kind::Weir => released().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_weir"))),
         Kind::Collector => {
             let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backends/install.sh");
             let out = Command::new(install).arg("otelcol").output().expect("install.sh runs");
@@ -302,6 +299,16 @@ pub(crate) fn binary(kind: Kind) -> PathBuf {
             Path::new(String::from_utf8_lossy(&out.stdout).trim()).join("otelcol")
         }
     }
+}
+
+/// The optimised program that `make faults` measures.
+fn released() -> Option<PathBuf> {
+    std::env::var_os("WEIR_BINARY").map(PathBuf::from)
+}
+
+/// Whether this is `make faults`, which has the time for whole cases.
+pub(crate) fn is_released() -> bool {
+    released().is_some()
 }
 
 /// Polls until `condition` gives something, or gives up after `limit`, which bounds failures only.

@@ -3,31 +3,32 @@
 use std::time::Duration;
 
 use super::durable::Durable;
-use super::{Case, Outcome};
+use super::{Case, Extra, Outcome};
 use crate::agent::{Kind, Limits, wait_until};
 use crate::disk::SmallDisk;
 use crate::load::{Load, Shape, Tally, all_arrive, until_acknowledged};
+use crate::ports::free_port;
 
 pub(crate) const CASES: [Case; 3] = [
     Case {
         number: 5,
         name: "disk full while the backend is down, then back",
         settings: "8 MiB of disk, fsync: true",
-        bar: "503 when it is full, 0 lost",
+        bar: "503 when it is full, 0 lost, and its metrics say so (Weir only)",
         run: filled_by_the_queue,
     },
     Case {
         number: 6,
         name: "disk full, then kill -9, then SIGTERM, each with a start on the full disk",
         settings: "as 5, the last byte taken by another file",
-        bar: "starts, 0 lost",
+        bar: "starts, 0 lost, and its metrics say so (Weir only)",
         run: restarted_while_full,
     },
     Case {
         number: 7,
         name: "another program fills the disk, later it has room again",
         settings: "as 5",
-        bar: "503 while it is full, recovers by itself, 0 lost",
+        bar: "503 while it is full, recovers by itself, 0 lost, and its metrics say so (Weir only)",
         run: filled_by_another,
     },
 ];
@@ -36,7 +37,9 @@ pub(crate) const CASES: [Case; 3] = [
 fn begin(kind: Kind) -> (SmallDisk, Durable, Load) {
     let disk = SmallDisk::new().expect("a file system can be mounted: run this as root");
     let limits = Limits { mounts_of: Some(disk.pid()), ..Limits::default() };
-    let durable = Durable::within(kind, false, &disk.path(), limits);
+    let (path, metrics) = (disk.path(), Some(free_port()));
+    let durable =
+        Durable::with(kind, false, Extra { storage: Some(&path), limits, metrics, ..Extra::default() });
     let load = Load::start(durable.bench.http, &durable.bench.oracle, Shape::default());
     (disk, durable, load)
 }
@@ -45,12 +48,19 @@ fn until_refused(load: &Load) -> bool {
     wait_until(Duration::from_secs(180), || (load.refused() > 20).then_some(())).is_some()
 }
 
-/// Everything arrives once the backend is back.
+/// Everything arrives once the backend is back, and nothing is said to be lost or damaged.
 fn end(mut outcome: Outcome, mut durable: Durable) -> Outcome {
     durable.bench.backend.come_up();
     all_arrive(&durable.bench.oracle, Duration::from_secs(60));
     durable.bench.check_alive(&mut outcome);
     outcome.judge(&durable.bench.oracle, 0);
+    let counted =
+        ["lost_records", "damaged_places", "quarantined_segments"].map(|what| durable.counted(what));
+    match durable.kind {
+        Kind::Weir => outcome.require(counted == [Some(0); 3], format!("its metrics say {counted:?}")),
+        // It has none of what a disk has cost.
+        Kind::Collector => {}
+    }
     outcome
 }
 

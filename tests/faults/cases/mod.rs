@@ -155,6 +155,8 @@ struct Extra<'a> {
     storage: Option<&'a Path>,
     /// Whether such a queue says success before the disk has it.
     unsynced: bool,
+    /// The port of the page of the agent's own metrics, if it has one.
+    metrics: Option<u16>,
 }
 
 impl Bench {
@@ -198,7 +200,15 @@ impl Bench {
 }
 
 fn yaml(http: u16, grpc: u16, backend: u16, extra: Extra<'_>) -> String {
-    let Extra { exporter, processors: (section, list), receiver, storage, unsynced, .. } = extra;
+    let Extra { exporter, processors: (section, list), receiver, storage, unsynced, metrics, .. } = extra;
+    let metrics = match metrics {
+        None => "{level: none}".to_owned(),
+        Some(port) => {
+            format!(
+                "{{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {port}}}}}}}}}]}}"
+            )
+        }
+    };
     let (extensions, queue, running) = match storage {
         None => (String::new(), "", ""),
         // What a queue on disk promises holds with fsync, which the Collector has to be told.
@@ -215,8 +225,8 @@ fn yaml(http: u16, grpc: u16, backend: u16, extra: Extra<'_>) -> String {
     format!(
         "{extensions}receivers:\n  otlp:\n    protocols:\n      grpc: {{endpoint: \"127.0.0.1:{grpc}\"}}\n      http:\n        \
          endpoint: \"127.0.0.1:{http}\"\n{receiver}{section}exporters:\n  otlp_http:\n    endpoint: \
-         \"http://127.0.0.1:{backend}\"\n    compression: none\n{exporter}{queue}service:\n{running}  telemetry: {{metrics: {{level: \
-         none}}}}\n  pipelines:\n    logs: {{receivers: [otlp], processors: [{list}], exporters: [otlp_http]}}\n"
+         \"http://127.0.0.1:{backend}\"\n    compression: none\n{exporter}{queue}service:\n{running}  telemetry: {{metrics: \
+         {metrics}}}\n  pipelines:\n    logs: {{receivers: [otlp], processors: [{list}], exporters: [otlp_http]}}\n"
     )
 }
 
