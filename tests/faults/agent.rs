@@ -30,6 +30,8 @@ pub(crate) struct Limits {
     pub(crate) counted: Option<&'static str>,
     /// Whether its wall clock is what [`Agent::set_clock`] says; libfaketime does that.
     pub(crate) clock: bool,
+    /// Whether a crash leaves a core file as far as the system allows one, if the agent does not see to it that none is left.
+    pub(crate) core: bool,
 }
 
 /// A running agent; killed when dropped.
@@ -74,13 +76,17 @@ impl Agent {
         let cgroup = limits.memory_mib.map(Cgroup::new);
         // The shell enters the cgroup and sets the limits before it becomes the agent.
         let mut command = Command::new("sh");
-        let script = r#"[ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"; mounts=$3 calls=$4 out=$5; shift 5
+        let script = r#"[ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"; [ -z "$3" ] || ulimit -c "$(ulimit -Hc)"
+            mounts=$4 calls=$5 out=$6; shift 6
             exec ${mounts:+nsenter "--mount=$mounts"} \
                 ${calls:+strace -D -f --seccomp-bpf -c -o "$out" -e "trace=$calls"} "$@""#;
         let group = cgroup.as_ref().map(|g| g.path.join("cgroup.procs")).unwrap_or_default();
         let files = limits.files.map(|n| n.to_string()).unwrap_or_default();
         let mounts = limits.mounts_of.map(|pid| format!("/proc/{pid}/ns/mnt")).unwrap_or_default();
-        command.args(["-c", script, "sh"]).arg(group).arg(files).arg(mounts);
+        let core = if limits.core { "core" } else { "" };
+        // Core files are left in the folder in which it works.
+        command.current_dir(dir.path());
+        command.args(["-c", script, "sh"]).arg(group).arg(files).arg(core).arg(mounts);
         command.arg(limits.counted.unwrap_or_default()).arg(dir.path().join("calls")).arg(binary(kind));
         command.arg("--config").arg(&config).env("NO_COLOR", "1").stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);

@@ -2,18 +2,22 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use super::{Bench, Case, Extra, Outcome};
-use crate::agent::{Kind, binary};
+use tempfile::TempDir;
+
+use super::{Bench, Case, Extra, Outcome, tls};
+use crate::agent::{Kind, Limits, binary, wait_until};
 use crate::http::{Client, get};
 use crate::load::PROTOBUF;
 use crate::ports::{closed_port, free_port};
 
 pub(crate) const CASES: [Case; 1] = [Case {
     number: 44,
-    name: "secrets in URL, headers, tokens and passwords, of the configuration and of a caller",
-    settings: "debug log, backend down, own metrics, zpages, print-config, SIGABRT; five mistakes on the lines of secrets, each at validate, start and reload",
+    name: "secrets in URLs, headers, tokens, passwords and keys, of the configuration, its files and a caller",
+    settings: "debug log, backend down, own metrics and traces, zpages, print-config, SIGABRT; nine mistakes on the lines of secrets, each at validate, start and reload",
     bar: "not to be read in the log, on pages, in answers, in errors or in what is printed; no core file",
     run: secrets,
 }];
@@ -34,30 +38,60 @@ const PAGES: [&str; 6] = [
     "/leaks",
 ];
 
+/// What an exporter logs that reaches nobody.
+const FAILED: &str = "Exporting failed";
+
+/// Exporters with a secret each.
+const EXPORTERS: [&str; 5] =
+    ["otlp_http", "otlp_http/signed", "otlp_http/token", "otlp_http/set", "otlp_http/proxied"];
+
+/// Ports of an agent.
+struct Ports {
+    own: u16,
+    pages: u16,
+    /// Of receivers that ask for a password or a token.
+    guarded: [u16; 3],
+    tls: u16,
+}
+
 fn secrets(kind: Kind) -> Outcome {
     let mut outcome = Outcome::default();
-    let (own, pages, guarded) = (free_port(), free_port(), free_port());
+    let folder = TempDir::new().expect("a temporary folder");
+    let ports = Ports {
+        own: free_port(),
+        pages: free_port(),
+        guarded: [(); 3].map(|()| free_port()),
+        tls: free_port(),
+    };
     let mut configuration = String::new();
-    let mut bench = Bench::edited(kind, false, Extra::default(), |yaml, backend| {
-        configuration = with_secrets(&yaml, backend, own, pages, guarded);
+    let limits = Limits { core: true, ..Limits::default() };
+    let mut bench = Bench::edited(kind, false, Extra { limits, ..Extra::default() }, |yaml, backend| {
+        configuration = with_secrets(&yaml, backend, &ports, folder.path());
         configuration.clone()
     });
     let (_, body) = bench.oracle.request(5, 5);
     let answered = Client::new(bench.http).post("/v1/logs", PROTOBUF, &body);
-    let failed = bench.agent.wait_for_log("Exporting failed", 0);
+    let has_failed = |log: &str, id: &str| {
+        let id = format!("\"{id}\"");
+        log.lines().any(|line| line.contains(FAILED) && line.contains(&id))
+    };
+    let all_failed = || EXPORTERS.iter().all(|id| has_failed(&bench.agent.log(), id)).then_some(());
+    let failed = wait_until(Duration::from_secs(60), all_failed).is_some();
     let mut heard = Vec::new();
-    // A caller with the wrong password, and one with a scheme that does not exist.
-    for scheme in ["Basic", "Bearer", "Strange"] {
+    // A caller with the wrong password or token, and one with a scheme that does not exist.
+    for (port, scheme) in
+        ports.guarded.iter().flat_map(|port| ["Basic", "Bearer", "Strange"].map(|s| (*port, s)))
+    {
         let headers = format!("{PROTOBUF}Authorization: {scheme} {CANARY}\r\n");
-        let answer = Client::new(guarded).exchange("/v1/logs", &headers, &body);
+        let answer = Client::new(port).exchange("/v1/logs", &headers, &body);
         let (status, text) = answer.unwrap_or_default();
         outcome.require(status == 401, format!("{scheme}: {status}"));
         heard.push(("an answer", String::from_utf8_lossy(&text).into_owned()));
     }
     for page in PAGES {
-        heard.push(("a page", get(pages, page, "localhost").unwrap_or_default().1));
+        heard.push(("a page", get(ports.pages, page, "localhost").unwrap_or_default().1));
     }
-    heard.push(("the metrics", get(own, "/metrics", "localhost").unwrap_or_default().1));
+    heard.push(("the metrics", get(ports.own, "/metrics", "localhost").unwrap_or_default().1));
     let looked = heard.iter().filter(|(_, text)| !text.is_empty()).count();
     heard.push(("what is printed", said(kind, "print-config", &configuration).1));
     let mut refused = true;
@@ -73,8 +107,10 @@ fn secrets(kind: Kind) -> Outcome {
     let ended = bench.agent.end();
     outcome.require(!ended.status.core_dumped(), "a core file is left");
     heard.push(("the log", bench.agent.log()));
-    let mut leaks: Vec<_> =
-        heard.iter().filter(|(_, text)| text.contains(CANARY)).map(|(what, _)| *what).collect();
+    let key = fs::read_to_string(folder.path().join("server.key")).expect("a key");
+    let words = [CANARY, key.lines().nth(1).expect("its first bytes")];
+    let is_told = |text: &String| words.iter().any(|word| text.contains(word));
+    let mut leaks: Vec<_> = heard.iter().filter(|(_, text)| is_told(text)).map(|(what, _)| *what).collect();
     leaks.dedup();
     outcome.fired = answered == Some(200) && failed && refused && looked > 5;
     outcome.see(if leaks.is_empty() { "nowhere".to_owned() } else { format!("in {}", leaks.join(", ")) });
@@ -82,40 +118,77 @@ fn secrets(kind: Kind) -> Outcome {
     outcome
 }
 
-fn with_secrets(yaml: &str, backend: u16, own: u16, pages: u16, guarded: u16) -> String {
-    let extensions = format!(
-        "extensions:\n  zpages: {{endpoint: \"127.0.0.1:{pages}\"}}\n  bearertokenauth: {{token: {CANARY}}}\n  \
-         basicauth/in: {{htpasswd: {{inline: \"user:{CANARY}\"}}}}\n  basicauth/out: {{client_auth: {{username: user, \
-         password: {CANARY}}}}}\n"
-    );
-    let receiver = format!(
-        "receivers:\n  otlp/guarded: {{protocols: {{http: {{endpoint: \"127.0.0.1:{guarded}\", auth: {{authenticator: \
-         basicauth/in}}}}}}}}\n"
-    );
-    let endpoint = format!("\"http://user:{CANARY}@127.0.0.1:{}/?token={CANARY}\"", closed_port());
+/// Writes what is secret into files, and the usual configuration with secrets wherever there may be some.
+fn with_secrets(yaml: &str, backend: u16, ports: &Ports, folder: &Path) -> String {
+    let closed = closed_port();
+    let url = format!("http://127.0.0.1:{closed}");
     let headers = format!("    headers: {{authorization: \"Bearer {CANARY}\"}}\n    compression: none\n");
-    let second = format!(
-        "exporters:\n  otlp_http/signed: {{endpoint: \"http://127.0.0.1:{}\", auth: {{authenticator: basicauth/out}}}}\n",
-        closed_port()
+    let exporters = format!(
+        "exporters:\n  otlp_http/signed: {{endpoint: \"{url}\", auth: {{authenticator: basicauth/out}}}}\n  \
+         otlp_http/token: {{endpoint: \"{url}\", auth: {{authenticator: bearertokenauth/file}}}}\n  \
+         otlp_http/set: {{endpoint: \"{url}\", auth: {{authenticator: headers_setter}}}}\n  \
+         otlp_http/proxied: {{endpoint: \"http://elsewhere.invalid\", proxy_url: \"http://user:{CANARY}@127.0.0.1:{closed}\"}}\n"
+    );
+    let pushed = format!(
+        "{{otlp: {{protocol: http/protobuf, endpoint: \"{url}\", headers: [{{name: authorization, value: {CANARY}}}], \
+         headers_list: \"x-key={CANARY}\"}}}}"
     );
     let telemetry = format!(
-        "logs: {{level: debug}}, metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {own}}}}}}}}}]}}"
+        "logs: {{level: debug}}, traces: {{processors: [{{batch: {{schedule_delay: 200, exporter: {pushed}}}}}]}}, metrics: {{readers: \
+         [{{periodic: {{interval: 200, exporter: {pushed}}}}}, {{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {}}}}}}}}}]}}",
+        ports.own
     );
-    yaml.replace(&format!("\"http://127.0.0.1:{backend}\""), &endpoint)
-        .replace("    compression: none\n", &headers)
-        .replace("exporters: [otlp_http]", "exporters: [otlp_http, otlp_http/signed]")
-        .replace("exporters:\n", &second)
-        .replace("receivers: [otlp]", "receivers: [otlp, otlp/guarded]")
-        .replace("receivers:\n", &(extensions + &receiver))
-        .replace(
-            "service:\n",
-            "service:\n  extensions: [zpages, bearertokenauth, basicauth/in, basicauth/out]\n",
+    let running = "service:\n  extensions: [zpages, bearertokenauth, bearertokenauth/list, bearertokenauth/file, basicauth/in, \
+                   basicauth/file, basicauth/out, headers_setter]\n";
+    yaml.replace(
+        &format!("\"http://127.0.0.1:{backend}\""),
+        &format!("\"http://user:{CANARY}@127.0.0.1:{closed}/?token={CANARY}\""),
+    )
+    .replace("    compression: none\n", &headers)
+    .replace("exporters: [otlp_http]", &format!("exporters: [{}]", EXPORTERS.join(", ")))
+    .replace("exporters:\n", &exporters)
+    .replace("receivers: [otlp]", "receivers: [otlp, otlp/in, otlp/file, otlp/list, otlp/tls]")
+    .replace("receivers:\n", &(extensions(ports.pages, folder) + &receivers(ports, folder)))
+    .replace("service:\n", running)
+    .replace("metrics: {level: none}", &telemetry)
+}
+
+/// The section `extensions`, and the files that it names.
+fn extensions(pages: u16, folder: &Path) -> String {
+    fs::write(folder.join("token"), CANARY).expect("written");
+    fs::write(folder.join("htpasswd"), format!("user:{CANARY}\n")).expect("written");
+    let folder = folder.display();
+    format!(
+        "extensions:\n  zpages: {{endpoint: \"127.0.0.1:{pages}\"}}\n  bearertokenauth: {{token: {CANARY}}}\n  \
+         bearertokenauth/list: {{tokens: [\"{CANARY}-1\", \"{CANARY}-2\"]}}\n  bearertokenauth/file: {{filename: \"{folder}/token\"}}\n  \
+         basicauth/in: {{htpasswd: {{inline: \"user:{CANARY}\"}}}}\n  basicauth/file: {{htpasswd: {{file: \"{folder}/htpasswd\"}}}}\n  \
+         basicauth/out: {{client_auth: {{username: user, password: {CANARY}}}}}\n  \
+         headers_setter: {{headers: [{{action: upsert, key: x-key, value: {CANARY}}}]}}\n"
+    )
+}
+
+/// The beginning of the section `receivers`: those that ask who it is, and one with its key in the configuration.
+fn receivers(ports: &Ports, folder: &Path) -> String {
+    let mut section = "receivers:\n".to_owned();
+    let guards = ["basicauth/in", "basicauth/file", "bearertokenauth/list"];
+    for ((name, guard), port) in ["in", "file", "list"].iter().zip(guards).zip(ports.guarded) {
+        let auth = format!("endpoint: \"127.0.0.1:{port}\", auth: {{authenticator: {guard}}}");
+        section += &format!("  otlp/{name}: {{protocols: {{http: {{{auth}}}}}}}\n");
+    }
+    tls::write(folder, "server", false);
+    let pem = |name: &str| fs::read_to_string(folder.join(name)).expect("written").replace('\n', "\\n");
+    let (certificate, key) = (pem("server.pem"), pem("server.key"));
+    // Whoever reads a key passes over what stands before it.
+    section
+        + &format!(
+            "  otlp/tls: {{protocols: {{http: {{endpoint: \"127.0.0.1:{}\", tls: {{cert_pem: \"{certificate}\", key_pem: \
+         \"{CANARY}\\n{key}\"}}}}}}}}\n",
+            ports.tls
         )
-        .replace("metrics: {level: none}", &telemetry)
 }
 
 /// Mistakes on the very lines of secrets, each with what it is.
-fn mistakes(right: &str) -> [(&'static str, String); 5] {
+fn mistakes(right: &str) -> [(&'static str, String); 9] {
     let beside = format!(
         "otlp_http/signed: {{compresion: gzip, logs_endpoint: \"http://user:{CANARY}@127.0.0.1:1/?token={CANARY}\", "
     );
@@ -138,6 +211,14 @@ fn mistakes(right: &str) -> [(&'static str, String); 5] {
             &format!("    compression: none\n    tokn: {CANARY}\n"),
         ),
         wrong("headers as text", &headers[0], &headers[1]),
+        wrong("an error beside a key", "tls: {cert_pem:", "tls: {certpem: none, cert_pem:"),
+        wrong(
+            "tokens as a mapping",
+            &format!("[\"{CANARY}-1\", \"{CANARY}-2\"]"),
+            &format!("{{a: {CANARY}}}"),
+        ),
+        wrong("an error about a proxy", "proxy_url:", "proxy_ulr:"),
+        wrong("an error beside what is set", "{action: upsert, key: x-key", "{action: upsert, keyy: x-key"),
     ]
 }
 
@@ -158,7 +239,7 @@ fn refused_at_reload(kind: Kind, bench: &mut Bench, wrong: &str) -> bool {
 /// Whether a command accepts a configuration, and what it says; none is the start. The Collector hides `print-config`
 /// behind a gate.
 fn said(kind: Kind, name: &str, yaml: &str) -> (bool, String) {
-    let dir = tempfile::TempDir::new().expect("a temporary folder");
+    let dir = TempDir::new().expect("a temporary folder");
     fs::write(dir.path().join("agent.yaml"), yaml).expect("written");
     let mut command = Command::new(binary(kind));
     command.current_dir(dir.path()).args(Some(name).filter(|name| !name.is_empty()));
