@@ -168,24 +168,18 @@ impl Queue {
         *number += 1;
         let salt = mixed(self.options.seed ^ mixed(*number) ^ first);
         let name = Name { number: *number, first, salt };
-        let made = || {
-            let file = self.fs.create(&name.file(Holds::Records))?;
-            let acks = self.fs.create(&name.file(Holds::Acks))?;
-            self.sync(|| self.fs.sync())?;
-            Ok((file, acks))
-        };
         // Here and not with each group, where the file that is written tells: it looks at the whole directory.
-        let made = self.note_removed().and_then(|_| made());
-        let mut segment = Segment::new(name);
-        segment.acks = made.as_ref().ok().map(|(_, acks)| Arc::clone(acks));
-        self.state().segments.push_back(segment);
-        match made {
-            Ok((file, acks)) => Ok(Active { name, file, acks, size: 0 }),
-            Err(error) => {
-                self.forget(&name);
-                Err(error)
-            }
+        self.note_removed()?;
+        // On a disk that takes no files each group comes here: what was not made need not be kept in mind.
+        let file = self.fs.create(&name.file(Holds::Records))?;
+        self.state().segments.push_back(Segment::new(name));
+        let acks = self.fs.create(&name.file(Holds::Acks));
+        let acks = acks.and_then(|acks| self.sync(|| self.fs.sync()).map(|()| acks));
+        let acks = acks.inspect_err(|_| self.forget(&name))?;
+        if let Some(segment) = self.state().segment(name.number) {
+            segment.acks = Some(Arc::clone(&acks));
         }
+        Ok(Active { name, file, acks, size: 0 })
     }
 
     /// After a failed write or sync: cuts the segment to what is committed, and leaves it.
