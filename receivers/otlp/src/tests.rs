@@ -1,6 +1,7 @@
 use futures_util::future::join;
 use weir_component::{Host, Outputs, Port, Stop, Stopper};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
+use weir_pdata::Payload;
 use weir_pdata::otlp::kv;
 use weir_testkit::{Recorder, Simulation};
 
@@ -29,6 +30,14 @@ fn free_port() -> u16 {
     listener.local_addr().expect("address").port()
 }
 
+/// Sends over gRPC to one port and over HTTP to a path of the other; both have to accept it.
+async fn send_by_both(payload: &Payload, grpc: u16, http: u16, path: &str) {
+    let target = Target::Tcp("127.0.0.1".to_owned(), grpc);
+    GrpcClient::new(GrpcSettings::new(target)).expect("client").export(payload).await.expect("accepted");
+    let url = format!("http://127.0.0.1:{http}/{path}");
+    HttpClient::new(HttpSettings::new(&url)).expect("client").export(payload).await.expect("accepted");
+}
+
 #[tokio::test]
 async fn both_protocols_are_served_at_their_endpoints_until_the_stop() {
     let simulation = Simulation::new(1);
@@ -42,11 +51,7 @@ async fn both_protocols_are_served_at_their_endpoints_until_the_stop() {
     let (cx, stopper) = context(&simulation, &recorder, &[Signal::Logs]);
     receiver.start(&cx).await.expect("started");
     let use_it = async {
-        let payload = weir_testkit::payload(Signal::Logs, 0, 3);
-        let target = Target::Tcp("127.0.0.1".to_owned(), grpc);
-        GrpcClient::new(GrpcSettings::new(target)).expect("client").export(&payload).await.expect("accepted");
-        let url = format!("http://127.0.0.1:{http}/in");
-        HttpClient::new(HttpSettings::new(&url)).expect("client").export(&payload).await.expect("accepted");
+        send_by_both(&weir_testkit::payload(Signal::Logs, 0, 3), grpc, http, "in").await;
         drop(stopper);
     };
     let (ended, ()) = join(receiver.run(cx), use_it).await;
@@ -228,10 +233,7 @@ attribute_limits: {{attribute_count_limit: 2, attribute_value_length_limit: 4, a
     record.dropped_attributes_count = 2;
     let payload = request.into();
     let use_it = async {
-        let target = Target::Tcp("127.0.0.1".to_owned(), grpc);
-        GrpcClient::new(GrpcSettings::new(target)).expect("client").export(&payload).await.expect("accepted");
-        let url = format!("http://127.0.0.1:{http}/v1/logs");
-        HttpClient::new(HttpSettings::new(&url)).expect("client").export(&payload).await.expect("accepted");
+        send_by_both(&payload, grpc, http, "v1/logs").await;
         drop(stopper);
     };
     join(receiver.run(cx), use_it).await.0.expect("ended well");
