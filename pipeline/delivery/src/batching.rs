@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_component::{Batch, BatchSettings, Context, Instant, Sizer};
+use weir_component::{Batch, BatchSettings, Context, Instant, Receipt, Sizer};
 use weir_pdata::Limit;
 
 use crate::queue::{Load, Room};
@@ -42,18 +42,21 @@ impl Forming {
         let deadline = now + self.settings.flush_timeout;
         let partition: Partition =
             self.settings.metadata_keys.iter().map(|key| load.batch.context.metadata(key).to_vec()).collect();
-        let part = match self.partitions.remove(&partition) {
-            None => Part { load, deadline },
+        let (mut part, earlier) = match self.partitions.remove(&partition) {
+            None => (Part { load, deadline }, Duty::default()),
             Some(mut part) => {
-                part.load.merge(load, &self.settings.metadata_keys);
-                part
+                let earlier = part.load.merge(load, &self.settings.metadata_keys);
+                (part, earlier)
             }
         };
         let is_small = |load: &Load| load.size(&self.settings) < self.settings.min_size;
         if is_small(&part.load) {
+            earlier.hand_to(std::slice::from_mut(&mut part.load));
             return self.wait(partition, part);
         }
         let mut ready = part.load.cut(&self.settings);
+        // Before a split leaves something over, so that this only ever answers for the request that it came with.
+        earlier.hand_to(&mut ready);
         // What a split left over waits for more, as everything that is too small.
         if ready.len() > 1
             && ready.last().is_some_and(is_small)
@@ -110,15 +113,15 @@ impl Load {
         }
     }
 
-    /// One settlement then answers for both. What is known of the senders is only kept where they agree; `keys` of
-    /// their metadata do.
-    fn merge(&mut self, other: Load, keys: &[String]) {
+    /// Appends `other`, and answers for that alone: returned is the duty for what was there before. What is known of the
+    /// senders is only kept where they agree; `keys` of their metadata do.
+    fn merge(&mut self, other: Load, keys: &[String]) -> Duty {
         let Batch { payload, receipt, context } = other.batch;
+        let items = self.batch.payload.items();
         if self.batch.payload.append(payload).is_err() {
             // Cannot happen: a queue holds one signal. The receipt of the stranger is dropped and so reported.
-            return;
+            return Duty::default();
         }
-        self.batch.receipt.join(receipt);
         if self.batch.context != context {
             let metadata = (context.metadata.iter())
                 .filter(|(name, _)| keys.iter().any(|key| key.eq_ignore_ascii_case(name)))
@@ -126,7 +129,8 @@ impl Load {
                 .collect();
             self.batch.context = Arc::new(Context { metadata, ..Context::default() });
         }
-        self.room.add(other.room);
+        let receipt = std::mem::replace(&mut self.batch.receipt, receipt);
+        Duty { receipt, room: std::mem::replace(&mut self.room, other.room), items }
     }
 
     /// Everything, in parts of at most `max_size`; an item that is larger goes alone. The receipt is shared, the room stays
@@ -149,6 +153,33 @@ impl Load {
         let mut loads: Vec<Load> = parts.into_iter().map(front).collect();
         loads.extend(last.map(|payload| Load { batch: Batch { payload, receipt, context }, room }));
         loads
+    }
+}
+
+/// What is owed for the first items of a batch: an answer, and room in the queue.
+#[derive(Default)]
+struct Duty {
+    receipt: Receipt,
+    room: Room,
+    items: usize,
+}
+
+impl Duty {
+    /// Joins the duties of the parts that its items are in.
+    fn hand_to(self, parts: &mut [Load]) {
+        let mut before = 0;
+        let begins_within = |part: &&Load| {
+            let begin = before;
+            before += part.batch.payload.items();
+            begin < self.items
+        };
+        let count = parts.iter().take_while(begins_within).count().max(1);
+        let Some((last, front)) = parts.get_mut(..count).and_then(<[Load]>::split_last_mut) else { return };
+        for part in front {
+            part.batch.receipt.join(self.receipt.fork());
+        }
+        last.batch.receipt.join(self.receipt);
+        last.room.add(self.room);
     }
 }
 

@@ -144,6 +144,40 @@ fn what_is_forming_takes_room_in_the_queue_until_it_is_delivered() {
 }
 
 #[test]
+fn a_request_is_over_when_its_last_item_is_delivered_whatever_it_was_merged_with_and_however_it_was_cut() {
+    for (min_size, max_size) in [(10, 10), (10, 15), (3, 20), (1, 5)] {
+        let in_memory = QueueSettings { wait_for_result: true, ..batching(items(min_size, max_size)) };
+        let on_disk =
+            QueueSettings { wait_for_result: false, storage: Some(STORAGE.to_owned()), ..in_memory.clone() };
+        for queue in [in_memory, on_disk] {
+            let (waits, directory) = (queue.wait_for_result, tempfile::tempdir().expect("a folder"));
+            let bench = Bench::on_disk(directory.path(), with_queue(queue), |_, _| Reply::Accept);
+            let (mut ends, mut heard) = (Vec::new(), Vec::new());
+            for n in 0..60 {
+                let (first, size) =
+                    (ends.last().copied().unwrap_or(0), [7, 1, 4, 32, 9][n % 5] + n as i64 % 3);
+                heard.push(bench.send(first, size as usize));
+                ends.push(first + size);
+                bench.settle();
+                let delivered = bench.delivered().len() as i64;
+                let open: Vec<bool> = ends.iter().map(|end| *end > delivered).collect();
+                assert_eq!(
+                    bench.queue_size(),
+                    open.iter().filter(|open| **open).count() as u64,
+                    "{min_size} to {max_size}, on disk: {}, {delivered} of {ends:?}",
+                    !waits
+                );
+                if waits {
+                    assert_eq!(heard.iter().map(crate::support::Heard::is_open).collect::<Vec<_>>(), open);
+                }
+            }
+            bench.run_to_end();
+            assert_eq!(bench.delivered(), (0..*ends.last().expect("sent")).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
 fn a_queue_that_lacks_room_sends_what_is_forming_at_once() {
     let queue = QueueSettings { queue_size: 3, ..batching(items(100, 0)) };
     let bench = Bench::new(with_queue(queue), |_, _| Reply::Accept);

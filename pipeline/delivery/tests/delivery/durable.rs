@@ -100,6 +100,23 @@ fn of_a_large_backlog_only_so_much_is_taken_as_memory_has_room_for_however_large
 }
 
 #[test]
+fn of_batches_that_are_merged_and_cut_an_end_keeps_only_the_requests_that_are_not_delivered() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let batch = BatchSettings { min_size: 10, max_size: 10, ..BatchSettings::default() };
+    let queue = QueueSettings { batch: Some(batch), ..stored() };
+    let mut bench = Bench::on_disk(directory.path(), settings(queue), |_, _| Reply::Accept);
+    for first in (0..63).step_by(7) {
+        bench.send(first, 7);
+        bench.settle();
+    }
+    bench.close();
+    bench.run_to_end();
+    assert_eq!(bench.delivered(), (0..60).collect::<Vec<_>>());
+    drop(bench);
+    assert_eq!(left(directory.path()), (56..63).collect::<Vec<_>>(), "the last request, which was cut");
+}
+
+#[test]
 fn a_full_queue_refuses_at_once_and_one_that_blocks_has_its_senders_wait() {
     for block_on_overflow in [false, true] {
         let directory = tempfile::tempdir().expect("a folder");
