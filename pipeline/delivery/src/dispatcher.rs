@@ -13,6 +13,7 @@
 //! counts as accepted is lost, and is counted.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either, select};
@@ -87,12 +88,13 @@ impl Drop for Custody<'_> {
 enum Next {
     Taken(Load),
     Flush,
-    /// Senders lack room.
+    /// What forms must not wait any longer: senders lack room, or the last call has come.
     Pressed,
     Closed,
 }
 
-/// Waits for a batch, and where one is forming for its deadline or until senders lack room, while the sends make progress.
+/// Waits for a batch, and where one is forming for its deadline or until it must not wait for that, while the sends make
+/// progress.
 async fn next(
     queue: &dyn Queue,
     sender: &Sender,
@@ -104,7 +106,8 @@ async fn next(
         let taken = match deadline {
             None => take.await,
             Some(deadline) => {
-                let due = select(sender.clock.sleep_until(deadline), queue.pressed());
+                let hurried = pin!(hurried(queue, sender));
+                let due = select(sender.clock.sleep_until(deadline), hurried);
                 match select(take, due).await {
                     Either::Left((taken, _)) => taken,
                     Either::Right((Either::Left(_), _)) => return Next::Flush,
@@ -124,6 +127,16 @@ async fn next(
     match select(event, progress).await {
         Either::Left((next, _)) => next,
         Either::Right(((), _)) => Next::Flush,
+    }
+}
+
+/// Completes when what forms must go before its time: to make room, or while there is time to move it to disk. In a queue on
+/// disk it is kept already.
+async fn hurried(queue: &dyn Queue, sender: &Sender) {
+    if queue.is_durable() {
+        queue.pressed().await;
+    } else {
+        select(queue.pressed(), pin!(sender.draining.last_call())).await;
     }
 }
 

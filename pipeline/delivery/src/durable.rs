@@ -96,15 +96,19 @@ impl DiskQueue {
         }
     }
 
-    /// Completes when nothing is in it.
+    /// Completes when nothing is in it, whichever of its owners has delivered that.
     pub(crate) async fn emptied(&self) {
         loop {
-            // Made before the look: from here on it hears a notification.
-            let settled = self.settled.notified();
+            let mut change = self.queue.room();
+            // Polled before the look: from here on it hears of what any owner has done.
+            let heard = poll!(&mut change);
+            self.show_size();
             if self.queue.backlog().requests == 0 {
                 return;
             }
-            settled.await;
+            if heard.is_pending() {
+                change.await;
+            }
         }
     }
 
@@ -200,6 +204,7 @@ impl Queue for DiskQueue {
                     let failure = Failure::permanent(error);
                     self.sender.unreadable(taken.receivable, &failure);
                     receipt.settle(Err(failure));
+                    self.release(Room::default(), 0).await;
                 }
             }
         }

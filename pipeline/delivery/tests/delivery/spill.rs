@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tracing::level_filters::LevelFilter;
-use weir_component::{Clock, DeliverySettings, Failure, QueueSettings, Runtime};
-use weir_testkit::{Reply, logged};
+use weir_component::{
+    Batch, BatchSettings, Clock, Consumer, DeliverySettings, Failure, QueueSettings, Runtime,
+};
+use weir_pdata::Signal;
+use weir_testkit::{Reply, logged, payload};
 
 use crate::hooked::{Hook, Hooked};
 use crate::support::{Bench, SECOND, STORAGE, exact_retries, slow, with_queue};
@@ -101,6 +104,26 @@ fn what_is_under_way_or_waits_at_the_last_call_is_moved_without_an_attempt() {
 }
 
 #[test]
+fn what_forms_a_batch_is_moved_at_the_last_call_though_something_in_front_of_the_exporter_still_works() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let batch = BatchSettings { min_size: 100, flush_timeout: 60 * SECOND, ..BatchSettings::default() };
+    let queue = QueueSettings { batch: Some(batch), ..in_memory() };
+    let bench = Bench::on_disk(directory.path(), settings(queue), |_, _| Reply::Accept);
+    drop(bench.send(0, 5));
+    bench.settle();
+    bench.begin_end();
+    bench.pass(5 * SECOND);
+    assert_eq!(bench.attempts().len(), 0, "there is time for more to come");
+    bench.last_call();
+    bench.settle();
+    bench.abort();
+    bench.run_to_end();
+    assert_eq!((bench.attempts().len(), bench.undelivered()), (0, 0));
+    drop(bench);
+    assert_eq!(found(directory.path(), in_memory()), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn it_is_the_queue_that_the_exporter_has_when_it_names_the_storage() {
     let directory = tempfile::tempdir().expect("a folder");
     left_behind(directory.path(), 3);
@@ -148,6 +171,28 @@ fn a_successor_after_a_reload_has_what_was_left() {
     let mut delivered = bench.delivered();
     delivered.sort_unstable();
     assert_eq!(delivered, [0, 1, 2]);
+}
+
+#[test]
+fn a_successor_hears_when_its_predecessor_delivers_the_last_of_what_it_found() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::on_disk(directory.path(), settings(on_disk()), |n, _| match n {
+        0 | 1 => slow(5 * SECOND),
+        _ => Reply::Accept,
+    });
+    drop([bench.send(0, 1), bench.send(1, 1)]);
+    bench.settle();
+    let successor = bench.open_beside("test/e", &settings(in_memory())).expect("opens");
+    bench.simulation.spawn(successor.work);
+    bench.retire();
+    bench.pass(SECOND);
+    assert_eq!(bench.queue_size(), 2);
+    bench.pass(5 * SECOND);
+    assert_eq!((bench.delivered().len(), bench.queue_size()), (2, 0));
+    let batch = Batch::unattended(payload(Signal::Logs, 10, 1));
+    bench.simulation.run(async move { successor.consumer.consume(batch).await }).expect("taken");
+    bench.settle();
+    assert_eq!((bench.delivered().len(), bench.queue_size()), (3, 0));
 }
 
 #[test]

@@ -244,6 +244,11 @@ impl Bench {
         self.retire();
     }
 
+    /// The agent begins to end while something in front of the exporter has its handle still.
+    pub(crate) fn begin_end(&self) {
+        self.ending.begin();
+    }
+
     /// The time for attempts is over.
     pub(crate) fn last_call(&self) {
         self.ending.last_call();
