@@ -253,8 +253,10 @@ impl Consumer for Delivery {
         let traced = counts.begin(&context);
         let context = traced.as_ref().map_or(context, |(_, within)| Arc::new(within.clone()));
         let mut outcome = Ok(());
+        let (items, mut taken) = (payload.items(), payload.items());
         for part in queue.parts(Batch { payload, receipt, context }) {
             if let Err((part, failure)) = queue.put(part).await {
+                taken = taken.saturating_sub(part.payload.items());
                 counts.refused.add(part.payload.items());
                 let failure = failure.reported_by(&sender.id);
                 sender.refused(&part.payload, &failure);
@@ -263,7 +265,10 @@ impl Consumer for Delivery {
             }
         }
         if let Some(receipt) = early {
-            receipt.settle(outcome);
+            receipt.settle(outcome.map_err(|failure| match taken {
+                0 => failure,
+                taken => failure.context(&format!("{taken} of {items} items were taken")),
+            }));
         }
     }
 }

@@ -260,6 +260,18 @@ fn what_was_acknowledged_waits_for_room_as_long_as_its_patience_allows() {
 }
 
 #[test]
+fn of_what_is_larger_than_the_queue_and_goes_in_in_parts_the_sender_hears_how_much_was_taken() {
+    let queue = QueueSettings { queue_size: 10, sizer: Sizer::Items, ..QueueSettings::default() };
+    let bench = Bench::new(with_queue(queue), |_, _| slow(SECOND));
+    let heard = bench.send_patiently(Patience::Short, payload(Signal::Logs, 0, 12));
+    bench.run_to_end();
+    assert_eq!(bench.counts(), [10, 0, 2, 0]);
+    let (kind, text) = heard.failure();
+    assert_eq!(kind, Kind::Retry(None));
+    assert_eq!(text, "10 of 12 items were taken: sending queue is full");
+}
+
+#[test]
 fn at_the_end_what_waits_for_room_is_let_in_and_what_a_sender_still_has_is_refused() {
     let large = payload(Signal::Logs, 0, 1000);
     let mut bench = room_for(1, large.encoded_len());
