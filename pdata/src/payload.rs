@@ -30,6 +30,8 @@ pub struct Payload {
 struct Chunk {
     bytes: Bytes,
     items: usize,
+    /// Made in this program, and in nobody's account yet ([`Payload::own_made`]).
+    made: bool,
 }
 
 impl Payload {
@@ -47,11 +49,19 @@ impl Payload {
         Ok(Payload::trusted(signal, request, items))
     }
 
-    /// A request that this program encoded or checked itself.
+    /// A request that this program checked itself.
     pub(crate) fn trusted(signal: Signal, bytes: Bytes, items: usize) -> Payload {
-        let length = bytes.len();
-        let chunks = if length == 0 { Vec::new() } else { vec![Chunk { bytes, items }] };
-        Payload { signal, chunks, items, bytes: length }
+        Payload::of(signal, Chunk { bytes, items, made: false })
+    }
+
+    /// A request that this program encoded.
+    pub(crate) fn made(signal: Signal, bytes: Bytes, items: usize) -> Payload {
+        Payload::of(signal, Chunk { bytes, items, made: true })
+    }
+
+    fn of(signal: Signal, chunk: Chunk) -> Payload {
+        let (items, bytes) = (chunk.items, chunk.bytes.len());
+        Payload { signal, chunks: if bytes == 0 { Vec::new() } else { vec![chunk] }, items, bytes }
     }
 
     /// The kind of telemetry.
@@ -126,7 +136,8 @@ impl Payload {
     pub fn edit<E: Editor>(&mut self, editor: &mut E) {
         for chunk in &mut self.chunks {
             if let Some(new) = edit::rewrite(self.signal, &chunk.bytes, editor) {
-                *chunk = Chunk { bytes: new.bytes.into(), items: chunk.items.saturating_sub(new.dropped) };
+                let items = chunk.items.saturating_sub(new.dropped);
+                *chunk = Chunk { bytes: new.bytes.into(), items, made: true };
             }
         }
         self.chunks.retain(|c| !c.bytes.is_empty());
@@ -141,7 +152,7 @@ impl Payload {
         for chunk in &mut self.chunks {
             if let Some((bytes, beyond)) = edit::limit(self.signal, &chunk.bytes, limits) {
                 self.bytes = self.bytes + bytes.len() - chunk.bytes.len();
-                chunk.bytes = bytes.into();
+                (chunk.bytes, chunk.made) = (bytes.into(), true);
                 all.dropped += beyond.dropped;
                 all.truncated += beyond.truncated;
             }
@@ -153,25 +164,25 @@ impl Payload {
     /// until the last piece of them is gone. Bytes that are not the same are not taken.
     #[must_use]
     pub fn owned_by(mut self, mut own: impl FnMut(Bytes) -> Bytes) -> Payload {
-        for chunk in &mut self.chunks {
-            let owned = own(chunk.bytes.clone());
-            if std::ptr::eq(&raw const owned[..], &raw const chunk.bytes[..]) {
-                chunk.bytes = owned;
-            }
-        }
+        self.chunks.iter_mut().for_each(|chunk| chunk.own(&mut own));
         self
     }
 
-    /// Adds a whole request, which was validated before, behind the others.
-    pub(crate) fn push(&mut self, bytes: Bytes, items: usize) {
-        self.items += items;
-        self.bytes += bytes.len();
-        self.chunks.push(Chunk { bytes, items });
+    /// The same for what was made since it came in, by an edit, a cut or a merge of profiles, and is in nobody's hands yet.
+    pub fn own_made(&mut self, mut own: impl FnMut(Bytes) -> Bytes) {
+        self.chunks.iter_mut().filter(|chunk| chunk.made).for_each(|chunk| chunk.own(&mut own));
     }
 
-    /// The requests in it with their items.
-    pub(crate) fn into_requests(self) -> impl Iterator<Item = (Bytes, usize)> {
-        self.chunks.into_iter().map(|chunk| (chunk.bytes, chunk.items))
+    /// Adds a whole request, which was validated before, behind the others.
+    pub(crate) fn push(&mut self, bytes: Bytes, items: usize, made: bool) {
+        self.items += items;
+        self.bytes += bytes.len();
+        self.chunks.push(Chunk { bytes, items, made });
+    }
+
+    /// The requests in it with their items, and whether they are made and in nobody's hands.
+    pub(crate) fn into_requests(self) -> impl Iterator<Item = (Bytes, usize, bool)> {
+        self.chunks.into_iter().map(|chunk| (chunk.bytes, chunk.items, chunk.made))
     }
 
     /// Decodes everything into owned messages: the rare path, for code that edits deeply.
@@ -195,6 +206,15 @@ impl Payload {
     }
 }
 
+impl Chunk {
+    fn own(&mut self, own: &mut impl FnMut(Bytes) -> Bytes) {
+        let owned = own(self.bytes.clone());
+        if std::ptr::eq(&raw const owned[..], &raw const self.bytes[..]) {
+            (self.bytes, self.made) = (owned, false);
+        }
+    }
+}
+
 macro_rules! from_owned {
     ($($request:ty => $signal:expr;)*) => {$(
         impl From<$request> for Payload {
@@ -203,7 +223,7 @@ macro_rules! from_owned {
                 // What prost encodes is well formed except for ids of odd lengths, which count as no items.
                 let items = validate($signal, &bytes);
                 debug_assert!(items.is_ok(), "own telemetry is malformed: {items:?}");
-                items.map_or_else(|_| Payload::empty($signal), |n| Payload::trusted($signal, bytes, n))
+                items.map_or_else(|_| Payload::empty($signal), |n| Payload::made($signal, bytes, n))
             }
         }
     )*};
@@ -237,6 +257,43 @@ mod tests {
         let mut logs = Payload::from(testing::logs(1));
         assert_eq!(logs.append(Payload::from(testing::traces(2))).expect_err("refused").items(), 2);
         assert_eq!(logs.items(), 1);
+    }
+
+    /// How many bytes of it were in nobody's hands until now.
+    fn unowned(payload: &mut Payload) -> usize {
+        let look = |payload: &mut Payload| {
+            let mut unowned = 0;
+            payload.own_made(|bytes| {
+                unowned += bytes.len();
+                bytes
+            });
+            unowned
+        };
+        let unowned = look(payload);
+        assert_eq!(look(payload), 0, "once");
+        unowned
+    }
+
+    #[test]
+    fn what_is_made_of_a_request_is_in_nobodys_hands_and_its_slices_are_in_those_of_the_request() {
+        let received = |request: Payload| {
+            let bytes = request.to_bytes();
+            Payload::from_request(request.signal(), bytes).expect("well formed")
+        };
+        let mut whole = received(Payload::from(testing::logs(3)));
+        assert_eq!(unowned(&mut whole), 0);
+        let bytes = whole.encoded_len();
+        for items in [1, 2] {
+            let mut parts = whole.clone().split(Limit::Items(items));
+            let made: usize = parts.iter_mut().map(unowned).sum();
+            assert!(made > bytes / 2, "{made} of {bytes}: resources were cut");
+        }
+        let limits = AttributeLimits { count: 1, ..AttributeLimits::default() };
+        whole.limit_attributes(limits);
+        assert_eq!(unowned(&mut whole), whole.encoded_len());
+        let mut profiles = received(Payload::from(testing::profiles("a", 2)));
+        profiles.append(received(Payload::from(testing::profiles("b", 3)))).expect("same signal");
+        assert_eq!(unowned(&mut profiles), profiles.encoded_len());
     }
 
     #[test]

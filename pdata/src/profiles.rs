@@ -36,7 +36,7 @@ pub(crate) fn merge(first: &Payload, second: &Payload) -> Payload {
         }
     }
     wire::message(DICTIONARY, &tables, &mut out);
-    Payload::trusted(Signal::Profiles, Bytes::from(out), first.items() + second.items())
+    Payload::made(Signal::Profiles, Bytes::from(out), first.items() + second.items())
 }
 
 /// By how much indices into each table of a dictionary move, by the number of the table.

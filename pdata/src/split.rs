@@ -37,16 +37,16 @@ pub(crate) fn split(payload: Payload, limit: Limit) -> Vec<Payload> {
     let signal = payload.signal();
     let last = Payload::empty(signal);
     let mut parts = Parts { limit, done: Vec::new(), last, items: 0, used: 0, again: 0 };
-    for (request, items) in payload.into_requests() {
+    for (request, items, made) in payload.into_requests() {
         if items > 0 && parts.is_full() {
             parts.next();
         }
         let size = parts.size(items, request.len());
         if parts.fits(size) {
             parts.count(items, size);
-            parts.last.push(request, items);
+            parts.last.push(request, items, made);
         } else {
-            Cutter::new(&mut parts, &request).cut(signal);
+            Cutter::new(&mut parts, &request, made).cut(signal);
         }
     }
     parts.done.push(parts.last);
@@ -122,6 +122,8 @@ struct Level {
 struct Cutter<'a> {
     parts: &'a mut Parts,
     request: &'a Bytes,
+    /// Whether it was made in this program and is in nobody's account, as its slices then.
+    made: bool,
     /// Top-level fields that go into the part as they lie there.
     run: Range<usize>,
     /// The messages around the field that the walk is at.
@@ -134,8 +136,8 @@ struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    fn new(parts: &'a mut Parts, request: &'a Bytes) -> Cutter<'a> {
-        Cutter { parts, request, run: 0..0, levels: Vec::new(), open: 0, out: Vec::new(), items: 0 }
+    fn new(parts: &'a mut Parts, request: &'a Bytes, made: bool) -> Cutter<'a> {
+        Cutter { parts, request, made, run: 0..0, levels: Vec::new(), open: 0, out: Vec::new(), items: 0 }
     }
 
     fn cut(mut self, signal: Signal) {
@@ -222,13 +224,14 @@ impl<'a> Cutter<'a> {
             self.out.splice(start..start, head);
         }
         if self.open == 0 {
-            self.parts.last.push(mem::take(&mut self.out).into(), mem::take(&mut self.items));
+            self.parts.last.push(mem::take(&mut self.out).into(), mem::take(&mut self.items), true);
         }
     }
 
     fn close_run(&mut self) {
         if !self.run.is_empty() {
-            self.parts.last.push(self.request.slice(self.run.clone()), mem::take(&mut self.items));
+            let slice = self.request.slice(self.run.clone());
+            self.parts.last.push(slice, mem::take(&mut self.items), self.made);
             self.run.start = self.run.end;
         }
     }

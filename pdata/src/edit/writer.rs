@@ -84,6 +84,8 @@ impl<'a> Writer<'a> {
             return None;
         }
         self.out.extend_from_slice(&self.input[self.copied..]);
+        // It may lie in a queue for long.
+        self.out.shrink_to_fit();
         Some(self.out)
     }
 

@@ -4,12 +4,16 @@
 //! ([`Reservation::hold`]): whatever becomes of the payload, in however many slices and queues it lives on, the bytes
 //! are given back when the last of them is dropped, and not before. That a slice of ten bytes keeps a whole received
 //! buffer alive is therefore counted as what it is.
+//!
+//! What becomes of a payload on its way, edited or cut, lies in bytes of its own. Whoever lets a payload wait puts them into the
+//! budget before ([`Budget::own`]).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
+use weir_pdata::Payload;
 
 use crate::Failure;
 
@@ -113,6 +117,15 @@ impl Budget {
         let mut reservation = self.begin();
         reservation.grow(bytes)?;
         Ok(reservation)
+    }
+
+    /// Reserves, without asking, what was made of a payload since it came in and is not in a budget yet, until it is dropped.
+    pub fn own(&self, payload: &mut Payload) {
+        payload.own_made(|bytes| {
+            let mut room = self.begin();
+            room.force(bytes.len());
+            room.hold(bytes)
+        });
     }
 
     fn take(&self, bytes: usize) -> Result<(), Failure> {
@@ -234,6 +247,9 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use weir_pdata::otlp::LogsRequest;
+    use weir_pdata::otlp::logs::v1::ResourceLogs;
+
     use super::*;
 
     fn limited(limit: usize) -> Budget {
@@ -290,6 +306,19 @@ mod tests {
         drop(held);
         assert_eq!((budget.held(), &slice[..]), (40, &[7][..]));
         drop(slice);
+        assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn what_was_made_of_a_payload_is_held_once_until_it_is_dropped() {
+        let budget = Budget::default();
+        let mut payload = Payload::from(LogsRequest { resource_logs: vec![ResourceLogs::default()] });
+        let size = payload.encoded_len();
+        for _ in 0..2 {
+            budget.own(&mut payload);
+            assert_eq!(budget.held(), size);
+        }
+        drop(payload);
         assert_eq!(budget.held(), 0);
     }
 

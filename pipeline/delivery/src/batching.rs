@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_component::{Batch, BatchSettings, Context, Instant, Receipt, Sizer};
+use weir_component::{Batch, BatchSettings, Budget, Context, Instant, Receipt, Sizer};
 use weir_pdata::Limit;
 
 use crate::queue::{Load, Room};
@@ -18,6 +18,8 @@ type Partition = Vec<Vec<String>>;
 /// What waits for more.
 pub(crate) struct Forming {
     settings: BatchSettings,
+    /// Of what batches are cut into, and of profiles that are merged.
+    budget: Budget,
     partitions: BTreeMap<Partition, Part>,
 }
 
@@ -28,8 +30,8 @@ struct Part {
 }
 
 impl Forming {
-    pub(crate) fn new(settings: BatchSettings) -> Forming {
-        Forming { settings, partitions: BTreeMap::new() }
+    pub(crate) fn new(settings: BatchSettings, budget: Budget) -> Forming {
+        Forming { settings, budget, partitions: BTreeMap::new() }
     }
 
     /// When the first of them is due.
@@ -46,6 +48,7 @@ impl Forming {
             None => (Part { load, deadline }, Duty::default()),
             Some(mut part) => {
                 let earlier = part.load.merge(load, &self.settings.metadata_keys);
+                self.budget.own(&mut part.load.batch.payload);
                 (part, earlier)
             }
         };
@@ -54,7 +57,7 @@ impl Forming {
             earlier.hand_to(std::slice::from_mut(&mut part.load));
             return self.wait(partition, part);
         }
-        let mut ready = part.load.cut(&self.settings);
+        let mut ready = part.load.cut(&self.settings, &self.budget);
         // Before a split leaves something over, so that this only ever answers for the request that it came with.
         earlier.hand_to(&mut ready);
         // What a split left over waits for more, as everything that is too small.
@@ -93,15 +96,20 @@ impl Forming {
     }
 
     fn finish(&mut self, partition: &Partition) -> Vec<Load> {
-        self.partitions.remove(partition).map(|part| part.load.cut(&self.settings)).unwrap_or_default()
+        self.partitions
+            .remove(partition)
+            .map(|part| part.load.cut(&self.settings, &self.budget))
+            .unwrap_or_default()
     }
 }
 
-/// A batch in parts of at most `max_size`, each as patient as the whole; an item that is larger goes alone.
-pub(crate) fn cut(batch: Batch, sizer: Sizer, max_size: usize) -> Vec<Batch> {
+/// A batch in parts of at most `max_size`, each as patient as the whole; an item that is larger goes alone. They are in the
+/// budget.
+pub(crate) fn cut(batch: Batch, sizer: Sizer, max_size: usize, budget: &Budget) -> Vec<Batch> {
     let patience = batch.receipt.patience();
     let settings = BatchSettings { sizer, max_size, ..BatchSettings::default() };
-    let parts = Load { batch, room: Room::default() }.cut(&settings).into_iter().map(|load| load.batch);
+    let loads = Load { batch, room: Room::default() }.cut(&settings, budget);
+    let parts = loads.into_iter().map(|load| load.batch);
     parts.map(|part| Batch { receipt: part.receipt.with_patience(patience), ..part }).collect()
 }
 
@@ -135,7 +143,7 @@ impl Load {
 
     /// Everything, in parts of at most `max_size`; an item that is larger goes alone. The receipt is shared, the room stays
     /// with the last.
-    fn cut(self, settings: &BatchSettings) -> Vec<Load> {
+    fn cut(self, settings: &BatchSettings, budget: &Budget) -> Vec<Load> {
         if settings.max_size == 0 {
             return vec![self];
         }
@@ -145,6 +153,7 @@ impl Load {
         };
         let Load { batch: Batch { payload, receipt, context }, room } = self;
         let mut parts = payload.split(limit);
+        parts.iter_mut().for_each(|part| budget.own(part));
         let last = parts.pop();
         let front = |payload| {
             let batch = Batch { payload, receipt: receipt.fork(), context: Arc::clone(&context) };
@@ -195,7 +204,7 @@ mod tests {
         let metadata_keys = vec!["tenant".to_owned()];
         let settings =
             BatchSettings { min_size: 10, max_size: 10, metadata_keys, ..BatchSettings::default() };
-        let mut forming = Forming::new(settings);
+        let mut forming = Forming::new(settings, Budget::default());
         let mut sent = 0;
         for tenant in 0..1500 {
             let metadata = vec![("tenant".to_owned(), vec![tenant.to_string()])];

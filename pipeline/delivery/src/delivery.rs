@@ -93,7 +93,8 @@ async fn work(Opening(inner): Opening) {
             if let Some(counts) = &inner.counts {
                 counts.capacity.set(settings.queue_size);
             }
-            let run = dispatcher::run(Arc::clone(queue), Arc::clone(&inner.sender), settings.clone());
+            let (queue, sender) = (Arc::clone(queue), Arc::clone(&inner.sender));
+            let run = dispatcher::run(queue, sender, settings.clone(), inner.host.budget().clone());
             let search = inner.search().take();
             match search {
                 None => run.await,
@@ -114,7 +115,7 @@ async fn leftovers(search: Search, found: Option<Leftovers>, settings: QueueSett
         None => search.find_again().await,
     };
     if let Some(found) = found {
-        found.work_off(settings, search.sender.draining.over()).await;
+        found.work_off(settings, search.host.budget().clone(), search.sender.draining.over()).await;
     }
 }
 
@@ -229,8 +230,9 @@ fn queue_name(id: &str, signal: Signal) -> String {
 
 #[async_trait]
 impl Consumer for Delivery {
-    async fn consume(&self, batch: Batch) {
-        let Inner { sender, queue, counts, .. } = &*self.0;
+    async fn consume(&self, mut batch: Batch) {
+        let Inner { sender, queue, counts, host, .. } = &*self.0;
+        host.budget().own(&mut batch.payload);
         let Some(counts) = counts else {
             let ended = sender.send(&batch.payload, &batch.context, false).await;
             batch.receipt.settle(ended.outcome());
@@ -254,7 +256,7 @@ impl Consumer for Delivery {
         let context = traced.as_ref().map_or(context, |(_, within)| Arc::new(within.clone()));
         let mut outcome = Ok(());
         let (items, mut taken) = (payload.items(), payload.items());
-        for part in queue.parts(Batch { payload, receipt, context }) {
+        for part in queue.parts(Batch { payload, receipt, context }, host.budget()) {
             if let Err((part, failure)) = queue.put(part).await {
                 taken = taken.saturating_sub(part.payload.items());
                 counts.refused.add(part.payload.items());

@@ -18,19 +18,19 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use weir_component::{Failure, Instant, QueueSettings};
+use weir_component::{Budget, Failure, Instant, QueueSettings};
 
 use crate::batching::Forming;
 use crate::ending::Rest;
 use crate::queue::{Load, Queue};
 use crate::sender::{Ended, Sender};
 
-/// Runs until the queue is closed and everything taken from it is settled.
-pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: QueueSettings) {
+/// Runs until the queue is closed and everything taken from it is settled. What is made of what was taken is in the `budget`.
+pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: QueueSettings, budget: Budget) {
     // Declared first, so that it is dropped last: after all that is under way.
     let _custody = Custody { queue: &*queue, sender: &sender, acknowledged: !settings.wait_for_result };
     let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
-    let mut forming = settings.batch.clone().map(Forming::new);
+    let mut forming = settings.batch.clone().map(|batch| Forming::new(batch, budget));
     let mut ready: VecDeque<Load> = VecDeque::new();
     // What is only moved to disk shares its syncs with all the rest.
     let consumers = || if sender.draining.moves_now() { usize::MAX } else { settings.num_consumers.max(1) };

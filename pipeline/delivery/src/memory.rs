@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use futures_util::future::select;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use weir_component::{Batch, Clock, Failure, Instant, Patience, QueueSettings, Sizer};
+use weir_component::{Batch, Budget, Clock, Failure, Instant, Patience, QueueSettings, Sizer};
 
 use crate::admission::{Admission, Applicant, Obstacle, Wait, admit};
 use crate::batching;
@@ -200,18 +200,20 @@ impl Queue for MemoryQueue {
         Ok(())
     }
 
-    fn parts(&self, batch: Batch) -> Parts {
+    fn parts(&self, batch: Batch, budget: &Budget) -> Parts {
         if batch.receipt.patience() == Patience::None || !self.can_never_hold(self.room(&batch)) {
             return queue::whole(batch);
         }
         // So that the next comes in before the one before it is through.
         let quarter = |most: usize| (most / 4).max(1);
-        let parts = batching::cut(batch, Sizer::Bytes, quarter(self.max_bytes()));
+        let parts = batching::cut(batch, Sizer::Bytes, quarter(self.max_bytes()), budget);
         if self.settings.sizer != Sizer::Items {
             return queue::cut(parts);
         }
         let items = quarter(self.settings.queue_size);
-        queue::cut(parts.into_iter().flat_map(|part| batching::cut(part, Sizer::Items, items)).collect())
+        queue::cut(
+            parts.into_iter().flat_map(|part| batching::cut(part, Sizer::Items, items, budget)).collect(),
+        )
     }
 
     async fn take(&self) -> Option<Load> {

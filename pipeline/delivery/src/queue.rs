@@ -4,7 +4,7 @@ use std::{iter, option, vec};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
-use weir_component::{Batch, Failure};
+use weir_component::{Batch, Budget, Failure};
 
 /// A bounded first-in first-out queue of batches. What was taken keeps its room until it is
 /// [released](Queue::release).
@@ -19,8 +19,8 @@ pub(crate) trait Queue: Send + Sync {
     async fn put(&self, batch: Batch) -> Result<(), (Batch, Failure)>;
 
     /// The batch as it can be put in. What was acknowledged and is larger than the whole queue is cut into parts that are
-    /// smaller; a sender that still has its data is refused instead.
-    fn parts(&self, batch: Batch) -> Parts {
+    /// smaller, which are in the budget; a sender that still has its data is refused instead.
+    fn parts(&self, batch: Batch, _: &Budget) -> Parts {
         whole(batch)
     }
 

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join, select};
 use tokio::sync::{OnceCell, Semaphore};
-use weir_component::{Batch, Capacity, DurableQueue, Failure, Host, QueueSettings, Refused, Sizer, Storage};
+use weir_component::{
+    Batch, Budget, Capacity, DurableQueue, Failure, Host, QueueSettings, Refused, Sizer, Storage,
+};
 use weir_pdata::Signal;
 
 use crate::claims::{self, Claim};
@@ -197,13 +199,18 @@ impl Search {
 
 impl Leftovers {
     /// Delivers it. Completes when all is delivered, or `over` and nothing is under way any more.
-    pub(crate) async fn work_off(self, settings: QueueSettings, over: impl Future<Output = ()>) {
+    pub(crate) async fn work_off(
+        self,
+        settings: QueueSettings,
+        budget: Budget,
+        over: impl Future<Output = ()>,
+    ) {
         let close = async {
             select(Box::pin(over), Box::pin(self.queue.emptied())).await;
             self.close();
         };
         let queue: Arc<dyn Queue> = Arc::<DiskQueue>::clone(&self.queue);
-        join(dispatcher::run(queue, Arc::clone(&self.sender), settings), close).await;
+        join(dispatcher::run(queue, Arc::clone(&self.sender), settings, budget), close).await;
     }
 
     /// Takes nothing from it any more; what is left stays there.

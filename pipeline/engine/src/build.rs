@@ -176,7 +176,7 @@ impl<'a> Builder<'a> {
         if batch::leads_to_durable(self, connections, at) {
             self.durable.insert(at);
         }
-        let mut next = fan_out(ends);
+        let mut next = fan_out(ends, self.tools.host.budget());
         for id in pipeline.processors.iter().rev() {
             next = self.processor(connections, id, at, next)?;
         }
@@ -248,7 +248,7 @@ impl<'a> Builder<'a> {
                 let factory = self.components.connector(spec.kind())?;
                 let stage = (factory.create)(&self.build("connectors", spec), from);
                 let stage = self.keep(stage)?;
-                let (maker, letters) = MailboxMaker::new();
+                let (maker, letters) = MailboxMaker::new(self.tools.host.budget());
                 let (ports, joints) = jointed(ports);
                 let way_in = WayIn::Stage(maker.clone());
                 let node =
@@ -276,7 +276,7 @@ impl<'a> Builder<'a> {
             .map(|(signal, (names, outputs))| Port {
                 signal,
                 pipeline: names.join(","),
-                output: fan_out(outputs),
+                output: fan_out(outputs, self.tools.host.budget()),
             })
             .collect()
     }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, Either, poll_immediate, select};
 use tokio::sync::mpsc;
-use weir_component::{Batch, Consumer, Count, Failure, Instant, Patience, Stage, StageContext};
+use weir_component::{Batch, Budget, Consumer, Count, Failure, Instant, Patience, Stage, StageContext};
 
 use crate::reload::RECEIVERS;
 use crate::run::ABORT;
@@ -46,6 +46,7 @@ pub(crate) struct Mailbox {
     port: usize,
     sender: mpsc::Sender<Letter>,
     incoming: Count,
+    budget: Budget,
 }
 
 /// The stage's end of its mailbox.
@@ -61,19 +62,21 @@ pub(crate) struct Letters {
 pub(crate) struct MailboxMaker {
     sender: mpsc::Sender<Letter>,
     refuses: Arc<AtomicBool>,
+    budget: Budget,
 }
 
 impl MailboxMaker {
-    pub(crate) fn new() -> (MailboxMaker, Letters) {
+    /// What waits in it is in the `budget`.
+    pub(crate) fn new(budget: &Budget) -> (MailboxMaker, Letters) {
         let (sender, receiver) = mpsc::channel(MAILBOX);
         let refuses = Arc::new(AtomicBool::new(false));
         let letters = Letters { receiver, held: None, refuses: Arc::clone(&refuses) };
-        (MailboxMaker { sender, refuses }, letters)
+        (MailboxMaker { sender, refuses, budget: budget.clone() }, letters)
     }
 
     /// A way in that belongs to the stage's port of that number.
     pub(crate) fn port(&self, port: usize, incoming: Count) -> Mailbox {
-        Mailbox { port, sender: self.sender.clone(), incoming }
+        Mailbox { port, sender: self.sender.clone(), incoming, budget: self.budget.clone() }
     }
 
     /// Whether senders are refused while the stage waits for longer than [`PATIENCE`]; otherwise they wait with it.
@@ -84,8 +87,9 @@ impl MailboxMaker {
 
 #[async_trait]
 impl Consumer for Mailbox {
-    async fn consume(&self, batch: Batch) {
+    async fn consume(&self, mut batch: Batch) {
         self.incoming.add(batch.payload.items());
+        self.budget.own(&mut batch.payload);
         // When the stage is gone the batch is dropped here, which its receipt reports.
         drop(self.sender.send((self.port, batch)).await);
     }

@@ -211,6 +211,7 @@ impl Batcher {
         self.metrics.by_timeout.add(parts.len() - by_size);
         let context = self.context(key);
         // All of them before the first is sent: a stage may be dropped while it waits for room downstream.
+        parts.iter_mut().for_each(|part| cx.host.budget().own(part));
         let batches: Vec<Batch> = parts.into_iter().map(|part| self.observed(part, &context)).collect();
         for batch in batches {
             self.metrics.sent(&batch.payload);

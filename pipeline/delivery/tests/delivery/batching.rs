@@ -178,6 +178,20 @@ fn a_request_is_over_when_its_last_item_is_delivered_whatever_it_was_merged_with
 }
 
 #[test]
+fn what_batches_are_cut_into_is_in_the_budget_as_long_as_it_is_there() {
+    let queue = QueueSettings { num_consumers: 1, ..batching(items(0, 2)) };
+    let bench = Bench::new(with_queue(queue), |_, _| Reply::Hang);
+    let payload = payload(Signal::Logs, 0, 100);
+    let size = payload.encoded_len();
+    bench.send_payload(payload);
+    bench.settle();
+    assert!(bench.budget().held() > size, "{} of {size}: each part has a resource", bench.budget().held());
+    bench.abort();
+    bench.run_to_end();
+    assert_eq!(bench.budget().held(), 0);
+}
+
+#[test]
 fn a_queue_that_lacks_room_sends_what_is_forming_at_once() {
     let queue = QueueSettings { queue_size: 3, ..batching(items(100, 0)) };
     let bench = Bench::new(with_queue(queue), |_, _| Reply::Accept);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
-use weir_component::{Failure, Kind, Patience, QueueSettings, Sizer};
+use weir_component::{DeliverySettings, Failure, Kind, Patience, QueueSettings, Sizer};
 use weir_pdata::Signal;
 use weir_testkit::{Reply, logged, payload};
 
@@ -257,6 +257,22 @@ fn what_was_acknowledged_waits_for_room_as_long_as_its_patience_allows() {
     let mut after = long.map(|heard| hundredths(&heard));
     after.sort_unstable();
     assert_eq!(after, [100, 200, 300]);
+}
+
+#[test]
+fn what_was_made_in_the_agent_is_in_the_budget_as_long_as_it_is_there() {
+    for settings in [DeliverySettings { timeout: SECOND, ..bare() }, queued(10, 1)] {
+        let bench = Bench::new(settings, |_, _| Reply::Hang);
+        // As a processor that edits makes it.
+        let made = payload(Signal::Logs, 0, 10);
+        let size = made.encoded_len();
+        drop([bench.send_payload(made.clone()), bench.send_payload(made)]);
+        bench.settle();
+        assert_eq!(bench.budget().held(), 2 * size);
+        bench.abort();
+        bench.run_to_end();
+        assert_eq!(bench.budget().held(), 0);
+    }
 }
 
 #[test]

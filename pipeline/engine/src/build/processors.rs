@@ -114,7 +114,7 @@ impl<'a> Builder<'a> {
     }
 
     fn stage_of_its_own(&mut self, spec: &ComponentSpec, stage: Box<dyn Stage>, place: Place<'_>) -> Output {
-        let (mailbox, letters) = MailboxMaker::new();
+        let (mailbox, letters) = MailboxMaker::new(self.tools.host.budget());
         mailbox.refuse_when_stuck(place.refuses);
         let entry = Output::new(Arc::new(mailbox.port(0, place.flow.incoming.clone())));
         let (next, joint) = Output::jointed(place.next.clone());

@@ -40,7 +40,7 @@ impl<'a> Builder<'a> {
                     let create = self.components.processor(spec.kind())?.create;
                     let processor = create(&self.build("processors", spec));
                     let Processor::Stage(stage) = self.keep(processor)? else { return None };
-                    let (maker, letters) = MailboxMaker::new();
+                    let (maker, letters) = MailboxMaker::new(self.tools.host.budget());
                     Shared { maker, ports: Vec::new(), joints: Vec::new(), new: Some((stage, letters)) }
                 }
             };
