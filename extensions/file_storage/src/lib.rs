@@ -2,6 +2,7 @@
 
 mod config;
 mod metrics;
+mod opened;
 mod queue;
 mod storage;
 mod tend;

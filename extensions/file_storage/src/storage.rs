@@ -1,16 +1,15 @@
 //! Opens queues.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use weir_component::{Clock, DurableQueue, ExtensionContext, Failure, Host, Storage, async_trait};
+use weir_component::{Clock, DurableQueue, ExtensionContext, Failure, Host, Instant, Storage, async_trait};
 use weir_disk_queue::{Directory, OpenError, Options, Queue};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::opened::{Opened, Turn};
 use crate::queue::{Handle, Shared};
 
 /// How often a directory that somebody else has is tried again, until `timeout` has passed.
@@ -25,14 +24,6 @@ pub(crate) struct FileStorage {
     pub(crate) clock: Clock,
     pub(crate) host: Host,
     pub(crate) opened: Arc<Opened>,
-}
-
-/// The queues of an agent that are open, by directory: a reload opens one again before its former owner is gone.
-#[derive(Default)]
-pub(crate) struct Opened {
-    queues: Mutex<BTreeMap<PathBuf, Weak<Shared>>>,
-    /// Told when in one of them something is done that is not synced.
-    unsynced: Arc<Notify>,
 }
 
 impl FileStorage {
@@ -54,18 +45,19 @@ impl FileStorage {
         }
     }
 
-    /// Opens the queue, and waits for a former owner as long as `timeout` says.
-    async fn open(&self, name: &str) -> Result<Queue, Failure> {
-        let deadline = self.clock.now() + self.timeout;
+    /// Opens the queue, and waits until then for a former owner. The turn goes with the work, which goes on when nobody waits
+    /// for it any more.
+    async fn open(&self, name: &str, mut turn: Turn, deadline: Instant) -> Result<(Queue, Turn), Failure> {
         loop {
             let (directory, file, options) = (self.directory.clone(), safe(name), self.options.clone());
-            let opened = self.host.blocking(move || open(&directory, &file, options)).await;
+            let opened = self.host.blocking(move || (open(&directory, &file, options), turn)).await;
             match opened {
-                Some(Ok(queue)) => return Ok(queue),
-                Some(Err(OpenError::InUse { .. })) if self.clock.now() < deadline => {
+                Some((Ok(queue), turn)) => return Ok((queue, turn)),
+                Some((Err(OpenError::InUse { .. }), back)) if self.clock.now() < deadline => {
+                    turn = back;
                     self.clock.sleep(AGAIN).await;
                 }
-                Some(Err(error)) => {
+                Some((Err(error), _)) => {
                     return Err(Failure::permanent(format!("{}: queue {name}: {error}", self.id)));
                 }
                 None => {
@@ -80,8 +72,9 @@ impl FileStorage {
 impl Storage for FileStorage {
     async fn open_queue(&self, name: &str) -> Result<Arc<dyn DurableQueue>, Failure> {
         let path = self.directory.join(safe(name));
-        let present = self.opened.lock().get(&path).and_then(Weak::upgrade);
-        if let Some(shared) = present {
+        let deadline = self.clock.now() + self.timeout;
+        let turn = self.opened.turn(&path).await;
+        if let Some(shared) = self.opened.find(&path) {
             if !shared.is_opened_with(&self.options) {
                 return Err(Failure::permanent(format!(
                     "{}: the queue in {} is open with another fsync or max_size: these change with the next start",
@@ -91,7 +84,7 @@ impl Storage for FileStorage {
             }
             return Ok(Arc::new(Handle::new(shared)));
         }
-        let queue = self.open(name).await?;
+        let (queue, _turn) = self.open(name, turn, deadline).await?;
         let backlog = queue.backlog();
         tracing::info!(
             otelcol.component.id = %self.id,
@@ -105,9 +98,7 @@ impl Storage for FileStorage {
         let unsynced = self.opened.unsynced();
         let shared = Shared::new(queue, metrics, &path, self.host.clone(), self.clock.clone(), unsynced);
         let shared = Arc::new(shared);
-        let mut map = self.opened.lock();
-        map.retain(|_, queue| queue.strong_count() > 0);
-        map.insert(path, Arc::downgrade(&shared));
+        self.opened.add(&path, &shared);
         Ok(Arc::new(Handle::new(shared)))
     }
 
@@ -117,25 +108,6 @@ impl Storage for FileStorage {
             Some(true) => self.open_queue(name).await.map(Some),
             _ => Ok(None),
         }
-    }
-}
-
-impl Opened {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Weak<Shared>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn queues(&self) -> Vec<Arc<Shared>> {
-        self.lock().values().filter_map(Weak::upgrade).collect()
-    }
-
-    pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let map = self.lock();
-        map.iter().filter(|(_, queue)| queue.strong_count() > 0).map(|(path, _)| path.clone()).collect()
-    }
-
-    pub(crate) fn unsynced(&self) -> Arc<Notify> {
-        Arc::clone(&self.unsynced)
     }
 }
 

@@ -3,8 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, join};
+use tokio::sync::oneshot;
 use weir_component::{
-    Capacity, DurableQueue, ExtensionContext, Host, Record, Refused, Runtime, Sizer, Stop, Stopper, Storage,
+    Blocking, Capacity, DurableQueue, ExtensionContext, Host, Record, Refused, Runtime, Sizer, Stop, Stopper,
+    Storage, Telemetry,
 };
 use weir_testkit::Simulation;
 
@@ -186,6 +189,42 @@ fn a_successor_shares_the_queue_and_gets_what_the_former_owner_gives_back() {
         append(&new, "c", PLENTY).await.expect("durable");
         assert_eq!(new.take().await.expect("the last").bytes, "c");
     });
+}
+
+/// Threads for blocking work, which takes a moment before and after it, and ends also when nobody waits for it any more.
+struct Slow(Simulation);
+
+impl Blocking for Slow {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let (clock, (done, ended)) = (self.0.clock(), oneshot::channel::<()>());
+        self.0.spawn(Box::pin(async move {
+            clock.sleep(Duration::from_millis(1)).await;
+            work();
+            clock.sleep(Duration::from_millis(1)).await;
+            drop(done);
+        }));
+        Box::pin(async move { drop(ended.await) })
+    }
+}
+
+#[test]
+fn who_opens_a_queue_that_another_is_opening_waits_for_that_one_and_shares_it() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    let simulation = Simulation::new(1);
+    let host = Host::new("", 0, Telemetry::default(), Arc::new(Slow(simulation.clone())));
+    let inner = simulation.clone();
+    let ended = simulation.run(async move {
+        let storage = storage(&path, &host, &inner, "").await.expect("started");
+        let mut given_up = storage.open_queue("q");
+        assert!(futures_util::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        let (one, other) = join(storage.open_queue("q"), storage.open_queue("q")).await;
+        let (one, other) = (one.expect("opened"), other.expect("shared"));
+        append(&one, "a", PLENTY).await.expect("durable");
+        assert_eq!(other.take().await.expect("a record").bytes, "a");
+    });
+    ended.expect("it ends");
 }
 
 #[test]
