@@ -1,9 +1,10 @@
 //! A queue as the engine uses it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     readable: Arc<Notify>,
     /// Somebody may find room.
     room: Arc<Notify>,
+    /// What an owner gave back, with its place in the budget.
+    kept: std::sync::Mutex<VecDeque<Taken>>,
     /// Something is done that was not saved.
     dirty: AtomicBool,
     /// Held by who saves.
@@ -66,6 +69,7 @@ impl Shared {
             clock,
             readable: Arc::default(),
             room: Arc::default(),
+            kept: std::sync::Mutex::default(),
             dirty: AtomicBool::new(false),
             saving: Mutex::new(()),
             unsynced,
@@ -97,6 +101,10 @@ impl Shared {
         room.force(taken.bytes.len());
         let receivable = Receivable { id, items: weight, bytes: length };
         Taken { receivable, bytes: room.hold(taken.bytes) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Taken>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes durable what is done, where it is not.
@@ -263,6 +271,9 @@ impl DurableQueue for Handle {
             if self.is_closed() {
                 return None;
             }
+            if let Some(kept) = self.shared.kept().pop_front() {
+                return Some(kept);
+            }
             match self.shared.queue.try_take() {
                 Take::Record(taken) => return Some(self.shared.taken(taken)),
                 Take::Behind => self.fill().await,
@@ -279,9 +290,7 @@ impl DurableQueue for Handle {
     }
 
     fn keep(&self, taken: Taken) {
-        let Receivable { id, items, bytes } = taken.receivable;
-        let receivable = weir_disk_queue::Receivable { id, weight: items, length: bytes };
-        self.shared.queue.keep(weir_disk_queue::Taken { receivable, bytes: taken.bytes });
+        self.shared.kept().push_back(taken);
         self.shared.readable.notify_waiters();
     }
 

@@ -367,6 +367,25 @@ fn what_is_read_back_is_in_the_budget_and_without_room_it_comes_one_by_one() {
 }
 
 #[test]
+fn a_record_that_is_given_back_is_in_the_budget_once() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        let storage = storage(&path, &host, &simulation, "").await.expect("started");
+        let queue = storage.open_queue("q").await.expect("opened");
+        append(&queue, "0123456789", PLENTY).await.expect("durable");
+        for _ in 0..3 {
+            let taken = queue.take().await.expect("a record");
+            assert_eq!((&taken.bytes[..], host.budget().held()), (&b"0123456789"[..], 10));
+            queue.keep(taken);
+            assert_eq!(host.budget().held(), 10);
+        }
+        queue.done(queue.take().await.expect("a record").receivable);
+        assert_eq!(host.budget().held(), 0);
+    });
+}
+
+#[test]
 fn what_is_done_is_synced_a_second_later_while_nothing_else_comes() {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().to_owned();
