@@ -135,6 +135,7 @@ impl Queue {
             state.gathering.note(senders, begun, self.fs.now());
         }
         let total: u64 = group.iter().map(|pending| record::total(pending.length)).sum();
+        let read_ahead = self.options.read_ahead.min(self.ready_limit.load(Ordering::Relaxed));
         state.pending_bytes -= total;
         match &written {
             Ok(Written { segment, size, records }) => {
@@ -144,7 +145,7 @@ impl Queue {
                     group.iter().for_each(|pending| segment.live.add(pending.size()));
                 }
                 for ((pending, bytes), id) in group.iter().zip(records).zip(first..) {
-                    if !state.is_behind() && state.ready_bytes + bytes.len() <= self.options.read_ahead {
+                    if !state.is_behind() && state.ready_bytes + bytes.len() <= read_ahead {
                         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                         let receivable = Receivable { id, weight: pending.weight, length };
                         let taken = Taken { receivable, bytes: bytes.clone() };

@@ -35,7 +35,8 @@
 //!
 //! # Reading: ahead, in order
 //! While the reader keeps up, records go from the commit to [`Queue::try_take`] through memory. Beyond
-//! [`Options::read_ahead`] bytes they stay on disk until [`Queue::fill`] reads them in order, in pieces of 1 MiB.
+//! [`Options::read_ahead`] bytes, or what the owner [has room for](Queue::limit_ready), they stay on disk until [`Queue::fill`] reads
+//! them in order, in pieces of 1 MiB.
 //!
 //! # Threads and locks
 //! The queue has no thread of its own: its owner lets a thread that may block run [`commit`](Queue::commit),

@@ -1,7 +1,7 @@
 //! The queue and what its owner calls.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -48,6 +48,8 @@ pub struct Queue {
     /// Held by who saves.
     pub(crate) saver: Mutex<()>,
     state: Mutex<State>,
+    /// Bytes that commits may keep in memory for the reader.
+    pub(crate) ready_limit: AtomicUsize,
     /// Told when enough wait for the next group.
     pub(crate) came: Condvar,
 }
@@ -125,6 +127,7 @@ impl Queue {
             reader: Mutex::default(),
             saver: Mutex::default(),
             state: Mutex::new(state),
+            ready_limit: AtomicUsize::new(usize::MAX),
             came: Condvar::new(),
         };
         queue.sync_recovered();
@@ -164,6 +167,12 @@ impl Queue {
             self.came.notify_one();
         }
         if std::mem::replace(&mut state.committing, true) { Submitted::Queued } else { Submitted::Commit }
+    }
+
+    /// From now on commits keep at most so many bytes in memory for the reader, or [`Options::read_ahead`] if that is less.
+    /// What is beyond stays on disk until [`Queue::fill`] reads it. Does not block.
+    pub fn limit_ready(&self, most: usize) {
+        self.ready_limit.store(most, Ordering::Relaxed);
     }
 
     /// Most bytes of a record: [`record::MAX_RECORD`], or what [`Options::max_bytes`] have room for in an empty queue,

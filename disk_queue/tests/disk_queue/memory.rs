@@ -61,3 +61,20 @@ fn a_record_holds_nothing_of_the_groups_before_its_own() {
     send(&queue, &[100]);
     assert!(take(&queue).is_unique());
 }
+
+#[test]
+fn what_the_owner_has_no_room_for_stays_on_disk_until_it_is_read() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let queue = open(parent.path(), 1 << 20);
+    for (limit, ready) in [(usize::MAX, 100), (150, 100), (0, 100)] {
+        queue.limit_ready(limit);
+        send(&queue, &[100]);
+        assert_eq!(queue.ready_bytes(), ready, "{limit}");
+    }
+    for _ in 0..3 {
+        assert_eq!(take(&queue).len(), 100);
+    }
+    queue.limit_ready(usize::MAX);
+    send(&queue, &[100]);
+    assert_eq!(queue.ready_bytes(), 100, "it goes through memory again");
+}

@@ -28,9 +28,9 @@ pub(crate) struct Shared {
     host: Host,
     clock: Clock,
     /// Somebody may find a record, or has to look whether it is closed.
-    readable: Arc<Notify>,
+    readable: Notify,
     /// Somebody may find room.
-    room: Arc<Notify>,
+    room: Notify,
     /// What an owner gave back, with its place in the budget.
     kept: std::sync::Mutex<VecDeque<Taken>>,
     /// Something is done that was not saved.
@@ -67,8 +67,8 @@ impl Shared {
             path: path.to_owned(),
             host,
             clock,
-            readable: Arc::default(),
-            room: Arc::default(),
+            readable: Notify::new(),
+            room: Notify::new(),
             kept: std::sync::Mutex::default(),
             dirty: AtomicBool::new(false),
             saving: Mutex::new(()),
@@ -82,15 +82,26 @@ impl Shared {
         (own.fsync, own.max_bytes) == (options.fsync, options.max_bytes)
     }
 
-    /// How much may be read ahead: nothing beyond the next record while there is no room for it.
+    /// How much may be read ahead: nothing beyond the next record unless as much again as all telemetry in memory would fit
+    /// beside it. Receivers need room too, to put in what the disk has room for.
     fn read_ahead_limit(&self) -> usize {
-        let most = self.queue.options().read_ahead;
-        if self.host.budget().would_fit(most) { most } else { 0 }
+        let (most, budget) = (self.queue.options().read_ahead, self.host.budget());
+        if budget.would_fit(budget.held().saturating_add(most)) { most } else { 0 }
     }
 
     /// Says in the budget what is in memory.
     fn reserve_read_ahead(&self) {
         self.read_ahead_room.lock().unwrap_or_else(PoisonError::into_inner).force(self.queue.ready_bytes());
+    }
+
+    /// Says what became of a record that was submitted.
+    fn committed(&self, is_durable: bool) {
+        if is_durable {
+            self.reserve_read_ahead();
+            self.readable.notify_waiters();
+        } else {
+            self.room.notify_waiters();
+        }
     }
 
     /// A record for its owner, whose bytes are in the budget until the last of them is dropped.
@@ -218,14 +229,14 @@ impl DurableQueue for Handle {
         }
         let shared = &self.shared;
         let (tell, told) = oneshot::channel();
-        let (readable, room) = (Arc::clone(&shared.readable), Arc::clone(&shared.room));
+        // The queue has it until the commit, and must not keep itself.
+        let told_too = Arc::downgrade(shared);
         let (size, length) = (record.size(capacity.sizer), record.size(Sizer::Bytes));
         let fits = move |backlog| backlog_of(backlog).size(capacity.sizer) + size <= capacity.size;
+        shared.queue.limit_ready(shared.read_ahead_limit());
         let submitted = shared.queue.submit(record.parts, record.items, fits, move |outcome| {
-            if outcome.is_ok() {
-                readable.notify_waiters()
-            } else {
-                room.notify_waiters()
+            if let Some(shared) = told_too.upgrade() {
+                shared.committed(outcome.is_ok());
             }
             // Who has gone away does not want to know.
             drop(tell.send(outcome));

@@ -386,6 +386,41 @@ fn a_record_that_is_given_back_is_in_the_budget_once() {
 }
 
 #[test]
+fn what_is_committed_and_not_taken_is_in_the_budget_and_leaves_room_for_what_comes() {
+    const SIZE: usize = 1 << 20;
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        let storage = storage(&path, &host, &simulation, "").await.expect("started");
+        let budget = host.budget().clone();
+        budget.set_limit(24 * SIZE);
+        let mut queues = Vec::new();
+        for name in ["q", "r", "s"] {
+            queues.push(storage.open_queue(name).await.expect("opened"));
+        }
+        for n in 0..20 {
+            for queue in &queues {
+                let parts = vec![Bytes::from(vec![n; SIZE])];
+                queue.append(Record { parts, items: 1 }, PLENTY).await.expect("durable");
+            }
+        }
+        let held = budget.held();
+        assert!(
+            (8 * SIZE..=9 * SIZE).contains(&held),
+            "{held}: as much again and what is read ahead would fit"
+        );
+        for queue in &queues {
+            for n in 0..20 {
+                let taken = queue.take().await.expect("a record");
+                assert_eq!(taken.bytes, vec![n; SIZE]);
+                queue.done(taken.receivable);
+            }
+        }
+        assert_eq!(budget.held(), 0);
+    });
+}
+
+#[test]
 fn what_is_done_is_synced_a_second_later_while_nothing_else_comes() {
     let directory = tempfile::tempdir().expect("a folder");
     let path = directory.path().to_owned();
