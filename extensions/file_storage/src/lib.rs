@@ -9,6 +9,7 @@ mod tend;
 
 use std::sync::Arc;
 
+use futures_util::future::join;
 use weir_component::{
     Build, BuildError, Capabilities, Extension, ExtensionContext, ExtensionFactory, Failure, Health,
     Stability, async_trait,
@@ -71,10 +72,12 @@ impl Extension for FileStorageExtension {
 
     async fn run(self: Box<Self>, cx: ExtensionContext) -> Result<(), Failure> {
         if let Some(storage) = &self.storage {
-            if self.at_start {
-                storage.name_forsaken(&cx.stop).await;
-            }
-            storage.sync_done(&cx.stop).await;
+            let name_forsaken = async {
+                if self.at_start {
+                    storage.name_forsaken(&cx.stop).await;
+                }
+            };
+            join(name_forsaken, storage.sync_done(&cx.stop)).await;
         }
         Ok(())
     }

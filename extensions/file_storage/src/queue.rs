@@ -16,6 +16,7 @@ use weir_component::{
 use weir_disk_queue::{MAX_RECORD, Options, Queue, Submitted, Take, UNSAMPLED};
 
 use crate::metrics::Metrics;
+use crate::opened::Opened;
 
 /// Pause after a failed read.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,8 +38,7 @@ pub(crate) struct Shared {
     dirty: AtomicBool,
     /// Held by who saves.
     saving: Mutex<()>,
-    /// Told when something is saved that is not synced.
-    unsynced: Arc<Notify>,
+    opened: Arc<Opened>,
     /// What was read ahead, in the budget of the agent. It is not refused: taking it from memory is what makes room.
     read_ahead_room: std::sync::Mutex<Reservation>,
 }
@@ -56,7 +56,7 @@ impl Shared {
         path: &Path,
         host: Host,
         clock: Clock,
-        unsynced: Arc<Notify>,
+        opened: Arc<Opened>,
     ) -> Shared {
         metrics.show(&queue);
         let read_ahead_room = std::sync::Mutex::new(host.budget().begin());
@@ -72,7 +72,7 @@ impl Shared {
             kept: std::sync::Mutex::default(),
             dirty: AtomicBool::new(false),
             saving: Mutex::new(()),
-            unsynced,
+            opened,
         }
     }
 
@@ -118,10 +118,15 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a power loss would bring back what is saved as done.
+    pub(crate) fn has_unsynced(&self) -> bool {
+        self.queue.has_unsynced()
+    }
+
     /// Makes durable what is done, where it is not.
     pub(crate) async fn sync_done(self: Arc<Self>) {
         let _saving = self.saving.lock().await;
-        if self.queue.has_unsynced() {
+        if self.has_unsynced() {
             self.save(Queue::save_durably).await;
         }
     }
@@ -135,8 +140,13 @@ impl Shared {
         if self.host.blocking(work).await.is_none() {
             tracing::error!(queue = %self.path.display(), "Saving a queue on disk panicked");
         }
-        if self.queue.has_unsynced() {
-            self.unsynced.notify_one();
+        self.sync_soon();
+    }
+
+    /// Has synced what is done, where it is not.
+    pub(crate) fn sync_soon(self: &Arc<Self>) {
+        if self.has_unsynced() {
+            self.opened.sync_soon(self);
         }
     }
 
@@ -209,6 +219,7 @@ impl Handle {
             shared.reserve_read_ahead();
             if shared.queue.counters().lost > lost {
                 shared.room.notify_waiters();
+                shared.sync_soon();
             }
             shared.metrics.show(&shared.queue);
             filled

@@ -95,10 +95,11 @@ impl Storage for FileStorage {
             "Opened a queue on disk"
         );
         let metrics = Metrics::new(&self.id, name, &self.host);
-        let unsynced = self.opened.unsynced();
-        let shared = Shared::new(queue, metrics, &path, self.host.clone(), self.clock.clone(), unsynced);
+        let opened = Arc::clone(&self.opened);
+        let shared = Shared::new(queue, metrics, &path, self.host.clone(), self.clock.clone(), opened);
         let shared = Arc::new(shared);
         self.opened.add(&path, &shared);
+        shared.sync_soon();
         Ok(Arc::new(Handle::new(shared)))
     }
 

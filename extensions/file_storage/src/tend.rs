@@ -35,19 +35,17 @@ impl FileStorage {
         }
     }
 
-    /// Syncs what is done a second after the first of it, for as long as the storage runs.
+    /// Syncs what is done a second after the first of it, for as long as the storage runs, and at its end.
     pub(crate) async fn sync_done(&self, stop: &Stop) {
-        let unsynced = self.opened.unsynced();
+        let tending = self.opened.tend();
         loop {
             let first = async {
-                unsynced.notified().await;
+                tending.told().await;
                 self.clock.sleep(SYNC_AFTER).await;
             };
             let stopped =
                 matches!(select(Box::pin(first), Box::pin(stop.requested())).await, Either::Right(_));
-            for queue in self.opened.queues() {
-                queue.sync_done().await;
-            }
+            tending.sync().await;
             if stopped {
                 return;
             }

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, join};
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use weir_component::{
     Blocking, Capacity, DurableQueue, ExtensionContext, Host, Record, Refused, Runtime, Sizer, Stop, Stopper,
     Storage, Telemetry,
 };
+use weir_disk_queue::{Directory, OpenError};
 use weir_testkit::Simulation;
 
 use super::*;
@@ -447,4 +448,74 @@ fn what_is_done_is_synced_a_second_later_while_nothing_else_comes() {
         }
         drop(stopper);
     });
+}
+
+/// The files of a queue, if nobody has it open.
+fn free(parent: &Path) -> Option<Directory> {
+    match Directory::open(parent, "q") {
+        Err(OpenError::InUse { .. }) => None,
+        opened => Some(opened.expect("opened")),
+    }
+}
+
+#[test]
+fn a_queue_stays_open_until_what_is_done_is_synced_and_a_stop_does_it_at_once() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let path = directory.path().to_owned();
+    run(|host, simulation| async move {
+        for is_stopped in [false, true] {
+            let (extension, cx, stopper) = started(&path, &host, &simulation, "").await.expect("started");
+            let storage = extension.capabilities().storage.expect("a storage");
+            simulation.spawn(Box::pin(async move { extension.run(cx).await.expect("no failure") }));
+            let clock = simulation.clock();
+            clock.sleep(Duration::from_secs(2)).await;
+            let queue = storage.open_queue("q").await.expect("opened");
+            append(&queue, "a", PLENTY).await.expect("durable");
+            queue.done(queue.take().await.expect("a record").receivable);
+            queue.save().await;
+            drop(queue);
+            assert!(free(&path).is_none(), "it is not synced");
+            drop(storage.open_queue("q").await.expect("a successor shares it"));
+            if is_stopped {
+                drop(stopper);
+                clock.sleep(Duration::from_millis(1)).await;
+            } else {
+                clock.sleep(Duration::from_secs(2)).await;
+            }
+            assert!(free(&path).is_some(), "synced");
+        }
+    });
+}
+
+#[test]
+fn what_is_found_lost_at_the_start_is_synced_too() {
+    let directory = tempfile::tempdir().expect("a folder");
+    for round in 0..2 {
+        let path = directory.path().to_owned();
+        run(move |host, simulation| async move {
+            let (extension, cx, _stopper) = started(&path, &host, &simulation, "").await.expect("started");
+            let storage = extension.capabilities().storage.expect("a storage");
+            simulation.spawn(Box::pin(async move { extension.run(cx).await.expect("no failure") }));
+            let clock = simulation.clock();
+            clock.sleep(Duration::from_secs(2)).await;
+            let queue = storage.open_queue("q").await.expect("opened");
+            if round == 0 {
+                for _ in 0..3 {
+                    append(&queue, "a", PLENTY).await.expect("durable");
+                }
+                return;
+            }
+            drop(queue);
+            assert!(free(&path).is_none(), "it is not synced");
+            clock.sleep(Duration::from_secs(2)).await;
+            assert!(free(&path).is_some(), "synced");
+        });
+        let files = directory.path().join("q").read_dir().expect("a folder");
+        let mut files = files.map(|entry| entry.expect("an entry").path());
+        let records =
+            files.find(|path| path.extension().is_some_and(|of| of == "segment")).expect("a segment");
+        let mut bytes = std::fs::read(&records).expect("read");
+        bytes[40] ^= 1;
+        std::fs::write(&records, bytes).expect("damaged");
+    }
 }
