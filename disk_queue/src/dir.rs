@@ -33,6 +33,8 @@ struct Held {
     fd: OwnedFd,
     /// Holds the lock.
     owner: std::fs::File,
+    /// Permissions of the directory above, which that one gets when it has to be made anew.
+    mode_above: u32,
 }
 
 /// Why a directory cannot be used.
@@ -144,9 +146,24 @@ impl Held {
                 return Err(OpenError::Io { what: at("cannot lock", &path.join(OWNER)), error });
             }
         }
+        let above = rustix::fs::fstat(&above).map_err(failed(at("cannot look at the directory", parent)))?;
         say(&owner);
-        Ok(Held { fd, owner })
+        Ok(Held { fd, owner, mode_above: above.st_mode & 0o777 })
     }
+}
+
+/// Makes a directory with these permissions, and those above it that are missing, each of them known to the disk. Blocks.
+///
+/// # Errors
+/// As the system says.
+pub fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(mode).create(directory)?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        std::fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The process id in the lock file.
@@ -211,7 +228,7 @@ impl Fs for Directory {
         if own.nlink() > 0 || self.parent.join(&self.name).join(OWNER).symlink_metadata().is_ok_and(is_own) {
             return Ok(());
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.parent)?;
+        make_directory(&self.parent, held.mode_above)?;
         *held = Arc::new(Held::hold(&self.parent, &self.name).map_err(io::Error::other)?);
         Ok(())
     }

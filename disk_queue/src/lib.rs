@@ -75,7 +75,8 @@
 //!
 //! # Files that are removed
 //! A commit says `Ok` only when the name of its segment is still there. Where somebody removed files or the directory of an
-//! open queue, the group is refused, what only they held is lost and counted, and the next group finds new files.
+//! open queue, the group is refused, what only they held is lost and counted, and the next group finds new files, in a directory
+//! that is made durable before, with those above it.
 //!
 //! # Limits
 //! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Two files per segment are open only while
@@ -107,7 +108,7 @@ mod state;
 /// Target of log lines that say what is lost, stays behind or is put aside: agents leave none of them out by sampling.
 pub const UNSAMPLED: &str = "weir::lost";
 
-pub use dir::{Directory, OpenError};
+pub use dir::{Directory, OpenError, make_directory};
 pub use fs::{File, Fs};
 pub use queue::{Counters, Options, Queue, Submitted, Take};
 pub use record::MAX_RECORD;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use bytes::Bytes;
-use weir_disk_queue::{Directory, OpenError, Options, Queue, Submitted, Take};
+use weir_disk_queue::{Directory, OpenError, Options, Queue, Submitted, Take, make_directory};
 
 fn open(parent: &std::path::Path) -> Queue {
     let directory = Directory::open(parent, "q").expect("a directory");
@@ -172,8 +172,11 @@ fn a_bound_on_the_disk_refuses_and_gives_room_when_records_are_done() {
 #[test]
 fn a_directory_that_is_removed_is_told_to_the_senders_and_made_anew() {
     let parent = tempfile::tempdir().expect("a folder");
-    let folder = parent.path().join("storage");
-    fs::create_dir(&folder).expect("a folder");
+    let above = parent.path().join("a");
+    let folder = above.join("storage");
+    make_directory(&folder, 0o750).expect("a folder");
+    let modes = || [&above, &folder].map(|path| fs::metadata(path).expect("there").permissions().mode());
+    let made_with = modes();
     let queue = open(&folder);
     let send = || {
         let (told, outcome) = std::sync::mpsc::sync_channel(1);
@@ -189,7 +192,7 @@ fn a_directory_that_is_removed_is_told_to_the_senders_and_made_anew() {
         queue.commit();
         outcome.recv().expect("told")
     };
-    for removed in [folder.join("q"), folder.clone()] {
+    for removed in [folder.join("q"), folder.clone(), above.clone()] {
         send().expect("committed");
         fs::remove_dir_all(&removed).expect("removed");
         let text = send().expect_err("nothing of it would be left").to_string();
@@ -197,11 +200,12 @@ fn a_directory_that_is_removed_is_told_to_the_senders_and_made_anew() {
         send().expect("it goes on");
         let taken = Directory::open(&folder, "q").expect_err("it has the new one too");
         assert!(matches!(taken, OpenError::InUse { .. }), "{taken}");
+        assert_eq!(modes(), made_with, "whose they were may go on");
     }
-    for _ in 0..4 {
+    for _ in 0..6 {
         assert!(matches!(queue.try_take(), Take::Record(_)), "what was in memory comes out");
     }
-    assert_eq!((queue.adrift(), queue.counters().lost), (3, 0));
+    assert_eq!((queue.adrift(), queue.counters().lost), (5, 0));
     drop(queue);
     assert_eq!(open(&folder).backlog().records, 1);
 }

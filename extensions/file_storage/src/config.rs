@@ -1,8 +1,5 @@
 //! Options.
 
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -110,7 +107,7 @@ impl Config {
         let directory = Path::new(&self.directory);
         if self.create_directory && !directory.exists() {
             let mode = self.mode().unwrap_or(0o750);
-            make(directory, mode)
+            weir_disk_queue::make_directory(directory, mode)
                 .map_err(|e| format!("cannot make the directory {}: {e}", self.directory))?;
         }
         let found = std::fs::canonicalize(directory).and_then(|path| Ok((path.metadata()?.is_dir(), path)));
@@ -149,15 +146,4 @@ impl Config {
         }
         options
     }
-}
-
-/// Makes a directory and those above it that are missing, each of them known to the disk.
-fn make(directory: &Path, mode: u32) -> io::Result<()> {
-    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
-    DirBuilder::new().recursive(true).mode(mode).create(directory)?;
-    for parent in missing.into_iter().filter_map(Path::parent) {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        File::open(parent)?.sync_all()?;
-    }
-    Ok(())
 }
