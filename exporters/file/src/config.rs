@@ -141,6 +141,11 @@ impl Config {
         });
     }
 
+    /// Whether what is in a file at the start stays.
+    pub(crate) fn keeps(&self) -> bool {
+        self.append || self.rotation.is_on()
+    }
+
     /// Permissions of folders that are made.
     pub(crate) fn directory_mode(&self) -> Result<u32, &'static str> {
         let text = self.directory_permissions.as_str();

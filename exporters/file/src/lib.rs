@@ -8,11 +8,12 @@ mod config;
 mod format;
 mod group;
 mod output;
+mod outputs;
 mod place;
 mod store;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use weir_component::{
@@ -63,12 +64,12 @@ impl Exporter for File {
         let opened = host.blocking(move || stores.open(&id, &config)).await;
         let store = opened.unwrap_or_else(|| Err("the file could not be opened".to_owned()));
         let store = store.map_err(Failure::permanent)?;
-        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Some((host.clone(), store));
+        *lock(&self.started) = Some((host.clone(), store));
         Ok(())
     }
 
     async fn export(&self, payload: &Payload, _: &Context) -> Result<Accepted, Failure> {
-        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let started = lock(&self.started).clone();
         let Some((host, store)) = started else {
             return Err(Failure::retry("the exporter is not started"));
         };
@@ -84,7 +85,7 @@ impl Exporter for File {
     }
 
     async fn stop(&self) {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner).take();
+        lock(&self.started).take();
     }
 }
 
@@ -123,6 +124,10 @@ fn write_groups(
         .map(|failure| failure.to_string())
         .collect();
     if failures.is_empty() { Ok(()) } else { Err(Failure::permanent(failures.join("; "))) }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,41 +1,43 @@
-//! The open files of one exporter id.
+//! What one exporter id writes to.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use crate::config::{Config, RotationConfig};
+use crate::config::Config;
 use crate::group::Pattern;
-use crate::output::{Mode, Output};
+use crate::lock;
+use crate::output::Output;
+use crate::outputs::Outputs;
 use crate::place::{Place, make_folder};
-
-/// How many files of groups are remembered as begun by this run. Further ones are never truncated.
-const MAX_BEGUN: usize = 65_536;
 
 /// One store for each id, shared by the exporters of all signals.
 #[derive(Debug, Default)]
-pub(crate) struct Stores(Mutex<BTreeMap<String, Weak<Store>>>);
+pub(crate) struct Stores {
+    stores: Mutex<BTreeMap<String, Weak<Store>>>,
+    outputs: Arc<Outputs>,
+}
 
 /// Files that are written.
 #[derive(Debug)]
 pub(crate) struct Store {
     config: Config,
-    files: Mutex<Files>,
+    outputs: Arc<Outputs>,
+    files: Files,
 }
 
 #[derive(Debug)]
 enum Files {
-    One(Output),
-    Groups(Groups),
+    One(Arc<Output>),
+    Groups(Mutex<Groups>),
 }
 
 #[derive(Debug)]
 struct Groups {
     pattern: Pattern,
     /// The one used last is last.
-    open: VecDeque<(PathBuf, Output)>,
-    begun: BTreeSet<PathBuf>,
+    open: VecDeque<(PathBuf, Arc<Output>)>,
 }
 
 impl Stores {
@@ -44,27 +46,27 @@ impl Stores {
     /// # Errors
     /// The file cannot be opened: which, why, and the cure.
     pub(crate) fn open(&self, id: &str, config: &Config) -> Result<Arc<Store>, String> {
-        let mut stores = lock(&self.0);
+        let mut stores = lock(&self.stores);
         if let Some(store) = stores.get(id).and_then(Weak::upgrade).filter(|store| store.config == *config) {
             return Ok(store);
         }
-        let store = Arc::new(Store::open(config)?);
+        let store = Arc::new(Store::open(config, &self.outputs)?);
         stores.insert(id.to_owned(), Arc::downgrade(&store));
         Ok(store)
     }
 }
 
 impl Store {
-    fn open(config: &Config) -> Result<Store, String> {
+    fn open(config: &Config, outputs: &Arc<Outputs>) -> Result<Store, String> {
         let mode = config.directory_mode()?;
         let files = if config.group_by.enabled {
             let pattern = Pattern::new(&config.path);
-            Files::Groups(Groups { pattern, open: VecDeque::new(), begun: BTreeSet::new() })
+            Files::Groups(Mutex::new(Groups { pattern, open: VecDeque::new() }))
         } else {
             let path = Path::new(&config.path);
             let made = if config.create_directory { make_folder(path, mode) } else { Ok(()) };
-            let begin = if config.append || config.rotation.is_on() { Mode::Append } else { Mode::Truncate };
-            let opened = made.and_then(|()| Output::open(Place::configured(path), begin, rotation(config)));
+            let place = Place::configured(path);
+            let opened = made.and_then(|()| outputs.open(place, config.keeps(), config.rotation.is_on()));
             Files::One(opened.map_err(|error| {
                 let cure = match error.kind() {
                     io::ErrorKind::NotFound => "make its folder, or set create_directory: true",
@@ -73,7 +75,7 @@ impl Store {
                 format!("open {}: {error}; {cure}", config.path)
             })?)
         };
-        Ok(Store { config: config.clone(), files: Mutex::new(files) })
+        Ok(Store { config: config.clone(), outputs: Arc::clone(outputs), files })
     }
 
     /// Adds a record to the file, or to that of a group.
@@ -81,48 +83,36 @@ impl Store {
     /// # Errors
     /// It cannot be written.
     pub(crate) fn write(&self, group: Option<&str>, record: &[u8], now: u64) -> io::Result<()> {
-        match &mut *lock(&self.files) {
-            Files::One(output) => output.write(record, now),
-            Files::Groups(groups) => groups.of(group.unwrap_or_default(), &self.config)?.write(record, now),
-        }
+        let rotation = self.config.rotation.as_ref();
+        let groups = match &self.files {
+            Files::One(output) => return output.write(record, rotation, now),
+            Files::Groups(groups) => groups,
+        };
+        let output = lock(groups).of(group.unwrap_or_default(), self)?;
+        output.write(record, rotation, now)
     }
 }
 
 impl Groups {
     /// The file of a group, opened if it is not; the one that was not used for longest is closed for it.
-    fn of(&mut self, group: &str, config: &Config) -> io::Result<&mut Output> {
+    fn of(&mut self, group: &str, store: &Store) -> io::Result<Arc<Output>> {
         let path = self.pattern.file(group);
         let used =
             match self.open.iter().rposition(|(open, _)| *open == path).and_then(|at| self.open.remove(at)) {
                 Some(open) => open,
                 None => {
+                    let config = &store.config;
                     let mode = config.directory_mode().unwrap_or(0o755);
                     let place = Place::below(self.pattern.folder(), &path, mode)?;
-                    let known = self.begun.contains(&path) || self.begun.len() >= MAX_BEGUN;
-                    let stays = config.append || config.rotation.is_on() || known;
-                    let mode = if stays { Mode::Append } else { Mode::Truncate };
-                    let output = Output::open(place, mode, rotation(config))?;
-                    if !known {
-                        self.begun.insert(path.clone());
-                    }
+                    let output = store.outputs.open(place, config.keeps(), config.rotation.is_on())?;
                     if self.open.len() >= config.group_by.max_open_files as usize {
                         self.open.pop_front();
                     }
                     (path, output)
                 }
             };
+        let output = Arc::clone(&used.1);
         self.open.push_back(used);
-        match self.open.back_mut() {
-            Some((_, output)) => Ok(output),
-            None => Err(io::Error::other("no file is open")),
-        }
+        Ok(output)
     }
-}
-
-fn rotation(config: &Config) -> Option<RotationConfig> {
-    config.rotation.as_ref().cloned()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -29,22 +29,32 @@ impl Running {
     fn start(body: &str, signals: &[Signal]) -> Result<Running, String> {
         let simulation = Simulation::new(1);
         let host = weir_testkit::host(&simulation);
-        let node = weir_config::parse_body(body).expect("YAML");
-        let mut exporters = Vec::new();
+        let mut running = Running { simulation, host, exporters: Vec::new() };
         for signal in signals {
-            let path = weir_config::Path::component("exporters", "file");
-            let build = Build { id: "file", node: &node, path, host: &host, clock: simulation.clock() };
-            let exporter = create(&build, *signal).map_err(|e| e.0[0].core.clone())?.exporter;
-            let (started, host) = (exporter.clone(), host.clone());
-            let result = simulation.run(async move { started.start(&host).await }).expect("ended");
-            result.map_err(|failure| failure.to_string())?;
-            exporters.push(exporter);
+            running.add("file", body, *signal)?;
         }
-        Ok(Running { simulation, host, exporters })
+        Ok(running)
+    }
+
+    /// Another exporter beside them, which is the last from now on.
+    fn add(&mut self, id: &str, body: &str, signal: Signal) -> Result<(), String> {
+        let node = weir_config::parse_body(body).expect("YAML");
+        let path = weir_config::Path::component("exporters", id);
+        let build = Build { id, node: &node, path, host: &self.host, clock: self.simulation.clock() };
+        let exporter = create(&build, signal).map_err(|e| e.0[0].core.clone())?.exporter;
+        let (started, host) = (exporter.clone(), self.host.clone());
+        let result = self.simulation.run(async move { started.start(&host).await }).expect("ended");
+        result.map_err(|failure| failure.to_string())?;
+        self.exporters.push(exporter);
+        Ok(())
     }
 
     fn export(&self, payload: impl Into<Payload>) -> Result<Accepted, Failure> {
-        let (exporter, payload) = (self.exporters[0].clone(), payload.into());
+        self.export_by(0, payload)
+    }
+
+    fn export_by(&self, exporter: usize, payload: impl Into<Payload>) -> Result<Accepted, Failure> {
+        let (exporter, payload) = (self.exporters[exporter].clone(), payload.into());
         self.simulation
             .run(async move { exporter.export(&payload, &Context::default()).await })
             .expect("ended")
@@ -100,6 +110,114 @@ fn payloads_are_lines_of_json_in_one_file_for_all_signals() {
     let truncated = Running::start(&body, &[Signal::Logs]).expect("started");
     assert_eq!(fs::read_to_string(&path).expect("readable"), "");
     drop(truncated);
+}
+
+#[test]
+fn a_reload_empties_no_file_whether_it_succeeds_or_is_refused() {
+    let dir = folder();
+    for (path, options) in [
+        ("out.json", ""),
+        ("kept.json", ", append: true"),
+        ("full.json", ", rotation: {max_megabytes: 1}"),
+        ("*/x.json", ", group_by: {enabled: true, max_open_files: 1}"),
+    ] {
+        let body = |more: &str| {
+            format!("{{path: '{}', create_directory: true{more}}}", dir.path().join(path).display())
+        };
+        let mut running = Running::start(&body(options), &[Signal::Logs]).expect("started");
+        let telemetry = grouped(&[Some("a"), Some("b")]);
+        running.export(telemetry.clone()).expect("written");
+        let lines = || {
+            let files = if path.contains('*') { vec!["a/x.json", "b/x.json"] } else { vec![path] };
+            let texts = files.iter().map(|file| fs::read_to_string(dir.path().join(file)).expect("readable"));
+            texts.map(|text| text.lines().count()).collect::<Vec<_>>()
+        };
+        let groups = lines().len();
+        // As when a reload is refused: the one before it still runs.
+        let group_by = if groups > 1 { ", group_by: {enabled: true}" } else { "" };
+        running
+            .add("file", &body(&format!("{group_by}, flush_interval: 2s")), Signal::Logs)
+            .expect("started");
+        running.export_by(1, telemetry.clone()).expect("written");
+        running.export(telemetry.clone()).expect("written");
+        assert_eq!(lines(), vec![3; groups], "{path}");
+        // Removed by one reload and added by another, with another name.
+        for exporter in std::mem::take(&mut running.exporters) {
+            running.simulation.run(async move { exporter.stop().await }).expect("ended");
+        }
+        running.add("file/new", &body(group_by), Signal::Logs).expect("started");
+        running.export(telemetry).expect("written");
+        assert_eq!(lines(), vec![4; groups], "{path}");
+    }
+}
+
+/// The size of the largest file that this process may write.
+fn largest(path: &Path) -> u64 {
+    let file = fs::File::create(path).expect("made");
+    let (mut fits, mut exceeds) = (0, 1 << 20);
+    while exceeds - fits > 1 {
+        let middle = fits + (exceeds - fits) / 2;
+        if file.set_len(middle).is_ok() { fits = middle } else { exceeds = middle }
+    }
+    fits
+}
+
+#[test]
+fn what_a_failed_write_cuts_off_is_its_own() {
+    const LIMITED: &str = "WEIR_TEST_FILES_ARE_LIMITED";
+    if std::env::var_os(LIMITED).is_none() {
+        // Again in a process whose files cannot grow.
+        let run =
+            r#"trap "" XFSZ; ulimit -f 8; exec "$0" --exact tests::what_a_failed_write_cuts_off_is_its_own"#;
+        let itself = std::env::current_exe().expect("a program");
+        let ran =
+            Command::new("sh").args(["-c", run]).arg(itself).env(LIMITED, "").output().expect("sh runs");
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let dir = folder();
+    let path = dir.path().join("out");
+    let body = format!("{{path: {}, format: proto}}", path.display());
+    let mut running = Running::start(&body, &[Signal::Logs]).expect("started");
+    running.add("file/beside", &body, Signal::Logs).expect("started");
+    running.export(payload(Signal::Logs, 0, 1)).expect("written");
+    let one = fs::metadata(&path).expect("there").len();
+    running.export_by(1, payload(Signal::Logs, 0, 1)).expect("written");
+    // Another program has left room for half a record.
+    let full = largest(&dir.path().join("largest")) - one / 2;
+    let file = fs::OpenOptions::new().write(true).open(&path).expect("opened");
+    file.set_len(full).expect("set");
+    for exporter in [0, 1] {
+        let failure = running.export_by(exporter, payload(Signal::Logs, 0, 1)).expect_err("too large");
+        assert!(failure.is_retryable(), "{failure}");
+        assert_eq!(file.metadata().expect("there").len(), full);
+    }
+    // As logrotate does with copytruncate.
+    file.set_len(0).expect("emptied");
+    running.export(payload(Signal::Logs, 0, 1)).expect("written");
+    assert_eq!(records(&fs::read(&path).expect("readable")).len(), 1);
+}
+
+#[test]
+fn exporters_with_one_path_share_its_file_when_it_is_full() {
+    let dir = folder();
+    symlink(dir.path(), dir.path().join("again")).expect("linked");
+    let body = |folder: &str| {
+        let path = dir.path().join(folder).join("data.json");
+        format!("{{path: {}, format: proto, rotation: {{max_megabytes: 1}}}}", path.display())
+    };
+    let mut running = Running::start(&body(""), &[Signal::Logs]).expect("started");
+    running.add("file/again", &body("again"), Signal::Logs).expect("started");
+    for exporter in [0, 1] {
+        running.export_by(exporter, more_than_half_a_megabyte()).expect("written");
+    }
+    running.export(payload(Signal::Logs, 0, 1)).expect("written");
+    let names = names(dir.path());
+    assert_eq!(names.len(), 3, "{names:?}");
+    let files = names.iter().filter(|name| name.starts_with("data"));
+    let counts = files.map(|name| records(&fs::read(dir.path().join(name)).expect("readable")).len());
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 2], "the one set aside is full");
 }
 
 #[test]
