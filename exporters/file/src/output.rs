@@ -109,11 +109,14 @@ impl Output {
         }
     }
 
-    /// Sets the file aside under a name with the time and begins a new one, which those may read who could read it.
+    /// Sets the file aside under a name with the time and begins a new one, which those may read who could read it. One that
+    /// somebody has moved or removed is set aside already.
     fn rotate(&self, file: &mut File, rotation: &RotationConfig, now: u64) -> io::Result<()> {
         let before = file.metadata()?;
-        self.place.rename(&backups::name(&self.place, now, rotation.localtime))?;
-        *file = self.place.open(before.permissions().mode())?;
+        match self.place.rename(&backups::name(&self.place, now, rotation.localtime)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => *file = self.place.open(before.permissions().mode())?,
+        }
         *lock(&self.identity) = identity(&file.metadata()?);
         if let Err(error) = resemble(file, &before) {
             let path = self.place.path().display();

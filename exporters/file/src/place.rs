@@ -28,12 +28,14 @@ pub(crate) struct Place {
     path: PathBuf,
     /// The folder of a file that telemetry names. Without one the path is followed wherever it leads.
     folder: Option<OwnedFd>,
+    /// Permissions of the folders of a file that the configuration names, where they are to be made.
+    makes: Option<u32>,
 }
 
 impl Place {
-    /// The place that the configuration names.
-    pub(crate) fn configured(path: &Path) -> Place {
-        Place { path: path.to_owned(), folder: None }
+    /// The place that the configuration names. Folders that are not there are made with those permissions, if any.
+    pub(crate) fn configured(path: &Path, makes: Option<u32>) -> Place {
+        Place { path: path.to_owned(), folder: None, makes }
     }
 
     /// The place that telemetry names, below `base`. Makes the folders in between.
@@ -69,7 +71,7 @@ impl Place {
                 other => other.into(),
             })?;
         }
-        Ok(Place { path: path.to_owned(), folder: Some(folder) })
+        Ok(Place { path: path.to_owned(), folder: Some(folder), makes: None })
     }
 
     /// The path, for people and for its last part.
@@ -79,6 +81,9 @@ impl Place {
 
     /// Opens the file, to append to it; makes it with those permissions where there is none.
     pub(crate) fn open(&self, permissions: u32) -> io::Result<File> {
+        if let Some(mode) = self.makes {
+            make_folder(&self.path, mode)?;
+        }
         let (folder, path) = self.at(self.name());
         let mut flags = OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
         let (stat_flags, open_flags) = match self.folder {
@@ -136,7 +141,7 @@ impl Place {
 }
 
 /// Makes the folder of a file and those above it.
-pub(crate) fn make_folder(file: &Path, mode: u32) -> io::Result<()> {
+fn make_folder(file: &Path, mode: u32) -> io::Result<()> {
     match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => {
             DirBuilder::new().recursive(true).mode(mode).create(folder)

@@ -10,7 +10,7 @@ use crate::group::Pattern;
 use crate::lock;
 use crate::output::Output;
 use crate::outputs::Outputs;
-use crate::place::{Place, make_folder};
+use crate::place::Place;
 
 /// One store for each id, shared by the exporters of all signals.
 #[derive(Debug, Default)]
@@ -63,10 +63,8 @@ impl Store {
             let pattern = Pattern::new(&config.path);
             Files::Groups(Mutex::new(Groups { pattern, open: VecDeque::new() }))
         } else {
-            let path = Path::new(&config.path);
-            let made = if config.create_directory { make_folder(path, mode) } else { Ok(()) };
-            let place = Place::configured(path);
-            let opened = made.and_then(|()| outputs.open(place, config.keeps(), config.rotation.is_on()));
+            let place = Place::configured(Path::new(&config.path), config.create_directory.then_some(mode));
+            let opened = outputs.open(place, config.keeps(), config.rotation.is_on());
             Files::One(opened.map_err(|error| {
                 let cure = match error.kind() {
                     io::ErrorKind::NotFound => "make its folder, or set create_directory: true",
@@ -89,7 +87,12 @@ impl Store {
             Files::Groups(groups) => groups,
         };
         let output = lock(groups).of(group.unwrap_or_default(), self)?;
-        output.write(record, rotation, now)
+        let written = output.write(record, rotation, now);
+        if matches!(&written, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+            // Its folder is gone, which opening it makes anew.
+            lock(groups).open.retain(|(_, open)| !Arc::ptr_eq(open, &output));
+        }
+        written
     }
 }
 

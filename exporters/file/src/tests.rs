@@ -221,6 +221,37 @@ fn exporters_with_one_path_share_its_file_when_it_is_full() {
 }
 
 #[test]
+fn a_full_file_that_somebody_has_moved_or_removed_is_followed_by_a_new_one() {
+    let dir = folder();
+    let base = dir.path().join("data");
+    for (options, group) in [
+        ("path: data/x.json, create_directory: true", None),
+        ("path: 'data/*/x.json', group_by: {enabled: true}", Some("a")),
+    ] {
+        let options = options.replace("data", &base.display().to_string());
+        let running =
+            Running::start(&format!("{{{options}, rotation: {{max_megabytes: 1}}}}"), &[Signal::Logs]);
+        let running = running.expect("started");
+        let mut large = grouped(&[group]);
+        large.resource_logs[0].scope_logs[0].log_records[0].severity_text = "x".repeat(600_000);
+        let folder = base.join(group.unwrap_or(""));
+        let file = folder.join("x.json");
+        running.export(large.clone()).expect("written");
+        fs::remove_file(&file).expect("removed");
+        running.export(large.clone()).expect("written");
+        fs::rename(&file, folder.join("moved")).expect("moved");
+        running.export(large.clone()).expect("written");
+        assert_eq!(names(&folder), ["moved", "x.json"]);
+        fs::remove_dir_all(&base).expect("removed");
+        // A group finds out by what fails.
+        assert_eq!(running.export(large.clone()).is_err(), group.is_some());
+        running.export(large).expect("written");
+        assert!(file.exists());
+        fs::remove_dir_all(&base).expect("removed");
+    }
+}
+
+#[test]
 fn a_named_pipe_that_nobody_reads_yet_does_not_hold_up_the_start() {
     let dir = folder();
     let path = dir.path().join("pipe");
