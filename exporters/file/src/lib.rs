@@ -75,9 +75,14 @@ impl Exporter for File {
         };
         let (payload, format, now) = (payload.clone(), Format::new(&self.config), self.clock.unix_nanos());
         let groups = self.config.group_by.enabled.then(|| self.config.group_by.resource_attribute.clone());
-        let work = move || match groups {
-            None => write(&store, None, &payload, format, now),
-            Some(attribute) => write_groups(&store, &attribute, &payload, format, now),
+        // Whoever leaves while it is written leaves the turn there.
+        let turn = store.turn().await;
+        let work = move || {
+            let _turn = turn;
+            match groups {
+                None => write(&store, None, &payload, format, now),
+                Some(attribute) => write_groups(&store, &attribute, &payload, format, now),
+            }
         };
         let written = host.blocking(work).await;
         written.unwrap_or_else(|| Err(Failure::permanent("the payload could not be written")))?;

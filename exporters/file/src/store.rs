@@ -5,12 +5,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::config::Config;
 use crate::group::Pattern;
 use crate::lock;
 use crate::output::Output;
 use crate::outputs::Outputs;
 use crate::place::Place;
+
+/// Payloads of one store that are encoded and written at once. Each has a thread of those that queues on disk need, too, for
+/// as long as a file stands still; further ones wait without.
+const AT_ONCE: usize = 4;
 
 /// One store for each id, shared by the exporters of all signals.
 #[derive(Debug, Default)]
@@ -23,6 +29,7 @@ pub(crate) struct Stores {
 #[derive(Debug)]
 pub(crate) struct Store {
     config: Config,
+    turns: Arc<Semaphore>,
     outputs: Arc<Outputs>,
     files: Files,
 }
@@ -73,7 +80,13 @@ impl Store {
                 format!("open {}: {error}; {cure}", config.path)
             })?)
         };
-        Ok(Store { config: config.clone(), outputs: Arc::clone(outputs), files })
+        let (turns, outputs) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::clone(outputs));
+        Ok(Store { config: config.clone(), turns, outputs, files })
+    }
+
+    /// Waits for a turn, which whoever writes keeps until the end.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
     /// Adds a record to the file, or to that of a group.
