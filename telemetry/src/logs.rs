@@ -96,7 +96,9 @@ impl Logs {
     pub fn shutdown(&self) {
         let lines = self.current();
         lines.end_records();
-        lines.outputs.iter().chain(&lines.error_outputs).for_each(|output| output.flush());
+        for output in lines.outputs.iter().chain(&lines.error_outputs) {
+            output.flush();
+        }
     }
 
     fn current(&self) -> Arc<Lines> {

@@ -4,6 +4,9 @@
 //! Whoever reads them may stand still: a terminal that is paused, a log driver that blocks, a file system that hangs.
 //! Nothing that moves telemetry may wait for that, so each output has a queue and a thread that writes it, in order.
 //!
+//! That thread also opens a file, for which [`PATIENCE`] is waited, so that a mistake shows at the start. A named pipe opens whether
+//! or not somebody reads it.
+//!
 //! A queue holds [`ROOM`] bytes and one text more. What finds it full is counted instead, until half of it has been
 //! written; then the log says how much is missing. What says that something was lost ([`Worth::Loss`]) has as much room again.
 //! An output that fails is told of once, until it works again.
@@ -11,8 +14,10 @@
 //! At the end of the process what is queued is waited for, [`PATIENCE`] long.
 
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,13 +74,19 @@ impl Outlet {
         match OutputPath::parse(path).map_err(io::Error::other)? {
             OutputPath::Stderr => stderr(),
             OutputPath::Stdout => stdout(),
-            OutputPath::File(file) => {
-                let opened = OpenOptions::new().create(true).append(true).open(&file);
-                let to =
-                    opened.map_err(|e| io::Error::new(e.kind(), format!("open log file {file}: {e}")))?;
-                Outlet::new(&file, to)
-            }
+            OutputPath::File(file) => Outlet::file(&file)
+                .map_err(|e| io::Error::new(e.kind(), format!("open log file {file}: {e}"))),
         }
+    }
+
+    /// A file, which is made where it is not there and appended to. Blocks, for a second at most: what takes longer to open is
+    /// a file that takes nothing for a while.
+    ///
+    /// # Errors
+    /// It cannot be opened, or the system refuses a thread.
+    pub fn file(path: &str) -> io::Result<Arc<Outlet>> {
+        let file = path.to_owned();
+        Outlet::opening(PATIENCE, path, move || append_to(&file))
     }
 
     pub(crate) fn new(name: &str, to: impl Write + Send + 'static) -> io::Result<Arc<Outlet>> {
@@ -87,10 +98,42 @@ impl Outlet {
         name: &str,
         to: impl Write + Send + 'static,
     ) -> io::Result<Arc<Outlet>> {
+        Outlet::run(patience, name, move |shared| shared.work(to))
+    }
+
+    fn opening<W: Write>(
+        patience: Duration,
+        name: &str,
+        open: impl FnOnce() -> io::Result<W> + Send + 'static,
+    ) -> io::Result<Arc<Outlet>> {
+        let (tell, told) = sync_channel(1);
+        let outlet = Outlet::run(patience, name, move |shared| match open() {
+            Ok(to) => {
+                drop(tell.send(Ok(())));
+                shared.work(to);
+            }
+            Err(error) => {
+                let unopened = Unopened(error.kind(), error.to_string());
+                // Whoever does not wait any more learns it with the first text.
+                drop(tell.send(Err(error)));
+                shared.work(unopened);
+            }
+        })?;
+        match told.recv_timeout(patience) {
+            Ok(opened) => opened.map(|()| outlet),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(outlet),
+        }
+    }
+
+    fn run(
+        patience: Duration,
+        name: &str,
+        work: impl FnOnce(&Shared) + Send + 'static,
+    ) -> io::Result<Arc<Outlet>> {
         let (queue, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { name: name.to_owned(), patience, queue, changed });
         let worker = Arc::clone(&shared);
-        std::thread::Builder::new().name("weir-output".to_owned()).spawn(move || worker.work(to))?;
+        std::thread::Builder::new().name("weir-output".to_owned()).spawn(move || work(&worker))?;
         Ok(Arc::new(Outlet(shared)))
     }
 
@@ -130,15 +173,17 @@ impl Outlet {
         self.0.changed.notify_all();
     }
 
-    /// Waits until all is written, or [`PATIENCE`] is over. Blocks.
-    pub(crate) fn flush(&self) {
-        let queue = self.0.lock();
+    /// Waits until all is written, or [`PATIENCE`] is over, which is never waited for again. Whether all is written. Blocks.
+    pub fn flush(&self) -> bool {
+        let mut queue = self.0.lock();
         if !queue.given_up {
             let waits = |queue: &mut Queue| queue.bytes > 0;
             let waited = self.0.changed.wait_timeout_while(queue, self.0.patience, waits);
-            let (mut queue, result) = waited.unwrap_or_else(PoisonError::into_inner);
+            let (waited, result) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = waited;
             queue.given_up = result.timed_out();
         }
+        queue.bytes == 0
     }
 }
 
@@ -197,6 +242,24 @@ impl Shared {
         queue.taken += 1;
         drop(queue);
         self.changed.notify_all();
+    }
+}
+
+/// Opened for writing alone, a named pipe would wait for somebody who reads it.
+fn append_to(path: &str) -> io::Result<File> {
+    let is_pipe = fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    OpenOptions::new().create(true).append(true).read(is_pipe).open(path)
+}
+
+/// A file that could not be opened.
+struct Unopened(io::ErrorKind, String);
+
+impl Write for Unopened {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::Error::new(self.0, self.1.clone()))
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -266,7 +329,13 @@ impl Drop for Flush {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::io::{BufRead, BufReader};
+    use std::process::Command;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, SyncSender};
+
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
     use super::*;
 
@@ -365,6 +434,85 @@ mod tests {
         let patient = std::thread::spawn(move || writer.write_patiently("c".to_owned()));
         assert_eq!([reader.take(), reader.take(), reader.take()], [large('a'), large('b'), "c".to_owned()]);
         patient.join().expect("it ended");
+    }
+
+    /// Has no room for most texts.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if bytes == b"fits" { Ok(bytes.len()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Counts lines about outputs that fail.
+    struct Failures(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Failures {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(usize::from(event.metadata().target() == OUTPUT_FAILED), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn an_output_that_fails_is_named_once_until_it_works_again() {
+        // Without one that listens everywhere, another test's thread could decide that nobody listens to these lines.
+        drop(tracing::subscriber::set_global_default(tracing_subscriber::registry()));
+        let count = Arc::<AtomicUsize>::default();
+        let failures = tracing_subscriber::registry().with(Failures(Arc::clone(&count)));
+        let texts: VecDeque<String> = ["a", "b", "fits", "c", "d"].map(str::to_owned).into();
+        let bytes = texts.iter().map(|text| cost(text)).sum();
+        let queue = Mutex::new(Queue { texts, bytes, closed: true, ..Queue::default() });
+        let shared = Shared { name: "test".to_owned(), patience: LONG, queue, changed: Condvar::new() };
+        tracing::subscriber::with_default(failures, || shared.work(Full));
+        assert_eq!((count.load(Ordering::Relaxed), shared.lock().taken), (2, 5));
+    }
+
+    #[test]
+    fn a_named_pipe_that_nobody_reads_yet_opens_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
+        let (tell, told) = sync_channel(1);
+        let opens = path.display().to_string();
+        std::thread::spawn(move || tell.send(append_to(&opens)));
+        let pipe = told.recv_timeout(Duration::from_secs(60)).expect("it opens").expect("a pipe");
+        let outlet = Outlet::new("test", pipe).expect("a thread");
+        outlet.write("a\n".to_owned(), Worth::Usual);
+        let mut line = String::new();
+        BufReader::new(File::open(path).expect("opened")).read_line(&mut line).expect("readable");
+        assert_eq!(line, "a\n");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_file_that_does_not_open() {
+        let (open, opens) = sync_channel(1);
+        let (asks, asked) = sync_channel(0);
+        let (texts, taken) = sync_channel(1);
+        let outlet =
+            Outlet::opening(Duration::ZERO, "test", move || opens.recv().map_err(io::Error::other)?);
+        let outlet = outlet.expect("what it says is not known yet");
+        outlet.write("a".to_owned(), Worth::Usual);
+        assert!(!outlet.flush());
+        open.send(Ok(Pipe { asked, texts })).expect("it opens now");
+        assert_eq!(Reader { asks, texts: taken }.take(), "a");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_an_error_or_takes_nothing_when_that_comes_too_late() {
+        let refuses = || Err::<File, _>(io::Error::from(io::ErrorKind::PermissionDenied));
+        let error = Outlet::opening(LONG, "test", refuses).err().expect("refused");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        let (open, opens) = sync_channel::<io::Result<File>>(1);
+        let late = Outlet::opening(Duration::ZERO, "test", move || opens.recv().map_err(io::Error::other)?);
+        let late = late.expect("what it says is not known yet");
+        late.write("a".to_owned(), Worth::Usual);
+        open.send(refuses()).expect("it says so");
+        late.settle();
+        assert_eq!(late.0.lock().taken, 1);
     }
 
     #[test]
