@@ -65,10 +65,10 @@ struct Debug {
 #[async_trait]
 impl Exporter for Debug {
     async fn start(&self, host: &Host) -> Result<(), Failure> {
-        let sinks = match self.config.use_internal_logger {
-            true => Sinks::stderr(),
-            false => Sinks::open(&self.config.paths()),
-        };
+        let paths = (!self.config.use_internal_logger).then(|| self.config.paths());
+        let open = move || paths.map_or_else(Sinks::stderr, |paths| Sinks::open(&paths));
+        let opened = host.blocking(open).await;
+        let sinks = opened.unwrap_or_else(|| Err("the outputs could not be opened".to_owned()));
         self.start_with(host, sinks.map_err(Failure::permanent)?);
         Ok(())
     }
@@ -87,6 +87,13 @@ impl Exporter for Debug {
             self.print(text, payload.clone(), now).await?;
         }
         Ok(Accepted::default())
+    }
+
+    async fn stop(&self) {
+        if let Some((host, sinks)) = self.started.get() {
+            let sinks = Arc::clone(sinks);
+            host.blocking(move || sinks.flush()).await;
+        }
     }
 }
 
@@ -115,15 +122,17 @@ impl Debug {
         };
         let (sinks, sampler, dumps) = (sinks.clone(), self.sampler.clone(), self.dumps());
         let (verbosity, separate) = (self.config.verbosity, !self.config.use_internal_logger);
-        let id = self.id.clone();
+        // Whoever leaves while it is printed leaves the turn there.
+        let turn = sinks.turn().await;
         let work = move || {
+            let _turn = turn;
             let dump = if dumps { dump(&payload, verbosity) } else { String::new() };
             if dumps && sampler.admits(&dump, now) {
                 text.push_str(&dump);
                 // An entry of its own: its text ends with a line break already, and so does every entry.
                 text.push_str(if separate { "\n" } else { "" });
             }
-            sinks.write(&text, &id);
+            sinks.write(&text);
         };
         host.blocking(work).await.ok_or_else(|| Failure::permanent("the payload could not be printed"))
     }

@@ -1,7 +1,15 @@
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::task::{self, Waker};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
+use weir_component::{Blocking, Telemetry};
 use weir_pdata::json;
 use weir_pdata::otlp::ProfilesRequest;
 use weir_pdata::otlp::common::v1::any_value::Value;
@@ -40,8 +48,12 @@ fn file(name: &str) -> PathBuf {
     file
 }
 
-fn export(simulation: &Simulation, parts: &ExporterParts, payloads: Vec<Payload>) {
-    let (exporter, host) = (parts.exporter.clone(), weir_testkit::host(simulation));
+fn debug(simulation: &Simulation, body: &str) -> Arc<Debug> {
+    Arc::new(Debug::new("debug", config(body), simulation.clock()))
+}
+
+fn export(simulation: &Simulation, debug: &Arc<Debug>, payloads: Vec<Payload>) {
+    let (exporter, host) = (Arc::clone(debug), weir_testkit::host(simulation));
     let work = async move {
         exporter.start(&host).await.expect("started");
         for payload in payloads {
@@ -50,15 +62,25 @@ fn export(simulation: &Simulation, parts: &ExporterParts, payloads: Vec<Payload>
                 Accepted::default()
             );
         }
+        exporter.stop().await;
     };
     simulation.run(work).expect("ended");
+    settle(debug);
+}
+
+/// Waits until all is written, however long the disk takes.
+fn settle(debug: &Debug) {
+    let (_, sinks) = debug.started.get().expect("started");
+    while !sinks.flush() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// What is printed of these payloads without the agent's log.
 fn printed(name: &str, options: &str, payloads: Vec<Payload>) -> String {
     let (simulation, file) = (Simulation::new(1), file(name));
     let body = format!("{{use_internal_logger: false, output_paths: ['{}'], {options}}}", file.display());
-    export(&simulation, &build(&simulation, &body).expect("built"), payloads);
+    export(&simulation, &debug(&simulation, &body), payloads);
     std::fs::read_to_string(file).expect("readable")
 }
 
@@ -141,9 +163,9 @@ fn the_next_second_is_sampled_anew() {
     let (simulation, file) = (Simulation::new(1), file("seconds"));
     let options = "use_internal_logger: false, sampling_initial: 1, sampling_thereafter: 0";
     let body = format!("{{{options}, output_paths: ['{}']}}", file.display());
-    let parts = build(&simulation, &body).expect("built");
+    let debug = debug(&simulation, &body);
     for _ in 0..3 {
-        export(&simulation, &parts, vec![log("a"), log("b")]);
+        export(&simulation, &debug, vec![log("a"), log("b")]);
         let clock = simulation.clock();
         simulation.run(async move { clock.sleep(Duration::from_secs(1)).await }).expect("slept");
     }
@@ -153,15 +175,17 @@ fn the_next_second_is_sampled_anew() {
 /// Entries of the agent's log at that level, and what went to the stream beside it.
 fn logged(name: &str, level: LevelFilter, options: &str, payloads: Vec<Payload>) -> (Vec<String>, String) {
     let (simulation, file) = (Simulation::new(1), file(name));
-    let exporter = Debug::new("debug", config(options), simulation.clock());
+    let debug = debug(&simulation, options);
     let sinks = Sinks::open(&[file.display().to_string()]).expect("opened");
-    exporter.start_with(&weir_testkit::host(&simulation), sinks);
+    debug.start_with(&weir_testkit::host(&simulation), sinks);
+    let exporter = Arc::clone(&debug);
     let work = async move {
         for payload in payloads {
             exporter.export(&payload, &Context::default()).await.expect("taken");
         }
     };
     let entries = weir_testkit::logged(level, || simulation.run(work).expect("ended"));
+    settle(&debug);
     (entries, std::fs::read_to_string(file).expect("readable"))
 }
 
@@ -194,15 +218,81 @@ fn the_dump_goes_beside_the_log_unless_its_level_is_above_info() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_told_once_and_does_not_trouble_the_senders() {
+fn a_full_disk_does_not_trouble_the_senders() {
     let simulation = Simulation::new(1);
     let options = "{use_internal_logger: false, output_paths: [/dev/full]}";
-    let parts = build(&simulation, options).expect("built");
-    let seen = weir_testkit::logged(LevelFilter::TRACE, || {
-        export(&simulation, &parts, vec![log("a"), log("b")]);
+    export(&simulation, &debug(&simulation, options), vec![log("a"), log("b")]);
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_holds_up_neither_the_start_nor_the_senders() {
+    let pipe = file("pipe");
+    std::fs::remove_file(&pipe).expect("removed");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let options = "verbosity: detailed, sampling_initial: 100, use_internal_logger: false";
+    let body = format!("{{{options}, output_paths: ['{}']}}", pipe.display());
+    let (tell, told) = sync_channel(1);
+    std::thread::spawn(move || {
+        let simulation = Simulation::new(1);
+        let (debug, host) = (debug(&simulation, &body), weir_testkit::host(&simulation));
+        let exporter = Arc::clone(&debug);
+        let work = async move {
+            exporter.start(&host).await.expect("started");
+            // Several times what the pipe and the queue in front of it hold.
+            let large = log(&"x".repeat(1 << 20));
+            for _ in 0..8 {
+                exporter.export(&large, &Context::default()).await.expect("taken");
+            }
+            exporter.stop().await;
+        };
+        simulation.run(work).expect("ended");
+        tell.send(debug).expect("waited for");
     });
-    assert_eq!(seen.len(), 1, "{seen:?}");
-    assert!(seen[0].starts_with("WARN") && seen[0].contains("cannot print"), "{seen:?}");
+    let debug = told.recv_timeout(Duration::from_secs(60)).expect("it starts and takes all");
+    let mut line = String::new();
+    BufReader::new(std::fs::File::open(&pipe).expect("opened")).read_line(&mut line).expect("readable");
+    assert_eq!(line, "Logs\t{\"resource logs\": 1, \"log records\": 1}\n");
+    drop(debug);
+}
+
+/// Threads that do at once what they are given, until they hang.
+#[derive(Default)]
+struct Threads {
+    hang: AtomicBool,
+    busy: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Blocking for Threads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if !self.hang.load(Ordering::Relaxed) {
+            work();
+            return Box::pin(std::future::ready(()));
+        }
+        self.busy.lock().expect("not poisoned").push(work);
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn an_output_that_takes_nothing_keeps_few_threads_whoever_waits_or_leaves() {
+    let (simulation, threads) = (Simulation::new(1), Arc::<Threads>::default());
+    let host = Host::new("", 0, Telemetry::default(), Arc::clone(&threads) as Arc<dyn Blocking>);
+    let options = "{use_internal_logger: false, sampling_initial: 1000, output_paths: [/dev/null]}";
+    let debug = debug(&simulation, options);
+    let exporter = Arc::clone(&debug);
+    simulation.run(async move { exporter.start(&host).await }).expect("ended").expect("started");
+    threads.hang.store(true, Ordering::Relaxed);
+    let (payload, context) = (log("a"), Context::default());
+    let mut senders: Vec<_> = (0..100).map(|_| debug.export(&payload, &context)).collect();
+    for _ in 0..2 {
+        for sender in &mut senders {
+            assert!(sender.as_mut().poll(&mut task::Context::from_waker(Waker::noop())).is_pending());
+        }
+        let busy = threads.busy.lock().expect("not poisoned").len();
+        assert!((1..10).contains(&busy), "{busy}");
+        // Half of them leave, those whose printing hangs among them.
+        senders.drain(..50);
+    }
 }
 
 #[test]

@@ -91,9 +91,12 @@ fn the_debug_exporter_prints_the_same_text() {
             let read = |agent: &str| {
                 fs::read_to_string(dir.join(format!("{agent}.{verbosity}.{signal}"))).unwrap_or_default()
             };
-            let weir = read("weir");
-            let collector = pair.fleet.wait("the Collector's text", 10, || {
-                Some(read("collector")).filter(|t| t.len() >= weir.len().min(1))
+            let collector = pair
+                .fleet
+                .wait("the Collector's text", 10, || Some(read("collector")).filter(|text| !text.is_empty()));
+            // It stands behind what the agent has acknowledged.
+            let weir = pair.fleet.wait("as much text of ours", 10, || {
+                Some(read("weir")).filter(|text| text.lines().count() >= collector.lines().count())
             });
             let mut scope = 0;
             for (n, (line, wanted)) in weir.lines().zip(collector.lines()).enumerate() {
