@@ -228,6 +228,69 @@ fn the_page_has_the_series_of_a_collector_at_each_level() {
     drop(silent);
 }
 
+/// Names in backticks of a page, `<items>` written out.
+fn documented(text: &str) -> BTreeSet<String> {
+    let names = text.split('`').skip(1).step_by(2);
+    let items = ["spans", "metric_points", "log_records", "profile_samples"];
+    names.flat_map(|name| items.map(|of| name.replace("<items>", of))).collect()
+}
+
+#[test]
+fn every_metric_on_the_page_is_documented() {
+    let mut fleet = Fleet::new();
+    let [entry, grpc, pages] = free_ports();
+    let queue = tempfile::tempdir().unwrap();
+    let config = format!(
+        "
+extensions: {{file_storage: {{directory: {}}}}}
+receivers:
+  otlp:
+    protocols: {{http: {{endpoint: 127.0.0.1:{entry}}}}}
+    attribute_limits: {{attribute_count_limit: 1}}
+  otlp/grpc: {{protocols: {{grpc: {{endpoint: 127.0.0.1:{grpc}}}}}}}
+  grpc_connections: {{endpoint: 127.0.0.1:0}}
+processors:
+  memory_limiter: {{check_interval: 1s, limit_mib: 4000}}
+  probabilistic_sampler: {{sampling_percentage: 50}}
+  leak_detection:
+  batch: {{timeout: 10ms}}
+exporters:
+  nop:
+  otlp_grpc: {{endpoint: \"127.0.0.1:{grpc}\", tls: {{insecure: true}}, sending_queue: {{storage: file_storage}}}}
+  otlp_http/dead: {{endpoint: \"http://127.0.0.1:1\", retry_on_failure: {{enabled: false}}}}
+service:
+  extensions: [file_storage]
+  telemetry:
+    metrics: {{level: detailed, readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {pages}}}}}}}}}]}}
+  pipelines:
+    traces: {{receivers: [otlp], processors: [memory_limiter, probabilistic_sampler, batch], exporters: [otlp_http/dead]}}
+    metrics: {{receivers: [otlp, grpc_connections], processors: [memory_limiter, leak_detection, batch], exporters: [nop, otlp_http/dead]}}
+    logs: {{receivers: [otlp], processors: [memory_limiter, probabilistic_sampler, batch], exporters: [nop]}}
+    logs/disk: {{receivers: [otlp], exporters: [otlp_grpc]}}
+    logs/grpc: {{receivers: [otlp/grpc], exporters: [nop]}}
+",
+        queue.path().display()
+    );
+    let path = fleet.write("weir.yaml", &config);
+    fleet.start("weir", &mut weir(&path));
+    fleet.wait("an answer", 30, || get(entry, "/"));
+    // What only an event makes.
+    let of_events =
+        ["probabilistic_sampler_count_logs", "rpc_server_call", "http_client_request", "send_failed"];
+    let page = (0..600).find_map(|_| {
+        send(entry, &SIGNALS);
+        pause();
+        let page = Page::parse(&get(pages, "/metrics").filter(|a| a.status == 200)?.text());
+        let has = |part: &&str| page.families.keys().any(|name| name.contains(part));
+        of_events.iter().all(has).then_some(page)
+    });
+    let page = page.expect("the metrics of events");
+    let known = documented(include_str!("../../../docs/telemetry.md"));
+    let unknown: Vec<_> = page.families.keys().filter(|name| !known.contains(*name)).collect();
+    assert!(unknown.is_empty(), "docs/telemetry.md says nothing of {unknown:?}");
+    assert!(page.families.len() > 50, "{} metrics", page.families.len());
+}
+
 impl Page {
     /// Names of series, each with the names of its labels.
     fn labels(&self) -> BTreeSet<(String, Vec<String>)> {
