@@ -320,6 +320,40 @@ fn every_span_attribute_is_documented() {
     assert!(checked > 8, "{checked} attributes found");
 }
 
+/// The parts of the names of options of the `otlp` receiver below `protocols::PORT`.
+fn options_of_port(port: &str) -> BTreeSet<String> {
+    let all = components();
+    let otlp = all.iter().find(|c| c.label() == "receivers/otlp").expect("the receiver");
+    let below = |name: &str| name.strip_prefix(&format!("protocols.{port}.")).map(ToOwned::to_owned);
+    let names = otlp.options().into_iter().filter_map(|o| below(&o.name));
+    names.flat_map(|name| name.split('.').map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn the_limits_of_the_receiver_say_which_port_has_an_option() {
+    let page = read(Path::new("receivers/otlp/README.md"));
+    let (_, rest) = page.split_once("## Limits\n").expect("the heading");
+    let rows = rest.lines().skip(1).skip_while(|l| !l.starts_with("|---")).skip(1);
+    let (grpc, http) = (options_of_port("grpc"), options_of_port("http"));
+    let mut checked = 0;
+    for row in rows.take_while(|l| l.starts_with('|')) {
+        let options = row.trim_end_matches([' ', '|']).rsplit_once('|').expect("cells").1;
+        for part in options.split([',', ';']) {
+            let names = part.split('`').skip(1).step_by(2);
+            for name in names.flat_map(|path| path.split("::")) {
+                let there = (grpc.contains(name), http.contains(name));
+                let said = match (part.contains("(gRPC)"), part.contains("(HTTP)")) {
+                    (false, false) => [(true, true), (false, false)].contains(&there),
+                    said => said == there,
+                };
+                assert!(said, "{name}, of gRPC and HTTP {there:?}, in {row}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 12, "{checked} options found");
+}
+
 /// Dotted names of all fields of the document of verdicts.
 fn fields(value: &Json, prefix: &str, found: &mut BTreeSet<String>) {
     match value {
