@@ -2,6 +2,7 @@
 
 mod component;
 mod configuration;
+mod options;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
