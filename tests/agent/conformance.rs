@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 use serde_yaml_ng::{Mapping, Value};
 
 use crate::support::{Agent, free_port, post};
-pub(crate) use component::{Component, components, root, yaml_blocks};
-use component::{OptionOf, SECTIONS, scalar, text};
+pub(crate) use component::{Component, OptionOf, components, root, yaml_blocks};
+use component::{SECTIONS, scalar, text};
 pub(crate) use configuration::{complement, errors_of};
 use configuration::{merged, put, yaml};
 
@@ -149,9 +149,10 @@ fn metadata_says_what_a_component_is_and_what_each_option_does() {
         for o in c.options() {
             assert!(!o.effect.is_empty() && !o.edge.is_empty(), "{}: {} says too little", c.label(), o.name);
             assert!(names.insert(o.name.clone()), "{}: {} is there twice", c.label(), o.name);
-            let how = o.collector.strip_prefix("differs: ").is_some_and(|how| !how.is_empty());
-            let known = how || ["same", "not applicable"].contains(&o.collector.as_str());
-            assert!(known, "{}: {}: collector is {:?}", c.label(), o.name, o.collector);
+            let Some(collector) = o.collector else { continue };
+            let how = collector.strip_prefix("differs: ").is_some_and(|how| !how.is_empty());
+            let known = how || ["same", "not applicable"].contains(&collector.as_str());
+            assert!(known, "{}: {}: collector is {collector:?}", c.label(), o.name);
         }
     }
 }
@@ -230,42 +231,6 @@ fn every_described_option_is_read_and_has_the_type_it_is_said_to_have() {
             assert!(refused, "{}: {} takes a list of lists: {:?}", c.label(), o.name, errors.get(&number));
         }
     }
-}
-
-#[test]
-fn every_option_that_the_code_knows_is_described() {
-    let mut silent = Vec::new();
-    for c in components() {
-        let options = c.options();
-        let mut sections = BTreeSet::from([String::new()]);
-        for o in &options {
-            sections.extend(o.name.match_indices('.').map(|(at, _)| o.name[..at].to_owned()));
-        }
-        let sections: Vec<String> = sections.into_iter().collect();
-        let bodies = sections.iter().map(|s| nested(s, yaml("{zzz: 1}"))).collect();
-        let errors = errors_by_body(&c, bodies);
-        for (number, section) in sections.iter().enumerate() {
-            let unknown = errors.get(&number).into_iter().flatten().find(|e| e["kind"] == "unknown_field");
-            let unknown = unknown.unwrap_or_else(|| panic!("{}: {section}.zzz is taken", c.label()));
-            let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
-            let below: Vec<&OptionOf> = options.iter().filter(|o| o.name.starts_with(&prefix)).collect();
-            for field in unknown["allowed"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-                let named = below.iter().any(|o| {
-                    let own = o.name[prefix.len()..].split(['.', '[']).next() == Some(field);
-                    let words = format!("{} {}", o.effect, o.edge);
-                    own || words
-                        .split(|ch: char| !ch.is_alphanumeric() && ch != '_')
-                        .any(|word| word == field)
-                });
-                // Every section that may be off has it.
-                let switch = field == "enabled" && !section.is_empty();
-                if !named && !switch {
-                    silent.push(format!("{}: {prefix}{field}", c.label()));
-                }
-            }
-        }
-    }
-    assert!(silent.is_empty(), "metadata.yaml says nothing of\n{}", silent.join("\n"));
 }
 
 /// Addresses to listen on become ports that the system picks; addresses to connect to stay.

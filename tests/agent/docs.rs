@@ -13,7 +13,7 @@ use serde_yaml_ng::Value;
 use weir_connection::names::{Described, Kind, leak_metric, metric};
 use weir_connection::report::{Caller, Evidence, Exemplar, Finding, Forecast, Report, Site, Source, Stack};
 
-use crate::conformance::{Component, complement, components, errors_of, root, yaml_blocks};
+use crate::conformance::{Component, OptionOf, complement, components, errors_of, root, yaml_blocks};
 
 fn read(path: &Path) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -234,16 +234,21 @@ fn component_section(page: &mut String, c: &Component) -> std::fmt::Result {
             cell(&o.edge)
         };
         let default = if o.default.is_empty() { String::new() } else { format!("`{}`", o.default) };
-        let collector = if compared { format!(" {} |", cell(&o.collector)) } else { String::new() };
-        writeln!(
-            page,
-            "| `{}` | {} | {default} | {} | {edge} |{collector}",
-            o.name,
-            o.kind,
-            cell(&o.effect)
-        )?;
+        let collector = o.collector.as_ref().map_or(String::new(), |c| format!(" {} |", cell(c)));
+        let (name, kind, effect, parts) = (&o.name, &o.kind, cell(&o.effect), parts_elsewhere(&o));
+        writeln!(page, "| `{name}` | {kind} | {default} | {effect}{parts} | {edge} |{collector}")?;
     }
     Ok(())
+}
+
+/// Where the parts of a section are described, if not here.
+fn parts_elsewhere(o: &OptionOf) -> String {
+    let Some((of, section)) = o.parts.as_deref().and_then(|p| p.split_once(' ')) else {
+        return String::new();
+    };
+    let (kind, name) = of.split_once('/').expect("a component");
+    let kind = kind.trim_end_matches('s');
+    format!(" Its options are those of `{section}` of the [{name} {kind}](#{name}-{kind}).")
 }
 
 fn cell(text: &str) -> String {

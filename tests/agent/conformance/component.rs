@@ -30,8 +30,12 @@ pub(crate) struct OptionOf {
     pub(crate) default: String,
     pub(crate) effect: String,
     pub(crate) edge: String,
-    /// How it compares with the option of that name in the Collector: `same`, `differs: HOW` or `not applicable`.
-    pub(crate) collector: String,
+    /// Of a section without rows of its own for its parts: `none`, since they have no effect or are refused as a whole, or the
+    /// component and the section that describe the same ones, `exporters/otlp_grpc tls`.
+    pub(crate) parts: Option<String>,
+    /// How it compares with the option of that name in the Collector: `same`, `differs: HOW` or `not applicable`. Nothing for
+    /// components that the Collector does not have.
+    pub(crate) collector: Option<String>,
 }
 
 impl Component {
@@ -66,14 +70,14 @@ impl Component {
         let options = options.unwrap_or_else(|| panic!("{}: options is a list", self.label()));
         let option = |o: &Value| {
             let of = format!("{}: {o:?}", self.label());
-            let (effect, edge) = (text(o, "effect", &of), text(o, "edge", &of));
             OptionOf {
                 name: text(o, "name", &of),
                 kind: text(o, "type", &of),
                 default: text(o, "default", &of),
-                collector: o.get("collector").map_or_else(|| comparison(&effect, &edge), scalar),
-                effect,
-                edge,
+                effect: text(o, "effect", &of),
+                edge: text(o, "edge", &of),
+                parts: o.get("parts").map(scalar),
+                collector: self.has_counterpart().then(|| text(o, "collector", &of)),
             }
         };
         options.iter().map(option).collect()
@@ -92,21 +96,6 @@ impl Component {
     pub(crate) fn example(&self) -> String {
         let blocks = yaml_blocks(&self.readme);
         blocks.into_iter().next().unwrap_or_else(|| panic!("{}: README.md has no yaml example", self.label()))
-    }
-}
-
-/// How an option compares with the Collector's, by what is said of it.
-fn comparison(effect: &str, edge: &str) -> String {
-    let all = format!("{effect} {edge}");
-    let says = |words: &str| all.contains(words);
-    if effect.starts_with("Accepted") || effect.starts_with("None; accepted") {
-        "not applicable".to_owned()
-    } else if says("ot supported") || says("refuses to start with") || says("There is none yet") {
-        "differs: not there yet".to_owned()
-    } else if says(" in the Collector)") || says("no effect yet") {
-        "differs: see there".to_owned()
-    } else {
-        "same".to_owned()
     }
 }
 

@@ -41,6 +41,56 @@ fn joined(section: &str, field: &str) -> String {
     if section.is_empty() { field.to_owned() } else { format!("{section}.{field}") }
 }
 
+/// The section in which an option stands.
+fn section_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(section, _)| section)
+}
+
+/// Whether an option, or one of its parts, is described: by a row of its own, in the text of one beside it or of a section
+/// around it, or where such a section says that its parts are described.
+fn is_described(name: &str, options: &[OptionOf], all: &[Component]) -> bool {
+    let (section, field) = (section_of(name), name.rsplit('.').next().unwrap_or(name));
+    options.iter().any(|o| {
+        let row =
+            o.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let rest = name.strip_prefix(&o.name).filter(|rest| rest.starts_with(['.', '[']));
+        // Headers are a map, or a list of names and values.
+        let header = o.kind == "map" && rest.is_some();
+        let near = rest.is_some() || section_of(&o.name) == section;
+        let words = format!("{} {}", o.effect, o.edge);
+        let named = near && words.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == field);
+        let elsewhere = rest.zip(o.parts.as_deref()).is_some_and(|(rest, parts)| {
+            parts == "none" || {
+                let (of, section) = parts.split_once(' ').unwrap_or((parts, ""));
+                let of = all.iter().find(|c| c.label() == of).unwrap_or_else(|| panic!("no component {of}"));
+                let there = format!("{section}{rest}");
+                is_described(there.trim_start_matches('.'), &of.options(), all)
+            }
+        });
+        row || header || named || elsewhere
+    })
+}
+
+#[test]
+fn every_option_that_the_code_knows_is_described() {
+    let mut silent = Vec::new();
+    let all = components();
+    for c in &all {
+        let (options, sections) = (c.options(), sections(c));
+        for section in options.iter().map(|o| section_of(&o.name)) {
+            assert!(sections.contains_key(section), "{}: {section}.zzz is taken", c.label());
+        }
+        for (section, fields) in &sections {
+            // Every section that may be off has it.
+            let fields = fields.iter().filter(|field| *field != "enabled" || section.is_empty());
+            let names =
+                fields.map(|field| joined(section, field)).filter(|name| !is_described(name, &options, &all));
+            silent.extend(names.map(|name| format!("{}: {name}", c.label())));
+        }
+    }
+    assert!(silent.is_empty(), "metadata.yaml says nothing of\n{}", silent.join("\n"));
+}
+
 /// What `print-config` says of each body, by its number.
 fn printed(c: &Component, bodies: Vec<Value>) -> Vec<Json> {
     let count = bodies.len();
