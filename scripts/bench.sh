@@ -6,7 +6,8 @@
 #   make bench CHECK=1          fails when a bar does not hold
 #   make bench ONLY=gzip,http   some scenarios; the document stays as it is
 #   make bench OTHER=rotel      beside Rotel in place of the Collector, in the scenarios that it knows
-#   make bench CURVES=1         Weir alone: connections, items per request, pipelines
+#   make bench CURVES=1         Weir alone: connections, items per request, pipelines, guarantees of delivery; 5 rounds of 3 s
+#                               for each point (about a quarter of an hour)
 #   make bench COUNT=1          instructions of the hot paths and of the whole agent, by callgrind: no noise
 #
 # ROUNDS and SECONDS_EACH change the rounds. BIN names a folder with binaries that are built already.
@@ -20,7 +21,7 @@ if [ -z "${BIN:-}" ]; then
 fi
 
 if [ -n "${CURVES:-}" ]; then
-  exec "$BIN/weir-bench" curves --weir "$BIN/weir" --seconds "${SECONDS_EACH:-3}"
+  exec "$BIN/weir-bench" curves --weir "$BIN/weir" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-3}"
 fi
 if [ -n "${COUNT:-}" ]; then
   exec scripts/count-instructions.sh "$BIN"

@@ -1,48 +1,92 @@
 //! Whether cost grows linearly: with connections, with the size of requests, with pipelines. And what guarantees cost.
+//!
+//! The points of a curve are measured in turn, round by round, so that what the machine does meanwhile falls on all of them.
 
 use std::path::Path;
 use std::time::Duration;
 
 use crate::agent::{Kind, Program};
-use crate::report::thousands;
+use crate::measure::Round;
+use crate::report::{megabytes, spread, tenths, thousands, whole};
 use crate::scenario::{Queue, Scenario};
 use crate::{measure, println};
 
+/// How long a point is measured, and how often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) each: Duration,
+    pub(crate) rounds: usize,
+}
+
 /// Prints the curves of Weir in Markdown.
-pub(crate) async fn run(weir: &Path, time: Duration) -> Result<(), String> {
+pub(crate) async fn run(weir: &Path, times: Times) -> Result<(), String> {
     let base = Scenario::new("curve", None);
     let connections =
         [1, 2, 4, 8, 16, 32, 64].map(|n| (n.to_string(), Scenario { connections: n, ..base.clone() }));
-    curve(weir, time, "connections", &connections).await?;
+    curve(weir, times, "connections", &connections).await?;
     let sizes = [1, 10, 100, 1000, 5000, 10_000].map(|n| {
         let name = thousands(n as f64);
         (name, Scenario { items: n, ..base.clone() })
     });
-    curve(weir, time, "items per request", &sizes).await?;
+    curve(weir, times, "items per request", &sizes).await?;
     let pipelines = [1, 2, 5, 10, 20, 50].map(|n| (n.to_string(), Scenario { pipelines: n, ..base.clone() }));
-    curve(weir, time, "pipelines behind one receiver", &pipelines).await?;
+    curve(weir, times, "pipelines behind one receiver", &pipelines).await?;
     let queues = [
         ("in memory", Queue::Memory),
+        ("in memory, `sending_queue::batch` and `block_on_overflow`", Queue::Batching),
+        ("in memory, `memory_limiter`", Queue::Limited),
         ("at the backend", Queue::Waiting),
         ("on disk", Queue::Disk { fsync: true }),
         ("on disk, `fsync: false`", Queue::Disk { fsync: false }),
     ];
     let queues =
         queues.map(|(name, queue)| (name.to_owned(), Scenario { queue, connections: 32, ..base.clone() }));
-    curve(weir, time, "success means that the data is", &queues).await
+    curve(weir, times, "success means that the data is", &queues).await
 }
 
-async fn curve(weir: &Path, time: Duration, what: &str, points: &[(String, Scenario)]) -> Result<(), String> {
+async fn curve(weir: &Path, times: Times, what: &str, points: &[(String, Scenario)]) -> Result<(), String> {
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let program = Program { binary: weir.to_owned(), kind: Kind::Collector };
+    let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); points.len()];
+    for i in 0..times.rounds {
+        // There and back, so that none is always the first.
+        let order: Vec<usize> =
+            if i % 2 == 0 { (0..points.len()).collect() } else { (0..points.len()).rev().collect() };
+        for at in order {
+            rounds[at].push(measure::round(&program, &points[at].1, times.each, dir.path()).await?);
+        }
+    }
     println(&format!(
         "| {what} | CPU per item that left, ns | items per second | peak RSS, MB |\n|---|---|---|---|"
     ));
-    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let program = Program { binary: weir.to_owned(), kind: Kind::Collector };
-    for (name, scenario) in points {
-        let round = measure::round(&program, scenario, time, dir.path()).await?;
-        let (cost, rate) = (1e9 / round.per_cpu.max(1.0), thousands(round.per_second));
-        println(&format!("| {name} | {cost:.0} | {rate} | {} |", round.peak >> 10));
+    for ((name, _), rounds) in points.iter().zip(&rounds) {
+        println(&line(name, rounds));
     }
     println("");
     Ok(())
+}
+
+/// A point with medians, and the smallest to the largest behind each.
+fn line(name: &str, rounds: &[Round]) -> String {
+    let of = |value: fn(&Round) -> f64| spread(rounds.iter().map(value));
+    let cost = of(|round| 1e9 / round.per_cpu.max(1.0)).text(whole);
+    let rate = of(|round| round.per_second).text(thousands);
+    format!("| {name} | {cost} | {rate} | {} |", of(|round| megabytes(round.peak)).text(tenths))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_has_the_median_of_its_rounds_with_the_smallest_and_the_largest() {
+        let round = |n: u64| Round {
+            per_cpu: 1e6 / n as f64,
+            per_second: 1000.0 * n as f64,
+            peak: (10 * n) << 10,
+            ..Round::default()
+        };
+        let wanted = "| on disk | 2000 (1000 to 3000) | 2,000 (1,000 to 3,000) | 20.0 (10.0 to 30.0) |";
+        assert_eq!(line("on disk", &[3, 1, 2].map(round)), wanted);
+    }
 }

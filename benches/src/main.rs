@@ -5,7 +5,7 @@
 //! - [`agent`]: a process and what /proc says about it;
 //! - [`scenario`]: what is measured, and the bars;
 //! - [`measure`], [`report`]: one round, all rounds;
-//! - [`curves`]: whether cost grows linearly;
+//! - [`curves`]: whether cost grows linearly, and what guarantees cost;
 //! - [`hot`]: single paths, for counting instructions.
 #![expect(clippy::disallowed_methods, reason = "a load generator measures real time")]
 
@@ -45,12 +45,16 @@ struct Cli {
 enum Command {
     /// Both agents in all scenarios, in interleaved rounds.
     Run(Run),
-    /// Weir alone: connections, items per request, pipelines.
+    /// Weir alone: connections, items per request, pipelines, and what each guarantee of delivery costs; the points of each in
+    /// interleaved rounds.
     Curves {
         /// Binary of Weir.
         #[arg(long)]
         weir: PathBuf,
-        /// Seconds of each point.
+        /// Rounds of each point.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Seconds of each round.
         #[arg(long, default_value_t = 3)]
         seconds: u64,
     },
@@ -129,7 +133,10 @@ struct Run {
 async fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run(run) => compare(&run).await,
-        Command::Curves { weir, seconds } => curves::run(&weir, Duration::from_secs(seconds)).await,
+        Command::Curves { weir, rounds, seconds } => {
+            let times = curves::Times { each: Duration::from_secs(seconds), rounds };
+            curves::run(&weir, times).await
+        }
         Command::Hot { name, times } => hot::run(&name, times),
         Command::Load { port, signal, protocol, seconds, items, connections, encoding, requests } => {
             let sample = Arc::new(Sample::new(signal, items));

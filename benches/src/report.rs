@@ -31,7 +31,7 @@ pub(crate) fn spread(values: impl Iterator<Item = f64>) -> Spread {
 
 impl Spread {
     /// The median, and the smallest to the largest behind it.
-    fn text(self, show: impl Fn(f64) -> String) -> String {
+    pub(crate) fn text(self, show: impl Fn(f64) -> String) -> String {
         format!("{} ({} to {})", show(self.median), show(self.min), show(self.max))
     }
 
@@ -41,16 +41,16 @@ impl Spread {
     }
 }
 
-fn whole(value: f64) -> String {
+pub(crate) fn whole(value: f64) -> String {
     format!("{value:.0}")
 }
 
-fn tenths(value: f64) -> String {
+pub(crate) fn tenths(value: f64) -> String {
     format!("{value:.1}")
 }
 
 /// KiB in megabytes.
-fn megabytes(kib: u64) -> f64 {
+pub(crate) fn megabytes(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 

@@ -36,6 +36,11 @@ pub(crate) struct Scenario {
 pub(crate) enum Queue {
     /// In memory, as by default.
     Memory,
+    /// The same, with `sending_queue::batch` in place of the processor, so that nothing is acknowledged in front of the queue, and
+    /// senders that wait for room.
+    Batching,
+    /// In memory, behind a `memory_limiter` that has room.
+    Limited,
     /// Senders hear what the backend says. Without `batch`, which does not wait for it.
     Waiting,
     /// On disk, synced before senders hear success or not.
@@ -76,15 +81,21 @@ impl Scenario {
             Encoding::Identity => "none",
             other => other.name(),
         };
-        let mut processors = Vec::new();
+        let (mut processors, mut settings) = (Vec::new(), "");
+        if self.queue == Queue::Limited {
+            processors.push("memory_limiter");
+            settings = LIMITER;
+        }
         if self.edits {
             processors.push("attributes");
+            settings = EDITS;
         }
-        if !self.latency && self.queue != Queue::Waiting {
+        if !self.latency && !matches!(self.queue, Queue::Waiting | Queue::Batching) {
             processors.push("batch");
         }
         let (extensions, queue) = match self.queue {
-            Queue::Memory => (String::new(), ""),
+            Queue::Memory | Queue::Limited => (String::new(), ""),
+            Queue::Batching => (String::new(), ", sending_queue: {batch: , block_on_overflow: true}"),
             Queue::Waiting => (String::new(), ", sending_queue: {wait_for_result: true}"),
             Queue::Disk { fsync } => (
                 format!(
@@ -107,13 +118,12 @@ impl Scenario {
         format!(
             "extensions: {{{extensions}}}\n\
              receivers: {{otlp: {{protocols: {{{receiver}: {{endpoint: '127.0.0.1:{input}'}}}}}}}}\n\
-             processors: {{batch: {}}}\n\
+             processors: {{batch: {settings}}}\n\
              exporters: {{{exporter}, compression: {compression}, tls: {{insecure: true}}{queue}}}}}\n\
              service:\n  \
                extensions: [{}]\n  \
                telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}\n  \
                pipelines: {{{}}}\n",
-            if self.edits { EDITS } else { "" },
             if extensions.is_empty() { "" } else { "file_storage" },
             pipelines.trim_end_matches(", "),
         )
@@ -148,6 +158,9 @@ impl Scenario {
         Some(options.into_iter().map(str::to_owned).collect())
     }
 }
+
+/// A limit that is never reached.
+const LIMITER: &str = ", memory_limiter: {check_interval: 1s, limit_percentage: 80}";
 
 /// Insert, update, delete and rename on every item.
 const EDITS: &str = ", attributes: {actions: [\
