@@ -15,6 +15,7 @@ pub(crate) use component::{Component, OptionOf, components, root, yaml_blocks};
 use component::{SECTIONS, scalar, text};
 pub(crate) use configuration::{complement, errors_of};
 use configuration::{merged, put, yaml};
+pub(crate) use options::sections;
 
 /// A whole configuration around bodies of one component, each under an id of its own: `type/0`, `type/1` and so on.
 fn with_bodies(component: &Component, bodies: Vec<Value>) -> String {

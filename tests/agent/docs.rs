@@ -13,7 +13,9 @@ use serde_yaml_ng::Value;
 use weir_connection::names::{Described, Kind, leak_metric, metric};
 use weir_connection::report::{Caller, Evidence, Exemplar, Finding, Forecast, Report, Site, Source, Stack};
 
-use crate::conformance::{Component, OptionOf, complement, components, errors_of, root, yaml_blocks};
+use crate::conformance::{
+    Component, OptionOf, complement, components, errors_of, root, sections, yaml_blocks,
+};
 
 fn read(path: &Path) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
@@ -357,6 +359,61 @@ fn the_limits_of_the_receiver_say_which_port_has_an_option() {
         }
     }
     assert!(checked > 12, "{checked} options found");
+}
+
+/// The words in backticks of a page.
+fn code(page: &str) -> BTreeSet<&str> {
+    page.split('`').skip(1).step_by(2).flat_map(|code| code.split([' ', ':', ',', '{', '}', '='])).collect()
+}
+
+#[test]
+fn the_options_of_the_agents_own_telemetry_are_on_one_page() {
+    let errors = |bodies: Vec<Value>| {
+        let of_body = |body: &Value| {
+            let body = serde_yaml_ng::to_string(&serde_json::json!({"service": {"telemetry": body}}));
+            let config = "receivers: {nop: }\nexporters: {nop: }\nservice: {pipelines: {logs: {receivers: [nop], exporters: [nop]}}}\n";
+            errors_of(&[config, &body.expect("it prints")]).1
+        };
+        bodies.iter().map(of_body).enumerate().collect()
+    };
+    let page = read(Path::new("docs/operate.md"));
+    let known: BTreeSet<String> = sections(errors).into_values().flatten().collect();
+    let named = code(&page);
+    let missing: Vec<_> = known.iter().filter(|name| !named.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "docs/operate.md says nothing of {missing:?}");
+    assert!(known.len() > 80, "{} options", known.len());
+}
+
+#[test]
+fn the_flags_of_the_command_line_are_on_one_page() {
+    let help = |command: &str| {
+        let arguments = command.split_whitespace().chain(["--help"]);
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_weir")).args(arguments).output().expect("the binary runs");
+        String::from_utf8(output.stdout).expect("help is UTF-8")
+    };
+    let page = read(Path::new("docs/operate.md"));
+    let commands: Vec<&str> =
+        page.lines().filter_map(|l| l.strip_prefix("| `weir")?.split('`').next()).collect();
+    let listed = help("");
+    let listed = listed.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    let listed: BTreeSet<&str> =
+        listed.filter_map(|l| l.split_whitespace().next()).filter(|c| *c != "help").collect();
+    let described: BTreeSet<&str> = commands.iter().map(|c| c.trim()).filter(|c| !c.is_empty()).collect();
+    assert_eq!(described, listed, "docs/operate.md on the left, `weir --help` on the right");
+    let texts: Vec<String> = commands.iter().map(|command| help(command)).collect();
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let flag = |line: &str| {
+        let name = line.trim_start().trim_start_matches("-v, ").trim_start_matches("-h, ");
+        let end = name.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(name.len());
+        name.starts_with("--").then(|| name[..end].to_owned())
+    };
+    let flags: BTreeSet<String> = lines.filter_map(flag).collect();
+    let rows = page.lines().filter_map(|l| l.strip_prefix("| `--")?.split(" |").next());
+    let named: BTreeSet<String> = rows
+        .flat_map(|cell| cell.split("`, `--").map(|f| format!("--{}", f.trim_end_matches('`'))))
+        .collect();
+    assert_eq!(named, flags, "docs/operate.md on the left, what is in the help of each command on the right");
 }
 
 /// Dotted names of all fields of the document of verdicts.

@@ -11,14 +11,16 @@ use super::component::{Component, OptionOf, components};
 use super::configuration::{merged, yaml};
 use super::{errors_by_body, nested, with_bodies};
 
-/// The sections of a component with the options that the code knows in each, found by asking for one that it does not
-/// know. Names are those of metadata.yaml; that of the body is empty.
-fn sections(c: &Component) -> BTreeMap<String, Vec<String>> {
+/// Sections with the options that the code knows in each, found by asking for one that it does not know: `errors` has those of
+/// each body. Names are those of metadata.yaml; that of the body is empty.
+pub(crate) fn sections(
+    errors: impl Fn(Vec<Value>) -> BTreeMap<usize, Vec<Json>>,
+) -> BTreeMap<String, Vec<String>> {
     let mut found = BTreeMap::new();
     let mut asked = vec![String::new()];
     while !asked.is_empty() {
         let bodies = asked.iter().map(|section| nested(section, yaml("{zzz: 1}"))).collect();
-        let errors = errors_by_body(c, bodies);
+        let errors = errors(bodies);
         let mut below = Vec::new();
         for (number, section) in asked.into_iter().enumerate() {
             let of_section = errors.get(&number).into_iter().flatten();
@@ -27,7 +29,9 @@ fn sections(c: &Component) -> BTreeMap<String, Vec<String>> {
             };
             let fields = unknown["allowed"].as_array().into_iter().flatten().filter_map(Json::as_str);
             let fields: Vec<String> = fields.map(ToOwned::to_owned).collect();
-            for name in fields.iter().map(|field| joined(&section, field)) {
+            // A section may stand in itself, as a sampler of traces does.
+            for field in fields.iter().filter(|field| !section.split('.').any(|part| part == *field)) {
+                let name = joined(&section, field);
                 below.extend([format!("{name}[]"), name]);
             }
             found.insert(section, fields);
@@ -76,7 +80,7 @@ fn every_option_that_the_code_knows_is_described() {
     let mut silent = Vec::new();
     let all = components();
     for c in &all {
-        let (options, sections) = (c.options(), sections(c));
+        let (options, sections) = (c.options(), sections(|bodies| errors_by_body(c, bodies)));
         for section in options.iter().map(|o| section_of(&o.name)) {
             assert!(sections.contains_key(section), "{}: {section}.zzz is taken", c.label());
         }
@@ -167,8 +171,10 @@ fn every_default_is_that_of_the_code() {
     let (mut checked, mut wrong) = (0, Vec::new());
     for c in components() {
         let options: Vec<OptionOf> = c.options().into_iter().filter(|o| !o.name.contains("[]")).collect();
-        let sections: BTreeSet<String> =
-            sections(&c).into_keys().filter(|s| !s.contains("[]") && !s.is_empty()).collect();
+        let sections: BTreeSet<String> = sections(|bodies| errors_by_body(&c, bodies))
+            .into_keys()
+            .filter(|s| !s.contains("[]") && !s.is_empty())
+            .collect();
         // An option is looked at where what is around it is on, and it is not given.
         let without = |o: &OptionOf| {
             let given = o.name.strip_suffix(".enabled").unwrap_or(&o.name);
