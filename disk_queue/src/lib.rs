@@ -79,15 +79,15 @@
 //! that is made durable before, with those above it.
 //!
 //! # Limits
-//! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Two files per segment are open only while
-//! it is written or worked off.
+//! A record has at most [`MAX_RECORD`] bytes, a group at most 8 MiB or one record. Records are in an open file only while they
+//! are written or read, so that the space of a file comes back when it is removed; acks while their segment is worked off.
 //!
 //! # Memory
 //! Read-ahead and one record, with the groups or pieces that the first and the last of it are parts of; what waits for a
-//! commit (64 MiB or one record); the group that is written; one piece or record that is read; of each segment some 400 bytes,
-//! and some 20 for every gap in what is done. What was taken and is not done is the owner's: a record that is less than a
-//! quarter of its group or piece is copied when it is taken, so that it holds nothing but itself, and any other at most four
-//! times its bytes.
+//! commit (64 MiB or one record); the group that is written; one piece or record that is read, until there is nothing more
+//! to read; of each segment some 400 bytes, and some 20 for every gap in what is done. What was taken and is not done is the
+//! owner's: a record that is less than a quarter of its group or piece is copied when it is taken, so that it holds nothing
+//! but itself, and any other at most four times its bytes.
 
 mod acks;
 mod commit;

@@ -19,13 +19,14 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use crate::UNSAMPLED;
-use crate::fs::{self, Fs};
+use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::scan::{Scanner, Step};
 use crate::state::{Ready, Receivable, Taken};
 
-/// Where reading stands: the segment and how far it was scanned.
+/// Where reading stands: the segment and how far it was scanned. Its file is open only while it is read: the space of one
+/// that is removed meanwhile would not come back.
 #[derive(Default)]
 pub(crate) struct Reader(Option<(u64, Scanner)>);
 
@@ -38,6 +39,24 @@ struct Part {
     ids: Range<u64>,
     /// Somebody removed it.
     removed: bool,
+}
+
+impl Reader {
+    fn scanner(&mut self, name: &Name) -> &mut Scanner {
+        let new = || (name.number, Scanner::new(name.salt));
+        let (number, scanner) = self.0.get_or_insert_with(new);
+        if *number != name.number {
+            (*number, *scanner) = new();
+        }
+        scanner
+    }
+
+    /// Frees what was read and is no record yet.
+    fn let_go(&mut self) {
+        if let Some((_, scanner)) = &mut self.0 {
+            scanner.let_go();
+        }
+    }
 }
 
 impl Queue {
@@ -64,14 +83,23 @@ impl Queue {
                 self.read_to(part.ids.end);
                 continue;
             }
-            let enough = match self.scanner(&mut reader, &part.name) {
-                Ok(scanner) => self.read(scanner, &part, most),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && self.note_removed()? => false,
+            let enough = match fs::thrice(|| self.fs.open(&part.name.file(Holds::Records))) {
+                Ok(file) => self.read(&*file, reader.scanner(&part.name), &part, most),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.note_removed()?;
+                    if !self.has_no_file(part.name.number) {
+                        return Err(error);
+                    }
+                    false
+                }
                 Err(error) => return Err(error),
             };
             if enough {
                 break;
             }
+        }
+        if !self.state().is_behind() {
+            reader.let_go();
         }
         Ok(())
     }
@@ -96,19 +124,16 @@ impl Queue {
         part
     }
 
-    fn scanner<'a>(&self, reader: &'a mut Reader, name: &Name) -> io::Result<&'a mut Scanner> {
-        if reader.0.as_ref().is_none_or(|(number, _)| *number != name.number) {
-            let file = fs::thrice(|| self.fs.open(&name.file(Holds::Records)))?;
-            reader.0 = Some((name.number, Scanner::new(file, name.salt)));
-        }
-        reader.0.as_mut().map(|(_, scanner)| scanner).ok_or_else(|| io::ErrorKind::Other.into())
+    /// Whether nobody looks for the records of a segment any more: they are done, or were removed.
+    fn has_no_file(&self, number: u64) -> bool {
+        self.state().segment(number).is_none_or(|segment| segment.gone || segment.removed)
     }
 
     /// Reads a part into memory; true when enough is there.
-    fn read(&self, scanner: &mut Scanner, part: &Part, most: usize) -> bool {
+    fn read(&self, file: &dyn File, scanner: &mut Scanner, part: &Part, most: usize) -> bool {
         let (mut next, mut damaged) = (part.ids.start, 0);
         while next < part.ids.end {
-            match scanner.next(part.size) {
+            match scanner.next(file, part.size) {
                 Step::Record(head, bytes) if (next..part.ids.end).contains(&head.id) => {
                     self.lose(part.name.number, next..head.id, std::mem::take(&mut damaged));
                     next = head.id + 1;

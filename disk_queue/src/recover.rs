@@ -204,10 +204,10 @@ fn scan(
     seen: &mut Seen,
     counts: &Counts,
 ) -> u64 {
-    let mut scanner = Scanner::new(Arc::clone(&file), name.salt);
+    let mut scanner = Scanner::new(name.salt);
     let mut damaged = 0;
     loop {
-        match scanner.next(size) {
+        match scanner.next(&*file, size) {
             Step::Record(head, bytes) => {
                 let before = limit.is_none_or(|limit| head.id < limit);
                 if head.id < seen.next || !before {

@@ -1,7 +1,5 @@
 //! Goes through the records of a segment, over whatever is damaged.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 
 use crate::fs::{self, File};
@@ -17,15 +15,14 @@ const PAGE: usize = 4096;
 pub(crate) enum Step {
     /// A record.
     Record(Head, Bytes),
-    /// So many bytes that are none.
+    /// A place where a record should be and none is.
     Damage,
     /// The end.
     End,
 }
 
-/// Reads a segment from some offset on.
+/// Reads a segment from some offset on. Whoever has the file open gives it with each step.
 pub(crate) struct Scanner {
-    file: Arc<dyn File>,
     salt: u64,
     /// Where the next record begins.
     pub(crate) offset: u64,
@@ -38,22 +35,22 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    pub(crate) fn new(file: Arc<dyn File>, salt: u64) -> Scanner {
-        Scanner { file, salt, offset: 0, valid: 0, unreadable: false, piece: Bytes::new(), piece_at: 0 }
+    pub(crate) fn new(salt: u64) -> Scanner {
+        Scanner { salt, offset: 0, valid: 0, unreadable: false, piece: Bytes::new(), piece_at: 0 }
     }
 
     /// The next record in the first `size` bytes of the segment.
-    pub(crate) fn next(&mut self, size: u64) -> Step {
+    pub(crate) fn next(&mut self, file: &dyn File, size: u64) -> Step {
         if self.offset >= size {
             return Step::End;
         }
-        let Some(head) = self.head(size) else {
-            return self.skip(size);
+        let Some(head) = self.head(file, size) else {
+            return self.skip(file, size);
         };
         if head.total() > size - self.offset {
-            return self.skip(size);
+            return self.skip(file, size);
         }
-        let record = self.bytes(self.offset, HEAD + head.length as usize, size);
+        let record = self.bytes(file, self.offset, HEAD + head.length as usize, size);
         let bytes = record.slice(HEAD..);
         self.offset += head.total();
         if head.is_of(&bytes, self.salt) {
@@ -69,30 +66,35 @@ impl Scanner {
         self.piece.len()
     }
 
+    /// Frees the piece.
+    pub(crate) fn let_go(&mut self) {
+        self.piece = Bytes::new();
+    }
+
     /// Moves to the next head behind a place where there should be one.
-    fn skip(&mut self, size: u64) -> Step {
+    fn skip(&mut self, file: &dyn File, size: u64) -> Step {
         loop {
             self.offset += ALIGN;
             if self.offset >= size {
                 self.offset = size;
                 return Step::Damage;
             }
-            if self.head(size).is_some_and(|head| head.total() <= size - self.offset) {
+            if self.head(file, size).is_some_and(|head| head.total() <= size - self.offset) {
                 return Step::Damage;
             }
         }
     }
 
-    fn head(&mut self, size: u64) -> Option<Head> {
+    fn head(&mut self, file: &dyn File, size: u64) -> Option<Head> {
         if size - self.offset < HEAD as u64 {
             return None;
         }
-        let bytes = self.bytes(self.offset, HEAD, size);
+        let bytes = self.bytes(file, self.offset, HEAD, size);
         Head::read(&bytes, self.salt)
     }
 
     /// `length` bytes at `at`, which lie within `size`.
-    fn bytes(&mut self, at: u64, length: usize, size: u64) -> Bytes {
+    fn bytes(&mut self, file: &dyn File, at: u64, length: usize, size: u64) -> Bytes {
         let inside = at.checked_sub(self.piece_at).and_then(|start| usize::try_from(start).ok());
         if let Some(start) = inside
             && start + length <= self.piece.len()
@@ -101,7 +103,7 @@ impl Scanner {
         }
         let rest = usize::try_from(size - at).unwrap_or(usize::MAX);
         let mut piece = BytesMut::zeroed(length.max(PIECE).min(rest));
-        self.unreadable |= !read(&*self.file, &mut piece, at);
+        self.unreadable |= !read(file, &mut piece, at);
         self.piece = piece.freeze();
         self.piece_at = at;
         self.piece.slice(..length)

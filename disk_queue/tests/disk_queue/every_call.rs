@@ -128,6 +128,21 @@ fn a_full_disk_has_room_again_when_what_fills_it_is_a_segment_that_is_done_and_s
 }
 
 #[test]
+fn a_full_disk_has_room_again_when_what_fills_it_was_read_from_disk_and_is_done() {
+    let disk = Disk::new(1);
+    disk.limit(3000);
+    // Nothing goes to the reader through memory.
+    let options = Options { segment_bytes: 1 << 20, read_ahead: 0, ..Options::default() };
+    let queue = Queue::open(Arc::new(disk.clone()), options).expect("opens");
+    for _ in 0..4 {
+        while sent(&queue, 400) {}
+        taken(&queue).into_iter().for_each(|record| queue.done(record));
+        assert!(!sent(&queue, 400), "it is full until what is done was saved");
+        assert!(sent(&queue, 400), "it has room again: {:?}", disk.names());
+    }
+}
+
+#[test]
 fn a_submitter_that_panics_keeps_nobody_from_being_committed() {
     let queue = Arc::new(Queue::open(Arc::new(Disk::new(1)), Options::default()).expect("opens"));
     let submitted = queue.submit(vec![], 1, |_| true, |_| panic!("a submitter that panics"));

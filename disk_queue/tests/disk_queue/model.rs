@@ -1,7 +1,7 @@
 //! A file system in memory that forgets and tears what was not synced when the machine crashes, and in which any call
 //! may fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -73,7 +73,7 @@ struct State {
     failed_reads: u64,
     /// The same of files that were opened.
     failed_opens: u64,
-    /// Bytes that fit into all files that have a name.
+    /// Bytes that fit into all files that have a name or are open.
     space: usize,
     dead: bool,
     /// A sync failed, and what it should have made durable can be read until the power is lost.
@@ -97,6 +97,8 @@ struct Node {
     unreadable: Option<usize>,
     /// It cannot be opened.
     refused: Option<io::ErrorKind>,
+    /// How often it is open.
+    open: usize,
 }
 
 #[derive(Clone)]
@@ -259,6 +261,11 @@ impl Disk {
         state.call()?;
         Ok(state)
     }
+
+    fn opened(&self, state: &mut State, node: usize) -> Arc<dyn File> {
+        state.nodes[node].open += 1;
+        Arc::new(Open { disk: self.clone(), node })
+    }
 }
 
 impl State {
@@ -299,7 +306,9 @@ impl State {
     }
 
     fn used(&self) -> usize {
-        self.names.values().map(|node| self.nodes[*node].bytes.len()).sum()
+        let named: BTreeSet<usize> = self.names.values().copied().collect();
+        let held = self.nodes.iter().enumerate().filter(|(at, node)| node.open > 0 || named.contains(at));
+        held.map(|(_, node)| node.bytes.len()).sum()
     }
 
     fn lose_power(&mut self) {
@@ -382,7 +391,7 @@ impl Fs for Disk {
         state.nodes.push(Node::default());
         state.names.insert(name.to_owned(), node);
         state.changes.push(Change::Add(name.to_owned(), node));
-        Ok(Arc::new(Open { disk: self.clone(), node }))
+        Ok(self.opened(&mut state, node))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -398,7 +407,7 @@ impl Fs for Disk {
         if let Some(kind) = state.nodes[node].refused {
             return Err(kind.into());
         }
-        Ok(Arc::new(Open { disk: self.clone(), node }))
+        Ok(self.opened(&mut state, node))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -444,6 +453,12 @@ struct Open {
     node: usize,
 }
 
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.disk.lock().nodes[self.node].open -= 1;
+    }
+}
+
 impl File for Open {
     fn size(&self) -> io::Result<u64> {
         let mut state = self.disk.lock();
@@ -483,7 +498,8 @@ impl File for Open {
         let failed = state.call().err();
         let whole = failed.is_none() && !state.dice.percent(5);
         let length = if whole { bytes.len() } else { state.dice.below(bytes.len() as u64) as usize };
-        if state.used() + (at + length).saturating_sub(state.nodes[self.node].bytes.len()) > state.space {
+        let more = (at + length).saturating_sub(state.nodes[self.node].bytes.len());
+        if state.space < usize::MAX && state.used() + more > state.space {
             return Err(io::ErrorKind::StorageFull.into());
         }
         if length > 0 {
