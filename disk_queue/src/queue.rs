@@ -11,7 +11,7 @@ use crate::fs::Fs;
 use crate::reading::Reader;
 use crate::record;
 use crate::recover;
-use crate::saving::WORTH_LEAVING;
+use crate::saving::{Saver, WORTH_LEAVING};
 use crate::state::{Backlog, Pending, Receivable, State, Taken};
 
 /// Bytes that may wait for a commit, so that a disk which hangs cannot fill the memory.
@@ -22,7 +22,8 @@ const MAX_PENDING: u64 = 64 << 20;
 pub struct Options {
     /// Size at which a segment is followed by the next. Default 16 MiB.
     pub segment_bytes: u64,
-    /// Most bytes on disk, damaged segments that are kept for people not counted; 0: what the disk has. Default 0.
+    /// Most bytes of segments on disk; 0: what the disk has. Default 0. Not counted are damaged ones that are kept for people,
+    /// and acks, at most 16 bytes for each record.
     pub max_bytes: u64,
     /// Whether a commit waits until the disk has it. Without, a power loss loses what was acknowledged. Default true.
     pub fsync: bool,
@@ -45,8 +46,7 @@ pub struct Queue {
     pub(crate) counts: Counts,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) reader: Mutex<Reader>,
-    /// Held by who saves.
-    pub(crate) saver: Mutex<()>,
+    pub(crate) saver: Mutex<Saver>,
     state: Mutex<State>,
     /// Bytes that commits may keep in memory for the reader.
     pub(crate) ready_limit: AtomicUsize,

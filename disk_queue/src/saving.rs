@@ -1,5 +1,6 @@
 //! Writing down what is done, and giving space back.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, TryLockError};
@@ -25,6 +26,13 @@ pub(crate) const WORTH_LEAVING: u64 = 16;
 /// Damaged segments that are kept for people.
 const KEEP_DAMAGED: usize = 4;
 
+/// What who saves has to remember.
+#[derive(Default)]
+pub(crate) struct Saver {
+    /// Records were removed, which a power loss would bring back.
+    unsynced: bool,
+}
+
 impl Queue {
     /// Writes down what is done, and removes segments of which nothing is needed any more. What fails is tried again
     /// with the next call; until then it may come again after a crash. Blocks.
@@ -43,7 +51,7 @@ impl Queue {
     }
 
     fn save_and_sync(&self, at_once: bool) {
-        let _saver = self.saver.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saver = self.saver.lock().unwrap_or_else(PoisonError::into_inner);
         self.leave_active();
         let (unsaved, finished): (Vec<_>, Vec<_>) = {
             let state = self.state();
@@ -59,11 +67,20 @@ impl Queue {
             self.save_acks(&name, at_once);
         }
         for name in finished {
-            if let Err(error) = self.retire(&name) {
-                tracing::debug!(queue = %self.fs.place(), segment = name.number, %error, "a segment could not be removed yet");
+            match self.retire(&name) {
+                Ok(()) => saver.unsynced = true,
+                Err(error) => {
+                    tracing::debug!(queue = %self.fs.place(), segment = name.number, %error, "a segment could not be removed yet");
+                }
             }
         }
-        self.drop_oldest();
+        // Records that come back have to find their acks.
+        if saver.unsynced {
+            saver.unsynced = self.sync(|| self.fs.sync()).is_err();
+        }
+        if !saver.unsynced {
+            self.drop_acks();
+        }
     }
 
     /// Seals the active segment when all its records are done and it is large enough.
@@ -165,7 +182,7 @@ impl Queue {
             fs::remove(&*self.fs, &records)?;
         }
         self.is_gone(name);
-        self.sync(|| self.fs.sync())
+        Ok(())
     }
 
     fn is_gone(&self, name: &Name) {
@@ -187,15 +204,14 @@ impl Queue {
         }
     }
 
-    /// Removes the acks of segments whose records are gone, where no older segment needs to know of them.
-    fn drop_oldest(&self) {
-        loop {
-            let oldest = self.state().segments.front().filter(|s| s.gone).map(|s| s.name);
-            let Some(name) = oldest else { return };
-            if fs::remove(&*self.fs, &name.file(Holds::Acks)).is_err() {
-                return;
-            }
-            self.state().segments.pop_front();
+    /// Removes the acks of segments whose records are gone, where no recovery needs them.
+    fn drop_acks(&self) {
+        let needless = self.state().needless();
+        let is_removed = |name: &&Name| fs::remove(&*self.fs, &name.file(Holds::Acks)).is_ok();
+        // Oldest first: ids and numbers go on behind the last that is there.
+        let dropped: BTreeSet<Name> = needless.iter().take_while(is_removed).copied().collect();
+        if !dropped.is_empty() {
+            self.state().segments.retain(|segment| !dropped.contains(&segment.name));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The n-th call fails, for all n.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,25 @@ fn life(world: &mut World) {
     }
 }
 
-fn fail_each(fault: Fault, count: u64, crash: Crash) {
+/// A life in which one record is never done, so that many segments are removed behind one that stays.
+fn life_beside_one_that_is_stuck(world: &mut World) {
+    world.send(1);
+    world.take();
+    for round in 0..10 {
+        world.send(2);
+        for _ in 0..2 {
+            world.take();
+            world.finish(1, false);
+        }
+        world.save();
+        if round == 6 {
+            world.crash(Crash::Kill);
+            world.take();
+        }
+    }
+}
+
+fn fail_each(life: fn(&mut World), fault: Fault, count: u64, crash: Crash) {
     let mut n = 0;
     loop {
         let mut world = World::new(n);
@@ -51,7 +70,7 @@ fn when_the_nth_call_fails_nothing_that_was_acknowledged_is_lost_for_all_n() {
     for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
         for count in [1, 2, 5, 40] {
             for crash in [Crash::Kill, Crash::Power] {
-                fail_each(Fault::Fails(kind), count, crash);
+                fail_each(life, Fault::Fails(kind), count, crash);
             }
         }
     }
@@ -60,7 +79,48 @@ fn when_the_nth_call_fails_nothing_that_was_acknowledged_is_lost_for_all_n() {
 #[test]
 fn when_the_process_dies_in_the_nth_call_nothing_that_was_acknowledged_is_lost_for_all_n() {
     for crash in [Crash::Kill, Crash::Power] {
-        fail_each(Fault::Dies, 1, crash);
+        fail_each(life, Fault::Dies, 1, crash);
+    }
+}
+
+#[test]
+fn when_the_nth_call_fails_beside_a_record_that_stays_nothing_is_lost_or_counted_as_lost_for_all_n() {
+    for fault in [Fault::Fails(ErrorKind::Other), Fault::Dies] {
+        for crash in [Crash::Kill, Crash::Power] {
+            fail_each(life_beside_one_that_is_stuck, fault, 1, crash);
+        }
+    }
+}
+
+#[test]
+fn a_record_that_stays_holds_the_files_of_its_segment_and_not_those_of_all_that_follow() {
+    for (seed, crash) in (0..20).zip([Crash::Kill, Crash::Power].into_iter().cycle()) {
+        let mut world = World::new(seed);
+        let mut stems = BTreeMap::new();
+        world.send(1);
+        for _ in 0..3 {
+            while world.take() {}
+            for _ in 0..50 {
+                world.send(1);
+                let names = world.disk.names();
+                assert!(names.len() <= 6, "seed {seed}: {names:?}");
+                for name in names {
+                    let (number, stem) = (name[..16].to_owned(), name[..50].to_owned());
+                    let first = stems.entry(number).or_insert_with(|| stem.clone());
+                    assert_eq!(*first, stem, "seed {seed}: its number comes again");
+                }
+                world.take();
+                world.finish(1, false);
+                world.save_for_sure();
+            }
+            let before = world.delivered().clone();
+            world.queue.as_ref().expect("open").save_durably();
+            world.crash(crash);
+            while world.take() {}
+            let again = world.delivered().iter().filter(|(record, times)| before.get(record) < Some(times));
+            assert_eq!(again.map(|(record, _)| *record).collect::<Vec<_>>(), [0], "seed {seed}");
+        }
+        world.check(seed, false);
     }
 }
 

@@ -238,6 +238,8 @@ impl World {
         self.save();
         let queue = self.queue.as_ref().expect("open");
         assert_eq!(queue.backlog(), weir_disk_queue::Backlog::default(), "seed {seed}");
+        let left: Vec<_> = self.disk.names().into_iter().filter(|name| !name.ends_with(".damaged")).collect();
+        assert!(left.len() <= 2, "seed {seed}: of one segment, which is written: {left:?}");
         let counted = self.counted();
         match (forgiven, self.doubtful) {
             (true, _) => {}
