@@ -131,6 +131,8 @@ fn open(
     segment.end = limit.unwrap_or_else(|| seen.next.max(committed));
     seen.skip_to(segment.end);
     segment.live = seen.live;
+    // Also where an earlier start has counted them.
+    segment.damaged |= !seen.missing.is_empty();
     for missing in seen.missing {
         for lost in acks.done.missing(missing) {
             segment.unsaved.insert(lost);
@@ -139,7 +141,6 @@ fn open(
     let lost = segment.unsaved.iter().map(|range| range.end - range.start).sum();
     segment.done = acks.done;
     if lost > 0 {
-        segment.damaged = true;
         let ranges: Vec<_> = segment.unsaved.iter().collect();
         for range in &ranges {
             segment.done.insert(range.clone());

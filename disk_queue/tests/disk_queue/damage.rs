@@ -27,7 +27,8 @@ fn segments(names: &[String]) -> Vec<String> {
     names.iter().filter(|name| name.ends_with(".segment")).cloned().collect()
 }
 
-/// Damages a segment, opens, and checks that exactly what is missing was counted, at this start and not at the next; what was.
+/// Damages a segment, opens, and checks that exactly what is missing was counted, at this start and not at the next, and that
+/// the segment is put aside when the rest of it is done, also after that; what was counted.
 fn damaged(seed: u64, pick: impl Fn(&[String]) -> Option<String>, change: impl FnOnce(&mut Vec<u8>)) -> Harm {
     let mut world = filled(seed);
     let due = world.due();
@@ -42,6 +43,9 @@ fn damaged(seed: u64, pick: impl Fn(&[String]) -> Option<String>, change: impl F
     world.crash(Crash::Kill);
     assert_eq!(world.counted().lost, harm.lost, "seed {seed}: counted once");
     world.check(seed, true);
+    let names = world.disk.names();
+    let aside = names.iter().any(|name| name.ends_with(".damaged"));
+    assert!(aside || harm.lost == 0, "seed {seed}: {harm:?}, {names:?}");
     harm
 }
 
