@@ -23,7 +23,7 @@ use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::scan::{Scanner, Step};
-use crate::state::{Ready, Receivable, Taken};
+use crate::state::{Ready, Receivable, State, Taken};
 
 /// Where reading stands: the segment and how far it was scanned. Its file is open only while it is read: the space of one
 /// that is removed meanwhile would not come back.
@@ -79,7 +79,8 @@ impl Queue {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(part) = self.next_part(most) {
             if part.removed {
-                self.pass_over(part.name.number, part.ids.clone());
+                let taken_off = self.take_off(&mut self.state(), part.name.number, part.ids.clone());
+                self.log_removed(part.name.number, taken_off);
                 self.read_to(part.ids.end);
                 continue;
             }
@@ -164,7 +165,8 @@ impl Queue {
     fn offer(&self, number: u64, record: Ready) -> usize {
         let mut state = self.state();
         let id = record.taken.receivable.id;
-        if state.segment(number).is_some_and(|segment| segment.done.contains(id)) {
+        // One that is not known any more was done as a whole.
+        if state.segment(number).is_none_or(|segment| segment.done.contains(id)) {
             state.read_to = id + 1;
         } else {
             state.make_ready(record);
@@ -175,21 +177,25 @@ impl Queue {
     /// Records that should be there and are not, but for so many damaged places. Those that were found when the queue was opened
     /// are counted.
     fn lose(&self, number: u64, range: Range<u64>, damaged: u64) {
-        if let Some((lost, ids)) = self.take_off(number, range) {
+        let taken_off = self.take_off(&mut self.state(), number, range);
+        if let Some((lost, ids)) = taken_off {
             self.counts.damaged.fetch_add(damaged, Ordering::Relaxed);
             log_lost(&*self.fs, number, lost, &ids);
         }
     }
 
     /// Counts those of a segment's records as lost that are not done: how many these are and which, if any.
-    pub(crate) fn take_off(&self, number: u64, range: Range<u64>) -> Option<(u64, String)> {
+    pub(crate) fn take_off(
+        &self,
+        state: &mut State,
+        number: u64,
+        range: Range<u64>,
+    ) -> Option<(u64, String)> {
         if range.is_empty() {
             return None;
         }
-        let mut state = self.state();
         let ids = state.segment(number).map(|segment| listed(&segment.done.missing(range.clone())))?;
         let lost = state.lost(number, range);
-        drop(state);
         self.counts.lost.fetch_add(lost, Ordering::Relaxed);
         (lost > 0).then_some((lost, ids))
     }

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::ops::Range;
 
 use crate::UNSAMPLED;
 use crate::fs::File;
@@ -45,16 +44,18 @@ impl Queue {
             let Some(segment) = state.segment(name.number) else { continue };
             segment.removed = true;
             let left = read_to.max(name.first)..segment.end;
+            // With the same look at how far reading is: what comes into memory from now on is not of these.
+            let taken_off = self.take_off(&mut state, name.number, left);
             drop(state);
-            self.pass_over(name.number, left);
+            self.log_removed(name.number, taken_off);
         }
         self.fs.restore()?;
         Ok(!removed.is_empty())
     }
 
-    /// What a removed segment held and is not in memory.
-    pub(crate) fn pass_over(&self, segment: u64, left: Range<u64>) {
-        let Some((lost, ids)) = self.take_off(segment, left) else { return };
+    /// Says how many records a removed segment held that are not in memory, and which, if any.
+    pub(crate) fn log_removed(&self, segment: u64, taken_off: Option<(u64, String)>) {
+        let Some((lost, ids)) = taken_off else { return };
         tracing::error!(
             target: UNSAMPLED,
             queue = %self.fs.place(),

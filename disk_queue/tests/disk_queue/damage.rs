@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use weir_disk_queue::{Options, Queue};
+use weir_disk_queue::{Options, Queue, Submitted, Take};
 
-use crate::model::{Crash, Dice};
+use crate::model::{Crash, Dice, Disk};
 use crate::world::{Harm, World};
 
 /// A queue of 40 records in several segments, some done, closed.
@@ -273,6 +273,36 @@ fn files_that_are_removed_under_an_open_queue_cost_what_only_they_held_and_it_go
         }
     }
     assert!(lost > 100 && adrift > 100, "{lost} {adrift}");
+}
+
+#[test]
+fn what_is_read_while_its_file_is_found_removed_comes_out_or_is_counted_and_not_both() {
+    for seed in 0..100 {
+        let disk = Disk::new(seed);
+        let options = Options { read_ahead: 1 << 20, ..Options::default() };
+        let open = || Queue::open(Arc::new(disk.clone()), options.clone()).expect("opens");
+        let submit = |queue: &Queue| assert_ne!(queue.submit(vec![], 1, |_| true, |_| {}), Submitted::Full);
+        let queue = open();
+        (0..1000).for_each(|_| submit(&queue));
+        queue.commit();
+        drop(queue);
+        let queue = open();
+        let mut came = 0;
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| queue.fill(usize::MAX));
+            while came == 0 && !reading.is_finished() {
+                came += u64::from(matches!(queue.try_take(), Take::Record(_)));
+            }
+            disk.unlink(|_| true);
+            submit(&queue);
+            queue.commit();
+        });
+        while let Take::Record(_) = queue.try_take() {
+            came += 1;
+        }
+        let lost = queue.counters().lost;
+        assert_eq!(came + lost, 1001, "seed {seed}: {came} came, {lost} are lost");
+    }
 }
 
 #[test]
