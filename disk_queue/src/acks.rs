@@ -16,14 +16,20 @@ pub(crate) const ENTRY: usize = 16;
 pub(crate) struct Acks {
     /// All records below were committed; `None` when it is not known.
     pub(crate) committed: Option<u64>,
+    /// Nobody needs its records: that they are not there is no loss.
+    pub(crate) released: bool,
     /// Records that are done.
     pub(crate) done: Ranges,
     /// Where the next entry goes.
     pub(crate) size: u64,
 }
 
-/// The entry of a range. The first entry of a file is that of the empty range before `committed`.
-pub(crate) fn entry(salt: u64, range: &Range<u64>) -> [u8; ENTRY] {
+/// The first entry of a file.
+pub(crate) fn first(salt: u64, committed: u64, released: bool) -> [u8; ENTRY] {
+    entry(salt, &(committed..committed + u64::from(released)))
+}
+
+fn entry(salt: u64, range: &Range<u64>) -> [u8; ENTRY] {
     let mut entry = [0; ENTRY];
     let mut rest = &mut entry[4..];
     rest.put_u32_le(u32::try_from(range.end - range.start).unwrap_or(u32::MAX));
@@ -57,7 +63,7 @@ pub(crate) fn read(file: &dyn File, salt: u64) -> Acks {
     for (number, entry) in bytes[..read].chunks_exact(ENTRY).enumerate() {
         let Some(range) = range_of(salt, entry) else { continue };
         if number == 0 {
-            acks.committed = Some(range.start);
+            (acks.committed, acks.released) = (Some(range.start), !range.is_empty());
         } else {
             acks.done.insert(range);
         }

@@ -122,7 +122,7 @@ impl Queue {
         active.size += bytes.len() as u64;
         let end = first + group.len() as u64;
         // Only for exact counts after damage: when it fails, a torn tail counts as never committed.
-        drop(fs::write_all(&*active.acks, &acks::entry(active.name.salt, &(end..end)), 0));
+        drop(fs::write_all(&*active.acks, &acks::first(active.name.salt, end, false), 0));
         Ok(Written { segment: active.name.number, size: active.size, records: cut(&bytes, group) })
     }
 

@@ -17,7 +17,7 @@
 //! - `.v1.segment` holds records, each at a multiple of 8 bytes, little endian:
 //!   `crc of the head: u32 | crc of the bytes: u32 | length: u32 | weight: u32 | id: u64 | bytes | padding`.
 //! - `.v1.acks` holds 16-byte entries `crc: u32 | count: u32 | first id: u64`. The first says up to which id (exclusive)
-//!   records were committed, the others which are done.
+//!   records were committed, and with a count that nobody needs them any more; the others say which are done.
 //!
 //! Checksums are CRC32C and begin with the salt of the segment, which no sender knows: bytes that came from outside can
 //! never pass for a record, so that a reader may look for the next record behind a damaged one. A segment has no header
@@ -57,8 +57,8 @@
 //! the writer: it may submit, and must not commit or save.
 //!
 //! # Giving space back
-//! A segment whose records are all done is removed as a whole: its acks are synced, the file with the records is
-//! removed, the directory synced, and its acks go when no recovery needs them. What it needs is where the ids of a segment
+//! A segment whose records are all done is removed as a whole: its acks say that its records may be missing and are synced,
+//! the file with the records is removed, the directory synced, and its acks go when no recovery needs them. What it needs is where the ids of a segment
 //! that is there end, which the next one tells, and where ids and numbers go on: of each row of removed segments the acks of
 //! the first stay while an older segment does, and those of the last segment of all. One that was damaged is renamed to
 //! `.v1.damaged` instead; the newest four of these are kept. So the space in use is at most that of the segments that
@@ -71,6 +71,11 @@
 //! counted, once. What follows the last valid record of the last segment is a torn tail and is cut off, unless some of it
 //! cannot be read or the acks say that more was committed; what is before it is synced, as the process that wrote it may have
 //! ended before it did. Recovery writes nothing that it needs, so that it works on a full disk; new records go to a new segment.
+//!
+//! Acks without records are of a segment that was removed, when they say so. Otherwise its file is missing, and what they do
+//! not say is done is lost: up to the next segment, or to what they say was committed. That is not concluded without
+//! [`Options::fsync`], where a power loss may take any file, nor from acks whose first entry cannot be read. Where the acks are
+//! missing too, nothing tells what was there, but for an older segment with records: it ends where the next one begins.
 //!
 //! Nothing counts as lost that is not, but for one case: where a power loss leaves the group that was written with holes, their
 //! records cannot be told from committed ones, although nobody was told that they are safe.

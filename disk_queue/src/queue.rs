@@ -25,7 +25,8 @@ pub struct Options {
     /// Most bytes of segments on disk; 0: what the disk has. Default 0. Not counted are damaged ones that are kept for people,
     /// and acks, at most 16 bytes for each record.
     pub max_bytes: u64,
-    /// Whether a commit waits until the disk has it. Without, a power loss loses what was acknowledged. Default true.
+    /// Whether a commit waits until the disk has it. Without, a power loss loses what was acknowledged, and from a file that is
+    /// missing nothing is concluded. Default true.
     pub fsync: bool,
     /// Bytes that are kept in memory for the reader. Default 8 MiB.
     pub read_ahead: usize,
@@ -118,7 +119,7 @@ impl Queue {
             options.segment_bytes = options.segment_bytes.min(options.max_bytes / 8).max(1);
         }
         let counts = Counts::default();
-        let (state, number) = recover::recover(&*fs, &counts)?;
+        let (state, number) = recover::recover(&*fs, options.fsync, &counts)?;
         let queue = Queue {
             fs,
             options,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,14 +17,20 @@ use crate::reading::{listed, log_lost};
 use crate::scan::{Scanner, Step};
 use crate::state::{Backlog, Segment, State};
 
-/// The state of a directory, and the last number of a segment in it.
-pub(crate) fn recover(fs: &dyn Fs, counts: &Counts) -> io::Result<(State, u64)> {
+/// The state of a directory, and the last number of a segment in it. `fsync`: a power loss changes nothing about the order in
+/// which its files were written and removed.
+pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(State, u64)> {
     let (found, number) = segments(fs)?;
     let mut state = State::default();
     let firsts: Vec<u64> = found.keys().map(|name| name.first).collect();
     for (at, (name, has_records)) in found.iter().enumerate() {
         let limit = firsts.get(at + 1).copied();
-        let segment = open(fs, name, *has_records, limit, counts)?;
+        let acks = acks_of(fs, name)?;
+        let segment = if *has_records {
+            open(fs, name, limit, acks, counts)?
+        } else {
+            without_records(fs, name, limit, acks, fsync, counts)
+        };
         state.backlog.add(segment.live);
         state.segments.push_back(segment);
     }
@@ -87,30 +94,62 @@ fn segments(fs: &dyn Fs) -> io::Result<(BTreeMap<Name, bool>, u64)> {
     Ok((found, number))
 }
 
-/// Reads a segment. `limit`: the first id of the next one.
-fn open(
+fn acks_of(fs: &dyn Fs, name: &Name) -> io::Result<Acks> {
+    match fs::thrice(|| fs.open(&name.file(Holds::Acks))) {
+        Ok(file) => Ok(acks::read(&*file, name.salt)),
+        // They could not be written either, and would let everything come again at each start.
+        Err(error) if is_curable(&error) => Err(cannot_open(&name.file(Holds::Acks), &error)),
+        // Without it the records come again.
+        Err(_) => Ok(Acks { size: acks::ENTRY as u64, ..Acks::default() }),
+    }
+}
+
+/// A segment of which nothing but the acks is there. `limit`: the first id of the next one.
+fn without_records(
     fs: &dyn Fs,
     name: &Name,
-    has_records: bool,
     limit: Option<u64>,
+    acks: Acks,
+    fsync: bool,
     counts: &Counts,
-) -> io::Result<Segment> {
-    let acks = match fs::thrice(|| fs.open(&name.file(Holds::Acks))) {
-        Ok(file) => acks::read(&*file, name.salt),
-        // They could not be written either, and would let everything come again at each start.
-        Err(error) if is_curable(&error) => return Err(cannot_open(&name.file(Holds::Acks), &error)),
-        // Without it the records come again.
-        Err(_) => Acks { size: acks::ENTRY as u64, ..Acks::default() },
-    };
-    let mut segment = Segment::new(*name);
-    segment.sealed = true;
-    segment.acks_size = acks.size;
+) -> Segment {
+    let mut segment = Segment::found(name, &acks);
     let committed = acks.committed.unwrap_or(name.first).max(name.first);
-    if !has_records {
+    if acks.released || acks.committed.is_none() || !fsync {
         segment.gone = true;
         segment.end = limit.map_or(committed, |limit| limit.min(committed));
-        return Ok(segment);
+        return segment;
     }
+    segment.end = limit.unwrap_or(committed);
+    let missing = acks.done.missing(name.first..segment.end);
+    segment.done = acks.done;
+    if !missing.is_empty() {
+        counts.damaged.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            target: UNSAMPLED,
+            queue = %fs.place(),
+            segment = %name.file(Holds::Records),
+            "A segment of a queue on disk is missing: what it held counts as lost"
+        );
+        count_lost(fs, &mut segment, missing, counts);
+    }
+    segment
+}
+
+/// Counts records as lost that are not done.
+fn count_lost(fs: &dyn Fs, segment: &mut Segment, missing: Vec<Range<u64>>, counts: &Counts) {
+    let lost = missing.iter().map(|range| range.end - range.start).sum();
+    counts.lost.fetch_add(lost, Ordering::Relaxed);
+    log_lost(fs, segment.name.number, lost, &listed(&missing));
+    for range in missing {
+        segment.finish(range);
+    }
+}
+
+/// Reads a segment. `limit`: the first id of the next one.
+fn open(fs: &dyn Fs, name: &Name, limit: Option<u64>, acks: Acks, counts: &Counts) -> io::Result<Segment> {
+    let mut segment = Segment::found(name, &acks);
+    let committed = acks.committed.unwrap_or(name.first).max(name.first);
     let mut seen = Seen { next: name.first, live: Backlog::default(), missing: Vec::new() };
     match records(fs, name)? {
         Ok(opened) => segment.size = scan(fs, opened, name, limit, &acks, &mut seen, counts),
@@ -133,20 +172,10 @@ fn open(
     segment.live = seen.live;
     // Also where an earlier start has counted them.
     segment.damaged |= !seen.missing.is_empty();
-    for missing in seen.missing {
-        for lost in acks.done.missing(missing) {
-            segment.unsaved.insert(lost);
-        }
-    }
-    let lost = segment.unsaved.iter().map(|range| range.end - range.start).sum();
+    let lost: Vec<_> = seen.missing.into_iter().flat_map(|missing| acks.done.missing(missing)).collect();
     segment.done = acks.done;
-    if lost > 0 {
-        let ranges: Vec<_> = segment.unsaved.iter().collect();
-        for range in &ranges {
-            segment.done.insert(range.clone());
-        }
-        counts.lost.fetch_add(lost, Ordering::Relaxed);
-        log_lost(fs, name.number, lost, &listed(&ranges));
+    if !lost.is_empty() {
+        count_lost(fs, &mut segment, lost, counts);
     }
     Ok(segment)
 }
@@ -158,7 +187,7 @@ struct Seen {
     /// Records that are not done.
     live: Backlog,
     /// Ids between those that were found.
-    missing: Vec<std::ops::Range<u64>>,
+    missing: Vec<Range<u64>>,
 }
 
 impl Seen {

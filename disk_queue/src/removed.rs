@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::io;
 
 use crate::UNSAMPLED;
-use crate::fs::File;
+use crate::acks;
+use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 
@@ -21,8 +22,8 @@ impl Queue {
     }
 
     /// After something was not found: passes over all segments whose files were removed, and sees to it that there is a
-    /// directory. True when there were such segments.
-    pub(crate) fn note_removed(&self) -> io::Result<bool> {
+    /// directory.
+    pub(crate) fn note_removed(&self) -> io::Result<()> {
         // Those before the look at the directory: what is made meanwhile is there.
         let known: Vec<Name> = {
             let state = self.state();
@@ -43,14 +44,17 @@ impl Queue {
             let read_to = state.read_to;
             let Some(segment) = state.segment(name.number) else { continue };
             segment.removed = true;
-            let left = read_to.max(name.first)..segment.end;
+            let (left, end) = (read_to.max(name.first)..segment.end, segment.end);
             // With the same look at how far reading is: what comes into memory from now on is not of these.
             let taken_off = self.take_off(&mut state, name.number, left);
             drop(state);
             self.log_removed(name.number, taken_off);
+            // The next start need not count them again. The acks may have been removed too.
+            if let Ok(acks) = self.fs.open(&name.file(Holds::Acks)) {
+                drop(fs::write_all(&*acks, &acks::first(name.salt, end, true), 0));
+            }
         }
-        self.fs.restore()?;
-        Ok(!removed.is_empty())
+        self.fs.restore()
     }
 
     /// Says how many records a removed segment held that are not in memory, and which, if any.

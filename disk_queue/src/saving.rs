@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::UNSAMPLED;
-use crate::acks::{self, ENTRY};
+use crate::acks;
 use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
@@ -125,11 +125,8 @@ impl Queue {
             let synced = self.acks(name).and_then(|file| self.sync(|| file.sync()));
             self.with(name, |segment| match synced {
                 Ok(()) => segment.unsynced = 0,
-                // The kernel may have dropped what it could not write: the next save writes all of it anew.
-                Err(_) => {
-                    segment.acks_size = ENTRY as u64;
-                    segment.unsaved = segment.done.clone();
-                }
+                // The kernel may have dropped what it could not write.
+                Err(_) => segment.save_anew(),
             });
         }
     }
@@ -148,8 +145,7 @@ impl Queue {
         Ok(file)
     }
 
-    /// Removes the records of a segment, or puts them aside when some were damaged. On a full disk its acks may not be
-    /// written; that they exist is enough to tell that its records are not lost but gone.
+    /// Removes the records of a segment, or puts them aside when some were damaged.
     fn retire(&self, name: &Name) -> io::Result<()> {
         let found = self.with(name, |segment| (segment.end, segment.damaged, segment.removed));
         let Some((end, damaged, removed)) = found else { return Ok(()) };
@@ -158,14 +154,17 @@ impl Queue {
             return Ok(());
         }
         let oldest = self.state().segments.front().is_some_and(|s| s.name == *name);
-        match self.acks(name) {
-            Ok(acks) => {
-                let noted = fs::write_all(&*acks, &acks::entry(name.salt, &(end..end)), 0);
-                drop(noted.and_then(|()| self.sync(|| acks.sync())));
+        match self.release(name, end) {
+            // Nothing older is there that would need its acks.
+            Err(_) if oldest => {
+                self.with(name, |segment| {
+                    segment.acks = None;
+                    segment.save_anew();
+                });
+                fs::remove(&*self.fs, &name.file(Holds::Acks))?;
+                self.sync(|| self.fs.sync())?;
             }
-            // Nothing older is there that would need them.
-            Err(_) if oldest => {}
-            Err(error) => return Err(error),
+            released => released?,
         }
         let records = name.file(Holds::Records);
         if damaged {
@@ -183,6 +182,17 @@ impl Queue {
         }
         self.is_gone(name);
         Ok(())
+    }
+
+    /// Lets the acks say that the records may be missing: it is no loss then. A disk that does not take that may still let them
+    /// say nothing any more, which comes to the same.
+    fn release(&self, name: &Name, end: u64) -> io::Result<()> {
+        let acks = self.acks(name)?;
+        let released = fs::write_all(&*acks, &acks::first(name.salt, end, true), 0);
+        released.and_then(|()| self.sync(|| acks.sync())).or_else(|_| {
+            self.with(name, Segment::save_anew);
+            acks.set_size(0).and_then(|()| self.sync(|| acks.sync()))
+        })
     }
 
     fn is_gone(&self, name: &Name) {

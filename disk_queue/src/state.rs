@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::acks::{Acks, ENTRY};
 use crate::fs::File;
 use crate::gather::Gathering;
 use crate::names::Name;
@@ -158,7 +159,7 @@ impl Segment {
             done: Ranges::default(),
             unsaved: Ranges::default(),
             acks: None,
-            acks_size: crate::acks::ENTRY as u64,
+            acks_size: ENTRY as u64,
             unsynced: 0,
             unsynced_since: Duration::ZERO,
             sealed: false,
@@ -168,11 +169,22 @@ impl Segment {
         }
     }
 
+    /// One that an earlier process left.
+    pub(crate) fn found(name: &Name, acks: &Acks) -> Segment {
+        Segment { sealed: true, acks_size: acks.size, ..Segment::new(*name) }
+    }
+
     /// Notes that records are done or lost; returns how many were neither yet.
     pub(crate) fn finish(&mut self, range: Range<u64>) -> u64 {
         let new = self.done.insert(range.clone());
         self.unsaved.insert(range);
         new
+    }
+
+    /// The next save writes all that is done: what is in the file of acks is not certain.
+    pub(crate) fn save_anew(&mut self) {
+        self.acks_size = ENTRY as u64;
+        self.unsaved = self.done.clone();
     }
 
     /// Whether its file of acks says more than a power loss would leave.

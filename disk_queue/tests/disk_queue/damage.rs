@@ -170,6 +170,37 @@ fn a_tail_that_cannot_be_read_is_not_cut_off() {
 }
 
 #[test]
+fn a_segment_that_is_missing_costs_the_records_that_its_acks_tell_and_is_counted_once() {
+    for seed in 0..100 {
+        let mut world = filled(seed);
+        let due = world.due();
+        world.close();
+        let name = nth(seed)(&world.disk.names()).expect("a segment");
+        world.disk.unlink(|other| other == name);
+        world.crash(Crash::Kill);
+        while world.take() {}
+        let missing: Vec<u64> = due.difference(&world.in_hand()).copied().collect();
+        let lost = world.counted().lost;
+        assert!(lost > 0 && lost == missing.len() as u64, "seed {seed}: {missing:?} missing, {lost} counted");
+        world.crash(Crash::Kill);
+        assert_eq!(world.counted().lost, lost, "seed {seed}: counted once");
+        world.check(seed, true);
+    }
+}
+
+#[test]
+fn what_was_counted_when_files_were_removed_under_a_queue_is_not_counted_by_the_next_start() {
+    let mut world = filled(1);
+    world.disk.unlink(|name| name.ends_with(".segment"));
+    while world.take() {}
+    let (lost, adrift) = (world.counted().lost, world.queue.as_ref().expect("open").adrift());
+    assert!(lost > 0 && adrift > 0 && world.missing() == lost, "{lost} lost, {adrift} in memory only");
+    world.crash(Crash::Kill);
+    assert_eq!(world.counted().lost, lost + adrift);
+    world.check(1, true);
+}
+
+#[test]
 fn a_segment_that_the_disk_does_not_give_costs_its_records_and_is_put_aside() {
     for (seed, at) in (0..40).zip([0, 1, 2, usize::MAX].into_iter().cycle()) {
         let mut world = filled(seed);

@@ -38,12 +38,17 @@ fn damage(world: &World, kind: &str, what: u8, how: usize) -> bool {
     let mut dice = Dice(u64::from(what) << 8 | how as u64);
     let files: Vec<_> = world.disk.names().into_iter().filter(|name| name.ends_with(kind)).collect();
     let Some(name) = files.get(how % files.len().max(1)).cloned() else { return false };
+    let what = (what / 12) % 7;
+    if what == 6 && kind == ".segment" {
+        world.disk.unlink(|other| other == name);
+        return true;
+    }
     world.disk.damage(
         |_| Some(name.clone()),
         |bytes| {
             let length = bytes.len() as u64;
             let at = dice.below(length) as usize;
-            match (what / 12) % 6 {
+            match what {
                 0 if length > 0 => bytes[at] ^= 1 << (how % 8),
                 1 => bytes.truncate(at),
                 2 => bytes[at..].fill(how as u8),
