@@ -27,8 +27,8 @@ pub(crate) struct Writer {
 
 /// A group as it is on disk.
 struct Written {
-    /// Number of the segment.
-    segment: u64,
+    /// The segment.
+    segment: Name,
     /// Of the segment, with the group.
     size: u64,
     /// The records' bytes.
@@ -51,8 +51,8 @@ impl Writer {
     }
 
     /// Nothing more goes to the active segment.
-    pub(crate) fn seal(&mut self) -> Option<u64> {
-        self.active.take().map(|active| active.name.number)
+    pub(crate) fn seal(&mut self) -> Option<Name> {
+        self.active.take().map(|active| active.name)
     }
 }
 
@@ -123,7 +123,7 @@ impl Queue {
         let end = first + group.len() as u64;
         // Only for exact counts after damage: when it fails, a torn tail counts as never committed.
         drop(fs::write_all(&*active.acks, &acks::first(active.name.salt, end, false), 0));
-        Ok(Written { segment: active.name.number, size: active.size, records: cut(&bytes, group) })
+        Ok(Written { segment: active.name, size: active.size, records: cut(&bytes, group) })
     }
 
     /// Tells the submitters of a group, and hands its records to the reader while that one keeps up. The segment grows in
@@ -140,7 +140,7 @@ impl Queue {
         match &written {
             Ok(Written { segment, size, records }) => {
                 self.counts.commits.fetch_add(1, Ordering::Relaxed);
-                if let Some(segment) = state.segment(*segment) {
+                if let Some(segment) = state.segment(segment) {
                     (segment.end, segment.size) = (first + group.len() as u64, *size);
                     group.iter().for_each(|pending| segment.live.add(pending.size()));
                 }
@@ -177,7 +177,7 @@ impl Queue {
         let acks = self.fs.create(&name.file(Holds::Acks));
         let acks = acks.and_then(|acks| self.sync(|| self.fs.sync()).map(|()| acks));
         let acks = acks.inspect_err(|_| self.forget(&name))?;
-        if let Some(segment) = self.state().segment(name.number) {
+        if let Some(segment) = self.state().segment(&name) {
             segment.acks = Some(Arc::clone(&acks));
         }
         Ok(Active { name, file, acks, size: 0 })
@@ -205,15 +205,15 @@ impl Queue {
         let mut state = self.state();
         if removed == [true; 2] {
             state.segments.retain(|segment| segment.name != *name);
-        } else if let Some(segment) = state.segment(name.number) {
+        } else if let Some(segment) = state.segment(name) {
             segment.sealed = true;
             segment.acks = None;
         }
     }
 
     fn seal(&self, writer: &mut Writer) {
-        if let Some(number) = writer.seal()
-            && let Some(segment) = self.state().segment(number)
+        if let Some(name) = writer.seal()
+            && let Some(segment) = self.state().segment(&name)
         {
             segment.sealed = true;
             // Opened again when one of its records is done: a long backlog must not hold a file for each segment.

@@ -28,7 +28,7 @@ use crate::state::{Ready, Receivable, State, Taken};
 /// Where reading stands: the segment and how far it was scanned. Its file is open only while it is read: the space of one
 /// that is removed meanwhile would not come back.
 #[derive(Default)]
-pub(crate) struct Reader(Option<(u64, Scanner)>);
+pub(crate) struct Reader(Option<(Name, Scanner)>);
 
 /// The part of a segment that is to be read.
 struct Part {
@@ -43,10 +43,10 @@ struct Part {
 
 impl Reader {
     fn scanner(&mut self, name: &Name) -> &mut Scanner {
-        let new = || (name.number, Scanner::new(name.salt));
-        let (number, scanner) = self.0.get_or_insert_with(new);
-        if *number != name.number {
-            (*number, *scanner) = new();
+        let new = || (*name, Scanner::new(name.salt));
+        let (read, scanner) = self.0.get_or_insert_with(new);
+        if *read != *name {
+            (*read, *scanner) = new();
         }
         scanner
     }
@@ -79,8 +79,8 @@ impl Queue {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(part) = self.next_part(most) {
             if part.removed {
-                let taken_off = self.take_off(&mut self.state(), part.name.number, part.ids.clone());
-                self.log_removed(part.name.number, taken_off);
+                let taken_off = self.take_off(&mut self.state(), &part.name, part.ids.clone());
+                self.log_removed(&part.name, taken_off);
                 self.read_to(part.ids.end);
                 continue;
             }
@@ -88,7 +88,7 @@ impl Queue {
                 Ok(file) => self.read(&*file, reader.scanner(&part.name), &part, most),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.note_removed()?;
-                    if !self.has_no_file(part.name.number) {
+                    if !self.has_no_file(&part.name) {
                         return Err(error);
                     }
                     false
@@ -126,8 +126,8 @@ impl Queue {
     }
 
     /// Whether nobody looks for the records of a segment any more: they are done, or were removed.
-    fn has_no_file(&self, number: u64) -> bool {
-        self.state().segment(number).is_none_or(|segment| segment.gone || segment.removed)
+    fn has_no_file(&self, name: &Name) -> bool {
+        self.state().segment(name).is_none_or(|segment| segment.gone || segment.removed)
     }
 
     /// Reads a part into memory; true when enough is there.
@@ -136,11 +136,11 @@ impl Queue {
         while next < part.ids.end {
             match scanner.next(file, part.size) {
                 Step::Record(head, bytes) if (next..part.ids.end).contains(&head.id) => {
-                    self.lose(part.name.number, next..head.id, std::mem::take(&mut damaged));
+                    self.lose(&part.name, next..head.id, std::mem::take(&mut damaged));
                     next = head.id + 1;
                     let receivable = Receivable { id: head.id, weight: head.weight, length: head.length };
                     let ready = Ready { taken: Taken { receivable, bytes }, buffer: scanner.piece() };
-                    if self.offer(part.name.number, ready) >= most {
+                    if self.offer(&part.name, ready) >= most {
                         return true;
                     }
                 }
@@ -150,7 +150,7 @@ impl Queue {
                 Step::End => break,
             }
         }
-        self.lose(part.name.number, next..part.ids.end, damaged);
+        self.lose(&part.name, next..part.ids.end, damaged);
         self.read_to(part.ids.end) >= most
     }
 
@@ -162,11 +162,11 @@ impl Queue {
     }
 
     /// Puts a record that was read where it can be taken; the bytes that are there now.
-    fn offer(&self, number: u64, record: Ready) -> usize {
+    fn offer(&self, name: &Name, record: Ready) -> usize {
         let mut state = self.state();
         let id = record.taken.receivable.id;
         // One that is not known any more was done as a whole.
-        if state.segment(number).is_none_or(|segment| segment.done.contains(id)) {
+        if state.segment(name).is_none_or(|segment| segment.done.contains(id)) {
             state.read_to = id + 1;
         } else {
             state.make_ready(record);
@@ -176,11 +176,11 @@ impl Queue {
 
     /// Records that should be there and are not, but for so many damaged places. Those that were found when the queue was opened
     /// are counted.
-    fn lose(&self, number: u64, range: Range<u64>, damaged: u64) {
-        let taken_off = self.take_off(&mut self.state(), number, range);
+    fn lose(&self, name: &Name, range: Range<u64>, damaged: u64) {
+        let taken_off = self.take_off(&mut self.state(), name, range);
         if let Some((lost, ids)) = taken_off {
             self.counts.damaged.fetch_add(damaged, Ordering::Relaxed);
-            log_lost(&*self.fs, number, lost, &ids);
+            log_lost(&*self.fs, name, lost, &ids);
         }
     }
 
@@ -188,14 +188,14 @@ impl Queue {
     pub(crate) fn take_off(
         &self,
         state: &mut State,
-        number: u64,
+        name: &Name,
         range: Range<u64>,
     ) -> Option<(u64, String)> {
         if range.is_empty() {
             return None;
         }
-        let ids = state.segment(number).map(|segment| listed(&segment.done.missing(range.clone())))?;
-        let lost = state.lost(number, range);
+        let ids = state.segment(name).map(|segment| listed(&segment.done.missing(range.clone())))?;
+        let lost = state.lost(name, range);
         self.counts.lost.fetch_add(lost, Ordering::Relaxed);
         (lost > 0).then_some((lost, ids))
     }
@@ -208,11 +208,11 @@ pub(crate) fn listed(ids: &[Range<u64>]) -> String {
 }
 
 /// Says which records of which queue are lost.
-pub(crate) fn log_lost(fs: &dyn Fs, segment: u64, lost: u64, ids: &str) {
+pub(crate) fn log_lost(fs: &dyn Fs, name: &Name, lost: u64, ids: &str) {
     tracing::error!(
         target: UNSAMPLED,
         queue = %fs.place(),
-        segment,
+        segment = name.number,
         lost_records = lost,
         ids,
         "Records of a queue on disk are damaged and lost"

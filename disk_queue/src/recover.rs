@@ -140,7 +140,7 @@ fn without_records(
 fn count_lost(fs: &dyn Fs, segment: &mut Segment, missing: Vec<Range<u64>>, counts: &Counts) {
     let lost = missing.iter().map(|range| range.end - range.start).sum();
     counts.lost.fetch_add(lost, Ordering::Relaxed);
-    log_lost(fs, segment.name.number, lost, &listed(&missing));
+    log_lost(fs, &segment.name, lost, &listed(&missing));
     for range in missing {
         segment.finish(range);
     }

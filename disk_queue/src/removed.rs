@@ -42,13 +42,13 @@ impl Queue {
         for name in &removed {
             let mut state = self.state();
             let read_to = state.read_to;
-            let Some(segment) = state.segment(name.number) else { continue };
+            let Some(segment) = state.segment(name) else { continue };
             segment.removed = true;
             let (left, end) = (read_to.max(name.first)..segment.end, segment.end);
             // With the same look at how far reading is: what comes into memory from now on is not of these.
-            let taken_off = self.take_off(&mut state, name.number, left);
+            let taken_off = self.take_off(&mut state, name, left);
             drop(state);
-            self.log_removed(name.number, taken_off);
+            self.log_removed(name, taken_off);
             // The next start need not count them again. The acks may have been removed too.
             if let Ok(acks) = self.fs.open(&name.file(Holds::Acks)) {
                 drop(fs::write_all(&*acks, &acks::first(name.salt, end, true), 0));
@@ -58,12 +58,12 @@ impl Queue {
     }
 
     /// Says how many records a removed segment held that are not in memory, and which, if any.
-    pub(crate) fn log_removed(&self, segment: u64, taken_off: Option<(u64, String)>) {
+    pub(crate) fn log_removed(&self, name: &Name, taken_off: Option<(u64, String)>) {
         let Some((lost, ids)) = taken_off else { return };
         tracing::error!(
             target: UNSAMPLED,
             queue = %self.fs.place(),
-            segment,
+            segment = name.number,
             lost_records = lost,
             %ids,
             "A file of a queue on disk was removed while it is open, and its records are lost"

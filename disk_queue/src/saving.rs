@@ -226,7 +226,7 @@ impl Queue {
     }
 
     fn with<T>(&self, name: &Name, change: impl FnOnce(&mut Segment) -> T) -> Option<T> {
-        self.state().segment(name.number).map(change)
+        self.state().segment(name).map(change)
     }
 }
 

@@ -209,9 +209,9 @@ impl State {
         behind.checked_sub(1).and_then(|at| self.segments.get_mut(at)).filter(|segment| id < segment.end)
     }
 
-    /// The segment of that number.
-    pub(crate) fn segment(&mut self, number: u64) -> Option<&mut Segment> {
-        self.segments.iter_mut().find(|segment| segment.name.number == number)
+    /// The segment of that name.
+    pub(crate) fn segment(&mut self, name: &Name) -> Option<&mut Segment> {
+        self.segments.iter_mut().find(|segment| segment.name == *name)
     }
 
     /// Segments whose records are gone and whose acks no recovery needs. It needs those of the first that is gone behind one
@@ -243,8 +243,8 @@ impl State {
 
     /// Records of a segment cannot be read; returns how many of them were not done. Their weights are not known: the rest
     /// of the segment's is taken off when nothing else is left of it.
-    pub(crate) fn lost(&mut self, number: u64, range: Range<u64>) -> u64 {
-        let Some(segment) = self.segment(number) else { return 0 };
+    pub(crate) fn lost(&mut self, name: &Name, range: Range<u64>) -> u64 {
+        let Some(segment) = self.segment(name) else { return 0 };
         let lost = segment.finish(range);
         if lost == 0 {
             return 0;
