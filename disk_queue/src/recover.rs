@@ -35,7 +35,7 @@ pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(
         state.segments.push_back(segment);
     }
     state.committed = state.segments.back().map_or(1, |last| last.end);
-    state.read_to = state.segments.front().map_or(state.committed, |first| first.name.first);
+    state.read_to = state.segments.iter().find(|s| !s.gone).map_or(state.committed, |s| s.name.first);
     Ok((state, number))
 }
 
@@ -115,12 +115,13 @@ fn without_records(
 ) -> Segment {
     let mut segment = Segment::found(name, &acks);
     let committed = acks.committed.unwrap_or(name.first).max(name.first);
-    if acks.released || acks.committed.is_none() || !fsync {
-        segment.gone = true;
-        segment.end = limit.map_or(committed, |limit| limit.min(committed));
+    segment.gone = acks.released || acks.committed.is_none();
+    segment.end = limit.unwrap_or(committed);
+    if segment.gone || !fsync {
+        segment.end = segment.end.min(committed);
+        segment.done.insert(name.first..segment.end);
         return segment;
     }
-    segment.end = limit.unwrap_or(committed);
     let missing = acks.done.missing(name.first..segment.end);
     segment.done = acks.done;
     if !missing.is_empty() {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::UNSAMPLED;
-use crate::acks;
+use crate::acks::{self, ENTRY};
 use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
@@ -153,7 +153,7 @@ impl Queue {
             self.is_gone(name);
             return Ok(());
         }
-        let oldest = self.state().segments.front().is_some_and(|s| s.name == *name);
+        let oldest = self.state().segments.iter().take_while(|s| s.name != *name).all(|s| s.gone);
         match self.release(name, end) {
             // Nothing older is there that would need its acks.
             Err(_) if oldest => {
@@ -199,6 +199,7 @@ impl Queue {
         self.with(name, |segment| {
             segment.gone = true;
             segment.acks = None;
+            segment.unsaved = Ranges::default();
         });
     }
 
@@ -214,7 +215,8 @@ impl Queue {
         }
     }
 
-    /// Removes the acks of segments whose records are gone, where no recovery needs them.
+    /// Removes the acks of segments whose records are gone, where no recovery needs them, and leaves the first entry of the
+    /// others.
     fn drop_acks(&self) {
         let needless = self.state().needless();
         let is_removed = |name: &&Name| fs::remove(&*self.fs, &name.file(Holds::Acks)).is_ok();
@@ -222,6 +224,15 @@ impl Queue {
         let dropped: BTreeSet<Name> = needless.iter().take_while(is_removed).copied().collect();
         if !dropped.is_empty() {
             self.state().segments.retain(|segment| !dropped.contains(&segment.name));
+        }
+        let wordy = |segment: &mut Segment| {
+            segment.acks_size = ENTRY as u64;
+            segment.name
+        };
+        let wordy: Vec<Name> = self.state().wordy().map(wordy).collect();
+        for name in wordy {
+            // Once: it is only for the space.
+            drop(self.fs.open(&name.file(Holds::Acks)).and_then(|acks| acks.set_size(ENTRY as u64)));
         }
     }
 

@@ -217,18 +217,23 @@ impl State {
     /// Segments whose records are gone and whose acks no recovery needs. It needs those of the first that is gone behind one
     /// that is not, whose ids end where the ids of the first begin, and those of the last, behind which ids and numbers go on.
     pub(crate) fn needless(&self) -> Vec<Name> {
-        let oldest = self.segments.iter().take_while(|segment| segment.gone).count();
         // One of which nothing was committed may still be given up.
         let last = self.segments.iter().rposition(|segment| segment.gone || segment.size > 0).unwrap_or(0);
-        let mut needless: Vec<Name> = self.segments.range(..oldest).map(|segment| segment.name).collect();
-        for at in oldest + 1..last {
-            let (before, segment) = (&self.segments[at - 1], &self.segments[at]);
-            // Where somebody removed files, the acks may be among them.
-            if segment.gone && before.gone && !before.removed {
+        let mut needless = Vec::new();
+        let mut bounds_none = true;
+        for segment in self.segments.range(..last) {
+            if segment.gone && bounds_none {
                 needless.push(segment.name);
             }
+            // Where somebody removed files, the acks may be among them.
+            bounds_none = segment.gone && (bounds_none || !segment.removed);
         }
         needless
+    }
+
+    /// Segments whose records are gone and whose acks still say which were done.
+    pub(crate) fn wordy(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.segments.iter_mut().filter(|segment| segment.gone && segment.acks_size > ENTRY as u64)
     }
 
     /// A record is done.

@@ -161,6 +161,28 @@ fn a_disk_that_stays_full_has_room_again_when_records_are_done() {
     world.check(1, false);
 }
 
+#[test]
+fn ids_and_numbers_go_on_after_a_queue_was_empty_and_nothing_but_one_entry_is_left_of_it() {
+    let disk = Disk::new(1);
+    let (mut last_id, mut last_name) = (0, String::new());
+    for _ in 0..3 {
+        let queue =
+            Queue::open(Arc::new(disk.clone()), Options { segment_bytes: 2000, ..Options::default() });
+        let queue = queue.expect("opens");
+        for _ in 0..3 {
+            (0..4).for_each(|_| assert!(sent(&queue, 200)));
+            let name = disk.names().pop().expect("a segment");
+            let records = taken(&queue);
+            assert!(name[..16] > last_name[..] && records[0].id == last_id + 1, "{name}, {records:?}");
+            (last_id, last_name) = (records[3].id, name[..16].to_owned());
+            records.into_iter().for_each(|record| queue.done(record));
+            queue.save();
+            let sizes: Vec<_> = disk.names().iter().map(|name| disk.size_of(name)).collect();
+            assert_eq!(sizes, [Some(16)], "{:?}", disk.names());
+        }
+    }
+}
+
 /// Sends a record of so many bytes; whether it was committed.
 fn sent(queue: &Queue, bytes: usize) -> bool {
     let before = queue.backlog().records;
