@@ -226,6 +226,17 @@ fn a_segment_that_the_disk_does_not_give_costs_its_records_and_is_put_aside() {
 }
 
 #[test]
+fn acks_that_the_disk_does_not_give_keep_no_segment_from_being_removed() {
+    let mut world = filled(1);
+    world.close();
+    world.disk.refuse(|names| names.iter().find(|n| n.ends_with(".acks")).cloned(), Some(ErrorKind::Other));
+    world.crash(Crash::Kill);
+    world.check(1, false);
+    world.crash(Crash::Kill);
+    assert_eq!(world.counted(), Harm::default());
+}
+
+#[test]
 fn files_of_another_user_end_the_start_with_their_name_and_nothing_is_lost() {
     for what in [".segment", ".acks"] {
         let mut world = filled(1);
