@@ -24,7 +24,7 @@ pub(crate) struct Acks {
     pub(crate) size: u64,
 }
 
-/// The first entry of a file.
+/// The first entry of a file: the empty range before `committed`, or once the records are released the id there.
 pub(crate) fn first(salt: u64, committed: u64, released: bool) -> [u8; ENTRY] {
     entry(salt, &(committed..committed + u64::from(released)))
 }

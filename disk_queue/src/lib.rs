@@ -58,11 +58,12 @@
 //!
 //! # Giving space back
 //! A segment whose records are all done is removed as a whole: its acks say that its records may be missing and are synced,
-//! the file with the records is removed, the directory synced, and its acks go when no recovery needs them. What it needs is where the ids of a segment
-//! that is there end, which the next one tells, and where ids and numbers go on: of each row of removed segments the first entry
-//! of the acks of the first stays while an older segment does, and that of the last segment of all. One that was damaged is renamed to
-//! `.v1.damaged` instead; the newest four of these are kept. So the space in use is at most that of the segments that
-//! hold a record which is not done, of their acks, and of a file with one entry for each of them and for the last.
+//! the file with the records is removed, the directory synced, and its acks go when no recovery needs them. A recovery needs
+//! to know where the ids of a segment that is there end, which the next one tells, and where ids and numbers go on. So of each
+//! row of removed segments the first entry of the acks of the first stays while an older segment does, and that of the last
+//! segment of all. One that was damaged is renamed to `.v1.damaged` instead; the newest four of these are kept. So the space
+//! in use is at most that of the segments that hold a record which is not done, of their acks, and of a file with one entry
+//! for each of them and for the last.
 //!
 //! # Recovery
 //! Opening reads every segment once. A record is valid when its checksums are right, its id is the next or a later one,

@@ -126,7 +126,7 @@ impl Queue {
             counts,
             writer: Mutex::new(Writer::new(number)),
             reader: Mutex::default(),
-            saver: Mutex::default(),
+            saver: Mutex::new(Saver::new(&state)),
             state: Mutex::new(state),
             ready_limit: AtomicUsize::new(usize::MAX),
             came: Condvar::new(),

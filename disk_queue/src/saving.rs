@@ -12,7 +12,7 @@ use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
 use crate::ranges::Ranges;
-use crate::state::Segment;
+use crate::state::{Segment, State};
 
 /// Records of a segment that are done until its acks are synced, and the time from the first of them with the next save: what
 /// may come again after a power loss.
@@ -27,10 +27,16 @@ pub(crate) const WORTH_LEAVING: u64 = 16;
 const KEEP_DAMAGED: usize = 4;
 
 /// What who saves has to remember.
-#[derive(Default)]
 pub(crate) struct Saver {
     /// Records were removed, which a power loss would bring back.
     unsynced: bool,
+}
+
+impl Saver {
+    /// Of a queue that was just opened: an earlier process may have ended before it synced what it removed.
+    pub(crate) fn new(state: &State) -> Saver {
+        Saver { unsynced: state.segments.iter().any(|segment| segment.gone) }
+    }
 }
 
 impl Queue {
