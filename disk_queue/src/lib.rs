@@ -41,7 +41,7 @@
 //! # Threads and locks
 //! The queue has no thread of its own: its owner lets a thread that may block run [`commit`](Queue::commit),
 //! [`fill`](Queue::fill) and [`save`](Queue::save), several of them at the same time. What does not block (`submit`,
-//! `try_take`, `done`, `keep`, the figures) takes the lock of the state only.
+//! `try_take`, `done`, the figures) takes the lock of the state only.
 //!
 //! | lock | held by | for |
 //! |---|---|---|

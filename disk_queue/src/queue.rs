@@ -190,9 +190,6 @@ impl Queue {
     /// The next record that is in memory. Does not block.
     pub fn try_take(&self) -> Take {
         let mut state = self.state();
-        if let Some(taken) = state.kept.pop_front() {
-            return Take::Record(taken);
-        }
         let Some(ready) = state.ready.pop_front() else {
             return if state.is_behind() { Take::Behind } else { Take::Empty };
         };
@@ -204,11 +201,6 @@ impl Queue {
     /// Nobody needs a record that was taken any more. Does not block; [`Queue::save`] writes it down.
     pub fn done(&self, receivable: Receivable) {
         self.state().done(receivable);
-    }
-
-    /// Gives a record that was taken to whoever takes next. Does not block.
-    pub fn keep(&self, taken: Taken) {
-        self.state().kept.push_back(taken);
     }
 
     /// How it works: as it was opened, the segments possibly smaller.

@@ -115,8 +115,6 @@ pub(crate) struct State {
     pub(crate) ready_bytes: usize,
     /// The id behind those that are ready or taken: where reading goes on.
     pub(crate) read_to: u64,
-    /// What an owner gave back.
-    pub(crate) kept: VecDeque<Taken>,
     pub(crate) backlog: Backlog,
 }
 

@@ -17,8 +17,8 @@ fn filled(seed: u64) -> World {
     for _ in 0..6 {
         world.take();
     }
-    world.finish(1, false);
-    world.finish(3, false);
+    world.finish(1);
+    world.finish(3);
     world.save_for_sure();
     world
 }
@@ -290,7 +290,7 @@ fn files_that_are_removed_under_an_open_queue_cost_what_only_they_held_and_it_go
             match dice.below(8) {
                 0..4 => world.send(1 + dice.below(3)),
                 4 | 5 => drop(world.take()),
-                6 => world.finish(dice.below(9) as usize, dice.percent(20)),
+                6 => world.finish(dice.below(9) as usize),
                 _ => world.save(),
             }
         }

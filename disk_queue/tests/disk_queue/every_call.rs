@@ -20,9 +20,11 @@ fn life(world: &mut World) {
         for _ in 0..5 {
             world.take();
         }
-        world.finish(2, false);
-        world.finish(0, round == 2);
-        world.finish(1, false);
+        world.finish(2);
+        if round != 2 {
+            world.finish(0);
+        }
+        world.finish(1);
         world.save();
         if round == 1 {
             world.crash(Crash::Kill);
@@ -38,7 +40,7 @@ fn life_beside_one_that_is_stuck(world: &mut World) {
         world.send(2);
         for _ in 0..2 {
             world.take();
-            world.finish(1, false);
+            world.finish(1);
         }
         world.save();
         if round == 6 {
@@ -110,7 +112,7 @@ fn a_record_that_stays_holds_the_files_of_its_segment_and_not_those_of_all_that_
                     assert_eq!(*first, stem, "seed {seed}: its number comes again");
                 }
                 world.take();
-                world.finish(1, false);
+                world.finish(1);
                 world.save_for_sure();
             }
             let before = world.delivered().clone();
@@ -152,7 +154,7 @@ fn a_disk_that_stays_full_has_room_again_when_records_are_done() {
     assert!(sent > 10, "{sent} records before it was full");
     while world.take() {}
     while !world.held.is_empty() {
-        world.finish(0, false);
+        world.finish(0);
     }
     world.save();
     let before = world.acknowledged();

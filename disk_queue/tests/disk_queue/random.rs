@@ -21,7 +21,7 @@ fn live(seed: u64, steps: u64, crashes: &[Crash], faults: bool) -> (u64, u64, u6
         match dice.below(20) {
             0..7 => world.send(1 + dice.below(5)),
             7..11 => drop(world.take()),
-            11..15 => world.finish(dice.below(50) as usize, dice.percent(10)),
+            11..15 => world.finish(dice.below(50) as usize),
             15..17 => world.save(),
             17 if faults => {
                 fired += world.disk.disarm();
@@ -94,7 +94,7 @@ fn crashes_bring_back_only_what_was_not_saved(crash: Crash, then: impl Fn(&Queue
                 world.send(1 + dice.below(3));
                 world.take();
                 world.take();
-                world.finish(dice.below(9) as usize, false);
+                world.finish(dice.below(9) as usize);
             }
             world.save_for_sure();
             then(world.queue.as_ref().expect("open"));

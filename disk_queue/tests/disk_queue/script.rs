@@ -15,7 +15,7 @@ pub(crate) fn live(script: &[u8]) {
         match what % 12 {
             0..4 => world.send(1 + how as u64 % 5),
             4 | 5 => drop(world.take()),
-            6 => world.finish(how, how % 8 == 7),
+            6 => world.finish(how),
             7 => world.save(),
             // A power loss may take the acks that tell what a segment had.
             8 if kind == ".acks" => world.crash(Crash::Power),

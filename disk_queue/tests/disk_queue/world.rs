@@ -177,14 +177,14 @@ impl World {
         }
     }
 
-    /// One of those that are held is done, or given back.
-    pub(crate) fn finish(&mut self, at: usize, keep: bool) {
+    /// One of those that are held is done.
+    pub(crate) fn finish(&mut self, at: usize) {
         if self.held.is_empty() {
             return;
         }
         let taken = self.held.swap_remove(at % self.held.len());
         let Some(queue) = &self.queue else { return };
-        if keep { queue.keep(taken) } else { queue.done(taken.receivable) }
+        queue.done(taken.receivable);
     }
 
     pub(crate) fn save(&mut self) {
@@ -269,7 +269,7 @@ impl World {
     fn finish_all(&mut self) {
         while self.take() {}
         while !self.held.is_empty() {
-            self.finish(0, false);
+            self.finish(0);
         }
         self.save();
     }
