@@ -19,7 +19,7 @@ use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use weir_pdata::otlp::{LogsRequest, kv};
 
 use crate::collector::sink::{Received, Sink};
-use crate::support::{Agent, LONG, free_port, wait_until};
+use crate::support::{Agent, LONG, closed_port, free_port, get, post, wait_until};
 
 /// Senders that share the connection.
 const SENDERS: usize = 4;
@@ -153,4 +153,33 @@ fn who_sends_over_one_grpc_connection_does_not_notice_reloads_of_what_is_behind_
     assert!(sent.len() >= 7 * BETWEEN, "{} requests", sent.len());
     wait_until(LONG, || (arrived(&sink).len() >= sent.len()).then_some(()));
     assert_eq!(arrived(&sink), sent);
+}
+
+#[test]
+fn pages_are_those_of_the_new_configuration_while_an_old_exporter_has_what_it_cannot_deliver() {
+    let [http, changed, removed] = [(); 3].map(|()| free_port());
+    let down = closed_port();
+    let yaml = |path: &str, extensions: &str, timeout: &str| {
+        format!(
+            "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}\n\
+             exporters: {{otlp_http: {{endpoint: 'http://127.0.0.1:{down}', timeout: {timeout}, \
+             retry_on_failure: {{max_elapsed_time: 0}}}}}}\n\
+             extensions:\n  health_check: {{endpoint: '127.0.0.1:{changed}', path: {path}}}\n  zpages: {{endpoint: \
+             '127.0.0.1:{removed}'}}\n\
+             service:\n  extensions: [{extensions}]\n  pipelines: {{logs: {{receivers: [otlp], exporters: [otlp_http]}}}}\n\
+             \x20 telemetry: {{metrics: {{level: none}}}}\n"
+        )
+    };
+    let agent = Agent::start(&yaml("/old", "health_check, zpages", "5s"), removed);
+    let answer = post(http, "/v1/logs", r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#)
+        .expect("an answer");
+    assert_eq!((answer.status, get(changed, "/old").map(|a| a.status)), (200, Some(200)));
+    fs::write(agent.config(), yaml("/new", "health_check", "6s")).expect("written");
+    agent.signal("HUP");
+    agent.wait_for_log("Config updated.");
+    let gone = || get(removed, "/leaks.json").is_none().then_some(());
+    assert!(wait_until(LONG, gone).is_some(), "zpages still answers");
+    let is_new = || get(changed, "/new").is_some_and(|answer| answer.status == 200);
+    let all_new = || (0..20).all(|_| is_new()).then_some(());
+    assert!(wait_until(LONG, all_new).is_some(), "the old health_check still answers");
 }

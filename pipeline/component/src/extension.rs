@@ -18,7 +18,8 @@ pub trait Extension: Send {
         Ok(())
     }
 
-    /// Works until `cx.stop` is requested, which happens after the pipelines have ended.
+    /// Works until `cx.stop` is requested, which happens after the pipelines have ended; when a reload takes its place, and
+    /// it offers nothing, at once.
     ///
     /// # Errors
     /// An error before the request to stop ends the agent.

@@ -230,7 +230,8 @@ pub struct ExtensionFactory {
     pub metadata: &'static str,
     /// What it can be configured with: `Options::of::<Config>()`.
     pub options: Options,
-    /// What components may ask of it that name it in their options, as its capabilities.
+    /// What components may ask of it that name it in their options, as its capabilities. After a reload one that offers
+    /// something lives on until they have ended.
     pub offers: &'static [weir_config::Offer],
     /// Makes one.
     pub create: Create<Box<dyn Extension>>,

@@ -11,8 +11,9 @@
 //!
 //! What is left of the old graph ends as it does at a stop, by ownership: its receivers finish their requests, its
 //! stages drain when their last way in is gone, its exporters work off their queues by their own settings, however long
-//! that takes. Extensions go last. A receiver that has not ended after a while is dropped, so that a client that never
-//! lets go cannot keep an old graph alive.
+//! that takes. Extensions that offer something to others go last; one that offers nothing is told to stop at once, because
+//! whoever asks at its port must come to its successor, or to nobody. A receiver that has not ended after a while is
+//! dropped, so that a client that never lets go cannot keep an old graph alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -308,7 +309,8 @@ impl Engine {
     /// Lets what is not in the graph any more end by itself.
     fn retire(&mut self, old: Graph) {
         self.retired.forget_ended();
-        let (mut receivers, mut others, mut extensions) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut receivers, mut others) = (Vec::new(), Vec::new());
+        let (mut alone, mut offering) = (Vec::new(), Vec::new());
         for (key, node) in old {
             if self.graph.get(&key).is_some_and(|now| now.is(&node)) {
                 continue;
@@ -319,28 +321,33 @@ impl Engine {
                     if !self.graph.contains_key(&key) {
                         self.tools.host.withdraw(id);
                     }
-                    extensions.push((node, task));
+                    if node.offers {
+                        offering.push((node, task));
+                    } else {
+                        alone.push(task);
+                    }
                 }
                 Key::Receiver(_) => receivers.push(task),
                 _ => others.push((losses(&key, &node), task)),
             }
         }
         self.tools.host.forget_sources(|id| self.graph.keys().any(|key| key.id() == id));
-        if receivers.is_empty() && others.is_empty() && extensions.is_empty() {
-            return;
-        }
         self.retired.receivers.extend(receivers.iter().cloned());
         self.retired.others.extend(others.iter().cloned());
-        self.retired.extensions.extend(extensions.iter().map(|(_, task)| task.clone()));
+        self.retired.extensions.extend(offering.iter().map(|(_, task)| task).chain(&alone).cloned());
+        if receivers.is_empty() && others.is_empty() && offering.is_empty() {
+            return;
+        }
         let clock = self.tools.clock.clone();
         let end = Box::pin(async move {
             for name in finish(receivers, clock.sleep(RECEIVERS), &clock).await {
                 tracing::warn!(task = %name, "did not end after the reload; its clients were cut off");
             }
-            let others: Vec<TaskHandle> = others.into_iter().map(|(_, task)| task).collect();
-            all_ended(&others).await;
+            // Pages ask authenticators too.
+            let users: Vec<TaskHandle> = others.into_iter().map(|(_, task)| task).chain(alone).collect();
+            all_ended(&users).await;
             // Here they are told to stop.
-            drop(extensions);
+            drop(offering);
         });
         let end = self.spawn("reload", "the end of what a reload has removed".to_owned(), end);
         self.retired.extensions.push(end);

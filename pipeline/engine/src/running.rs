@@ -59,6 +59,8 @@ pub(crate) struct Running {
     pub(crate) blocks: bool,
     /// An exporter whose senders wait for the result: `wait_for_result`.
     pub(crate) waits: bool,
+    /// An extension that others may use.
+    pub(crate) offers: bool,
     /// Its task, once it has one.
     pub(crate) task: Option<TaskHandle>,
 }
@@ -84,6 +86,7 @@ impl Running {
             durable: None,
             blocks: false,
             waits: false,
+            offers: false,
             task: None,
         }
     }

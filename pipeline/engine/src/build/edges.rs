@@ -65,7 +65,9 @@ impl<'a> Builder<'a> {
             };
             let extension = (factory.create)(&self.build("extensions", spec));
             if let Some(extension) = self.keep(extension) {
-                self.parts.graph.insert(key, Running::new(spec.node.clone(), WayIn::None));
+                let offers = !factory.offers.is_empty();
+                let node = Running { offers, ..Running::new(spec.node.clone(), WayIn::None) };
+                self.parts.graph.insert(key, node);
                 self.parts.extensions.push((spec.id.clone(), extension));
             }
         }

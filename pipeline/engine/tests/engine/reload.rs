@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_component::{DeliverySettings, Failure, Health, QueueSettings, RetrySettings};
+use weir_config::{Node, NodeKind, Span};
 use weir_engine::ServiceSpec;
 use weir_pdata::Signal::{Logs, Traces};
 use weir_testkit::{Event, Parcel, ReceiverScript, Reply, Role};
@@ -34,6 +35,11 @@ fn persistent() -> DeliverySettings {
 
 fn down(_: usize, _: &weir_pdata::Payload) -> Reply {
     Reply::Fail(Failure::retry("connection refused"))
+}
+
+/// Settings that name an extension.
+fn uses(extension: &str) -> Node {
+    Node::new(NodeKind::String(extension.into()), Span::default())
 }
 
 fn times(world: &World, line: &str) -> usize {
@@ -303,21 +309,60 @@ fn a_state_is_taken_over_even_from_behind_a_receiver_that_has_to_be_cut_off() {
 #[test]
 fn who_uses_an_extension_is_restarted_with_it_and_the_old_extension_ends_last() {
     let (world, mut spec) = (World::new(1), spec());
-    spec.extensions = vec![component("test/x"), component("test/y")];
+    spec.extensions = vec![component("offers/x"), component("test/y")];
     world.script(&spec);
-    let uses = weir_config::Node::new(weir_config::NodeKind::String("test/x".into()), Default::default());
-    spec.exporters[0].node = uses;
+    spec.exporters[0].node = uses("offers/x");
     let engine = world.start(&spec).expect("starts");
-    change(&mut spec.extensions, "test/x", 2);
+    change(&mut spec.extensions, "offers/x", 2);
     let (engine, outcome) = world.reload(engine, &spec);
     world.pass(SECOND);
     assert_eq!(outcome, Ok(()));
-    assert_eq!((times(&world, "test/x started"), times(&world, "test/y started")), (2, 1));
+    assert_eq!((times(&world, "offers/x started"), times(&world, "test/y started")), (2, 1));
     assert_eq!((times(&world, "test/e started"), times(&world, "test/r started")), (2, 1));
     let life = world.life();
     let place = |line: &str| life.iter().position(|l| l == line).expect("in the journal");
-    assert!(place("test/e ended") < place("test/x ended"), "{life:?}");
+    assert!(place("test/e ended") < place("offers/x ended"), "{life:?}");
     assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn an_extension_that_offers_nothing_ends_with_the_reload_however_long_an_old_exporter_goes_on() {
+    let (world, mut spec) = (World::new(1), spec());
+    spec.extensions = ["test/changed", "test/removed", "offers/x"].map(component).to_vec();
+    world.script(&spec);
+    world.exporter("test/e", persistent(), down);
+    world.sends("test/r", &[(Logs, 0, 3)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    change(&mut spec.exporters, "test/e", 2);
+    change(&mut spec.extensions, "test/changed", 2);
+    change(&mut spec.extensions, "offers/x", 2);
+    spec.extensions.remove(1);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    world.pass(SECOND);
+    let ended = |id| times(&world, &format!("{id} ended"));
+    assert_eq!(["test/changed", "test/removed", "offers/x", "test/e"].map(ended), [1, 1, 0, 0]);
+    assert_eq!(world.stop(engine, SECOND).undelivered, [("test/e".to_owned(), Logs, 3)]);
+}
+
+#[test]
+fn what_an_extension_uses_ends_after_it() {
+    for seed in 0..20 {
+        let (world, mut spec) = (World::new(seed), spec());
+        spec.extensions = ["test/pages", "offers/x"].map(component).to_vec();
+        spec.extensions[0].node = uses("offers/x");
+        world.script(&spec);
+        let engine = world.start(&spec).expect("starts");
+        change(&mut spec.extensions, "offers/x", 2);
+        let (engine, outcome) = world.reload(engine, &spec);
+        assert_eq!(outcome, Ok(()));
+        world.pass(SECOND);
+        let life = world.life();
+        let ended: Vec<_> = life.iter().filter(|line| line.ends_with(" ended")).collect();
+        assert_eq!(ended, ["test/pages ended", "offers/x ended"]);
+        assert!(world.stop(engine, SECOND).is_clean());
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_component::{
-    Clock, ConnectorFactory, DeliverySettings, ExporterFactory, Host, Kind, ProcessorFactory, ReceiverFactory,
+    Clock, ConnectorFactory, DeliverySettings, ExporterFactory, ExtensionFactory, Host, Kind,
+    ProcessorFactory, ReceiverFactory,
 };
-use weir_config::{Node, NodeKind, Span};
+use weir_config::{Node, NodeKind, Offer, Span};
 use weir_engine::{ComponentSpec, Components, Engine, PipelineSpec, ServiceSpec, StartError, Stopped, build};
 use weir_pdata::{Payload, Signal};
 use weir_testkit::{
@@ -18,8 +19,9 @@ use weir_testkit::{
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// `test` does what its script says for every signal; `traces` knows traces only; one `shared` processor is one
-/// instance for all its pipelines; `same` connects pipelines of one signal and `count` traces with metrics. `batch` and
-/// `file_storage` are the real ones, `held` is one of which the queues open late.
+/// instance for all its pipelines; `same` connects pipelines of one signal and `count` traces with metrics; an extension
+/// `offers` is one that others use. `batch` and `file_storage` are the real ones, `held` is one of which the queues open
+/// late.
 pub(crate) const COMPONENTS: Components = Components {
     receivers: &[RECEIVER, ReceiverFactory { kind: "traces", signals: &[Signal::Traces], ..RECEIVER }],
     processors: &[
@@ -42,7 +44,12 @@ pub(crate) const COMPONENTS: Components = Components {
         },
         ConnectorFactory { kind: "count", pairs: &[(Signal::Traces, Signal::Metrics)], ..CONNECTOR },
     ],
-    extensions: &[EXTENSION, weir_extension_file_storage::FACTORY, crate::opening::HELD],
+    extensions: &[
+        EXTENSION,
+        ExtensionFactory { kind: "offers", offers: &[Offer::Authentication], ..EXTENSION },
+        weir_extension_file_storage::FACTORY,
+        crate::opening::HELD,
+    ],
 };
 
 /// A pipeline; its signal is what stands before the slash.
