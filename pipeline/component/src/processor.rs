@@ -27,6 +27,10 @@ pub trait Transform: Send + Sync {
         Ok(())
     }
 
+    /// Called once, when the configuration that it stands in has started and takes over, before anything is applied. One of a
+    /// configuration that is refused never hears of it: what others notice belongs here and not into its making.
+    fn take_effect(&self) {}
+
     /// Edits a payload in place.
     ///
     /// # Errors

@@ -197,7 +197,10 @@ impl Engine {
             self.undo(new, begun).await;
             return Err(error);
         }
-        let Parts { mut graph, tasks, turns, refusals, topology, .. } = new;
+        let Parts { mut graph, tasks, transforms, turns, refusals, topology, .. } = new;
+        for transform in transforms {
+            transform.take_effect();
+        }
         for task in tasks {
             let handle = self.spawn(task.key.id(), task.name, task.work);
             if let Some(node) = graph.get_mut(&task.key) {

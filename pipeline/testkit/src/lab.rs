@@ -48,7 +48,7 @@ pub struct Entry {
 pub enum Event {
     /// A factory made it.
     Created,
-    /// It was asked to start.
+    /// It was asked to start, or a transform to take effect.
     Started,
     /// A receiver or extension returned, a stage was drained, an exporter was told to stop.
     Ended,

@@ -133,9 +133,7 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
         Arc::new(Limiter::new(limits, Pauses::of(&config), process, build.clock.clone(), build.host.clone()));
     let counts = Counts::new(build.id, build.host);
     let door: Arc<dyn Gate> = Arc::new(Door { limiter: Arc::clone(&limiter), refused: counts.at_the_door() });
-    // It is asked for as long as the processor lives.
-    budget.add_gate(Arc::downgrade(&door));
-    Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, _door: door, budget, counts })))
+    Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, door, budget, counts })))
 }
 
 /// Bytes that the process needed without telemetry when its first limiter was made. Later the allocator may hold on to
@@ -166,12 +164,17 @@ impl Gate for Door {
 
 struct MemoryLimiter {
     limiter: Arc<Limiter>,
-    _door: Arc<dyn Gate>,
+    door: Arc<dyn Gate>,
     budget: Budget,
     counts: Counts,
 }
 
 impl Transform for MemoryLimiter {
+    fn take_effect(&self) {
+        // It is asked for as long as the processor lives.
+        self.budget.add_gate(Arc::downgrade(&self.door));
+    }
+
     fn apply(&self, payload: &mut Payload, _: &Context) -> Result<Verdict, Failure> {
         // What came through the door was admitted there; this is for receivers that make their data themselves.
         let verdict = self.limiter.admit(self.budget.held(), 0);
@@ -448,6 +451,22 @@ mod tests {
         assert_eq!(consequences(), (0, false));
         assert!(door.admit(0, 1).is_err());
         assert_eq!(consequences(), (1, true));
+    }
+
+    #[test]
+    fn what_comes_in_is_refused_from_when_the_configuration_takes_over_and_as_long_as_the_limiter_lives() {
+        let simulation = Simulation::new(1);
+        let host = weir_testkit::host(&simulation);
+        let node = weir_config::parse_body("{check_interval: 1s, limit_mib: 1}").expect("YAML");
+        let path = weir_config::Path::component("processors", "memory_limiter");
+        let build = Build { id: "memory_limiter", node: &node, path, host: &host, clock: simulation.clock() };
+        let Ok(Processor::Transform(limiter)) = create(&build) else { unreachable!("it is a transform") };
+        let fits = || host.budget().reserve(2 << 20).is_ok();
+        assert!(fits(), "its configuration may be refused");
+        limiter.take_effect();
+        assert!(!fits());
+        drop(limiter);
+        assert!(fits());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use weir_component::{
     Clock, Extension, Host, Instant, Joint, Output, Outputs, Receiver, Runtime, TimeSource, Topology,
+    Transform,
 };
 use weir_delivery::{Ending, Opening};
 
@@ -47,6 +48,8 @@ pub(crate) struct Parts {
     pub(crate) exporters: Vec<(String, Opening)>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) receivers: Vec<(String, Box<dyn Receiver>, Outputs)>,
+    /// Processors that work in their sender's task.
+    pub(crate) transforms: Vec<Arc<dyn Transform>>,
     /// All nodes, new and old.
     pub(crate) graph: Graph,
     /// Ways out of old nodes, and where they are to lead.

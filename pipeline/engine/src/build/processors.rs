@@ -108,6 +108,7 @@ impl<'a> Builder<'a> {
         let Place { id, pipeline, flow, next, .. } = place;
         self.keep(transform.accepts(pipeline.signal))?;
         let Tools { host, clock, fatal, .. } = self.tools;
+        self.parts.transforms.push(Arc::clone(&transform));
         let timing = Timing::new(id, pipeline.signal, host, clock);
         let (id, fatal) = (id.to_owned(), fatal.clone());
         Some(Output::new(Arc::new(Inline { id, fatal, transform, flow, timing, next })))

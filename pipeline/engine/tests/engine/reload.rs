@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_component::{DeliverySettings, Failure, Health, QueueSettings, RetrySettings};
+use weir_component::{DeliverySettings, Failure, Health, QueueSettings, RetrySettings, Verdict};
 use weir_config::{Node, NodeKind, Span};
 use weir_engine::ServiceSpec;
 use weir_pdata::Signal::{Logs, Traces};
@@ -242,6 +242,27 @@ fn a_configuration_that_cannot_be_built_or_started_leaves_everything_as_it_is() 
     world.pass(20 * SECOND);
     assert!(world.stop(engine, SECOND).is_clean());
     assert_eq!(world.delivered("test/e"), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_processor_in_its_senders_task_takes_effect_with_its_configuration_and_never_in_one_that_is_refused() {
+    let (world, mut spec) = (World::new(1), spec());
+    spec.pipelines[0].processors = vec!["test/t".to_owned()];
+    spec.processors = vec![component("test/t")];
+    world.script(&spec);
+    world.lab.processor("test/t", Role::transform(|_| Ok(Verdict::Pass)));
+    let seen = || ["created", "started"].map(|what| times(&world, &format!("test/t {what}")));
+    let mut engine = world.start(&spec).expect("starts");
+    assert_eq!(seen(), [1, 1]);
+    for (refused, expected) in [(true, [2, 1]), (false, [3, 2])] {
+        let fails_to_start = refused.then(|| "no".to_owned());
+        world.lab.receiver("test/r", ReceiverScript { fails_to_start, ..ReceiverScript::default() });
+        change(&mut spec.receivers, "test/r", 2);
+        let (same, outcome) = world.reload(engine, &spec);
+        assert_eq!((outcome.is_err(), seen()), (refused, expected));
+        engine = same;
+    }
+    assert!(world.stop(engine, SECOND).is_clean());
 }
 
 fn same_tasks(world: &World, tasks: usize) -> bool {

@@ -120,6 +120,10 @@ struct TestTransform {
 }
 
 impl Transform for TestTransform {
+    fn take_effect(&self) {
+        self.lab.record(self.clock.now(), &self.id, Event::Started);
+    }
+
     fn apply(&self, payload: &mut Payload, _: &Context) -> Result<Verdict, Failure> {
         let verdict = (self.rule)(payload);
         let event = match &verdict {
