@@ -165,7 +165,7 @@ impl<'p, 'e> Expander<'p, 'e> {
             self.fail(format!("the uri {uri:?} contains unsupported characters ('$')"), reference, place);
             return Ok(None);
         }
-        let retrieved = match self.provider.retrieve(uri, Some(place)) {
+        let retrieved = match self.provider.retrieve(uri, Some(place), self.sources) {
             Ok(retrieved) => retrieved,
             Err(sentence) => {
                 self.fail(sentence, reference, place);

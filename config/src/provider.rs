@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::env::Env;
 use crate::uri::Uri;
 use crate::yaml::MAX_BYTES;
-use crate::{SourceKind, Span, secret};
+use crate::{SourceKind, Sources, Span, secret};
 
 /// Something a configuration refers to that is probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,14 @@ impl<'a> Provider<'a> {
         Self { env, fetched: HashMap::new(), warnings: Vec::new() }
     }
 
-    /// The text of a URI, or the Collector's sentence why there is none. `at` is the place that refers to it.
-    pub(crate) fn retrieve(&mut self, uri: Uri<'_>, at: Option<Span>) -> Result<Retrieved, String> {
+    /// The text of a URI, or the Collector's sentence why there is none. `at` is the place that refers to it. A file that
+    /// cannot be read is kept in `sources`.
+    pub(crate) fn retrieve(
+        &mut self,
+        uri: Uri<'_>,
+        at: Option<Span>,
+        sources: &mut Sources,
+    ) -> Result<Retrieved, String> {
         let Uri { scheme, rest } = uri;
         match scheme {
             "env" => self.variable(rest, at),
@@ -48,7 +54,8 @@ impl<'a> Provider<'a> {
             "file" => {
                 let text = self.fetch(scheme, rest, |env| {
                     env.file(rest).map_err(|error| format!("unable to read the file file:{rest}: {error}"))
-                })?;
+                });
+                let text = text.inspect_err(|_| sources.add_unread(rest))?;
                 Ok(Retrieved { kind: SourceKind::File(rest.to_owned()), text })
             }
             "http" | "https" => {

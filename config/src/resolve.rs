@@ -84,7 +84,7 @@ fn read_config(text: &str, provider: &mut Provider<'_>, sources: &mut Sources) -
         error.allowed = SCHEMES.map(str::to_owned).to_vec();
         return Err(error);
     }
-    let retrieved = provider.retrieve(uri, None);
+    let retrieved = provider.retrieve(uri, None, sources);
     let retrieved =
         retrieved.map_err(|error| source_error(format!("cannot retrieve the configuration: {error}")))?;
     let source = sources.add(retrieved.kind, retrieved.text.clone(), None);

@@ -61,6 +61,8 @@ impl Source {
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     all: Vec<Source>,
+    /// Files that could not be read.
+    unread: Vec<String>,
 }
 
 impl Sources {
@@ -84,12 +86,18 @@ impl Sources {
         self.all.get(usize::try_from(id.0).ok()?)
     }
 
-    /// The files among them, by the path the user wrote, each with its text.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.all.iter().filter_map(|source| match &source.kind {
-            SourceKind::File(path) => Some((path.as_str(), &*source.text)),
+    /// Keeps the path of a file that could not be read.
+    pub fn add_unread(&mut self, path: &str) {
+        self.unread.push(path.to_owned());
+    }
+
+    /// The files among them, by the path the user wrote, each with its text; none for those that could not be read.
+    pub fn files(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let read = self.all.iter().filter_map(|source| match &source.kind {
+            SourceKind::File(path) => Some((path.as_str(), Some(&*source.text))),
             _ => None,
-        })
+        });
+        read.chain(self.unread.iter().map(|path| (path.as_str(), None)))
     }
 
     /// Whether nothing was read yet.

@@ -130,13 +130,15 @@ async fn changed(watch: Option<&mut Watch>, host: &Host, clock: &Clock) {
     }
 }
 
-/// A configuration that has been read anew, and its files when changes of them are taken up.
+/// A configuration that has been read anew.
 struct Read {
-    loaded: Loaded,
+    /// None when something is wrong with it, which has been printed.
+    loaded: Option<Loaded>,
+    /// Its files, when changes of them are taken up.
     watch: Option<Watch>,
 }
 
-/// One that is being read. What is wrong with it has been printed.
+/// One that is being read; none when that fails.
 type Reading = BoxFuture<'static, Option<Read>>;
 
 /// Completes when what is being read has been.
@@ -293,8 +295,10 @@ impl<'a> Agent<'a> {
     fn read(&self) -> Reading {
         let (args, watches, host) = (self.args.clone(), self.watch.is_some(), self.host.clone());
         let load = move || {
-            let loaded = args.load(true, Step::Load).ok()?;
-            let watch = watches.then(|| Watch::new(&loaded.sources));
+            let read = args.read(&args.gates().ok()?, true);
+            let sources = read.as_ref().map_or_else(Diagnostics::sources, |loaded| &loaded.sources);
+            let watch = watches.then(|| Watch::new(sources));
+            let loaded = read.map_err(|diagnostics| args.report(&diagnostics, Step::Load)).ok();
             Some(Read { loaded, watch })
         };
         async move { host.blocking(load).await.flatten() }.boxed()
@@ -303,9 +307,23 @@ impl<'a> Agent<'a> {
     /// Lets a configuration take over.
     ///
     /// # Errors
-    /// Why it cannot; none when it has been printed. Everything goes on as before then.
+    /// Why it cannot; none when it has been printed. Everything goes on as before then, but that changes of its files are
+    /// taken up as well.
     async fn reload(&mut self, read: Option<Read>) -> Result<(), Option<String>> {
-        let Read { loaded: next, watch } = read.ok_or(None)?;
+        let Read { loaded, watch } = read.ok_or(None)?;
+        let outcome = match loaded {
+            Some(next) => self.run_instead(next).await,
+            None => Err(None),
+        };
+        match (&mut self.watch, watch) {
+            (Some(known), Some(tried)) if outcome.is_err() => known.also(tried, &self.loaded.sources),
+            (known, next) => *known = next,
+        }
+        outcome
+    }
+
+    /// The same of one that has been read.
+    async fn run_instead(&mut self, next: Loaded) -> Result<(), Option<String>> {
         let (old, new) = (&self.loaded.config.telemetry, &next.config.telemetry);
         let identity = match old.resource == new.resource {
             true => self.identity.clone(),
@@ -328,7 +346,6 @@ impl<'a> Agent<'a> {
         // Also those of components that go on.
         weir_otlp::tls::look_again();
         service::log_notes(&next);
-        self.watch = watch;
         self.loaded = next;
         Ok(())
     }

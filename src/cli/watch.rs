@@ -8,10 +8,14 @@
 //!
 //! They are asked for on a thread beside, as a file system may hang.
 //!
-//! A change counts when it has looked the same twice in a row and every file is there, so that a file which is being
-//! written is not taken by half. What was tried is not tried again: a mistake is reported once.
+//! A change counts when it has looked the same twice in a row, so that a file which is being written is not taken by half. That
+//! a file has gone is none: it is about to come again, or what refers to it is about to change. What was tried is not tried
+//! again: a mistake is reported once.
+//!
+//! A configuration that was refused may have been read from other files than the one that runs. They are looked at as well,
+//! those that could not be read included, because the mistake may be mended in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::future::pending;
 use std::os::unix::fs::MetadataExt;
@@ -51,6 +55,15 @@ impl Watch {
         Watch { seen: known.clone(), known }
     }
 
+    /// Also of the files of one that was `tried` in vain, while the one from `sources` still runs.
+    pub(super) fn also(&mut self, tried: Watch, sources: &Sources) {
+        let running: BTreeSet<&Path> = sources.files().map(|(path, _)| Path::new(path)).collect();
+        for (versions, tried) in [(&mut self.known, tried.known), (&mut self.seen, tried.seen)] {
+            versions.retain(|path, _| running.contains(&**path));
+            versions.extend(tried);
+        }
+    }
+
     /// Completes when the files have changed. Nothing is missed when it is dropped and called again.
     pub(super) async fn changed(&mut self, host: &Host, clock: &Clock) {
         if self.known.is_empty() {
@@ -68,7 +81,8 @@ impl Watch {
     /// Whether there is a change that has come to rest.
     fn look(&mut self, now: Versions) -> bool {
         let rests = now == std::mem::replace(&mut self.seen, now.clone());
-        let changed = rests && now != self.known && now.values().all(Option::is_some);
+        let differs = |(path, version)| self.known.get(path) != Some(version);
+        let changed = rests && now.iter().filter(|(_, version)| version.is_some()).any(differs);
         if changed {
             self.known = now;
         }
@@ -76,12 +90,12 @@ impl Watch {
     }
 }
 
-/// The version of the file that holds this text; none when it holds another one by now, which then is a change. A pipe
-/// cannot be looked into again.
-fn in_use(path: &str, text: &str) -> Option<Version> {
-    let holds = |path| fs::read(path).is_ok_and(|now| now == text.as_bytes());
+/// The version of the file that holds this text, or that could not be read; none when it holds another text by now, which
+/// then is a change. A pipe cannot be looked into again.
+fn in_use(path: &str, text: Option<&str>) -> Option<Version> {
+    let holds = |text: &str| fs::read(path).is_ok_and(|now| now == text.as_bytes());
     let is_file = fs::metadata(path).is_ok_and(|found| found.is_file());
-    version(Path::new(path)).filter(|_| !is_file || holds(path))
+    version(Path::new(path)).filter(|_| !is_file || text.is_none_or(holds))
 }
 
 fn versions(files: Vec<PathBuf>) -> Versions {
@@ -107,11 +121,16 @@ mod tests {
 
     use super::*;
 
-    /// A watch of `path`, which was read as `text`.
-    fn watch(path: &Path, text: &str) -> Watch {
+    /// The one file `path`, which was read as `text`.
+    fn of(path: &Path, text: &str) -> Sources {
         let mut sources = Sources::new();
         sources.add(SourceKind::File(path.display().to_string()), text, None);
-        Watch::new(&sources)
+        sources
+    }
+
+    /// A watch of it.
+    fn watch(path: &Path, text: &str) -> Watch {
+        Watch::new(&of(path, text))
     }
 
     impl Watch {
@@ -165,6 +184,55 @@ mod tests {
         assert!(!watch.looks() && !watch.looks(), "it is not there");
         fs::write(&file, "a: 333").expect("written");
         assert!(finds_one(&mut watch));
+    }
+
+    #[test]
+    fn what_refers_to_a_file_can_change_when_that_has_gone() {
+        let folder = TempDir::new().expect("a folder");
+        let [main, part] = ["main.yaml", "part.yaml"].map(|name| folder.path().join(name));
+        fs::write(&main, "a: ${file:part.yaml}").expect("written");
+        fs::write(&part, "1").expect("written");
+        let mut sources = of(&main, "a: ${file:part.yaml}");
+        sources.add(SourceKind::File(part.display().to_string()), "1", None);
+        let mut both = Watch::new(&sources);
+        fs::remove_file(&part).expect("removed");
+        assert!(!both.looks() && !both.looks(), "it may come again");
+        fs::write(&main, "a: 1").expect("written");
+        assert!(finds_one(&mut both));
+    }
+
+    #[test]
+    fn files_of_a_configuration_that_was_tried_in_vain_are_looked_at_until_another_is_tried() {
+        let folder = TempDir::new().expect("a folder");
+        let [main, wrong, missing] =
+            ["main.yaml", "wrong.yaml", "missing.yaml"].map(|name| folder.path().join(name));
+        fs::write(&main, "a: 1").expect("written");
+        fs::write(&wrong, "b: 1").expect("written");
+        let running = of(&main, "a: 1");
+        let mut watched = Watch::new(&running);
+        let mut tried = of(&wrong, "b: 1");
+        tried.add_unread(&missing.display().to_string());
+        watched.also(Watch::new(&tried), &running);
+        assert!(!watched.looks() && !watched.looks(), "nothing has changed");
+        fs::write(&missing, "c: 1").expect("written");
+        assert!(finds_one(&mut watched), "one that was not there");
+        fs::write(&wrong, "b: 22").expect("written");
+        assert!(finds_one(&mut watched), "one with a mistake");
+        fs::write(&main, "a: 22").expect("written");
+        assert!(finds_one(&mut watched), "one that is in use");
+
+        watched.also(watch(&main, "a: 22"), &running);
+        fs::write(&wrong, "b: 333").expect("written");
+        assert!(!watched.looks() && !watched.looks(), "nothing refers to it any more");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_tried_once() {
+        let folder = TempDir::new().expect("a folder");
+        let mut sources = Sources::new();
+        sources.add_unread(&folder.path().display().to_string());
+        let mut watch = Watch::new(&sources);
+        assert!(!watch.looks() && !watch.looks());
     }
 
     #[test]

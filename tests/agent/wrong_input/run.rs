@@ -288,6 +288,36 @@ fn a_changed_file_is_taken_up_when_that_is_asked_for_and_a_wrong_one_reported() 
 }
 
 #[test]
+fn a_mistake_in_a_file_that_a_refused_configuration_brought_in_can_be_mended_there() {
+    let yaml = |exporter: &str| {
+        format!(
+            "receivers: {{nop: }}\nexporters:\n  debug: {exporter}\nservice:\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: \
+             [nop], exporters: [debug]}}}}\n"
+        )
+    };
+    let watching = |mut command: std::process::Command| {
+        command.arg("--watch-config");
+        command
+    };
+    let agent = Agent::spawn_with(&yaml(""), 0, watching);
+    agent.wait_for_log("Everything is ready.");
+    let part = agent.config().with_file_name("part.yaml");
+    let reference = format!("${{file:{}}}", part.display());
+    let refused = |times: usize| {
+        let said = || agent.log().matches("keeping the running configuration").count();
+        let enough = wait_until(LONG, || (said() >= times).then(said));
+        assert_eq!(enough, Some(times), "{}", agent.log());
+    };
+    fs::write(agent.config(), yaml(&reference)).expect("written");
+    refused(1);
+    fs::write(&part, "verbosity: nonsense\n").expect("written");
+    refused(2);
+    assert!(agent.log().contains("part.yaml:1:12"), "{}", agent.log());
+    fs::write(&part, "verbosity: detailed\n").expect("written");
+    agent.wait_for_log("Config updated.");
+}
+
+#[test]
 fn as_many_files_may_be_open_as_the_system_allows() {
     let yaml = format!(
         "receivers: {{nop: }}\nexporters: {{nop: }}\nservice:\n  {NO_METRICS}\n  pipelines: {{logs: {{receivers: [nop], \
