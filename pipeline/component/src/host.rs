@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{Budget, Capabilities, Handover, Stats, Telemetry};
 
-/// Runs blocking work off the engine's threads; a simulation runs it inline.
+/// Runs blocking work off the engine's threads; a simulation runs it as a task of its own.
 pub trait Blocking: Send + Sync {
     /// Starts `work` and completes when it has ended.
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;

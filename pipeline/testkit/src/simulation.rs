@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::oneshot;
 use weir_component::{Blocking, Clock, Instant, Runtime, TimeSource};
 
 /// Unix time at which every simulation starts: 2026-01-01 00:00:00 UTC.
 const EPOCH: u64 = 1_767_225_600_000_000_000;
 
-/// A runtime on simulated time. Cheap to clone.
+/// A runtime on simulated time. Cheap to clone. Blocking work is a task like any other: others run before it, and between its
+/// end and who waits for it.
 #[derive(Clone)]
 pub struct Simulation(Arc<Mutex<State>>);
 
@@ -201,14 +203,12 @@ impl TimeSource for Simulation {
 
 impl Blocking for Simulation {
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
-        let simulation = self.clone();
-        Box::pin(async move {
-            match catch_unwind(AssertUnwindSafe(work)) {
-                Ok(()) => {}
-                Err(_) if simulation.lock().contain_panics => simulation.lock().panics += 1,
-                Err(panic) => resume_unwind(panic),
-            }
-        })
+        let (working, ended) = oneshot::channel::<()>();
+        self.spawn(Box::pin(async move {
+            work();
+            drop(working);
+        }));
+        Box::pin(async move { drop(ended.await) })
     }
 }
 
@@ -281,6 +281,25 @@ mod tests {
         assert_eq!(order(7), order(7));
         assert!((0..20).any(|seed| order(seed) != order(7)));
         assert!(order(3)[..3].iter().all(|i| i % 2 == 0), "those that wait longer come later");
+    }
+
+    #[test]
+    fn blocking_work_is_done_in_any_order_also_when_nobody_waits_for_it() {
+        let order = |seed| {
+            let simulation = Simulation::new(seed);
+            let seen = Arc::new(Mutex::new(String::new()));
+            let work = |name| {
+                let seen = Arc::clone(&seen);
+                Blocking::run(&simulation, Box::new(move || seen.lock().expect("not poisoned").push(name)))
+            };
+            let waits = work('a');
+            drop(work('b'));
+            simulation.run(waits).expect("it ends");
+            simulation.run_to_end();
+            seen.lock().expect("not poisoned").clone()
+        };
+        let orders: BTreeSet<String> = (0..20).map(order).collect();
+        assert_eq!(orders, ["ab", "ba"].map(str::to_owned).into());
     }
 
     #[test]

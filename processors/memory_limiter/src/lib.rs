@@ -409,7 +409,9 @@ mod tests {
         let admits_a_second_later = |held: usize| {
             let clock = simulation.clock();
             simulation.run(async move { clock.sleep(SECOND).await });
-            limiter.admit(held, 1).is_ok()
+            let admits = limiter.admit(held, 1).is_ok();
+            simulation.run_to_end();
+            admits
         };
         assert!(admits_a_second_later(0));
         RESIDENT.store(1000, Ordering::Relaxed);
