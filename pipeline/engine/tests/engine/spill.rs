@@ -137,34 +137,38 @@ fn of_several_storages_it_is_the_first_and_an_exporter_whose_senders_wait_needs_
 
 #[test]
 fn what_is_in_memory_goes_to_the_storage_that_runs_at_the_end_whatever_reloads_did() {
-    let [first, second] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
-    let (with, other) = (way(&[("file_storage", first.path())]), way(&[("file_storage", second.path())]));
-    let mut bounded = other.clone();
-    bounded.extensions[0].node =
-        weir_config::parse_body(&format!("directory: {}\nmax_size: 1048576", second.path().display()))
-            .expect("YAML");
-    let world = world(1, &way(&[]));
-    world.exporter("test/e", in_memory(), down);
-    let created = || {
-        let journal = world.lab.journal();
-        journal.iter().filter(|e| e.who == "test/e" && matches!(e.event, Event::Created)).count()
-    };
-    let mut engine = world.start(&way(&[])).expect("starts");
-    for spec in [&with, &way(&[]), &other, &bounded] {
-        world.pass(SECOND);
-        let (next, outcome) = world.reload(engine, spec);
+    for seed in 0..20 {
+        let [first, second] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let (with, other) = (way(&[("file_storage", first.path())]), way(&[("file_storage", second.path())]));
+        let mut bounded = other.clone();
+        bounded.extensions[0].node =
+            weir_config::parse_body(&format!("directory: {}\nmax_size: 1048576", second.path().display()))
+                .expect("YAML");
+        let world = world(seed, &way(&[]));
+        world.exporter("test/e", in_memory(), down);
+        let created = || {
+            let journal = world.lab.journal();
+            journal.iter().filter(|e| e.who == "test/e" && matches!(e.event, Event::Created)).count()
+        };
+        let mut engine = world.start(&way(&[])).expect("starts");
+        for spec in [&with, &way(&[]), &other, &bounded] {
+            world.pass(SECOND / 2);
+            let (next, outcome) = world.reload(engine, spec);
+            assert_eq!(outcome, Ok(()));
+            engine = next;
+        }
+        assert_eq!(created(), 1, "the exporter goes on");
+        // And another one that a reload has taken out.
+        let mut changed = bounded.clone();
+        change(&mut changed.exporters, "test/e", 2);
+        let (engine, outcome) = world.reload(engine, &changed);
         assert_eq!(outcome, Ok(()));
-        engine = next;
+        world.pass(5 * SECOND);
+        let begun = world.clock.now();
+        let stopped = world.stop(engine, 4 * SECOND);
+        assert!(stopped.is_clean(), "seed {seed}: {stopped:?}");
+        assert_eq!(world.clock.now(), begun, "seed {seed}: none waits until the other has closed it");
+        assert_eq!(found(&with), [0; 0], "seed {seed}");
+        assert_eq!(found(&other), acknowledged(&world).into_iter().collect::<Vec<_>>(), "seed {seed}");
     }
-    assert_eq!(created(), 1, "the exporter goes on");
-    // And another one that a reload has taken out.
-    let mut changed = bounded.clone();
-    change(&mut changed.exporters, "test/e", 2);
-    let (engine, outcome) = world.reload(engine, &changed);
-    assert_eq!(outcome, Ok(()));
-    world.pass(5 * SECOND);
-    let stopped = world.stop(engine, 4 * SECOND);
-    assert!(stopped.is_clean(), "{stopped:?}");
-    assert_eq!(found(&with), [0; 0]);
-    assert_eq!(found(&other), acknowledged(&world).into_iter().collect::<Vec<_>>());
 }
