@@ -195,6 +195,7 @@ impl Engine {
         if let Err(error) = started {
             host.restore_offers(offers);
             self.undo(new, begun).await;
+            self.forget_sources();
             return Err(error);
         }
         let Parts { mut graph, tasks, transforms, turns, refusals, topology, .. } = new;
@@ -309,6 +310,11 @@ impl Engine {
         drop(finish(extensions, clock.sleep(UNDO), &clock).await);
     }
 
+    /// Drops what receivers that are not in the graph said of themselves.
+    fn forget_sources(&self) {
+        self.tools.host.forget_sources(|id| self.graph.keys().any(|key| key.id() == id));
+    }
+
     /// Lets what is not in the graph any more end by itself.
     fn retire(&mut self, old: Graph) {
         self.retired.forget_ended();
@@ -334,7 +340,7 @@ impl Engine {
                 _ => others.push((losses(&key, &node), task)),
             }
         }
-        self.tools.host.forget_sources(|id| self.graph.keys().any(|key| key.id() == id));
+        self.forget_sources();
         self.retired.receivers.extend(receivers.iter().cloned());
         self.retired.others.extend(others.iter().cloned());
         self.retired.extensions.extend(offering.iter().map(|(_, task)| task).chain(&alone).cloned());

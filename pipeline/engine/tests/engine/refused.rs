@@ -95,3 +95,20 @@ fn extensions_offer_what_they_offered_before() {
     assert!(offered(&world, "file_storage/new").is_none());
     assert!(world.stop(engine, SECOND).is_clean());
 }
+
+#[test]
+fn a_source_of_evidence_that_never_came_to_work_is_not_shown() {
+    let (world, mut spec) =
+        (World::new(1), service(&[], vec![pipeline("logs", &["test/r"], &[], &["test/e"])]));
+    spec.receivers.push(component("test/new"));
+    world.script(&spec);
+    let engine = world.start(&spec).expect("starts");
+    let mut wrong = spec.clone();
+    wrong.pipelines[0].receivers.push("test/new".to_owned());
+    refuse(&world, &mut wrong);
+    let (engine, outcome) = world.reload(engine, &wrong);
+    assert!(outcome.is_err() && world.life().contains(&"test/new started".to_owned()));
+    let shown: Vec<_> = world.host.sources().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(shown, ["test/r"]);
+    assert!(world.stop(engine, SECOND).is_clean());
+}

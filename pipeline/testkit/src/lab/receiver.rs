@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::{Either, join_all, select};
 use weir_component::{
     Batch, Build, BuildError, Failure, Maturity, Options, Outputs, Receipt, Receiver, ReceiverContext,
-    ReceiverFactory, Stability, async_trait,
+    ReceiverFactory, SourceStatus, Stability, async_trait,
 };
 use weir_pdata::Signal;
 
@@ -70,6 +70,7 @@ struct TestReceiver {
 impl Receiver for TestReceiver {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
         self.lab.record(cx.clock.now(), &cx.id, Event::Started);
+        cx.host.report_source(&cx.id, SourceStatus { state: "waiting", ..SourceStatus::default() });
         cx.clock.sleep(self.script.starts_for).await;
         self.script.fails_to_start.clone().map_or(Ok(()), |text| Err(Failure::permanent(text)))
     }
