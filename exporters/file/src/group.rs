@@ -4,33 +4,87 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
+use weir_pdata::edit::{Editor, Message, Then};
 use weir_pdata::view::{self, Fields};
 use weir_pdata::{Payload, Signal};
 
-/// Splits a payload by the text that its resources have in `attribute`. Resources without it are left out, which the
-/// second value counts. The bytes of resources are moved as they are.
-pub(crate) fn split(payload: &Payload, attribute: &str) -> (BTreeMap<String, Payload>, usize) {
-    let (mut parts, mut without) = (BTreeMap::<String, Vec<u8>>::new(), 0);
-    for request in payload.requests() {
-        for field in Fields::new(request).filter(|f| f.number == 1) {
-            match view::Resource::new(field.bytes()).attributes().text(attribute) {
-                Some(name) => parts
-                    .entry(name.to_owned())
-                    .or_default()
-                    .extend_from_slice(&request[field.start..field.end]),
-                None => without += 1,
-            }
+/// Bytes of the dictionary of profiles that may be written again for further groups: 64 MiB. A small request may have a
+/// large one and many groups, which would take gigabytes.
+const MAX_AGAIN: usize = 64 << 20;
+
+/// The longest name, as of a path. Of profiles a few bytes name a text of any length.
+const MAX_NAME: usize = 4096;
+
+/// The resources of a payload by the text that they have in an attribute, as they lie there.
+pub(crate) struct Groups<'a> {
+    signal: Signal,
+    resources: BTreeMap<String, Vec<&'a [u8]>>,
+    /// What the resources of profiles refer to by index, which goes with each group.
+    dictionary: Vec<&'a [u8]>,
+    /// Resources without the attribute.
+    pub(crate) without: usize,
+    /// Resources whose text is longer than any path.
+    pub(crate) too_long: usize,
+}
+
+impl<'a> Groups<'a> {
+    /// # Errors
+    /// The dictionary would be written again too often.
+    pub(crate) fn of(payload: &'a Payload, attribute: &str) -> Result<Groups<'a>, String> {
+        let signal = payload.signal();
+        let fields = |of_resources: bool| {
+            payload.requests().flat_map(move |request| {
+                Fields::new(request)
+                    .filter(move |f| (f.number == 1) == of_resources)
+                    .map(|f| &request[f.start..f.end])
+            })
+        };
+        // A payload of profiles is one request.
+        let dictionary = if signal == Signal::Profiles { fields(false).collect() } else { Vec::new() };
+        let groups = Groups { signal, resources: BTreeMap::new(), dictionary, without: 0, too_long: 0 };
+        let mut sorter = Sorter { attribute, fields: fields(true), groups };
+        payload.clone().edit(&mut sorter);
+        let groups = sorter.groups;
+        let (size, count) =
+            (groups.dictionary.iter().map(|d| d.len()).sum::<usize>(), groups.resources.len());
+        if size.saturating_mul(count.saturating_sub(1)) > MAX_AGAIN {
+            return Err(format!(
+                "group_by: each of {count} groups would have the dictionary of {size} bytes with it, which exceeds \
+                 {MAX_AGAIN} bytes; send fewer groups in one request"
+            ));
         }
-        if payload.signal() == Signal::Profiles {
-            // What they refer to by index goes with each of them. A payload of profiles is one request.
-            let dictionaries =
-                Fields::new(request).filter(|f| f.number != 1).map(|f| &request[f.start..f.end]);
-            let dictionaries: Vec<u8> = dictionaries.flatten().copied().collect();
-            parts.values_mut().for_each(|part| part.extend_from_slice(&dictionaries));
-        }
+        Ok(groups)
     }
-    let whole = |(name, part)| Some((name, Payload::from_request(payload.signal(), Bytes::from(part)).ok()?));
-    (parts.into_iter().filter_map(whole).collect(), without)
+
+    /// Each group as a payload of its own, made when it is asked for.
+    pub(crate) fn payloads(&self) -> impl Iterator<Item = (&str, Payload)> {
+        self.resources.iter().filter_map(|(name, resources)| {
+            let request = [resources.as_slice(), self.dictionary.as_slice()].concat().concat();
+            Some((name.as_str(), Payload::from_request(self.signal, Bytes::from(request)).ok()?))
+        })
+    }
+}
+
+/// Puts the resources, in the order in which an editor is led to them, into groups.
+struct Sorter<'s, 'a, F> {
+    attribute: &'s str,
+    fields: F,
+    groups: Groups<'a>,
+}
+
+impl<'a, F: Iterator<Item = &'a [u8]>> Editor for Sorter<'_, 'a, F> {
+    fn resource(&mut self, _: view::Resource<'_>, resource: &mut Message<'_, '_>) -> Then {
+        let (field, groups) = (self.fields.next(), &mut self.groups);
+        match resource.attributes().and_then(|attributes| attributes.text(self.attribute)) {
+            None => groups.without += 1,
+            Some(name) if name.len() > MAX_NAME => groups.too_long += 1,
+            Some(name) => match groups.resources.get_mut(name) {
+                Some(group) => group.extend(field),
+                None => drop(groups.resources.insert(name.to_owned(), field.into_iter().collect())),
+            },
+        }
+        Then::Keep
+    }
 }
 
 /// Where files of groups lie: everything in front of the `*`, and behind it.
@@ -98,7 +152,30 @@ fn clean(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use weir_pdata::otlp::profiles::v1development::{ProfilesDictionary, ResourceProfiles};
+    use weir_pdata::otlp::{ProfilesRequest, kv, resource};
+
     use super::*;
+
+    #[test]
+    fn a_dictionary_is_written_again_within_bounds() {
+        let of = |group: usize| ResourceProfiles {
+            resource: Some(resource(vec![kv("service.name", group.to_string())])),
+            ..Default::default()
+        };
+        let strings = vec![String::new(), "x".repeat(1 << 20)];
+        let groups = |count: usize| {
+            let payload = Payload::from(ProfilesRequest {
+                resource_profiles: (0..count).map(of).collect(),
+                dictionary: Some(ProfilesDictionary { string_table: strings.clone(), ..Default::default() }),
+            });
+            Groups::of(&payload, "service.name").map(|groups| groups.resources.len())
+        };
+        let most = MAX_AGAIN >> 20;
+        assert_eq!(groups(most), Ok(most));
+        let refused = groups(most + 1).expect_err("too large");
+        assert!(refused.contains(&format!("each of {} groups", most + 1)), "{refused}");
+    }
 
     #[test]
     fn a_group_never_leaves_its_folder() {

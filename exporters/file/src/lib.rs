@@ -24,7 +24,11 @@ use weir_pdata::{Payload, Signal};
 
 use config::Config;
 use format::Format;
+use group::Groups;
 use store::{Store, Stores};
+
+/// Groups whose failure is told with its words; of others how many they are.
+const MAX_NAMED: usize = 10;
 
 /// Makes `file` exporters.
 pub const FACTORY: ExporterFactory = ExporterFactory {
@@ -108,7 +112,7 @@ fn write(
     })
 }
 
-/// Writes each group to its file. What fails is not to be sent again: other groups have theirs.
+/// Writes each group to its file, one after the other. What fails is not to be sent again: other groups have theirs.
 fn write_groups(
     store: &Store,
     attribute: &str,
@@ -116,18 +120,29 @@ fn write_groups(
     format: Format,
     now: u64,
 ) -> Result<(), Failure> {
-    let (groups, without) = group::split(payload, attribute);
-    if without > 0 {
+    let groups = Groups::of(payload, attribute).map_err(Failure::permanent)?;
+    if groups.without > 0 {
         tracing::debug!(
-            resources = without,
+            resources = groups.without,
             attribute,
             "Resources without the attribute of group_by are dropped"
         );
     }
-    let failures: Vec<String> = (groups.iter())
-        .filter_map(|(name, payload)| write(store, Some(name), payload, format, now).err())
-        .map(|failure| failure.to_string())
-        .collect();
+    let (mut failures, mut failed) = (Vec::new(), 0);
+    if groups.too_long > 0 {
+        failures.push(format!("{attribute} is longer than any path in {} of the resources", groups.too_long));
+    }
+    for (name, payload) in groups.payloads() {
+        if let Err(failure) = write(store, Some(name), &payload, format, now) {
+            failed += 1;
+            if failed <= MAX_NAMED {
+                failures.push(failure.to_string());
+            }
+        }
+    }
+    if failed > MAX_NAMED {
+        failures.push(format!("{} more groups failed", failed - MAX_NAMED));
+    }
     if failures.is_empty() { Ok(()) } else { Err(Failure::permanent(failures.join("; "))) }
 }
 

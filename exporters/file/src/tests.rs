@@ -14,6 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use weir_component::{Blocking, Kind, Telemetry};
 use weir_pdata::json;
+use weir_pdata::otlp::common::v1::{AnyValue, KeyValue, any_value::Value};
 use weir_pdata::otlp::logs::v1::{ResourceLogs, ScopeLogs};
 use weir_pdata::otlp::profiles::v1development::{ProfilesDictionary, ResourceProfiles};
 use weir_pdata::otlp::{LogsRequest, ProfilesRequest, kv, logs, resource};
@@ -499,21 +500,43 @@ fn groups_of_profiles_have_the_dictionary_with_them() {
     let dir = folder();
     let body = format!("{{path: '{}/*', format: proto, group_by: {{enabled: true}}}}", dir.path().display());
     let running = Running::start(&body, &[Signal::Profiles]).expect("started");
-    let of = |group: &str| ResourceProfiles {
-        resource: Some(resource(vec![kv("fileexporter.path_segment", group)])),
+    let strings = ["", "fileexporter.path_segment", "b"].map(String::from).to_vec();
+    let dictionary = Some(ProfilesDictionary { string_table: strings, ..Default::default() });
+    // As the Collector writes them: by index into the dictionary.
+    let by_index = KeyValue {
+        key_strindex: 1,
+        value: Some(AnyValue { value: Some(Value::StringValueStrindex(2)) }),
         ..Default::default()
     };
-    let dictionary =
-        Some(ProfilesDictionary { string_table: vec![String::new(), "x".into()], ..Default::default() });
-    let whole = ProfilesRequest { resource_profiles: vec![of("a"), of("b")], dictionary: dictionary.clone() };
+    let of = |attribute| ResourceProfiles { resource: Some(resource(vec![attribute])), ..Default::default() };
+    let groups = [("a", of(kv("fileexporter.path_segment", "a"))), ("b", of(by_index))];
+    let resource_profiles = groups.iter().map(|(_, resource)| resource.clone()).collect();
+    let whole = ProfilesRequest { resource_profiles, dictionary: dictionary.clone() };
     running.export(whole).expect("written");
-    for group in ["a", "b"] {
+    for (group, resource) in groups {
         let bytes = fs::read(dir.path().join(group)).expect("readable");
         let read =
             Payload::from_request(Signal::Profiles, records(&bytes)[0].to_vec().into()).expect("well-formed");
-        let expected = ProfilesRequest { resource_profiles: vec![of(group)], dictionary: dictionary.clone() };
+        let expected = ProfilesRequest { resource_profiles: vec![resource], dictionary: dictionary.clone() };
         assert_eq!(read.decode_profiles(), expected);
     }
+}
+
+#[test]
+fn a_group_without_a_possible_name_fails_alone_and_a_failure_names_few_of_many() {
+    let dir = folder();
+    let body = format!("{{path: '{}/*', group_by: {{enabled: true}}}}", dir.path().display());
+    let running = Running::start(&body, &[Signal::Logs]).expect("started");
+    // A path that is clean again, so that only its length tells.
+    let long = format!("{}x", "a/../".repeat(1000));
+    let failure = running.export(grouped(&[Some(&long), Some("fine")])).expect_err("refused");
+    assert!(failure.message().contains("is longer than any path in 1 of the resources"), "{failure}");
+    assert_eq!(names(dir.path()), ["fine"]);
+    let folders: Vec<String> = (0..20).map(|n| format!("fine/{n}")).collect();
+    let folders: Vec<Option<&str>> = folders.iter().map(|name| Some(name.as_str())).collect();
+    let failure = running.export(grouped(&folders)).expect_err("no folder");
+    assert_eq!(failure.kind(), Kind::Permanent);
+    assert!(failure.message().ends_with("; 10 more groups failed"), "{failure}");
 }
 
 #[test]
