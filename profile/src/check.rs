@@ -4,6 +4,7 @@
 use libdeflater::{CompressionLvl, Compressor};
 
 use crate::census::{Behind, Census, Kind, Resource, stacks_behind};
+use crate::profile::LABEL_WIDTH;
 use crate::sites::{Measure, Opened, by_allocations, by_custom_profile, by_entry, by_label};
 use crate::{Keeper, Limits, Profile, SiteRules};
 
@@ -11,10 +12,13 @@ use crate::{Keeper, Limits, Profile, SiteRules};
 const LIMITS: Limits = Limits {
     bytes: 1 << 16,
     strings: 200,
+    string: 1000,
+    text: 10_000,
     functions: 30,
     locations: 30,
     samples: 40,
     labels: 4,
+    all_labels: 20,
     sample_types: 4,
     stack_depth: 10,
     frames: 100,
@@ -41,11 +45,20 @@ pub fn answer(bytes: &[u8]) {
         assert!(sample.frames().len() <= LIMITS.stack_depth + 1 && sample.labels().len() <= LIMITS.labels);
         assert_eq!(sample.values().len(), profile.value_types().len());
     }
+    assert!(profile.label_sets.items() / LABEL_WIDTH <= LIMITS.all_labels);
+    assert!(profile.strings.iter().map(str::len).sum::<usize>() <= LIMITS.text);
+    assert!(profile.strings.iter().all(|text| text.len() <= LIMITS.string));
     use_all(&profile);
 }
 
 /// Asks for everything that can be asked of a profile, and for what holds of any.
 pub(crate) fn use_all(profile: &Profile) {
+    ask(profile);
+    assert_eq!(describe(profile).len(), profile.len());
+}
+
+/// The same without the texts of all frames, which many may share.
+pub(crate) fn ask(profile: &Profile) {
     let mut keeper = Keeper::new(10);
     assert!(keeper.next(profile).is_none());
     let delta = keeper.next(profile).expect("a second scrape");
@@ -62,8 +75,8 @@ pub(crate) fn use_all(profile: &Profile) {
     for site in sites.iter().flatten() {
         assert!((0.0..=1.0).contains(&site.share) && (0.0..=1.0).contains(&site.relative_error), "{site:?}");
     }
-    assert!(stacks_behind(profile.view(), Behind::default(), 5).len() <= 5);
-    assert_eq!(describe(profile).len(), profile.len());
+    let stacks = stacks_behind(profile.view(), Behind::default(), 5);
+    assert!(stacks.len() <= 5 && stacks.iter().flat_map(|stack| &stack.frames).all(|line| line.len() < 2100));
 }
 
 /// The frames and values of all samples.

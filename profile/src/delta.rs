@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::profile::{LabelValue, Profile, View};
+use crate::profile::{FrameRow, LABEL_WIDTH, Profile, View};
 
 /// Value types that only ever grow in one process: when their sum falls, the process is another one.
 const CUMULATIVE: [&str; 4] = ["alloc_objects", "alloc_space", "contentions", "delay"];
@@ -213,14 +213,14 @@ impl Default for Keeper {
     }
 }
 
-/// The key of each sample.
+/// The key of each sample. Each text is hashed once, however many frames and labels have it.
 fn keys<'a>(profile: &'a Profile, hasher: &'a RandomState) -> impl Iterator<Item = Key> + 'a {
-    let frames: Vec<u64> = (0..profile.frames.len() as u32)
-        .map(|id| {
-            let frame = profile.frame(id);
-            hasher.hash_one((frame.function, frame.file, frame.line))
-        })
-        .collect();
+    let texts: Vec<u64> = profile.strings.iter().map(|text| hasher.hash_one(text)).collect();
+    let text = |id: u32| texts.get(id as usize).copied().unwrap_or(0);
+    let functions: Vec<(u64, u64)> =
+        profile.functions.iter().map(|function| (text(function.name), text(function.file))).collect();
+    let frame = |row: &FrameRow| hasher.hash_one((functions.get(row.function as usize), row.line));
+    let frames: Vec<u64> = profile.frames.iter().map(frame).collect();
     let stacks: Vec<u64> = (0..profile.stack_count() as u32)
         .map(|id| {
             let mut state = hasher.build_hasher();
@@ -230,21 +230,20 @@ fn keys<'a>(profile: &'a Profile, hasher: &'a RandomState) -> impl Iterator<Item
             state.finish()
         })
         .collect();
-    let label_sets: Vec<u64> =
-        (0..profile.label_sets.len() as u32).map(|id| labels_key(profile, id, hasher)).collect();
+    // The order of labels differs from one profile to the next and does not count.
+    let label_set = |id: u32| {
+        let (labels, _) = profile.label_sets.get(id).as_chunks::<LABEL_WIDTH>();
+        labels.iter().fold(0, |sum: u64, &[key, kind, low, high, unit]| {
+            sum.wrapping_add(match kind {
+                0 => hasher.hash_one((text(key), text(low))),
+                _ => hasher.hash_one((text(key), low, high, text(unit))),
+            })
+        })
+    };
+    let label_sets: Vec<u64> = (0..profile.label_sets.len() as u32).map(label_set).collect();
     profile.samples.iter().map(move |row| {
         let stack = stacks.get(row.stack as usize).copied().unwrap_or(0);
         (stack, label_sets.get(row.labels as usize).copied().unwrap_or(0))
-    })
-}
-
-/// The hash of a label set; their order differs from one profile to the next and does not count.
-fn labels_key(profile: &Profile, set: u32, hasher: &RandomState) -> u64 {
-    profile.labels(set).fold(0, |sum: u64, label| {
-        sum.wrapping_add(match label.value {
-            LabelValue::Text(text) => hasher.hash_one((label.key, text)),
-            LabelValue::Number(number, unit) => hasher.hash_one((label.key, number, unit)),
-        })
     })
 }
 

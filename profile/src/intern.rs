@@ -19,6 +19,11 @@ impl Strings {
         self.text.get(start as usize..end as usize).unwrap_or("")
     }
 
+    /// All strings, by id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len() as u32).map(|id| self.get(id))
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         self.text.capacity() + self.ends.capacity() * 4
     }
@@ -53,6 +58,11 @@ impl StringBuilder {
         id
     }
 
+    /// Bytes of all distinct strings together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.strings.text.len()
+    }
+
     pub(crate) fn finish(mut self) -> Strings {
         self.strings.text.shrink_to_fit();
         self.strings.ends.shrink_to_fit();
@@ -78,6 +88,11 @@ impl Sequences {
 
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Numbers in all of them together.
+    pub(crate) fn items(&self) -> usize {
+        self.items.len()
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -116,7 +131,7 @@ impl SequenceBuilder {
 
     /// Numbers in all distinct sequences together.
     pub(crate) fn items(&self) -> usize {
-        self.sequences.items.len()
+        self.sequences.items()
     }
 
     pub(crate) fn finish(mut self) -> Sequences {

@@ -1,5 +1,6 @@
 //! A profile in memory.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::intern::{Sequences, Strings};
@@ -222,6 +223,25 @@ impl Profile {
         }
     }
 
+    /// For each frame what `ask` says of its function's name and package. It is asked once for each name: many frames may
+    /// share a long one.
+    pub(crate) fn by_name<T: Copy>(&self, ask: impl Fn(Frame<'_>) -> T) -> Vec<T> {
+        let (mut first, mut answers) = (HashMap::new(), Vec::with_capacity(self.frames.len()));
+        for (id, row) in self.frames.iter().enumerate() {
+            let function = self.functions.get(row.function as usize);
+            let name = function.map(|function| (function.name, function.package_len));
+            let known = answers.get(*first.entry(name).or_insert(id)).copied();
+            answers.push(known.unwrap_or_else(|| ask(self.frame(id as u32))));
+        }
+        answers
+    }
+
+    /// The id of a frame's file.
+    pub(crate) fn file(&self, frame: u32) -> u32 {
+        let row = self.frames.get(frame as usize).and_then(|row| self.functions.get(row.function as usize));
+        row.map_or(0, |function| function.file)
+    }
+
     pub(crate) fn labels(&self, set: u32) -> impl ExactSizeIterator<Item = Label<'_>> {
         let (labels, _) = self.label_sets.get(set).as_chunks::<LABEL_WIDTH>();
         labels.iter().map(|&[key, kind, low, high, unit]| Label {
@@ -237,10 +257,14 @@ impl Profile {
     }
 
     pub(crate) fn label_text(&self, set: u32, key: &str) -> Option<&str> {
-        self.labels(set).find(|label| label.key == key).and_then(|label| match label.value {
-            LabelValue::Text(text) => Some(text),
-            LabelValue::Number(..) => None,
-        })
+        self.label_text_id(set, key).map(|id| self.strings.get(id))
+    }
+
+    /// The id of the text of a label: equal texts have equal ids.
+    pub(crate) fn label_text_id(&self, set: u32, key: &str) -> Option<u32> {
+        let (labels, _) = self.label_sets.get(set).as_chunks::<LABEL_WIDTH>();
+        let label = labels.iter().find(|[name, ..]| self.strings.get(*name) == key);
+        label.and_then(|&[_, kind, text, ..]| (kind == 0).then_some(text))
     }
 
     fn value_type(&self, (kind, unit): (u32, u32)) -> ValueType<'_> {

@@ -20,8 +20,7 @@ impl Classes {
     /// Classifies every distinct stack. Each distinct function is compared with the table once.
     pub(crate) fn of(profile: &Profile) -> Self {
         let anchors = AnchorSets::new();
-        let facts: Vec<FunctionFacts> =
-            (0..profile.frames.len() as u32).map(|id| anchors.facts(profile.frame(id))).collect();
+        let facts = profile.by_name(|frame| anchors.facts(frame));
         let classify = |stack| {
             let facts = profile.stacks.get(stack).iter().filter_map(|&id| facts.get(id as usize));
             let mut seen = Seen::default();
@@ -118,10 +117,10 @@ impl AnchorSets {
     }
 
     fn facts(&self, frame: Frame<'_>) -> FunctionFacts {
-        let name = frame.local_name();
+        let (name, package) = (frame.local_name(), unvendored(frame.package));
         let mut places = 0;
         for (at, place) in self.places.iter().enumerate() {
-            if name_fits(name, place.name) && unvendored(frame.package) == place.package {
+            if name_fits(name, place.name) && package == place.package {
                 places |= 1 << at;
             }
         }
@@ -131,7 +130,7 @@ impl AnchorSets {
             is_network_wait: frame.function == "runtime.netpollblock",
             is_conn_read: matches!(frame.function, "net.(*conn).Read" | "net.(*rawConn).Read"),
             is_standard: is_standard(frame.package),
-            library: LIBRARIES.iter().position(|(_, path)| is_within(frame.package, path)),
+            library: LIBRARIES.iter().position(|(_, path)| is_within(package, path)),
         }
     }
 

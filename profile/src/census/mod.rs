@@ -52,7 +52,7 @@ impl<'a> Census<'a> {
         let classes = Classes::of(profile);
         let mut census = Self::default();
         let mut group_of_labels: HashMap<u32, Option<usize>> = HashMap::new();
-        let mut group_of_pair: HashMap<(Option<&str>, Option<&str>), usize> = HashMap::new();
+        let mut group_of_pair: HashMap<[Option<u32>; 2], usize> = HashMap::new();
         let mut libraries: HashMap<&'static str, i64> = HashMap::new();
         for sample in view.samples() {
             let count = sample.value(value);
@@ -62,12 +62,14 @@ impl<'a> Census<'a> {
                 add(libraries.entry(name).or_default(), count);
             }
             let group = *group_of_labels.entry(sample.row.labels).or_insert_with(|| {
-                let pair = (sample.label(SITE_LABEL), sample.label(TARGET_LABEL));
+                let pair =
+                    [SITE_LABEL, TARGET_LABEL].map(|key| profile.label_text_id(sample.row.labels, key));
                 match group_of_pair.get(&pair) {
                     Some(&group) => Some(group),
                     None if census.groups.len() >= max_groups => None,
                     None => {
-                        census.groups.push(Group { site: pair.0, target: pair.1, counts: Counts::default() });
+                        let [site, target] = pair.map(|id| id.map(|id| profile.strings.get(id)));
+                        census.groups.push(Group { site, target, counts: Counts::default() });
                         group_of_pair.insert(pair, census.groups.len() - 1);
                         Some(census.groups.len() - 1)
                     }

@@ -1,9 +1,11 @@
 //! The stacks behind a number.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::{Classes, Kind, add, goroutine_value};
+use crate::profile::Frame;
 use crate::{SITE_LABEL, TARGET_LABEL, View};
 
 /// Which goroutines to look at; a field that is none does not restrict.
@@ -22,12 +24,15 @@ pub struct Behind<'a> {
 pub struct StackCount {
     /// Goroutines; in a delta, the growth.
     pub count: i64,
-    /// `function file:line` each, the leaf first; at most 64, then `... n more`.
+    /// `function file:line` each, the leaf first; at most 64, then `... n more`. Names are cut at 1 KiB, with `...`.
     pub frames: Vec<String>,
 }
 
 /// Frames that are printed of one stack.
 const FRAMES: usize = 64;
+
+/// Bytes that are printed of the name of a function or file.
+const NAME: usize = 1024;
 
 /// The most frequent stacks, at most `most`; those whose count is not above zero are left out.
 pub fn stacks_behind(view: View<'_>, behind: Behind<'_>, most: usize) -> Vec<StackCount> {
@@ -49,11 +54,23 @@ pub fn stacks_behind(view: View<'_>, behind: Behind<'_>, most: usize) -> Vec<Sta
     let print = |stack| {
         let all = profile.frames(stack);
         let more = all.len().saturating_sub(FRAMES);
-        let mut frames: Vec<String> = all.take(FRAMES).map(|frame| frame.to_string()).collect();
+        let mut frames: Vec<String> = all.take(FRAMES).map(line).collect();
         if more > 0 {
             frames.push(format!("... {more} more"));
         }
         frames
     };
     counts.into_iter().map(|(stack, count)| StackCount { count, frames: print(stack) }).collect()
+}
+
+fn line(frame: Frame<'_>) -> String {
+    let (function, file) = (cut(frame.function), cut(frame.file));
+    Frame { function: &function, package: "", file: &file, line: frame.line }.to_string()
+}
+
+fn cut(name: &str) -> Cow<'_, str> {
+    match name.get(..name.floor_char_boundary(NAME)) {
+        Some(start) if start.len() < name.len() => Cow::Owned(format!("{start}...")),
+        _ => Cow::Borrowed(name),
+    }
 }

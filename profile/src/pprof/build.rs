@@ -41,11 +41,18 @@ pub(super) fn build(bytes: &[u8], index: &Index, limits: &Limits) -> Result<Prof
     })
 }
 
+/// In place of the id of a string that nobody asked for yet.
+const UNREAD: u32 = u32::MAX;
+
 struct Builder<'a> {
     bytes: &'a [u8],
     index: &'a Index,
     limits: &'a Limits,
     strings: StringBuilder,
+    /// By place in the string table: the id of the string, once it was asked for.
+    string_ids: Vec<u32>,
+    /// The same for its form as a name, with the length of the package path.
+    names: Vec<(u32, u32)>,
     functions: Vec<FunctionRow>,
     function_rows: HashMap<FunctionRow, u32>,
     function_ids: HashMap<u64, u32>,
@@ -66,6 +73,8 @@ impl<'a> Builder<'a> {
             index,
             limits,
             strings: StringBuilder::default(),
+            string_ids: vec![UNREAD; index.strings.len()],
+            names: vec![(UNREAD, 0); index.strings.len()],
             functions: Vec::new(),
             function_rows: HashMap::new(),
             function_ids: HashMap::new(),
@@ -119,7 +128,7 @@ impl<'a> Builder<'a> {
                 }
             }
             if self.location_frames.len() == first {
-                let frame = self.nameless(format!("0x{address:x}"));
+                let frame = self.nameless(&format!("0x{address:x}"))?;
                 self.location_frames.push(frame);
             }
             if self.location_frames.len() > self.limits.locations {
@@ -202,6 +211,12 @@ impl<'a> Builder<'a> {
         }
         labels.sort_unstable();
         let labels = self.label_sets.id(labels.as_flattened());
+        if self.label_sets.items() / LABEL_WIDTH > self.limits.all_labels {
+            return Err(ProfileError::TooMany {
+                what: "labels in distinct label sets",
+                limit: self.limits.all_labels,
+            });
+        }
         Ok(SampleRow { stack, labels })
     }
 
@@ -226,7 +241,7 @@ impl<'a> Builder<'a> {
             Ok(())
         })?;
         if cut {
-            let mark = self.nameless("...".to_owned());
+            let mark = self.nameless("...")?;
             if frames.last() != Some(&mark) {
                 frames.push(mark);
             }
@@ -268,14 +283,9 @@ impl<'a> Builder<'a> {
     }
 
     fn function(&mut self, name: u64, file: u64, offset: usize) -> Result<u32, ProfileError> {
-        let symbol = self.text(name, offset)?;
-        let (name, package_len) = symbol::unescape(&symbol);
-        let row = FunctionRow {
-            name: self.strings.id(&name),
-            package_len: package_len as u32,
-            file: self.string(file, offset)?,
-        };
-        Ok(self.function_row(row))
+        let (name, package_len) = self.name(name, offset)?;
+        let file = self.string(file, offset)?;
+        Ok(self.function_row(FunctionRow { name, package_len, file }))
     }
 
     fn function_row(&mut self, row: FunctionRow) -> u32 {
@@ -293,26 +303,55 @@ impl<'a> Builder<'a> {
     }
 
     /// A frame that has no source line.
-    fn nameless(&mut self, name: String) -> u32 {
-        let name = self.strings.id(&name);
+    fn nameless(&mut self, name: &str) -> Result<u32, ProfileError> {
+        let name = self.keep(name)?;
         let function = self.function_row(FunctionRow { name, package_len: 0, file: 0 });
-        self.frame(FrameRow { function, line: 0 })
+        Ok(self.frame(FrameRow { function, line: 0 }))
     }
 
     /// The id of the string at place `at` of the string table; `offset` is where it is referred to.
     fn string(&mut self, at: u64, offset: usize) -> Result<u32, ProfileError> {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(&id) = self.string_ids.get(at).filter(|id| **id != UNREAD) {
+            return Ok(id);
+        }
         let text = self.text(at, offset)?;
-        Ok(self.strings.id(&text))
+        let id = self.keep(&text)?;
+        self.string_ids[at] = id;
+        Ok(id)
     }
 
-    fn text(&self, at: u64, offset: usize) -> Result<Cow<'a, str>, ProfileError> {
-        match usize::try_from(at).ok().and_then(|at| self.index.strings.get(at)) {
-            Some(span) => Ok(readable(span.of(self.bytes))),
-            None => {
-                let count = self.index.strings.len();
-                Err(ProfileError::malformed(offset, format!("string {at} of {count} is referred to")))
-            }
+    /// The id of the string there without the escapes of a symbol's name, and the length of its package path.
+    fn name(&mut self, at: u64, offset: usize) -> Result<(u32, u32), ProfileError> {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(&name) = self.names.get(at).filter(|(id, _)| *id != UNREAD) {
+            return Ok(name);
         }
+        let symbol = self.text(at, offset)?;
+        let (text, package_len) = symbol::unescape(&symbol);
+        let name = (self.keep(&text)?, package_len as u32);
+        self.names[at] = name;
+        Ok(name)
+    }
+
+    fn text(&self, at: usize, offset: usize) -> Result<Cow<'a, str>, ProfileError> {
+        let Some(span) = self.index.strings.get(at) else {
+            let count = self.index.strings.len();
+            return Err(ProfileError::malformed(offset, format!("string {at} of {count} is referred to")));
+        };
+        let (bytes, limit) = (span.of(self.bytes), self.limits.string);
+        if bytes.len() > limit {
+            return Err(ProfileError::TooMany { what: "bytes in one string", limit });
+        }
+        Ok(readable(bytes))
+    }
+
+    fn keep(&mut self, text: &str) -> Result<u32, ProfileError> {
+        let id = self.strings.id(text);
+        if self.strings.bytes() > self.limits.text {
+            return Err(ProfileError::TooMany { what: "bytes in distinct strings", limit: self.limits.text });
+        }
+        Ok(id)
     }
 }
 

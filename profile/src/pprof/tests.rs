@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::check::{self, describe, gzip, use_all};
+use crate::check::{self, ask, describe, gzip, use_all};
 use crate::corpus::corpus;
 use crate::testdata::{Writer, bytes, message, number, plain, recorded, site};
 use crate::{LabelValue, Limits, Profile, ProfileError};
@@ -107,6 +107,15 @@ fn dots_in_package_paths_are_unescaped() {
 }
 
 #[test]
+fn names_of_one_text_keep_their_own_packages() {
+    let mut writer = Writer::new(&[("goroutine", "count")]);
+    for (line, name) in [(1, "a%2eb.F"), (2, "a.b.F"), (3, "a%2eb.F")] {
+        writer.function(name, "f.go", line);
+    }
+    assert_eq!(writer.profile().by_name(|frame| frame.package.len()), [3, 1, 3]);
+}
+
+#[test]
 fn many_goroutines_in_few_stacks_are_cheap() {
     let mut writer = Writer::new(&[("goroutine", "count")]);
     let functions: Vec<u64> = (0..60).map(|n| writer.function(&format!("main.f{n}"), "main.go", n)).collect();
@@ -135,10 +144,13 @@ fn every_limit_is_met_with_its_name() {
     let fits = Limits {
         bytes: profile.len(),
         strings: 10,
+        string: 9,
+        text: 56,
         functions: 2,
         locations: 2,
         samples: 2,
         labels: 2,
+        all_labels: 2,
         sample_types: 1,
         stack_depth: 2,
         frames: 3,
@@ -147,12 +159,49 @@ fn every_limit_is_met_with_its_name() {
     let refused = |limits| Profile::parse(&profile, limits).unwrap_err().to_string();
     assert!(refused(Limits { bytes: profile.len() - 1, ..fits }).contains("more than the limit of"));
     assert!(refused(Limits { strings: 9, ..fits }).contains("more than 9 strings"));
+    assert!(refused(Limits { string: 8, ..fits }).contains("more than 8 bytes in one string"));
+    assert!(refused(Limits { text: 55, ..fits }).contains("more than 55 bytes in distinct strings"));
     assert!(refused(Limits { functions: 1, ..fits }).contains("more than 1 functions"));
     assert!(refused(Limits { locations: 1, ..fits }).contains("more than 1 locations"));
     assert!(refused(Limits { samples: 1, ..fits }).contains("more than 1 samples"));
     assert!(refused(Limits { labels: 1, ..fits }).contains("more than 1 labels on one sample"));
+    assert!(refused(Limits { all_labels: 1, ..fits }).contains("more than 1 labels in distinct label sets"));
     assert!(refused(Limits { sample_types: 0, ..fits }).contains("more than 0 sample types"));
     assert!(refused(Limits { frames: 2, ..fits }).contains("more than 2 frames in distinct stacks"));
+}
+
+#[test]
+fn a_text_is_read_once_however_many_functions_lines_and_labels_have_it() {
+    // Hashed, compared or held for each of them, it would take minutes and gigabytes.
+    const MANY: i64 = 1 << 15;
+    let long = |start: &str, end: &str| start.repeat(20_000) + end;
+    let (name, file, site) = (long("a%41", "/vendor/b.F"), long("f", ".go"), long("s", ".go:1"));
+    let strings = [
+        ["", "goroutine", "inuse_objects", "inuse_space", "weir.site", "n"],
+        ["google.golang.org/grpc.NewClient", "client.go", &name[name.len() - 60_000..], &file, &site, ""],
+    ];
+    let mut body = Vec::new();
+    let fields = |fields: &[(u64, i64)]| {
+        let mut out = Vec::new();
+        fields.iter().for_each(|&(field, value)| number(&mut out, field, value));
+        out
+    };
+    strings.as_flattened().iter().for_each(|text| message(&mut body, 6, text.as_bytes()));
+    (1..=3).for_each(|kind| message(&mut body, 1, &fields(&[(1, kind)])));
+    for id in 0..MANY {
+        let (name, file) = if id == 0 { (6, 7) } else { (8, 9) };
+        message(&mut body, 5, &fields(&[(1, id), (2, name), (4, file)]));
+        let mut location = fields(&[(1, id)]);
+        message(&mut location, 4, &fields(&[(1, id), (2, id)]));
+        message(&mut body, 4, &location);
+        let mut sample = fields(&[(1, 0), (1, id), (2, 1), (2, 1), (2, 1)]);
+        message(&mut sample, 3, &fields(&[(1, 4), (2, 10)]));
+        message(&mut sample, 3, &fields(&[(1, 5), (3, id)]));
+        message(&mut body, 2, &sample);
+    }
+    let profile = Profile::parse(&body, Limits::default()).unwrap();
+    assert!(profile.heap_bytes() < 16 << 20, "{}", profile.heap_bytes());
+    ask(&profile);
 }
 
 #[test]

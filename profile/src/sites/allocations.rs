@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::rules::Scope;
-use super::{Amount, SiteCandidate, SiteRules, SiteSource, rank, share};
+use super::{Amount, SiteCandidate, SiteRules, SiteSource, largest, share};
 use crate::View;
 use crate::census::add;
 use crate::profile::Frame;
@@ -86,8 +86,7 @@ pub fn by_allocations(
     let (Some(objects), Some(space)) = (profile.type_index(objects), profile.type_index(space)) else {
         return Vec::new();
     };
-    let is_entry: Vec<bool> =
-        (0..profile.frames.len() as u32).map(|id| is_entry(&profile.frame(id), opened)).collect();
+    let is_entry = profile.by_name(|frame| is_entry(&frame, opened));
     let roles = rules.roles(profile, Scope::Program);
     let mut sums: HashMap<u32, Sum> = HashMap::new();
     let mut total = 0;
@@ -127,7 +126,7 @@ pub fn by_allocations(
             },
         }
     };
-    rank(sums.into_iter().filter(|(_, sum)| sum.bytes > 0).map(candidate).collect())
+    largest(profile, sums, |sum| sum.bytes).into_iter().map(candidate).collect()
 }
 
 #[derive(Default)]

@@ -1,6 +1,8 @@
 //! Sites from the label `weir.site`.
 
-use super::{Amount, SiteCandidate, SiteSource, rank, share};
+use std::cmp::Reverse;
+
+use super::{Amount, MOST_SITES, SiteCandidate, SiteSource, share};
 use crate::census::{Census, Counts, Kind, Resource};
 
 /// Sites from the label `weir.site` on goroutines, for one resource.
@@ -15,7 +17,7 @@ pub fn by_label(census: &Census<'_>, resource: Resource) -> Vec<SiteCandidate> {
         Resource::GrpcClient => Lost::of(census, &sites),
         _ => Lost::NOTHING,
     };
-    let counts: Vec<(&str, Count)> =
+    let mut counts: Vec<(&str, Count)> =
         sites.iter().map(|(site, counts)| (*site, lost.count(counts, resource))).collect();
     // Where counts of sites were completed they may exceed the rounded total of the process.
     let labelled = counts.iter().map(|(_, count)| count.best).sum::<i64>();
@@ -33,7 +35,10 @@ pub fn by_label(census: &Census<'_>, resource: Resource) -> Vec<SiteCandidate> {
             uncertainty: count.uncertainty(),
         }
     };
-    rank(counts.into_iter().filter(|(_, count)| count.best > 0).map(candidate).collect())
+    counts.retain(|(_, count)| count.best > 0);
+    counts.sort_by_key(|(site, count)| (Reverse(count.best), split_site(site)));
+    counts.truncate(MOST_SITES);
+    counts.into_iter().map(candidate).collect()
 }
 
 /// `file:line`; a label of another form is all file.

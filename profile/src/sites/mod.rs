@@ -10,6 +10,7 @@ mod entry;
 mod labels;
 mod rules;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 pub use allocations::{Measure, Opened, by_allocations, sampled};
@@ -103,12 +104,22 @@ fn rank_counts(
             uncertainty: uncertainty.to_owned(),
         }
     };
-    rank(counts.into_iter().filter(|&(_, count)| count > 0).map(candidate).collect())
+    largest(profile, counts, |count| *count).into_iter().map(candidate).collect()
 }
 
-/// Largest first, at most [`MOST_SITES`].
-fn rank(mut sites: Vec<SiteCandidate>) -> Vec<SiteCandidate> {
-    sites.sort_by(|a, b| b.amount.cmp(&a.amount).then_with(|| (&a.file, a.line).cmp(&(&b.file, b.line))));
+/// The frames with the largest amounts, those above zero and at most [`MOST_SITES`]; of equal ones in the order of their
+/// lines. Files are compared once each: many frames may share a long name, of which few are to be held again.
+fn largest<T>(profile: &Profile, amounts: HashMap<u32, T>, amount: impl Fn(&T) -> i64) -> Vec<(u32, T)> {
+    let mut sites: Vec<(u32, T)> = amounts.into_iter().filter(|(_, of)| amount(of) > 0).collect();
+    let mut files: Vec<u32> = sites.iter().map(|(id, _)| profile.file(*id)).collect();
+    files.sort_unstable();
+    files.dedup();
+    files.sort_unstable_by_key(|file| profile.strings.get(*file));
+    let place: HashMap<u32, usize> =
+        files.into_iter().enumerate().map(|(place, file)| (file, place)).collect();
+    sites.sort_unstable_by_key(|(id, of)| {
+        (Reverse(amount(of)), place.get(&profile.file(*id)), profile.frame(*id).line, *id)
+    });
     sites.truncate(MOST_SITES);
     sites
 }

@@ -2,7 +2,7 @@
 
 use crate::census::LIBRARIES;
 use crate::profile::{Frame, Profile};
-use crate::symbol::{is_standard, is_within, unescape_all};
+use crate::symbol::{is_standard, is_within, unescape_all, unvendored};
 
 /// Frames that are never a site. The rule is that of docs/connection-events.md, "Sites": the companion module, gRPC
 /// and dial helpers are passed over; without another frame, a dial helper is the site after all.
@@ -39,24 +39,31 @@ pub(super) enum Scope {
 }
 
 impl SiteRules {
-    /// Judges every frame of a profile once.
+    /// Judges every frame of a profile; one without a file is no site.
     pub(super) fn roles(&self, profile: &Profile, scope: Scope) -> Roles {
         let rules = Self {
             ignored_functions: self.ignored_functions.iter().map(|name| unescape_all(name)).collect(),
             ..self.clone()
         };
-        Roles((0..profile.frames.len() as u32).map(|id| rules.role(&profile.frame(id), scope)).collect())
+        let mut roles = profile.by_name(|frame| rules.role(&frame, scope));
+        for (id, role) in (0..).zip(&mut roles) {
+            if profile.frame(id).file.is_empty() {
+                *role = Role::PassedOver;
+            }
+        }
+        Roles(roles)
     }
 
+    /// What its name says of a frame.
     fn role(&self, frame: &Frame<'_>, scope: Scope) -> Role {
+        let package = unvendored(frame.package);
         let between = match scope {
             Scope::Companion => frame.package == "runtime",
             Scope::Program => {
-                is_standard(frame.package) || LIBRARIES.iter().any(|(_, path)| is_within(frame.package, path))
+                is_standard(frame.package) || LIBRARIES.iter().any(|(_, path)| is_within(package, path))
             }
         };
-        if between || frame.file.is_empty() || self.modules.iter().any(|path| is_within(frame.package, path))
-        {
+        if between || self.modules.iter().any(|path| is_within(package, path)) {
             Role::PassedOver
         } else if self.is_helper(frame) {
             Role::Helper
