@@ -75,34 +75,38 @@ impl Book {
         self.seen.clear();
     }
 
-    /// Reads the profiles of a scrape. Takes CPU time, up to a second for very large ones.
-    pub(crate) fn read(&mut self, answers: Answers) -> Reading {
-        let mut reading = Reading::default();
-        let mut profiles: BTreeMap<ProfileName, Profile> = BTreeMap::new();
-        for (name, answer) in answers {
-            match self.parse(answer) {
-                Ok(profile) => drop(profiles.insert(name, profile)),
-                Err(error) => reading.problems.push((name, error)),
-            }
-        }
-        let get = |name| profiles.get(&name);
+    /// Reads the profiles of a scrape. Takes CPU time, some seconds for the largest that [`Limits`] let pass. One that is
+    /// needed with no other is dropped before the next is read.
+    pub(crate) fn read(&mut self, mut answers: Answers) -> Reading {
+        let mut problems = Vec::new();
+        let mut profile =
+            |name| parse(answers.remove(&name)?, self.limits).map_err(|e| problems.push((name, e))).ok();
         // Both have the same numbers.
-        let heap = get(ProfileName::Heap).or(get(ProfileName::Allocs));
-        let delta = heap.and_then(|heap| self.heap.next(heap));
+        let heap = profile(ProfileName::Heap).or_else(|| profile(ProfileName::Allocs));
+        let delta = heap.as_ref().and_then(|heap| self.heap.next(heap));
         if delta.is_some_and(|delta| delta.restarted()) {
             self.baseline = None;
             self.mutex.forget();
             self.seen.clear();
         }
-        if let Some(goroutine) = get(ProfileName::Goroutine) {
+        let mutex = profile(ProfileName::Mutex);
+        let contended = mutex.as_ref().and_then(contention);
+        let held = mutex.as_ref().and_then(|mutex| self.mutex.next(mutex)).map(|delta| held(&delta));
+        drop(mutex);
+        let leaked = profile(ProfileName::GoroutineLeak).as_ref().map(kinds::leaked);
+        let clients = profile(ProfileName::ClientConn);
+        let goroutine = profile(ProfileName::Goroutine);
+        let mut reading = Reading { problems, ..Reading::default() };
+        reading.problems.sort_by_key(|(name, _)| *name);
+        if let Some(goroutine) = &goroutine {
             let census = Census::take(goroutine.view(), Census::DEFAULT_GROUPS);
             let point = ProcessPoint {
                 goroutines: kinds::goroutines(&census),
-                leaked_goroutines: get(ProfileName::GoroutineLeak).map(kinds::leaked).unwrap_or_default(),
-                mutex: get(ProfileName::Mutex).and_then(contention),
+                leaked_goroutines: leaked.unwrap_or_default(),
+                mutex: contended,
                 ..ProcessPoint::default()
             };
-            let profiles = Profiles { goroutine, heap, clients: get(ProfileName::ClientConn) };
+            let profiles = Profiles { goroutine, heap: heap.as_ref(), clients: clients.as_ref() };
             let series = series::points(&census, &profiles, &self.rules, &mut self.seen);
             reading.points = Some((point, series));
             let delta = self.baseline.as_ref().and_then(|baseline| baseline.growth(goroutine));
@@ -111,16 +115,14 @@ impl Book {
                 None => self.baseline = Some(Snapshot::of(goroutine, MOST_ROWS)),
             }
         }
-        if let Some(delta) = get(ProfileName::Mutex).and_then(|mutex| self.mutex.next(mutex)) {
-            reading.stacks.extend(held(&delta));
-        }
+        reading.stacks.extend(held.unwrap_or_default());
         reading
     }
+}
 
-    fn parse(&self, answer: Answer) -> Result<Profile, FetchError> {
-        let bytes = answer.decoded(self.limits.bytes)?;
-        Ok(Profile::parse(&bytes, self.limits)?)
-    }
+fn parse(answer: Answer, limits: Limits) -> Result<Profile, FetchError> {
+    let bytes = answer.decoded(limits.bytes)?;
+    Ok(Profile::parse(&bytes, limits)?)
 }
 
 /// Contentions and the seconds waited in them, since the process started. None where it does not sample mutexes: its
