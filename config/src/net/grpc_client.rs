@@ -65,7 +65,7 @@ impl Default for GrpcClientConfig {
 pub struct KeepaliveClientConfig {
     /// Ping after this time without traffic. 10s. Servers of grpc-go refuse more than one ping in 5 minutes by default.
     pub time: GoDuration,
-    /// Close the connection when the answer takes longer. 10s.
+    /// Close the connection when the answer takes longer. 10s; 0 is 20s, as in grpc-go.
     pub timeout: GoDuration,
     /// Ping even when no request is under way. Off by default.
     pub permit_without_stream: bool,
@@ -77,6 +77,18 @@ impl Default for KeepaliveClientConfig {
             time: GoDuration::from_secs(10),
             timeout: GoDuration::from_secs(10),
             permit_without_stream: false,
+        }
+    }
+}
+
+impl Validate for KeepaliveClientConfig {
+    fn validate(&self, issues: &mut Issues) {
+        if self.timeout.is_negative() {
+            issues.at_with_help(
+                "timeout",
+                "'timeout' must be non-negative",
+                "no answer is in time: 0 is 20s",
+            );
         }
     }
 }
@@ -141,6 +153,7 @@ impl Validate for GrpcClientConfig {
             issues.at_with_help("compression", message, "gRPC knows gzip, snappy, zstd and none");
         }
         issues.section("tls", &self.tls);
+        issues.optional("keepalive", &self.keepalive);
         issues.section("headers", &self.headers);
     }
 }

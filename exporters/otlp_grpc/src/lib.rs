@@ -1,6 +1,7 @@
 //! Sends OTLP over gRPC.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use serde::{Deserialize, Serialize};
@@ -101,7 +102,7 @@ fn settings(config: &GrpcClientConfig, host: &Host) -> Result<GrpcSettings, Stri
         wait_for_ready: config.wait_for_ready,
         keep_alive: config.keepalive.as_ref().map(|keepalive| KeepAlive {
             time: keepalive.time.as_std().max(SHORTEST_PING),
-            timeout: keepalive.timeout.as_std(),
+            timeout: keepalive.timeout.non_zero().unwrap_or(DEFAULT_PING_TIMEOUT),
             permit_without_stream: keepalive.permit_without_stream,
         }),
         ..GrpcSettings::new(target)
@@ -109,7 +110,10 @@ fn settings(config: &GrpcClientConfig, host: &Host) -> Result<GrpcSettings, Stri
 }
 
 /// grpc-go raises shorter times to this one too.
-const SHORTEST_PING: std::time::Duration = std::time::Duration::from_secs(10);
+const SHORTEST_PING: Duration = Duration::from_secs(10);
+
+/// What 0 is to grpc-go.
+const DEFAULT_PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct OtlpGrpc {
     config: GrpcClientConfig,

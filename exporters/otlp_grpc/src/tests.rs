@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use weir_component::{DeliverySettings, Outputs, Port, Stop};
 use weir_otlp::Listener;
 use weir_otlp::server::{ServerSettings, serve};
@@ -62,6 +60,23 @@ fn the_defaults_are_those_of_the_collector() {
     let settings = settings(&client, &host).expect("settings");
     assert_eq!((settings.compression, settings.keep_alive), (weir_otlp::client::Compression::GZIP, None));
     assert!(settings.user_agent.starts_with("otelcol/0.0.0-test ("));
+}
+
+#[test]
+fn a_ping_has_time_to_be_answered_however_little_is_written() {
+    let keep_alive = |keepalive: &str| {
+        let node = weir_config::parse_body(&format!("{{endpoint: 'x:1', keepalive: {{{keepalive}}}}}"));
+        let path = weir_config::Path::component("exporters", "otlp_grpc");
+        let config: Config = weir_config::load(&node.expect("YAML"), &path).expect("settings");
+        let settings = settings(&config.client, &weir_testkit::host(&Simulation::new(1))).expect("settings");
+        let KeepAlive { time, timeout, .. } = settings.keep_alive.expect("on");
+        (time.as_secs(), timeout.as_secs())
+    };
+    assert_eq!(keep_alive(""), (10, 10));
+    assert_eq!(keep_alive("time: 0s, timeout: 0s"), (10, 20), "as in grpc-go");
+    assert_eq!(keep_alive("time: 1m, timeout: 3s"), (60, 3));
+    let said = refused("{endpoint: 'x:1', keepalive: {timeout: -1s}}");
+    assert!(said.contains("keepalive: 'timeout' must be non-negative"), "{said}");
 }
 
 #[test]
