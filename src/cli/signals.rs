@@ -26,12 +26,15 @@ const WITHOUT_EFFECT: [i32; 9] = [
     libc::SIGXFSZ,
 ];
 
-/// Those of real time, but for the first ones, which C libraries have for themselves.
-const REAL_TIME: RangeInclusive<i32> = 35..=64;
+/// Those of real time but for the ones that the C library has for itself: 32 and 33 of glibc, 34 too of musl, for which Go's
+/// runtime leaves 34 alone with every library.
+fn real_time() -> RangeInclusive<i32> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
 
 impl Signals {
     pub(super) fn new() -> io::Result<Signals> {
-        for number in WITHOUT_EFFECT.into_iter().chain(REAL_TIME) {
+        for number in WITHOUT_EFFECT.into_iter().chain(real_time()) {
             // A handler stays for as long as the process lives, also when nobody listens. Some system or tool that runs
             // programs may keep a signal for itself, which is no reason not to start.
             drop(signal(SignalKind::from_raw(number)));
