@@ -8,7 +8,8 @@
 //! # Durable queues
 //! A batch processor acknowledges what it holds. In front of a durable queue that would be a promise which a crash breaks,
 //! and holding the receipts instead would stall every sender for the timeout. So the engine leaves such a processor out of
-//! every pipeline from which something goes into a durable queue, and batches by its settings behind that queue.
+//! every pipeline from which something goes into a durable queue, and batches by its settings behind that queue, and behind the
+//! queues in memory of exporters beside it.
 
 use async_trait::async_trait;
 use weir_component::{Batch, BatchSettings, Consumer, DeliverySettings, Output, Patience, Processor};
@@ -30,17 +31,24 @@ pub(crate) fn settings(builder: &Builder<'_>, id: &str) -> Option<BatchSettings>
     }
 }
 
-/// The settings of the first batch processor in front of an exporter, in the order of the configuration: of the pipelines that
-/// name it, then of those that lead to these through connectors.
-pub(crate) fn in_front(
+/// The settings of the first batch processor that is left out in front of an exporter, in the order of the configuration: of
+/// the pipelines that name it, then of those that lead to these through connectors.
+pub(crate) fn left_out(
     builder: &Builder<'_>,
     connections: &Connections<'_>,
     exporter: &str,
     signal: Signal,
 ) -> Option<BatchSettings> {
+    if builder.durable.is_empty() {
+        return None;
+    }
     let pipelines = &builder.spec.pipelines;
+    let of = |at: usize| pipelines[at].processors.iter().find_map(|id| settings(builder, id));
+    // What comes from such a pipeline is batched.
+    let batches = |at: usize| !builder.durable.contains(&at) && of(at).is_some();
     let names_it = |p: &PipelineSpec| p.signal == signal && p.exporters.iter().any(|e| e == exporter);
-    let mut before: Vec<usize> = (0..pipelines.len()).filter(|at| names_it(&pipelines[*at])).collect();
+    let mut before: Vec<usize> =
+        (0..pipelines.len()).filter(|at| names_it(&pipelines[*at]) && !batches(*at)).collect();
     let mut next = 0;
     while let Some(&behind) = before.get(next) {
         next += 1;
@@ -48,29 +56,28 @@ pub(crate) fn in_front(
             p.exporters.iter().any(|connector| connections.behind(connector, p.signal).contains(&behind))
         };
         for at in (0..pipelines.len()).filter(|at| leads_there(&pipelines[*at])) {
-            if !before.contains(&at) {
+            if !before.contains(&at) && !batches(at) {
                 before.push(at);
             }
         }
     }
-    before.into_iter().flat_map(|at| &pipelines[at].processors).find_map(|id| settings(builder, id))
+    before.into_iter().find_map(of)
 }
 
-/// Batches behind a durable queue by the settings of a processor in front of it, unless the queue has its own. Returns those
-/// settings, and `None` when the queue is not durable.
-pub(crate) fn behind_durable(
-    builder: &Builder<'_>,
-    connections: &Connections<'_>,
-    exporter: &str,
-    signal: Signal,
-    delivery: &mut DeliverySettings,
-) -> Option<Option<BatchSettings>> {
-    let queue = delivery.queue.as_mut().filter(|queue| queue.storage.is_some())?;
-    let in_front = in_front(builder, connections, exporter, signal);
-    if queue.batch.is_none() {
-        queue.batch.clone_from(&in_front);
+/// Batches behind the queue of an exporter by the settings of the processor that is left out in front of it, unless the queue
+/// has its own.
+pub(crate) fn behind_queue(left_out: &BatchSettings, exporter: &str, delivery: &mut DeliverySettings) {
+    match &mut delivery.queue {
+        Some(queue) => {
+            queue.batch.get_or_insert_with(|| left_out.clone());
+        }
+        None => tracing::warn!(
+            otelcol.component.id = exporter,
+            otelcol.component.kind = "exporter",
+            "A batch processor is left out in front of it, because a durable queue stands beside it, and it has no queue behind \
+             which to batch: requests go to it as they come"
+        ),
     }
-    Some(in_front)
 }
 
 /// Whether nobody but this pipeline's exporter is held up when its queue has no room: one exporter, and nothing that stands
@@ -125,15 +132,4 @@ impl Consumer for Patient {
         }
         self.0.send(batch).await;
     }
-}
-
-/// Whether something of a pipeline goes into a durable queue, through connectors too; those behind are built already.
-pub(crate) fn leads_to_durable(builder: &Builder<'_>, connections: &Connections<'_>, at: usize) -> bool {
-    let pipeline = &builder.spec.pipelines[at];
-    pipeline.exporters.iter().any(|id| {
-        let behind = connections.behind(id, pipeline.signal);
-        let key = Key::Exporter(id.clone(), pipeline.signal);
-        let durable = builder.parts.graph.get(&key).is_some_and(|node| node.durable.is_some());
-        durable || behind.iter().any(|next| builder.durable.contains(next))
-    })
 }

@@ -21,6 +21,7 @@
 //! others are built for the sake of theirs.
 
 mod changed;
+mod durable;
 mod edges;
 mod parts;
 mod problem;
@@ -32,8 +33,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use weir_component::{
-    Build, BuildError, Clock, Count, Host, Joint, Output, Outputs, PipelineInfo, Port, Runtime, Stage,
-    StageContext, Topology,
+    Build, BuildError, Clock, Count, ExporterParts, Host, Joint, Output, Outputs, PipelineInfo, Port,
+    Runtime, Stage, StageContext, Topology,
 };
 use weir_config::{ConfigError, ErrorKind, Path};
 use weir_delivery::{Delivered, Ending, deliver};
@@ -99,6 +100,7 @@ pub(crate) fn parts(
         shared: BTreeMap::new(),
         entries: BTreeMap::new(),
         durable: BTreeSet::new(),
+        made: BTreeMap::new(),
     };
     builder.run(&connections)
 }
@@ -137,10 +139,13 @@ pub(crate) struct Builder<'a> {
     entries: BTreeMap<usize, Output>,
     /// Pipelines, by their place, from which something goes into a durable queue.
     pub(crate) durable: BTreeSet<usize>,
+    /// Exporters that were made to see what their queues are.
+    made: BTreeMap<Key, Result<ExporterParts, BuildError>>,
 }
 
 impl<'a> Builder<'a> {
     fn run(mut self, connections: &Connections<'_>) -> Result<Parts, Vec<Problem>> {
+        self.note_durable(connections);
         for &at in self.order {
             if let Some(entry) = self.pipeline(connections, at) {
                 self.entries.insert(at, entry);
@@ -173,9 +178,6 @@ impl<'a> Builder<'a> {
             };
             ends.extend(end);
         }
-        if batch::leads_to_durable(self, connections, at) {
-            self.durable.insert(at);
-        }
         let mut next = fan_out(ends, self.tools.host.budget());
         for id in pipeline.processors.iter().rev() {
             next = self.processor(connections, id, at, next)?;
@@ -186,11 +188,8 @@ impl<'a> Builder<'a> {
     fn exporter(&mut self, connections: &Connections<'_>, id: &str, signal: Signal) -> Option<Output> {
         let spec = find(&self.spec.exporters, id)?;
         let key = Key::Exporter(id.to_owned(), signal);
-        let as_before = |node: &Running| {
-            let batching = || batch::in_front(self, connections, id, signal);
-            node.durable.as_ref().is_none_or(|before| *before == batching())
-        };
-        let kept = || self.kept(&key, spec).filter(as_before);
+        let left_out = batch::left_out(self, connections, id, signal);
+        let kept = || self.kept(&key, spec).filter(|node| node.left_out == left_out);
         let present = self.parts.graph.get(&key).cloned().or_else(kept);
         if let Some(node) = present {
             let WayIn::Exporter(output) = &node.way_in else { return None };
@@ -207,9 +206,13 @@ impl<'a> Builder<'a> {
             );
             return None;
         }
-        let parts = (factory.create)(&self.build("exporters", spec), signal);
+        let made = self.made.remove(&key);
+        let create = || (factory.create)(&self.build("exporters", spec), signal);
+        let parts = made.unwrap_or_else(create);
         let mut parts = self.keep(parts)?;
-        let durable = batch::behind_durable(self, connections, id, signal, &mut parts.delivery);
+        if let Some(settings) = &left_out {
+            batch::behind_queue(settings, id, &mut parts.delivery);
+        }
         let Tools { host, clock, ending, fatal } = self.tools;
         let Delivered { consumer, work, opening } =
             deliver(id, signal, parts.exporter, &parts.delivery, clock.clone(), host, ending);
@@ -217,6 +220,7 @@ impl<'a> Builder<'a> {
         let queue = parts.delivery.queue.as_ref();
         let blocks = queue.is_some_and(|queue| queue.block_on_overflow);
         let waits = queue.is_some_and(|queue| queue.wait_for_result);
+        let durable = queue.is_some_and(|queue| queue.storage.is_some());
         let output = if parts.delivery.queue.is_some() {
             Output::new(Arc::new(consumer))
         } else {
@@ -225,6 +229,7 @@ impl<'a> Builder<'a> {
         let node = Running {
             undelivered,
             durable,
+            left_out,
             blocks,
             waits,
             ..Running::new(spec.node.clone(), WayIn::Exporter(output.clone()))

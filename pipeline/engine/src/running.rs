@@ -53,8 +53,10 @@ pub(crate) struct Running {
     /// What it leaves to its successor; stages only.
     pub(crate) legacy: Legacy,
     pub(crate) undelivered: Undelivered,
-    /// What an exporter with a durable queue batches by for a processor in front of it; `None`: the queue is not durable.
-    pub(crate) durable: Option<Option<BatchSettings>>,
+    /// An exporter whose queue is durable.
+    pub(crate) durable: bool,
+    /// Of the batch processor that is left out in front of an exporter.
+    pub(crate) left_out: Option<BatchSettings>,
     /// An exporter whose senders wait for room in its queue: `block_on_overflow`.
     pub(crate) blocks: bool,
     /// An exporter whose senders wait for the result: `wait_for_result`.
@@ -83,7 +85,8 @@ impl Running {
             stopper: None,
             legacy: Legacy::default(),
             undelivered: Undelivered::default(),
-            durable: None,
+            durable: false,
+            left_out: None,
             blocks: false,
             waits: false,
             offers: false,

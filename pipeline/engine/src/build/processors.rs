@@ -78,7 +78,8 @@ impl<'a> Builder<'a> {
                 otelcol.component.id = place.id,
                 otelcol.component.kind = "processor",
                 pipeline = %place.pipeline.id,
-                "A durable queue stands behind: batching by these settings happens behind it"
+                "A durable queue stands behind: batching by these settings happens behind it, and behind the queues of exporters \
+                 beside it"
             );
         }
         behind

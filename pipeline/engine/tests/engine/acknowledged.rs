@@ -1,5 +1,6 @@
 //! What a batch processor has acknowledged when the queue behind it has no room.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,9 +8,9 @@ use std::time::Duration;
 use weir_component::{DeliverySettings, Failure, Kind, QueueSettings, RetrySettings, Sizer};
 use weir_engine::{ComponentSpec, Engine, PipelineSpec, ServiceSpec};
 use weir_pdata::Signal::Logs;
-use weir_testkit::{Parcel, ReceiverScript, Reply};
+use weir_testkit::{Parcel, ReceiverScript, Reply, logged};
 
-use crate::support::{SECOND, World, change, pipeline, service};
+use crate::support::{SECOND, World, change, component, direct, pipeline, service};
 
 const PARCELS: i64 = 40;
 
@@ -300,4 +301,83 @@ fn what_is_lost_in_the_moment_in_which_the_end_begins_is_named_too() {
     let stopped = world.stop(engine, 10 * SECOND);
     assert!(acknowledged > 0);
     assert_eq!(stopped.unsent, [("batch".to_owned(), Logs, acknowledged)]);
+}
+
+/// A service of which the queue of `test/disk` is on disk in `directory`.
+fn beside_a_disk(world: &World, directory: &Path, pipelines: Vec<PipelineSpec>) -> ServiceSpec {
+    let mut spec = batched_by("{timeout: 1h, send_batch_size: 20}", pipelines);
+    spec.connectors.push(component("same/c"));
+    for list in [&mut spec.receivers, &mut spec.exporters] {
+        list.retain(|spec| spec.id != "same/c");
+    }
+    world.script(&spec);
+    let storage = format!("directory: {}", directory.display());
+    let node = weir_config::parse_body(&storage).expect("YAML");
+    spec.extensions.push(ComponentSpec { id: "file_storage".to_owned(), node });
+    let queue = QueueSettings { storage: Some("file_storage".to_owned()), ..QueueSettings::default() };
+    world.exporter("test/disk", delivery(queue), |_, _| Reply::Accept);
+    spec
+}
+
+#[test]
+fn where_a_durable_queue_has_the_batch_processor_left_out_the_queues_beside_it_batch_by_its_settings() {
+    let beside = vec![pipeline("logs", &["test/r"], &["batch"], &["test/memory", "test/disk"])];
+    let behind_connector = vec![
+        pipeline("logs/in", &["test/r"], &["batch"], &["same/c", "test/disk"]),
+        pipeline("logs/out", &["same/c"], &[], &["test/memory"]),
+    ];
+    let named_before = vec![
+        pipeline("logs/other", &["test/none"], &["batch"], &["test/memory"]),
+        pipeline("logs", &["test/r"], &["batch"], &["test/memory", "test/disk"]),
+    ];
+    for pipelines in [beside, behind_connector, named_before] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let world = World::new(1);
+        let spec = beside_a_disk(&world, directory.path(), pipelines);
+        let engine = start(&world, &spec);
+        world.pass(10 * SECOND);
+        let halves = [(Logs, (0..20).collect()), (Logs, (20..PARCELS).collect())];
+        assert_eq!(world.took("test/memory"), halves, "{:?}", spec.pipelines);
+        assert_eq!(world.took("test/disk"), halves, "{:?}", spec.pipelines);
+        assert!(world.stop(engine, 10 * SECOND).is_clean());
+    }
+}
+
+#[test]
+fn an_exporter_without_a_queue_beside_a_durable_one_is_named_and_what_has_a_batch_processor_keeps_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = World::new(1);
+    let pipelines = vec![
+        pipeline("logs", &["test/r"], &["batch"], &["test/direct", "test/disk"]),
+        pipeline("logs/apart", &["test/r"], &["batch"], &["test/apart"]),
+    ];
+    let spec = beside_a_disk(&world, directory.path(), pipelines);
+    for id in ["test/direct", "test/apart"] {
+        world.exporter(id, direct(), |_, _| Reply::Accept);
+    }
+    let mut started = None;
+    let lines = logged(tracing::level_filters::LevelFilter::WARN, || started = Some(start(&world, &spec)));
+    let named: Vec<_> = lines.iter().filter(|line| line.contains("requests go to it as they come")).collect();
+    assert!(matches!(named[..], [line] if line.contains("test/direct")), "{lines:?}");
+    world.pass(10 * SECOND);
+    assert_eq!(world.took("test/direct").len(), 40);
+    assert_eq!(world.took("test/apart").len(), 2);
+    assert!(world.stop(started.expect("started"), 10 * SECOND).is_clean());
+}
+
+#[test]
+fn a_reload_that_takes_the_durable_queue_away_takes_the_batching_behind_the_queues_beside_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let world = World::new(1);
+    let pipelines = vec![pipeline("logs", &["test/r"], &["batch"], &["test/memory", "test/disk"])];
+    let spec = beside_a_disk(&world, directory.path(), pipelines);
+    let engine = start(&world, &spec);
+    let mut without = spec;
+    without.pipelines[0].exporters.pop();
+    without.pipelines[0].processors.clear();
+    let (engine, outcome) = world.reload(engine, &without);
+    assert_eq!(outcome, Ok(()));
+    world.pass(10 * SECOND);
+    assert_eq!(world.took("test/memory").len(), 40);
+    assert!(world.stop(engine, 10 * SECOND).is_clean());
 }
