@@ -51,7 +51,7 @@ impl Config {
     fn behind_a_queue(&self) -> BatchSettings {
         BatchSettings {
             flush_timeout: self.timeout.as_std(),
-            min_size: self.send_batch_size as usize,
+            min_size: if self.timeout.is_zero() { 0 } else { self.send_batch_size as usize },
             max_size: self.send_batch_max_size as usize,
             sizer: Sizer::Items,
             metadata_keys: self.metadata_keys.clone(),

@@ -97,6 +97,14 @@ fn large_requests_are_split_to_the_maximum() {
 fn no_timeout_means_every_request_at_once() {
     let b = bench(Config { timeout: GoDuration::ZERO, ..Config::default() }).put(0, 1).put(1, 2);
     assert_eq!(b.sizes(), [1, 2]);
+    for body in ["{timeout: 0s}", "{send_batch_size: 0}"] {
+        let node = weir_config::parse_body(body).expect("YAML");
+        let (host, path) =
+            (weir_testkit::host(&b.simulation), weir_config::Path::component("processors", "batch"));
+        let build = Build { id: "batch", node: &node, path, host: &host, clock: b.simulation.clock() };
+        let at_once = matches!(create(&build), Ok(Processor::Batch(_, behind)) if behind.min_size == 0);
+        assert!(at_once, "{body}: nor does anything wait behind a queue");
+    }
 }
 
 #[test]
