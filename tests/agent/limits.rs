@@ -202,3 +202,25 @@ fn what_senders_call_the_host_makes_no_series_without_end() {
     let series = page.lines().filter(|line| line.starts_with("http_server_request_duration_count")).count();
     assert_eq!(series, 2001, "2,000 and one for all others");
 }
+
+#[test]
+fn how_much_telemetry_is_held_and_may_be_is_on_the_page() {
+    let [entry, metrics] = [(); 2].map(|()| free_port());
+    let yaml = measured(entry, metrics).replace(
+        "exporters: {nop: }",
+        &format!("exporters: {{otlp_http/nop: {{endpoint: 'http://127.0.0.1:{}'}}}}", closed_port()),
+    );
+    let _agent = Agent::start(&yaml.replace("[nop]", "[otlp_http/nop]"), 0);
+    let value = |name: &str| {
+        let page = wait_until(LONG, || get(metrics, "/metrics")).expect("the metrics answer").body;
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{page}"));
+        let value = line.rsplit(' ').next().expect("a value");
+        value.parse::<f64>().expect("a number")
+    };
+    let held = || value("otelcol_process_telemetry_held_bytes");
+    assert_eq!(held(), 0.0);
+    let body = RECORD.replace("\"x\"", &format!("\"{}\"", "x".repeat(100_000)));
+    assert_eq!(post(entry, "/v1/logs", &body).map(|answer| answer.status), Some(200));
+    assert!((100_000.0..1e6).contains(&held()), "{}", held());
+    assert!(value("otelcol_process_telemetry_limit_bytes") > 1e6);
+}

@@ -8,14 +8,17 @@
 //! What becomes of a payload on its way, edited or cut, lies in bytes of its own. Whoever lets a payload wait puts them into the
 //! budget before ([`Budget::own`]).
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
+use opentelemetry::metrics::AsyncInstrument;
+use weir_config::telemetry::MetricsLevel;
 use weir_pdata::Payload;
 
-use crate::Failure;
+use crate::{Failure, Telemetry};
 
 /// Says whether more may be taken in, instead of the limit of the [`Budget`]: a memory limiter.
 pub trait Gate: Send + Sync {
@@ -28,6 +31,9 @@ pub trait Gate: Send + Sync {
 
     /// What `admit` would say now. Nobody is refused by it and nothing comes in: it counts and logs nothing.
     fn would_admit(&self, held: usize, more: usize) -> bool;
+
+    /// Most bytes that `admit` lets be held, whatever else it looks at.
+    fn limit(&self) -> usize;
 }
 
 /// What a gate says to who only looks.
@@ -72,8 +78,20 @@ impl Budget {
         self.0.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// How many bytes may be held.
+    /// How many bytes may be held: by the strictest gate, where there is one.
     pub fn limit(&self) -> usize {
+        let strictest = Cell::new(usize::MAX);
+        let look = |gate: &dyn Gate, _| {
+            strictest.set(strictest.get().min(gate.limit()));
+            Ok::<(), Shut>(())
+        };
+        match self.ask_gates(look) {
+            Ok(true) => strictest.get(),
+            _ => self.own_limit(),
+        }
+    }
+
+    fn own_limit(&self) -> usize {
         self.0.limit.load(Ordering::Relaxed)
     }
 
@@ -85,6 +103,31 @@ impl Budget {
     /// Reservations that were refused since the start.
     pub fn refused(&self) -> usize {
         self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Has what is held and how much may be read as metrics of the agent.
+    pub(crate) fn publish(&self, telemetry: &Telemetry) {
+        if telemetry.level() == MetricsLevel::None {
+            return;
+        }
+        let meter = telemetry.meter("weir");
+        // The provider keeps what is registered.
+        let gauge = |name, help, read: fn(&Budget) -> usize| {
+            let budget = Budget(Arc::clone(&self.0), None);
+            let read = move |i: &dyn AsyncInstrument<u64>| i.observe(read(&budget) as u64, &[]);
+            let gauge = meter.u64_observable_gauge(name).with_unit("By").with_description(help);
+            let _gauge = gauge.with_callback(read).build();
+        };
+        gauge(
+            "otelcol_process_telemetry_held_bytes",
+            "Bytes of telemetry that the process holds, wherever.",
+            Budget::held,
+        );
+        gauge(
+            "otelcol_process_telemetry_limit_bytes",
+            "Bytes of telemetry beyond which requests are refused.",
+            Budget::limit,
+        );
     }
 
     /// Asks `gate` from now on instead of the limit, as long as somebody else keeps it.
@@ -99,7 +142,7 @@ impl Budget {
     pub fn would_fit(&self, bytes: usize) -> bool {
         let look = |gate: &dyn Gate, held| gate.would_admit(held, bytes).then_some(()).ok_or(Shut);
         match self.ask_gates(look) {
-            Ok(gated) => gated || self.held().saturating_add(bytes) <= self.limit(),
+            Ok(gated) => gated || self.held().saturating_add(bytes) <= self.own_limit(),
             Err(Shut) => false,
         }
     }
@@ -139,7 +182,7 @@ impl Budget {
 
     fn admit(&self, bytes: usize) -> Result<(), Failure> {
         let gated = self.ask_gates(|gate, held| gate.admit(held, bytes))?;
-        let limit = if gated { usize::MAX } else { self.limit() };
+        let limit = if gated { usize::MAX } else { self.own_limit() };
         let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= limit);
         match self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(()),
@@ -335,6 +378,10 @@ mod tests {
         fn would_admit(&self, held: usize, more: usize) -> bool {
             held + more <= 3
         }
+
+        fn limit(&self) -> usize {
+            3
+        }
     }
 
     fn gated(limit: usize) -> (Budget, Arc<Three>) {
@@ -348,8 +395,9 @@ mod tests {
     fn a_gate_is_asked_as_long_as_somebody_keeps_it() {
         let (budget, gate) = gated(100);
         let _three = budget.reserve(3).expect("admitted");
-        assert_eq!(budget.reserve(1).expect_err("shut").message(), "shut");
+        assert_eq!((budget.reserve(1).expect_err("shut").message(), budget.limit()), ("shut", 3));
         drop(gate);
+        assert_eq!(budget.limit(), 100);
         assert!(budget.reserve(1).is_ok());
     }
 

@@ -95,7 +95,8 @@ pub struct SourceStatus {
 }
 
 impl Own {
-    fn new(telemetry: Telemetry) -> Arc<Own> {
+    fn new(telemetry: Telemetry, budget: &Budget) -> Arc<Own> {
+        budget.publish(&telemetry);
         Arc::new(Own { stats: Stats::new(telemetry.clone()), telemetry })
     }
 }
@@ -122,13 +123,14 @@ impl Host {
             version: version.to_owned(),
             started,
         });
-        Host { inner, own: Own::new(telemetry) }
+        let own = Own::new(telemetry, &inner.budget);
+        Host { inner, own }
     }
 
     /// The same agent with another telemetry of its own, in which all counts begin at zero.
     #[must_use]
     pub fn with_telemetry(&self, telemetry: impl Into<Telemetry>) -> Host {
-        Host { inner: Arc::clone(&self.inner), own: Own::new(telemetry.into()) }
+        Host { inner: Arc::clone(&self.inner), own: Own::new(telemetry.into(), &self.inner.budget) }
     }
 
     /// Under another name; for an agent that nobody shares yet.

@@ -160,6 +160,11 @@ impl Gate for Door {
     fn would_admit(&self, held: usize, more: usize) -> bool {
         self.limiter.would_admit(held, more)
     }
+
+    fn limit(&self) -> usize {
+        let Limiter { limits, base, .. } = &*self.limiter;
+        usize::try_from(limits.soft.saturating_sub(*base)).unwrap_or(usize::MAX)
+    }
 }
 
 struct MemoryLimiter {
@@ -443,6 +448,7 @@ mod tests {
             (refused.value, limiter.refusing.load(Ordering::Relaxed))
         };
         assert!(door.would_admit(0, 700) && !door.would_admit(0, 701));
+        assert_eq!(door.limit(), 700);
         RESIDENT.store(1000, Ordering::Relaxed);
         assert!(door.would_admit(0, 30), "an eighth of the spike limit was looked at and did not come in");
         simulation.run({

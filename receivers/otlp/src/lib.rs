@@ -1,6 +1,7 @@
 //! Takes OTLP over gRPC and HTTP: traces, metrics, logs and profiles.
 
 mod config;
+mod door;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use weir_otlp::{Listener, config as shared};
 use weir_pdata::Signal;
 
 use config::{AttributeLimits, Config};
+use door::budget_of;
 
 /// Makes `otlp` receivers.
 pub const FACTORY: ReceiverFactory = ReceiverFactory {
@@ -55,7 +57,7 @@ impl Receiver for Otlp {
             settings.auth = Authenticator::of_grpc(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2"])?;
             settings.attributes.clone_from(&attributes);
-            settings.budget = cx.host.budget().clone();
+            settings.budget = budget_of(cx, "grpc");
             settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
             let listener = shared::listen(&cx.host, &cx.id, &server.address).await?;
@@ -70,7 +72,7 @@ impl Receiver for Otlp {
             settings.auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2", "http/1.1"])?;
             settings.attributes.clone_from(&attributes);
-            settings.budget = cx.host.budget().clone();
+            settings.budget = budget_of(cx, "http");
             settings.host = Some(cx.host.clone());
             settings.telemetry = cx.host.telemetry().clone();
             let listener = shared::listen(&cx.host, &cx.id, &server.address).await?;

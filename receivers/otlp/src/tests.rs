@@ -211,6 +211,41 @@ fn how_many_connections_a_port_takes_is_set_for_each_and_printed_only_where_it_i
 }
 
 #[tokio::test]
+async fn what_there_is_no_memory_for_is_counted_at_its_port() {
+    let (simulation, recorder) = (Simulation::new(1), Recorder::accepting());
+    let (grpc, http) = (free_port(), free_port());
+    let body = format!(
+        "protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}"
+    );
+    let mut receiver = build(&simulation, &body).expect("built");
+    let (cx, stopper) = context(&simulation, &recorder, &[Signal::Logs]);
+    receiver.start(&cx).await.expect("started");
+    let host = cx.host.clone();
+    let refused = || {
+        let of = |s: &weir_component::Sample| s.name == "otelcol_receiver_refused_requests";
+        host.stats().samples().into_iter().filter(of).map(|s| (s.labels[1].1.clone(), s.value)).collect()
+    };
+    let counts = |grpc, http| -> Vec<(String, u64)> { vec![("grpc".into(), grpc), ("http".into(), http)] };
+    let payload = weir_testkit::payload(Signal::Logs, 0, 3);
+    let use_it = async {
+        send_by_both(&payload, grpc, http, "v1/logs").await;
+        let before: Vec<_> = refused();
+        host.budget().set_limit(1);
+        let target = Target::Tcp("127.0.0.1".to_owned(), grpc);
+        let client = GrpcClient::new(GrpcSettings::new(target)).expect("client");
+        assert!(client.export(&payload).await.expect_err("refused").is_retryable());
+        let url = format!("http://127.0.0.1:{http}/v1/logs");
+        let client = HttpClient::new(HttpSettings::new(&url)).expect("client");
+        assert!(client.export(&payload).await.expect_err("refused").is_retryable());
+        drop(stopper);
+        (before, refused())
+    };
+    let (_, seen) = join(receiver.run(cx), use_it).await;
+    assert_eq!(seen, (counts(0, 0), counts(1, 1)));
+    assert_eq!(recorder.payloads().len(), 2);
+}
+
+#[tokio::test]
 async fn attributes_beyond_their_limits_are_cut_away_and_counted_by_either_protocol() {
     let simulation = Simulation::new(1);
     let recorder = Recorder::accepting();

@@ -175,6 +175,7 @@ fn additional(series: &str, value: f64) -> Option<Reason> {
     if series.starts_with("otelcol_exporter_rejected_")
         || series.starts_with("otelcol_processor_memory_limiter_refused_requests")
         || series.starts_with("otelcol_processor_batch_lost_items")
+        || series.starts_with("otelcol_process_telemetry_")
         || series.contains("exporter=\"nop\"")
         || (of_batch && (series.contains("_incoming_items") || series.contains("_outgoing_items")))
     {

@@ -1,0 +1,109 @@
+//! What the agent has no memory for is counted and told of at the port where it came.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use weir_component::{Budget, Clock, Count, Failure, ReceiverContext};
+
+/// Least time between two lines about one port.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Hears of the requests that one port refuses before it has read them.
+struct Door {
+    id: String,
+    transport: &'static str,
+    refused: Count,
+    clock: Clock,
+    /// Refusals since the last line.
+    untold: AtomicUsize,
+    /// When there may be another, in nanoseconds of the engine.
+    next_line: AtomicU64,
+}
+
+/// The agent's budget as a port of this transport asks it.
+pub(crate) fn budget_of(cx: &ReceiverContext, transport: &'static str) -> Budget {
+    let refused = cx.host.stats().counter(
+        "otelcol_receiver_refused_requests",
+        "Number of requests that were refused as they came in, because the agent holds as much telemetry as it may.",
+        vec![("receiver", cx.id.clone()), ("transport", transport.to_owned())],
+    );
+    let door = Door {
+        id: cx.id.clone(),
+        transport,
+        refused,
+        clock: cx.clock.clone(),
+        untold: AtomicUsize::new(0),
+        next_line: AtomicU64::new(0),
+    };
+    cx.host.budget().telling(move |why| door.refused(why))
+}
+
+impl Door {
+    fn refused(&self, why: &Failure) {
+        self.refused.add(1);
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        let (now, due) = (self.clock.now(), self.next_line.load(Ordering::Relaxed));
+        let next = (now + PAUSE).as_nanos();
+        if now.as_nanos() < due
+            || self.next_line.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return;
+        }
+        tracing::warn!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "receiver",
+            transport = self.transport,
+            error = %why,
+            refused_requests = self.untold.swap(0, Ordering::Relaxed),
+            cure = "give the agent more memory, or let exporters hold less: sending_queue::queue_size, or sending_queue::storage, \
+                    which holds it on disk",
+            "Requests are refused: the agent holds as much telemetry as it may."
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::level_filters::LevelFilter;
+    use weir_component::{Outputs, Stop};
+    use weir_testkit::{Simulation, logged};
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_one_by_one_and_told_of_once_a_minute_with_the_reason_and_the_cure() {
+        let simulation = Simulation::new(1);
+        let (host, clock) = (weir_testkit::host(&simulation), simulation.clock());
+        let (_stopper, stop) = Stop::new();
+        let cx = ReceiverContext {
+            id: "otlp/in".to_owned(),
+            outputs: Outputs::new(Vec::new()),
+            stop,
+            clock,
+            host,
+        };
+        let budget = budget_of(&cx, "grpc");
+        cx.host.budget().set_limit(10);
+        let tried = |requests: usize| {
+            logged(LevelFilter::WARN, || {
+                for _ in 0..requests {
+                    assert!(budget.reserve(11).is_err());
+                }
+            })
+        };
+        assert_eq!(logged(LevelFilter::WARN, || drop(budget.reserve(10).expect("fits"))), [""; 0]);
+        let first = tried(3);
+        let said =
+            ["WARN ", "otlp/in", "transport=\"grpc\"", "10 are allowed", "refused_requests=1", "queue_size"];
+        let names_all = |line: &String| said.iter().all(|said| line.contains(said));
+        assert!(matches!(&first[..], [line] if names_all(line)), "{first:?}");
+        simulation.run(cx.clock.sleep(Duration::from_secs(59))).expect("time passes");
+        assert_eq!(tried(4), [""; 0]);
+        simulation.run(cx.clock.sleep(Duration::from_secs(1))).expect("time passes");
+        let next = tried(2);
+        assert!(matches!(&next[..], [line] if line.contains("refused_requests=7")), "{next:?}");
+        let samples = cx.host.stats().samples();
+        let counted = samples.iter().find(|s| s.name == "otelcol_receiver_refused_requests").map(|s| s.value);
+        assert_eq!(counted, Some(9));
+    }
+}
