@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use weir_component::{AuthData, Capabilities, ClientAuth, Failure, Host, ServerAuth, Status};
-use weir_config::net::{AuthConfig, MiddlewareConfig, ServerAuthConfig};
+use weir_config::net::{AuthConfig, ServerAuthConfig};
 
 use crate::status::percent_decode;
 
@@ -95,31 +95,6 @@ fn form_decode(text: &str) -> String {
 pub fn client_auth(auth: Option<&AuthConfig>, host: &Host) -> Result<Option<Arc<dyn ClientAuth>>, Failure> {
     let Some((id, found)) = resolve(auth, host)? else { return Ok(None) };
     found.client_auth.ok_or_else(|| is_no(&id, "client")).map(Some)
-}
-
-/// There are no middleware extensions: a component that should have one must not start without.
-///
-/// # Errors
-/// Names the first, in the Collector's words.
-pub fn no_middlewares(middlewares: &[MiddlewareConfig]) -> Result<(), Failure> {
-    missing_middleware(middlewares).map_or(Ok(()), |text| Err(Failure::permanent(text)))
-}
-
-/// As [`no_middlewares`] for gRPC; `side` is `client` or `server`.
-///
-/// # Errors
-/// As [`no_middlewares`].
-pub fn no_grpc_middlewares(side: &str, middlewares: &[MiddlewareConfig]) -> Result<(), Failure> {
-    let Some(text) = missing_middleware(middlewares) else { return Ok(()) };
-    Err(Failure::permanent(format!("failed to get gRPC {side} options from middleware: {text}")))
-}
-
-fn missing_middleware(middlewares: &[MiddlewareConfig]) -> Option<String> {
-    let id = middlewares.first()?.id.as_ref().map(ToString::to_string).unwrap_or_default();
-    Some(format!(
-        "failed to resolve middleware {id:?}: middleware not found; no extension of this version is one: \
-         leave `middlewares` out"
-    ))
 }
 
 fn resolve(auth: Option<&AuthConfig>, host: &Host) -> Result<Option<(String, Capabilities)>, Failure> {

@@ -183,7 +183,7 @@ fn read_client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {
         system_roots: tls.common.include_system_ca_certs_pool,
         identity: certificate.zip(key),
         skip_verify: tls.insecure_skip_verify,
-        parameters: parameters(&tls.common)?,
+        parameters: if tls.is_off() { Parameters::default() } else { parameters(&tls.common)? },
         files: None,
     })
 }
@@ -307,6 +307,8 @@ pub fn cors(server: &HttpServerConfig) -> Option<crate::server::Cors> {
 mod tests {
     use std::time::Duration;
 
+    use weir_config::{Issues, Validate};
+
     use super::*;
 
     #[test]
@@ -374,6 +376,60 @@ mod tests {
         assert_eq!(of("1.0", "1.2"), Ok(TlsVersions::Only12));
         assert_eq!(of("1.3", ""), Ok(TlsVersions::Only13));
         assert!(of("1.0", "1.1").is_err());
+    }
+
+    #[test]
+    fn of_suites_and_curves_validation_takes_what_tls_takes() {
+        let suites = [
+            "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+            "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+            "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+            "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+            "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+            "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+            "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+            "TLS_AES_128_GCM_SHA256",
+            "TLS_AES_256_GCM_SHA384",
+            "TLS_CHACHA20_POLY1305_SHA256",
+            "TLS_RSA_WITH_RC4_128_SHA",
+        ];
+        let curves = ["P256", "P384", "P521", "X25519", "X25519MLKEM768", "P25519"];
+        let (mut taken, mut refused) = (0, 0);
+        let mut check = |common: TlsConfig| {
+            let tls = TlsClientConfig { common, insecure_skip_verify: true, ..TlsClientConfig::default() };
+            let mut issues = Issues::default();
+            tls.validate(&mut issues);
+            let made = client_tls(&tls).and_then(|tls| tls.config(&[])).map(drop);
+            assert_eq!(
+                issues.messages().is_empty(),
+                made.is_ok(),
+                "{made:?} {:?} {tls:?}",
+                issues.messages()
+            );
+            *if made.is_ok() { &mut taken } else { &mut refused } += 1;
+        };
+        for (min_version, max_version) in [("", ""), ("1.3", ""), ("", "1.2"), ("1.0", "1.1"), ("1.0", "1.3")]
+        {
+            let versions = || TlsConfig {
+                min_version: min_version.to_owned(),
+                max_version: max_version.to_owned(),
+                ..TlsConfig::default()
+            };
+            for (first, second) in suites.iter().flat_map(|a| suites.map(|b| (*a, b))) {
+                let cipher_suites = vec![first.to_owned(), second.to_owned()];
+                check(TlsConfig { cipher_suites, ..versions() });
+            }
+            for (first, second) in curves.iter().flat_map(|a| curves.map(|b| (*a, b))) {
+                check(TlsConfig {
+                    curve_preferences: vec![first.to_owned(), second.to_owned()],
+                    ..versions()
+                });
+            }
+        }
+        assert!(taken > 100 && refused > 100, "{taken} {refused}");
     }
 
     #[test]

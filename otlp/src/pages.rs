@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use weir_component::{ExtensionContext, Failure, Status, Stop};
 use weir_config::net::HttpServerConfig;
 
-use crate::auth::{Authenticator, no_middlewares};
+use crate::auth::Authenticator;
 use crate::body::Body;
 use crate::config as shared;
 use crate::http_server::{self, ServerLimits, text};
@@ -53,7 +53,6 @@ impl PageServer {
     /// # Errors
     /// An extension that is not there, a certificate that cannot be read, an address that is taken; with the cure.
     pub async fn bind(server: &HttpServerConfig, cx: &ExtensionContext) -> Result<PageServer, Failure> {
-        no_middlewares(&server.middlewares)?;
         let door = Door {
             auth: Authenticator::of_http(server.auth.as_ref(), &cx.host)?,
             cors: shared::cors(server),

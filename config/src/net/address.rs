@@ -28,6 +28,28 @@ pub enum TransportType {
     Unset,
 }
 
+impl TransportType {
+    /// As written in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tcp4 => "tcp4",
+            Self::Tcp6 => "tcp6",
+            Self::Udp => "udp",
+            Self::Udp4 => "udp4",
+            Self::Udp6 => "udp6",
+            Self::Ip => "ip",
+            Self::Ip4 => "ip4",
+            Self::Ip6 => "ip6",
+            Self::Unix => "unix",
+            Self::Unixgram => "unixgram",
+            Self::Unixpacket => "unixpacket",
+            Self::Npipe => "npipe",
+            Self::Unset => "",
+        }
+    }
+}
+
 /// An address with its kind of socket. Its options stand among those of the server that uses it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -65,7 +87,11 @@ impl Validate for NetAddress {
                 "invalid transport type \"npipe\"",
                 "named pipes exist on Windows only; use unix",
             ),
-            _ => {}
+            TransportType::Tcp | TransportType::Tcp4 | TransportType::Tcp6 | TransportType::Unix => {}
+            other => {
+                let message = format!("a server cannot listen by the transport {:?}", other.name());
+                issues.at_with_help("transport", message, "the transports are tcp, tcp4, tcp6 and unix");
+            }
         }
     }
 }

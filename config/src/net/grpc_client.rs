@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::address::check_host_port;
+use super::references::no_middlewares;
 use super::{AuthConfig, Compression, MiddlewareConfig, TlsClientConfig};
 use crate::{GoDuration, HeaderMap, Issues, Optional, Validate};
 
@@ -154,6 +155,7 @@ impl Validate for GrpcClientConfig {
         }
         issues.section("tls", &self.tls);
         issues.optional("keepalive", &self.keepalive);
+        no_middlewares(&self.middlewares, issues);
         issues.section("headers", &self.headers);
     }
 }

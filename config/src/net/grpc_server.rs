@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::references::no_middlewares;
 use super::{AuthConfig, MiddlewareConfig, NetAddress, TlsServerConfig};
 use crate::{GoDuration, Issues, Optional, Validate};
 
@@ -128,5 +129,6 @@ impl Validate for GrpcServerConfig {
         }
         self.address.validate(issues);
         issues.optional("tls", &self.tls);
+        no_middlewares(&self.middlewares, issues);
     }
 }

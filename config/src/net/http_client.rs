@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::references::no_middlewares;
 use super::{AuthConfig, Compression, MiddlewareConfig, TlsClientConfig};
 use crate::{GoDuration, HeaderMap, Issues, Optional, Validate};
 
@@ -127,5 +128,6 @@ impl Validate for HttpClientConfig {
         }
         issues.section("tls", &self.tls);
         issues.section("headers", &self.headers);
+        no_middlewares(&self.middlewares, issues);
     }
 }

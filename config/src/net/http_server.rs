@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::references::no_middlewares;
 use super::{AuthConfig, MiddlewareConfig, NetAddress, TlsServerConfig};
 use crate::{GoDuration, HeaderMap, Issues, Optional, Validate};
 
@@ -108,5 +109,6 @@ impl Validate for HttpServerConfig {
         self.address.validate(issues);
         issues.optional("tls", &self.tls);
         issues.section("response_headers", &self.response_headers);
+        no_middlewares(&self.middlewares, issues);
     }
 }

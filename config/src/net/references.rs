@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ComponentId;
+use crate::{ComponentId, Issues};
 
 /// Which extension authenticates.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -19,6 +19,17 @@ pub struct AuthConfig {
 pub struct MiddlewareConfig {
     /// The id of a middleware extension.
     pub id: Option<ComponentId>,
+}
+
+/// There are no middleware extensions: a component that should have one must not start without.
+pub(super) fn no_middlewares(middlewares: &[MiddlewareConfig], issues: &mut Issues) {
+    let Some(first) = middlewares.first() else { return };
+    let id = first.id.as_ref().map(ToString::to_string).unwrap_or_default();
+    issues.at_with_help(
+        "middlewares",
+        format!("failed to resolve middleware {id:?}: middleware not found"),
+        "no extension of this version is one: leave `middlewares` out",
+    );
 }
 
 /// How bodies are compressed on the way out.

@@ -159,6 +159,33 @@ fn exporters_are_refused_with_the_collectors_sentences() {
         ),
         ("endpoint: a:1\ntls: {max_version: '1.1'}", &["min_version cannot be greater than max_version"]),
         (
+            "endpoint: a:1\ntls: {min_version: '1.0', max_version: '1.1'}",
+            &["exporters::x::tls: TLS 1.0 and 1.1 are broken and not supported"],
+        ),
+        (
+            "endpoint: a:1\ntls: {tpm: {enabled: true}}",
+            &["exporters::x::tls::tpm: keys in a trusted platform"],
+        ),
+        ("endpoint: a:1\ntls: {cipher_suites: [FOO]}", &["invalid TLS cipher suite: \"FOO\""]),
+        (
+            "endpoint: a:1\ntls: {cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]}",
+            &["none of [\"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA\"] is supported"],
+        ),
+        (
+            "endpoint: a:1\ntls: {curve_preferences: [P521], cipher_suites: [TLS_AES_128_GCM_SHA256]}",
+            &["none of [\"P521\"] is supported"],
+        ),
+        (
+            "endpoint: a:1\ntls: {curve_preferences: [P25519]}",
+            &["invalid curve type: P25519. Expected values are"],
+        ),
+        ("endpoint: a:1\ntls: {curve_preferences: [P521, P256]}", &[]),
+        ("endpoint: a:1\ntls: {insecure: true, curve_preferences: [P521], tpm: {enabled: true}}", &[]),
+        (
+            "endpoint: a:1\nmiddlewares: [{id: a/b}]",
+            &["failed to resolve middleware \"a/b\": middleware not found"],
+        ),
+        (
             "endpoint: a:1\nsending_queue: {num_consumers: 0, queue_size: -1}",
             &["`num_consumers` must be positive", "`queue_size` must be positive"],
         ),
@@ -226,6 +253,15 @@ fn servers_are_refused_with_the_collectors_sentences() {
     let cases: &[Case] = &[
         ("grpc: {transport: foo}", &["'grpc.transport' unsupported transport type \"foo\""]),
         ("grpc: {transport: ''}", &["invalid transport type \"\""]),
+        ("http: {transport: udp}", &["a server cannot listen by the transport \"udp\""]),
+        (
+            "grpc: {middlewares: [{id: a}]}\nhttp: {middlewares: [{id: b}, {id: c}]}",
+            &["resolve middleware \"a\"", "resolve middleware \"b\""],
+        ),
+        (
+            "http: {tls: {cert_pem: a, key_pem: b, cipher_suites: [FOO]}}",
+            &["exporters::x::http::tls: invalid TLS cipher suite: \"FOO\""],
+        ),
         (
             "grpc: {max_recv_msg_size_mib: -1}",
             &["invalid max_recv_msg_size_mib value, must be between 1 and"],

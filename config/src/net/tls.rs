@@ -22,8 +22,7 @@ pub struct TlsConfig {
     pub key_pem: Secret,
     /// Accept the certificates of the operating system in addition to `ca_file`. Off by default.
     pub include_system_ca_certs_pool: bool,
-    /// Lowest TLS version: `1.0` to `1.3`, in quotes. Empty: `1.2`. Versions below 1.2 are accepted here and refused
-    /// when the connection is set up.
+    /// Lowest TLS version: `1.0` to `1.3`, in quotes. Empty: `1.2`. Versions below 1.2 are not spoken.
     pub min_version: String,
     /// Highest TLS version. Empty: the highest known.
     pub max_version: String,
@@ -144,7 +143,86 @@ impl TlsConfig {
             );
         }
     }
+
+    /// What can be negotiated here, which is less than in the Collector.
+    fn negotiable(&self, issues: &mut Issues) {
+        if self.tpm.enabled {
+            let message = "keys in a trusted platform module are not supported";
+            issues.within("tpm", |issues| issues.at_with_help("enabled", message, "use key_file"));
+        }
+        let [lowest, highest] =
+            [&self.min_version, &self.max_version].map(|version| TlsVersion::parse(version).ok().flatten());
+        if highest
+            .is_some_and(|highest| highest < TlsVersion::V1_2 && lowest.is_some_and(|low| low <= highest))
+        {
+            let message = "TLS 1.0 and 1.1 are broken and not supported";
+            issues.at_with_help("max_version", message, "use \"1.2\" or \"1.3\"");
+        }
+        self.suites(lowest == Some(TlsVersion::V1_3), highest == Some(TlsVersion::V1_2), issues);
+        if let Some(unknown) = self.curve_preferences.iter().find(|name| !CURVES.contains(&name.as_str())) {
+            let message = format!("invalid curve type: {unknown}. Expected values are {CURVES:?}");
+            issues.at("curve_preferences", message);
+        } else if !self.curve_preferences.is_empty()
+            && !self.curve_preferences.iter().any(|name| CURVES_HERE.contains(&name.as_str()))
+        {
+            let message = format!("none of {:?} is supported", self.curve_preferences);
+            issues.at_with_help(
+                "curve_preferences",
+                message,
+                format!("supported are {}", CURVES_HERE.join(", ")),
+            );
+        }
+    }
+
+    fn suites(&self, is_13_alone: bool, is_12_alone: bool, issues: &mut Issues) {
+        let any_of = |list: &[&str]| self.cipher_suites.iter().any(|name| list.contains(&name.as_str()));
+        let known = |name: &str| {
+            SUITES_HERE.contains(&name) || OLDER_SUITES.contains(&name) || SUITES_OF_13.contains(&name)
+        };
+        if let Some(unknown) = self.cipher_suites.iter().find(|name| !known(name)) {
+            issues.at_with_help(
+                "cipher_suites",
+                format!("invalid TLS cipher suite: {unknown:?}"),
+                format!("supported are {}", SUITES_HERE.join(", ")),
+            );
+            return;
+        }
+        // With suites of TLS 1.3 alone, that alone is spoken.
+        let goes_without = is_13_alone || (!is_12_alone && any_of(&SUITES_OF_13));
+        if !self.cipher_suites.is_empty() && !any_of(&SUITES_HERE) && !goes_without {
+            issues.at_with_help(
+                "cipher_suites",
+                format!("none of {:?} is supported", self.cipher_suites),
+                format!("supported are {}", SUITES_HERE.join(", ")),
+            );
+        }
+    }
 }
+
+/// The curves of the Collector.
+const CURVES: [&str; 5] = ["P256", "P384", "P521", "X25519", "X25519MLKEM768"];
+/// Those that are here; the others are passed over.
+const CURVES_HERE: [&str; 3] = ["X25519", "P256", "P384"];
+
+/// Suites of TLS 1.2 that are here.
+const SUITES_HERE: [&str; 6] = [
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+];
+/// Those that only the Collector has, which are passed over.
+const OLDER_SUITES: [&str; 4] = [
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+];
+/// Suites of TLS 1.3 by the names of the Collector.
+const SUITES_OF_13: [&str; 3] =
+    ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
 impl Validate for TlsConfig {
     fn validate(&self, issues: &mut Issues) {
@@ -164,9 +242,20 @@ impl Validate for TlsConfig {
     }
 }
 
+impl TlsClientConfig {
+    /// Whether the rest of the section says nothing: without a CA, `insecure` leaves TLS out, or as it is by default for an
+    /// endpoint that asks for it.
+    pub fn is_off(&self) -> bool {
+        self.insecure && !self.common.has_ca()
+    }
+}
+
 impl Validate for TlsClientConfig {
     fn validate(&self, issues: &mut Issues) {
         self.common.validate(issues);
+        if !self.is_off() {
+            self.common.negotiable(issues);
+        }
     }
 }
 
@@ -176,5 +265,6 @@ impl Validate for TlsServerConfig {
             issues.error("TLS configuration must include both certificate and key for server connections");
         }
         self.common.validate(issues);
+        self.common.negotiable(issues);
     }
 }

@@ -13,7 +13,7 @@ use weir_config::net::{
     Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig, validate_delivery,
 };
 use weir_config::{Issues, Optional, Options, Validate};
-use weir_otlp::auth::{client_auth, no_grpc_middlewares};
+use weir_otlp::auth::client_auth;
 use weir_otlp::client::{Balancing, GrpcClient, GrpcSettings, KeepAlive, Target, user_agent};
 use weir_otlp::config as shared;
 use weir_pdata::{Payload, Signal};
@@ -137,7 +137,6 @@ impl OtlpGrpc {
 #[async_trait]
 impl Exporter for OtlpGrpc {
     async fn start(&self, host: &Host) -> Result<(), Failure> {
-        no_grpc_middlewares("client", &self.config.middlewares)?;
         let auth = client_auth(self.config.auth.as_ref(), host)?;
         if auth.as_ref().is_some_and(|auth| auth.needs_encryption()) && !self.config.uses_tls() {
             return Err(Failure::permanent(

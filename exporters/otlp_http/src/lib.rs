@@ -11,7 +11,7 @@ use weir_component::{
 };
 use weir_config::Options;
 use weir_config::net::HttpClientConfig;
-use weir_otlp::auth::{client_auth, no_middlewares};
+use weir_otlp::auth::client_auth;
 use weir_otlp::client::{HttpClient, HttpSettings};
 use weir_otlp::config as shared;
 use weir_pdata::{Payload, Signal};
@@ -64,7 +64,6 @@ impl OtlpHttp {
 #[async_trait]
 impl Exporter for OtlpHttp {
     async fn start(&self, host: &Host) -> Result<(), Failure> {
-        no_middlewares(&self.config.middlewares)?;
         let auth = client_auth(self.config.auth.as_ref(), host)?;
         let client = self.connectable(auth, host).map_err(Failure::permanent)?;
         // A second start finds the first client, which is as good.

@@ -12,7 +12,7 @@ use weir_component::{
 };
 use weir_config::Options;
 use weir_config::net::NetAddress;
-use weir_otlp::auth::{Authenticator, no_grpc_middlewares, no_middlewares};
+use weir_otlp::auth::Authenticator;
 use weir_otlp::server::{LimitedAttributes, ServerSettings, serve};
 use weir_otlp::{Listener, config as shared};
 use weir_pdata::Signal;
@@ -52,7 +52,6 @@ impl Receiver for Otlp {
         let attributes = limited_attributes(self.config.attribute_limits, cx);
         if let Some(grpc) = protocols.grpc.as_ref() {
             let server = &grpc.server;
-            no_grpc_middlewares("server", &server.middlewares)?;
             let mut settings = grpc.settings();
             settings.auth = Authenticator::of_grpc(server.auth.as_ref(), &cx.host)?;
             settings.tls = acceptor(&server.tls, &["h2"])?;
@@ -66,7 +65,6 @@ impl Receiver for Otlp {
         }
         if let Some(http) = protocols.http.as_ref() {
             let server = &http.server;
-            no_middlewares(&server.middlewares)?;
             let mut settings = http.settings().map_err(Failure::permanent)?;
             a_path_for_each(&settings.paths, &cx.outputs)?;
             settings.auth = Authenticator::of_http(server.auth.as_ref(), &cx.host)?;

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weir_component::Failure;
 use weir_config::net::{AuthConfig, HttpClientConfig, HttpServerConfig, TlsClientConfig};
 use weir_config::{GoDuration, HeaderMap, Issues, Optional, Validate};
-use weir_otlp::auth::no_middlewares;
 
 use crate::endpoint::{Endpoint, Url};
 
@@ -210,15 +208,6 @@ impl Config {
             target.shares_service = services.iter().filter(|s| **s == target.service).count() > 1;
         }
         Ok(all)
-    }
-
-    /// That nothing is asked for which an extension would have to give that does not exist.
-    ///
-    /// # Errors
-    /// Names it.
-    pub(crate) fn check_middlewares(&self) -> Result<(), Failure> {
-        let remote = self.remote.as_ref();
-        remote.map_or(Ok(()), |remote| no_middlewares(&remote.client.middlewares))
     }
 }
 

@@ -76,7 +76,6 @@ struct Pprof {
 #[async_trait]
 impl Receiver for Pprof {
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
-        self.config.check_middlewares()?;
         let limit = self.limit();
         let budget = Budget::new(ANSWERS.saturating_mul(limit));
         for target in &self.settings {

@@ -155,6 +155,38 @@ fn each_kind_of_mistake_has_file_line_and_column_and_the_word() {
 }
 
 #[test]
+fn what_cannot_work_is_named_at_its_place_before_the_start() {
+    let whole = |server: &str, client: &str| {
+        format!(
+            "receivers:\n  otlp:\n    protocols:\n      http:\n        endpoint: localhost:0\n        {server}\nexporters:\n  \
+             otlp_grpc:\n    endpoint: localhost:1\n    {client}\nservice:\n  pipelines:\n    \
+             traces: {{receivers: [otlp], exporters: [otlp_grpc]}}\n"
+        )
+    };
+    let (server, client) = ("max_request_body_size: 1", "timeout: 1s");
+    assert_eq!(validate(&whole(server, client)), (0, String::new()));
+    let of_both = [
+        ("middlewares: [{id: x}]", "middleware not found"),
+        ("tls: {cert_pem: a, key_pem: b, tpm: {enabled: true}}", "trusted platform module"),
+        ("tls: {cert_pem: a, key_pem: b, min_version: '1.0', max_version: '1.1'}", "TLS 1.0 and 1.1"),
+        ("tls: {cert_pem: a, key_pem: b, cipher_suites: [FOO]}", "invalid TLS cipher suite: \"FOO\""),
+        ("tls: {cert_pem: a, key_pem: b, curve_preferences: [P521]}", "none of [\"P521\"]"),
+    ];
+    let of_servers = [("transport: udp", "cannot listen by the transport \"udp\"")];
+    let of_clients = [
+        ("keepalive: {timeout: -1s}", "'timeout' must be non-negative"),
+    ];
+    for (wrong, says) in of_both.iter().chain(&of_servers) {
+        let place = ["weir.yaml:6:", "receivers::otlp::protocols::http", says];
+        refused(&whole(wrong, client), &place);
+    }
+    for (wrong, says) in of_both.iter().chain(&of_clients) {
+        let place = ["weir.yaml:10:", "exporters::otlp_grpc", says];
+        refused(&whole(server, wrong), &place);
+    }
+}
+
+#[test]
 fn a_file_without_anything_is_named_without_a_place_in_it() {
     let (code, text) = validate("# nothing\n");
     assert!(code == 1 && text.contains("--> weir.yaml\n") && !text.contains(":0"), "{text}");
