@@ -28,7 +28,7 @@ pub use grpc_server::{
 };
 pub use http_client::{CompressionParams, CookiesConfig, HttpClientConfig};
 pub use http_server::{CorsConfig, HttpServerConfig, ServerAuthConfig};
-pub use queue::{BatchConfig, PartitionConfig, QueueConfig, Sizer, validate_delivery};
+pub use queue::{BatchConfig, PartitionConfig, QueueConfig, Sizer, validate_delivery, validate_queue};
 pub use references::{AuthConfig, Compression, MiddlewareConfig};
 pub use retry::{RetryConfig, TimeoutConfig};
 pub use tls::{TlsClientConfig, TlsConfig, TlsServerConfig, TlsVersion, TpmConfig};

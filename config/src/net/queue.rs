@@ -80,10 +80,16 @@ impl QueueConfig {
     }
 }
 
-/// Checks queue and retries of an exporter, each of them and whether they go together.
-pub fn validate_delivery(queue: &Optional<QueueConfig>, retry: &RetryConfig, issues: &mut Issues) {
+/// Checks queue and retries of an exporter, each of them and whether they go together. `memory` is what the process may use,
+/// in bytes.
+pub fn validate_delivery(
+    queue: &Optional<QueueConfig>,
+    retry: &RetryConfig,
+    memory: fn() -> u64,
+    issues: &mut Issues,
+) {
     issues.section("retry_on_failure", retry);
-    issues.optional("sending_queue", queue);
+    validate_queue(queue, memory, issues);
     let Some(queue) = queue.as_ref() else { return };
     // With batching, the queue does something that cannot be had without it.
     if queue.wait_for_result && !retry.enabled && !queue.batch.is_on() {
@@ -93,6 +99,27 @@ pub fn validate_delivery(queue: &Optional<QueueConfig>, retry: &RetryConfig, iss
                 "`wait_for_result` without `retry_on_failure` makes a queue that keeps nothing: senders wait for one attempt and \
                  hear how it ended, as without a queue",
                 "turn retry_on_failure on, or the queue off (`sending_queue: {enabled: false}`), or let it batch",
+            );
+        });
+    }
+}
+
+/// Checks the queue of an exporter, also whether one in memory has room there.
+pub fn validate_queue(queue: &Optional<QueueConfig>, memory: fn() -> u64, issues: &mut Issues) {
+    issues.optional("sending_queue", queue);
+    let in_memory =
+        queue.as_ref().filter(|queue| queue.storage.is_none() && queue.sizer == Some(Sizer::Bytes));
+    let Some(size) = in_memory.and_then(|queue| u64::try_from(queue.queue_size).ok()) else { return };
+    let most = memory();
+    if size > most {
+        issues.within("sending_queue", |issues| {
+            issues.at_with_help(
+                "queue_size",
+                format!(
+                    "`queue_size` ({size} bytes) is above the memory that this process may use ({most} bytes): the queue would never be \
+                     full"
+                ),
+                format!("set less than {most}, or a `storage`, which keeps the queue on disk"),
             );
         });
     }

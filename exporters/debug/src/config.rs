@@ -3,9 +3,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use weir_config::net::QueueConfig;
+use weir_config::net::{QueueConfig, validate_queue};
 use weir_config::telemetry::OutputPath;
 use weir_config::{Issues, Optional, Validate, caseless_word};
+use weir_kernel::memory;
 
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +94,7 @@ impl Validate for Config {
                 }
             }
         }
-        issues.optional("sending_queue", &self.sending_queue);
+        validate_queue(&self.sending_queue, memory::total, issues);
     }
 }
 

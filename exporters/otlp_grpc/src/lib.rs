@@ -13,6 +13,7 @@ use weir_config::net::{
     Compression, GrpcClientConfig, QueueConfig, RetryConfig, TimeoutConfig, validate_delivery,
 };
 use weir_config::{Issues, Optional, Options, Validate};
+use weir_kernel::memory;
 use weir_otlp::auth::client_auth;
 use weir_otlp::client::{Balancing, GrpcClient, GrpcSettings, KeepAlive, Target, user_agent};
 use weir_otlp::config as shared;
@@ -72,7 +73,7 @@ impl Validate for Config {
         }
         self.client.validate(issues);
         self.timeout.validate(issues);
-        validate_delivery(&self.sending_queue, &self.retry_on_failure, issues);
+        validate_delivery(&self.sending_queue, &self.retry_on_failure, memory::total, issues);
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use weir_component::Host;
 use weir_config::net::{Compression, HttpClientConfig, QueueConfig, RetryConfig, validate_delivery};
 use weir_config::{GoDuration, Issues, Optional, Validate};
+use weir_kernel::memory;
 use weir_otlp::client::{Format, HttpSettings, user_agent};
 use weir_otlp::config as shared;
 use weir_pdata::Signal;
@@ -65,7 +66,7 @@ impl Validate for Config {
         if self.client.timeout.is_negative() {
             issues.at("timeout", "'timeout' must be non-negative");
         }
-        validate_delivery(&self.sending_queue, &self.retry_on_failure, issues);
+        validate_delivery(&self.sending_queue, &self.retry_on_failure, memory::total, issues);
     }
 }
 

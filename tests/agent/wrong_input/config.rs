@@ -175,6 +175,7 @@ fn what_cannot_work_is_named_at_its_place_before_the_start() {
     let of_servers = [("transport: udp", "cannot listen by the transport \"udp\"")];
     let of_clients = [
         ("keepalive: {timeout: -1s}", "'timeout' must be non-negative"),
+        ("sending_queue: {sizer: bytes, queue_size: 1000000000000000}", "above the memory"),
     ];
     for (wrong, says) in of_both.iter().chain(&of_servers) {
         let place = ["weir.yaml:6:", "receivers::otlp::protocols::http", says];
@@ -184,6 +185,10 @@ fn what_cannot_work_is_named_at_its_place_before_the_start() {
         let place = ["weir.yaml:10:", "exporters::otlp_grpc", says];
         refused(&whole(server, wrong), &place);
     }
+    let on_disk = "sending_queue: {sizer: bytes, queue_size: 1000000000000000, storage: file_storage}";
+    let storage = "extensions: {file_storage: {directory: .}}\nservice:\n  extensions: [file_storage]\n";
+    let (code, text) = validate(&whole(server, on_disk).replace("service:\n", storage));
+    assert_eq!((code, text.as_str()), (0, ""), "what is on disk has no bound in memory");
 }
 
 #[test]
