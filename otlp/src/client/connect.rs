@@ -1,18 +1,25 @@
 //! Connecting, with and without TLS.
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 
+use crate::clock::pause;
 use crate::io::Io;
 use crate::tls::TlsConnector;
 
 /// Where to connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// A name or address and a port. All addresses of a name are tried in order.
+    /// A name or address and a port. All addresses of a name are tried in order, the next one beside those that have not
+    /// answered yet; the first that answers is taken.
     Tcp(String, u16),
     /// A Unix socket.
     Unix(PathBuf),
@@ -30,6 +37,20 @@ impl Target {
         // An empty host is this machine, as in Go.
         let host = if host.is_empty() { "localhost" } else { host };
         Ok(Target::Tcp(host.to_owned(), port))
+    }
+
+    /// What there is to connect to: the addresses of a name as they are now.
+    pub(super) async fn addresses(&self) -> io::Result<Vec<Target>> {
+        let Target::Tcp(host, port) = self else { return Ok(vec![self.clone()]) };
+        Ok(lookup_host((host.as_str(), *port)).await?.map(Target::of).collect())
+    }
+
+    fn of(address: SocketAddr) -> Target {
+        let host = match address {
+            SocketAddr::V6(six) if six.scope_id() != 0 => format!("{}%{}", six.ip(), six.scope_id()),
+            _ => address.ip().to_string(),
+        };
+        Target::Tcp(host, address.port())
     }
 
     /// The host, for TLS.
@@ -55,25 +76,62 @@ impl fmt::Display for Target {
 pub(super) async fn connect(target: &Target) -> Result<Io, String> {
     match target {
         Target::Tcp(host, port) => {
-            let stream = TcpStream::connect((host.as_str(), *port))
-                .await
-                .map_err(|e| dial_error("tcp", target, &e))?;
-            // A request is written whole: waiting to fill a segment only delays it.
-            stream.set_nodelay(true).map_err(|e| dial_error("tcp", target, &e))?;
-            Ok(Io::Tcp(stream))
+            let connected = async {
+                let addresses = lookup_host((host.as_str(), *port)).await?;
+                let stream = first(addresses.collect(), TcpStream::connect, no_address()).await?;
+                // A request is written whole: waiting to fill a segment only delays it.
+                stream.set_nodelay(true)?;
+                Ok(Io::Tcp(stream))
+            };
+            connected.await.map_err(|e| dial_error(target, &e))
         }
         Target::Unix(path) => {
-            UnixStream::connect(path).await.map(Io::Unix).map_err(|e| dial_error("unix", target, &e))
+            UnixStream::connect(path).await.map(Io::Unix).map_err(|e| dial_error(target, &e))
         }
     }
 }
 
-fn dial_error(network: &str, target: &Target, e: &std::io::Error) -> String {
-    let what = match e.kind() {
-        std::io::ErrorKind::ConnectionRefused => {
-            "connect: connection refused (nothing listens there)".to_owned()
+/// How long an address has to answer before the next one is tried beside it (RFC 8305, 5).
+const NEXT: Duration = Duration::from_millis(250);
+
+/// What `connect` makes of the first that answers: an address that swallows what is sent to it must not keep anybody from
+/// the others.
+///
+/// # Errors
+/// The last one, or `none` when there is no address.
+pub(super) async fn first<A, T, E, F>(addresses: Vec<A>, connect: impl Fn(A) -> F, none: E) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let (mut addresses, mut failure) = (addresses.into_iter(), none);
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        attempts.extend(addresses.next().map(&connect));
+        tokio::select! {
+            biased;
+            ended = attempts.next() => match ended {
+                Some(Ok(made)) => return Ok(made),
+                Some(Err(e)) => failure = e,
+                None => return Err(failure),
+            },
+            () = pause(NEXT), if addresses.len() > 0 => {}
         }
-        std::io::ErrorKind::NotFound => "connect: no such file or directory".to_owned(),
+    }
+}
+
+/// The failure of a name without addresses.
+pub(super) fn no_address() -> io::Error {
+    io::Error::other("no address")
+}
+
+pub(super) fn dial_error(target: &Target, e: &io::Error) -> String {
+    let network = match target {
+        Target::Tcp(..) => "tcp",
+        Target::Unix(_) => "unix",
+    };
+    let what = match e.kind() {
+        io::ErrorKind::ConnectionRefused => "connect: connection refused (nothing listens there)".to_owned(),
+        io::ErrorKind::NotFound => "connect: no such file or directory".to_owned(),
         _ => e.to_string(),
     };
     format!("dial {network} {target}: {what}")
@@ -95,7 +153,51 @@ pub(super) async fn secure(io: Io, connector: &TlsConnector, name: &str) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    /// An attempt to connect to an address of which this is the result, if there is one.
+    async fn attempt(result: Option<Result<u8, u8>>) -> Result<u8, u8> {
+        match result {
+            Some(result) => result,
+            None => pending().await,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_is_silent_holds_the_others_up_for_a_moment_only() {
+        let addresses = vec![None, Some(Err(1)), None, Some(Ok(2)), Some(Ok(3))];
+        let made = timeout(NEXT * 2, first(addresses, attempt, 0)).await;
+        assert_eq!(made.expect("two were waited for"), Ok(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_address_is_still_waited_for_beside_the_next_ones() {
+        let slow = |address: u32| async move {
+            pause(NEXT * address).await;
+            if address == 9 { Err("refused") } else { Ok(address) }
+        };
+        assert_eq!(first(vec![3, 9, 5], slow, "none").await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn without_an_address_that_works_the_last_failure_counts() {
+        assert_eq!(first(vec![Err::<(), _>(1), Err(2)], ready, 0).await, Err(2));
+        assert_eq!(first(Vec::<Result<(), _>>::new(), ready, 0).await, Err(0));
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_an_address_are_itself() {
+        for text in ["127.0.0.1:4317", "[::1]:4317"] {
+            let target = Target::parse(text).expect("a target");
+            assert_eq!(target.addresses().await.expect("no question"), [target]);
+        }
+        let unix = Target::Unix(PathBuf::from("/run/otlp.sock"));
+        assert_eq!(unix.addresses().await.expect("no question"), [unix]);
+    }
 
     #[test]
     fn endpoints_are_host_and_port() {

@@ -6,7 +6,7 @@
 //! Source: grpc-go's `pick_first` and `round_robin`, and its least time between two questions to the name server.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,11 +22,12 @@ use super::{GrpcSettings, unconnected};
 use crate::client::connect::{self, Target};
 use crate::client::proxy::Proxy;
 use crate::clock::{now, pause};
+use crate::io::Io;
 
 /// How calls are spread over the addresses of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Balancing {
-    /// All to the first address that answers.
+    /// All to the first address that answers HTTP/2, the next one being tried beside those that have not answered yet.
     PickFirst,
     /// To all that answer, in turn.
     #[default]
@@ -259,9 +260,8 @@ async fn connect_line(shared: Arc<Shared>, target: Target) {
 
 async fn look_up(shared: Arc<Shared>, (host, port): (String, u16)) {
     let asked = async {
-        let found = tokio::net::lookup_host((host.as_str(), port)).await;
-        let found: Vec<SocketAddr> = found.map_err(|e| e.to_string())?.collect();
-        if found.is_empty() { Err("no address".to_owned()) } else { Ok(found) }
+        let found = Target::Tcp(host.clone(), port).addresses().await.map_err(|e| e.to_string())?;
+        if found.is_empty() { Err(connect::no_address().to_string()) } else { Ok(found) }
     };
     let answer = guarded(asked).await;
     {
@@ -271,8 +271,7 @@ async fn look_up(shared: Arc<Shared>, (host, port): (String, u16)) {
         match answer {
             Ok(found) => {
                 let mut seen = HashSet::new();
-                let found = found.into_iter().filter(|address| seen.insert(*address));
-                state.set(found.map(|a| Target::Tcp(a.ip().to_string(), a.port())).collect());
+                state.set(found.into_iter().filter(|target| seen.insert(target.clone())).collect());
                 state.lookup.wanted = false;
                 state.lookup.backoff = Backoff::default();
             }
@@ -293,11 +292,22 @@ async fn guarded<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, 
 
 impl Dialler {
     async fn connect(&self, target: &Target) -> Result<Channel, String> {
+        match &self.proxy {
+            Some(proxy) => self.speak(proxy.tunnel(target).await?).await,
+            None => {
+                let addresses = target.addresses().await.map_err(|e| connect::dial_error(target, &e))?;
+                let none = connect::dial_error(target, &connect::no_address());
+                connect::first(addresses, |address| self.reach(address), none).await
+            }
+        }
+    }
+
+    async fn reach(&self, address: Target) -> Result<Channel, String> {
+        self.speak(connect::connect(&address).await?).await
+    }
+
+    async fn speak(&self, io: Io) -> Result<Channel, String> {
         let settings = &self.settings;
-        let io = match &self.proxy {
-            None => connect::connect(target).await?,
-            Some(proxy) => proxy.tunnel(target).await?,
-        };
         let io = match &settings.tls {
             None => io,
             Some(tls) => {
