@@ -241,15 +241,15 @@ async fn headers_that_frame_a_request_are_left_out_whoever_sets_them_and_the_log
     assert!(said.contains(&format!("endpoint=\"{url}\" header=content-length")), "{said}");
 }
 
-/// A server that accepts connections and never says anything.
-async fn black_hole() -> (SocketAddr, JoinSet<()>) {
+/// A server that greets its clients and says nothing from then on.
+async fn silent_server() -> (SocketAddr, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("address");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let mut held = Vec::new();
         while let Ok((stream, _)) = listener.accept().await {
-            held.push(stream);
+            held.push(h2::server::handshake(stream).await.expect("greeted"));
         }
     });
     (address, tasks)
@@ -272,7 +272,7 @@ async fn an_export_may_be_cancelled_and_the_client_stays_usable() {
 
 #[tokio::test]
 async fn a_ping_without_answer_ends_the_connection() {
-    let (address, _tasks) = black_hole().await;
+    let (address, _tasks) = silent_server().await;
     let keep_alive = KeepAlive {
         time: Duration::from_millis(10),
         timeout: Duration::from_millis(10),

@@ -1,7 +1,10 @@
 //! One HTTP/2 connection, and when to make the next.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,9 +37,11 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Speaks HTTP/2 over `io`.
+    /// Speaks HTTP/2 over `io`, once the peer does.
     pub(super) async fn open(io: Io, keep_alive: Option<KeepAlive>) -> Result<Channel, String> {
-        let (sender, connection) = h2::client::Builder::new()
+        let (sender, mut connection) = h2::client::Builder::new()
+            // Until it says how many, see `greeted`.
+            .initial_max_send_streams(0)
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -45,6 +50,7 @@ impl Channel {
             .handshake(io)
             .await
             .map_err(|e| format!("http2: {e}"))?;
+        greeted(&mut connection).await?;
         let under_way = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         let driver = tasks.spawn(drive(connection, keep_alive, Arc::clone(&under_way)));
@@ -86,6 +92,18 @@ impl Channel {
             self.unanswered.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Waits for the peer's settings, the first that it says, and for those that allow a call: what takes connections and says
+/// nothing is no server.
+async fn greeted(connection: &mut Connection<Io, Bytes>) -> Result<(), String> {
+    let allowed = poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Err("it was closed".to_owned())),
+        Poll::Ready(Err(e)) => Poll::Ready(Err(e.to_string())),
+        Poll::Pending if connection.max_concurrent_send_streams() > 0 => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    });
+    allowed.await.map_err(|e| format!("error reading server preface: {e}"))
 }
 
 /// Moves the bytes of a connection until it ends or a ping is not answered.

@@ -1,3 +1,4 @@
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -64,6 +65,43 @@ async fn an_address_that_is_dead_gets_no_calls_and_holds_none_up() {
         tokio::task::yield_now().await;
     }
     assert_eq!(turns(&balancer(&[&b, &a]), 1, 3).await, [a.clone(), a.clone(), a]);
+}
+
+/// Takes connections and says nothing; says when a client has greeted it.
+async fn silent() -> (Target, Arc<Notify>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let target = Target::parse(&listener.local_addr().expect("address").to_string()).expect("a target");
+    let greeted = Arc::new(Notify::new());
+    let heard = Arc::clone(&greeted);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            let (mut client, _) = listener.accept().await.expect("accepted");
+            client.read_exact(&mut [0; 24]).await.expect("a greeting");
+            greeted.notify_one();
+            held.push(client);
+        }
+    });
+    (target, heard, task)
+}
+
+#[tokio::test]
+async fn an_address_that_takes_connections_and_says_nothing_gets_no_calls() {
+    let ((a, _one), (b, greeted, _two)) = (server().await, silent().await);
+    let balancer = balancer(&[&b, &a]);
+    drop(balancer.pick().await.expect("a connection"));
+    greeted.notified().await;
+    assert!(turns(&balancer, 1, 100).await.iter().all(|target| *target == a));
+}
+
+#[tokio::test]
+async fn the_first_address_that_answers_is_not_one_that_takes_connections_and_says_nothing() {
+    let ((a, _one), (b, _greeted, _two)) = (server().await, silent().await);
+    let balancer = balancer(&[&a]);
+    let dialler = &balancer.shared.dialler;
+    let reached = connect::first(vec![b, a.clone()], |address| dialler.reach(address), "none".to_owned());
+    assert!(reached.await.expect("a connection").is_usable());
 }
 
 #[tokio::test]
