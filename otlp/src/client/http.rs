@@ -6,6 +6,7 @@
 pub(super) mod check;
 mod connector;
 mod cookies;
+mod lines;
 mod url;
 
 use std::error::Error;
@@ -34,6 +35,7 @@ use crate::status::{MAX_DELAY, RpcStatus, from_http};
 use crate::tls::{ClientTls, TlsConnector};
 use connector::Connector;
 use cookies::Cookies;
+use lines::Lines;
 pub(super) use url::Url;
 
 /// How a payload is encoded.
@@ -125,7 +127,7 @@ pub struct HttpClient {
     cookies: Option<Cookies>,
     places: Option<Semaphore>,
     observed: Option<Calls>,
-    client: Client<Connector, Pieces>,
+    lines: Lines,
 }
 
 impl HttpClient {
@@ -161,11 +163,11 @@ impl HttpClient {
                 .http2_keep_alive_timeout(timeout)
                 .http2_keep_alive_while_idle(true);
         }
-        let client = builder.build(connector);
+        let lines = Lines::new(builder, connector);
         let cookies = settings.cookies.then(Cookies::default);
         let places = settings.max_connections.map(Semaphore::new);
         let observed = Calls::new(&settings.telemetry);
-        Ok(HttpClient { settings, url, headers, cookies, places, observed, client })
+        Ok(HttpClient { settings, url, headers, cookies, places, observed, lines })
     }
 
     /// One attempt to send a payload. Dropping the future cancels the request.
@@ -224,7 +226,7 @@ impl HttpClient {
         if let Some(value) = self.cookies.as_ref().and_then(|jar| jar.header(path, encrypted, wall_clock())) {
             request.headers_mut().insert(header::COOKIE, value);
         }
-        let response = self.client.request(request).await.map_err(|e| self.unanswered(&e))?;
+        let response = self.lines.request(request).await.map_err(|e| self.unanswered(&e))?;
         if let Some(jar) = &self.cookies {
             jar.keep(response.headers(), wall_clock());
         }

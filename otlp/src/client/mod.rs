@@ -10,6 +10,7 @@ mod http;
 mod pieces;
 mod proxy;
 mod response;
+mod unanswered;
 
 pub use connect::Target;
 pub use grpc::{Balancing, GrpcClient, GrpcSettings, KeepAlive};

@@ -1,8 +1,10 @@
 //! TLS with certificates made for the test.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Response;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
 };
@@ -10,7 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use weir_config::net::{TlsClientConfig, TlsConfig, TlsServerConfig};
 use weir_config::{GoDuration, Optional};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
@@ -109,6 +112,54 @@ async fn both_protocols_work_over_both_versions_of_tls() {
         }
         assert_eq!(server.pipeline.payloads().len(), 3);
     }
+}
+
+/// A server of HTTP/2 that counts its connections and says nothing on the first one once that has had an answer.
+async fn deaf_after_one_answer(acceptor: TlsAcceptor) -> (u16, Arc<AtomicUsize>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let port = listener.local_addr().expect("address").port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let mut tasks = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, number) = (acceptor.clone(), counted.fetch_add(1, Ordering::Relaxed));
+            tasks.spawn(async move {
+                let stream = acceptor.accept(stream).await.expect("secured");
+                let mut connection = h2::server::handshake(stream).await.expect("greeted");
+                let mut answers = 0;
+                while let Some(Ok((_request, mut respond))) = connection.accept().await {
+                    if number == 0 && answers == 1 {
+                        std::future::pending::<()>().await;
+                    }
+                    respond.send_response(Response::new(()), true).expect("answered");
+                    answers += 1;
+                }
+            });
+        }
+    });
+    (port, connections, server)
+}
+
+#[tokio::test]
+async fn a_connection_of_http2_that_leaves_two_requests_unanswered_is_replaced() {
+    let (acceptor, tls) = identity("localhost");
+    let (port, connections, _server) = deaf_after_one_answer(acceptor).await;
+    let tls = Some(tls.connector(&["h2", "http/1.1"]).expect("connector"));
+    let settings = HttpSettings { tls, ..HttpSettings::new(&format!("https://localhost:{port}/v1/logs")) };
+    let client = HttpClient::new(settings).expect("client");
+    let payload = sample(Signal::Logs, 1);
+    within(client.export(&payload)).await.expect("answered");
+    for _ in 0..2 {
+        let attempt = client.export(&payload);
+        assert!(tokio::time::timeout(Duration::from_millis(200), attempt).await.is_err(), "it is deaf");
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    for _ in 0..2 {
+        within(client.export(&payload)).await.expect("answered");
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

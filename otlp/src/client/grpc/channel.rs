@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,11 +14,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::KeepAlive;
+use crate::client::unanswered::Unanswered;
 use crate::clock::{jitter, now, pause};
 use crate::io::Io;
-
-/// Attempts in a row without an answer after which a connection is not used any more.
-const MAX_UNANSWERED: u32 = 2;
 
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -30,7 +28,7 @@ const SEND_BUFFER: usize = 1 << 20;
 pub(super) struct Channel {
     sender: SendRequest<Bytes>,
     under_way: Arc<AtomicUsize>,
-    unanswered: AtomicU32,
+    unanswered: Unanswered,
     answered: AtomicBool,
     driver: AbortHandle,
     _tasks: JoinSet<()>,
@@ -57,7 +55,7 @@ impl Channel {
         Ok(Channel {
             sender,
             under_way,
-            unanswered: AtomicU32::new(0),
+            unanswered: Unanswered::default(),
             answered: AtomicBool::new(false),
             driver,
             _tasks: tasks,
@@ -66,7 +64,7 @@ impl Channel {
 
     /// Whether a new attempt should be made with it.
     pub(super) fn is_usable(&self) -> bool {
-        !self.driver.is_finished() && self.unanswered.load(Ordering::Relaxed) < MAX_UNANSWERED
+        !self.driver.is_finished() && !self.unanswered.is_gone()
     }
 
     /// Whether no attempt was ever answered on it.
@@ -87,9 +85,9 @@ impl Channel {
         self.under_way.fetch_sub(1, Ordering::Relaxed);
         if answered {
             self.answered.store(true, Ordering::Relaxed);
-            self.unanswered.store(0, Ordering::Relaxed);
+            self.unanswered.answered();
         } else {
-            self.unanswered.fetch_add(1, Ordering::Relaxed);
+            self.unanswered.gave_up();
         }
     }
 }
