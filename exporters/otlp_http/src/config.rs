@@ -105,6 +105,7 @@ impl Config {
             }),
             proxy_url: client.proxy_url.clone(),
             cookies: client.cookies.is_on(),
+            timeout: client.timeout.non_zero(),
             ..HttpSettings::new(&self.url(signal)?)
         })
     }

@@ -10,12 +10,14 @@ mod lines;
 mod url;
 
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -23,12 +25,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 use weir_component::{Accepted, ClientAuth, Context, Failure, Status, Telemetry};
 use weir_pdata::{Payload, json};
 
 use super::proxy::Proxy;
 use super::{Compression, Plain, framing, pieces::Pieces, response};
 use crate::body::{next_piece, read_all};
+use crate::clock::{after, now};
 use crate::encoding::Encoding;
 use crate::observed::Calls;
 use crate::status::{MAX_DELAY, RpcStatus, from_http};
@@ -83,6 +87,8 @@ pub struct HttpSettings {
     pub cookies: bool,
     /// Most of a response to an accepted request that is read; of a larger one nothing is. Default 4 MiB.
     pub max_response: usize,
+    /// After what time the caller gives an export up. Default never.
+    pub timeout: Option<Duration>,
     /// With what requests are measured and traced. Default not at all.
     pub telemetry: Telemetry,
 }
@@ -107,6 +113,7 @@ impl HttpSettings {
             proxy_tls: ClientTls::default(),
             cookies: false,
             max_response: 4 << 20,
+            timeout: None,
             telemetry: Telemetry::default(),
         }
     }
@@ -116,6 +123,8 @@ impl HttpSettings {
 const MAX_ERROR: usize = 64 << 10;
 /// How much of an error's text is repeated in messages.
 const MAX_ERROR_TEXT: usize = 1 << 10;
+/// How long the body of a success is waited for.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How many redirects are followed, on the same server only.
 const MAX_REDIRECTS: usize = 5;
 
@@ -184,6 +193,7 @@ impl HttpClient {
     /// # Errors
     /// As [`HttpClient::export`], and those of the authenticator.
     pub async fn export_for(&self, payload: &Payload, context: &Context) -> Result<Accepted, Failure> {
+        let given_up = self.settings.timeout.map(after);
         let mut headers = self.headers.clone();
         self.settings.telemetry.inject(context.span.as_ref(), &mut headers);
         if let Some(auth) = &self.settings.auth {
@@ -205,7 +215,7 @@ impl HttpClient {
                 }
             };
             match response.status() {
-                status if status.is_success() => return Ok(self.accepted(response).await),
+                status if status.is_success() => return Ok(self.accepted(response, given_up).await),
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
                     uri = self.redirected(&uri, &response)?;
                 }
@@ -250,11 +260,16 @@ impl HttpClient {
         Ok(Pieces::one(Bytes::from(out)))
     }
 
-    /// What the backend says of a request that it has accepted: the status says so, and what cannot be read of the rest, or
-    /// is larger than allowed, is no failure.
-    async fn accepted(&self, response: Response<Incoming>) -> Accepted {
+    /// What the backend says of a request that it has accepted: the status says so, and what cannot be read of the rest, does
+    /// not come or is larger than allowed is no failure.
+    async fn accepted(&self, response: Response<Incoming>, given_up: Option<Instant>) -> Accepted {
         let content_type = response.headers().get(header::CONTENT_TYPE).map(|v| v.as_bytes().to_vec());
-        let body = read_all(response.into_body(), self.settings.max_response).await.unwrap_or_default();
+        let mut reading = pin!(read_all(response.into_body(), self.settings.max_response));
+        let read = match poll_immediate(&mut reading).await {
+            Some(read) => Some(read),
+            None => timeout(moment(given_up), reading).await.ok(),
+        };
+        let body = read.and_then(Result::ok).unwrap_or_default();
         match content_type {
             Some(t) if t.starts_with(b"application/x-protobuf") => response::from_protobuf(&body),
             Some(t) if t.starts_with(b"application/json") => response::from_json(&body),
@@ -331,6 +346,11 @@ fn headers(settings: &HttpSettings, url: &Url) -> Result<HeaderMap, String> {
         headers.insert(name.clone(), value.clone());
     }
     Ok(headers)
+}
+
+/// How long the body of a success is waited for when the caller gives up then, who would send again what the backend has.
+fn moment(given_up: Option<Instant>) -> Duration {
+    given_up.map_or(MOMENT, |at| MOMENT.min(at.saturating_duration_since(now()) / 2))
 }
 
 /// The first [`MAX_ERROR`] bytes of a body.
@@ -417,6 +437,16 @@ mod tests {
         assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
         assert_eq!(after("Fri, 31 Dec 9999 23:59:59 GMT"), Some(MAX_DELAY));
         assert_eq!(after("soon"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_body_of_a_success_is_waited_for_until_shortly_before_the_caller_gives_up() {
+        assert_eq!(moment(None), MOMENT);
+        assert_eq!(moment(Some(now() + 30 * MOMENT)), MOMENT);
+        assert_eq!(moment(Some(now() + MOMENT)), MOMENT / 2);
+        let passed = Some(now());
+        tokio::time::advance(MOMENT).await;
+        assert_eq!(moment(passed), Duration::ZERO);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use weir_component::{Accepted, ClientAuth, Context, Failure, Kind, Status, Stop, Stopper, async_trait};
@@ -456,6 +457,26 @@ async fn huge_answers_are_not_read_to_the_end_and_over_http_the_status_says_whet
     let client = http_client(&format!("http://{address}/error"), |_| ());
     let failure = client.export(&sample(Signal::Logs, 1)).await.expect_err("refused");
     assert!(failure.message().len() < 2000);
+}
+
+#[tokio::test]
+async fn a_success_whose_body_does_not_come_is_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("address");
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accepted");
+        let read = stream.read(&mut [0; 1 << 10]).await.expect("read");
+        assert!(read > 0, "a request");
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 10\r\n\r\n";
+        stream.write_all(head).await.expect("written");
+        // Until the client leaves.
+        drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
+    });
+    let client = http_client(&format!("http://{address}/v1/logs"), |_| ());
+    let accepted = within(client.export(&sample(Signal::Logs, 1))).await.expect("the backend has it");
+    assert_eq!(accepted, Accepted::default());
+    within(server.join_next()).await.expect("a server").expect("it was left");
 }
 
 #[tokio::test]
