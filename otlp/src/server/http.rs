@@ -140,7 +140,8 @@ impl Server {
             Err(Late::Slow) => {
                 let answer =
                     RpcStatus::new(Status::DeadlineExceeded, "the request body took too long to arrive");
-                Err(Refusal(StatusCode::REQUEST_TIMEOUT, answer))
+                // 408 would have the sender drop it.
+                Err(Refusal(status::to_http(answer.status()), answer))
             }
         }
     }
