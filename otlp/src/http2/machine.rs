@@ -177,7 +177,8 @@ impl Machine {
             }
             events.push(Event::Reset(id));
         }
-        frame::put_goaway(&mut self.out, self.last, code, why);
+        // What the peer was told to send elsewhere stays elsewhere (RFC 9113, 6.8).
+        frame::put_goaway(&mut self.out, self.final_stream.unwrap_or(self.last), code, why);
     }
 
     /// Takes bytes of the peer that came at that time, which is never before the last, and appends what they say to `events`.

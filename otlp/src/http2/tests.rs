@@ -315,6 +315,18 @@ fn who_leaves_answers_what_comes_before_the_peer_knows() {
 }
 
 #[test]
+fn who_floods_on_its_way_out_is_not_told_that_more_is_answered() {
+    let mut talk = Talk::begin();
+    talk.call(1).machine.leave();
+    talk.say(&frame(kind::PING, flag::ACK, 0, b"farewell")).call(5);
+    assert_eq!(talk.heard()[2..], ["GOAWAY 1 code 0", "RST_STREAM 5 code 7"]);
+    while !talk.machine.is_deaf() {
+        talk.say(&frame(kind::PING, flag::ACK, 0, &[0; 8]));
+    }
+    assert_eq!(talk.heard(), ["GOAWAY 1 code 11"]);
+}
+
+#[test]
 fn more_streams_than_allowed_are_refused_and_fields_that_are_too_large_are_told() {
     let mut talk = Talk::begin();
     for stream in [1, 3, 5, 7, 9] {
