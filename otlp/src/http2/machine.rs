@@ -221,6 +221,9 @@ impl Machine {
                 let passed = data.pass(input, at, events)?;
                 let ended = (data.content + data.padding == 0 && !data.is_padded)
                     .then_some((data.stream, data.is_wanted && data.is_last));
+                if passed.is_void {
+                    self.patience.spend(1)?;
+                }
                 self.pass_over(passed);
                 match ended {
                     Some((stream, is_last)) => self.end_data(stream, is_last, events),
@@ -346,7 +349,7 @@ impl Machine {
     }
 
     /// Opens the windows again for bytes that nobody gets: padding, and content of streams that are over.
-    fn pass_over(&mut self, Passed { stream, content, padding }: Passed) {
+    fn pass_over(&mut self, Passed { stream, content, padding, .. }: Passed) {
         if content > 0
             && let Some(stream) = self.streams.get(stream)
         {
@@ -399,12 +402,14 @@ struct Passed {
     content: usize,
     /// For nobody.
     padding: usize,
+    /// Whether the frame turned out to have nothing but padding, and to end nothing.
+    is_void: bool,
 }
 
 impl Data {
     /// Passes what the input has of it.
     fn pass(&mut self, input: &[u8], at: &mut usize, events: &mut Vec<Event>) -> Result<Passed, Fault> {
-        let mut passed = Passed { stream: self.stream, content: 0, padding: 0 };
+        let mut passed = Passed { stream: self.stream, content: 0, padding: 0, is_void: false };
         if std::mem::take(&mut self.is_padded) {
             let padding = usize::from(input[*at]);
             *at += 1;
@@ -413,6 +418,7 @@ impl Data {
                 .checked_sub(padding)
                 .ok_or(Fault(Code::Protocol, "more padding than DATA"))?;
             self.padding = padding;
+            passed.is_void = self.content == 0 && !self.is_last;
         }
         let content = self.content.min(input.len() - *at);
         self.content -= content;

@@ -450,6 +450,8 @@ fn floods_end_with_enhance_your_calm_and_nothing_piles_up() {
         (Vec::new(), frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])),
         (Vec::new(), frame(kind::SETTINGS, flag::ACK, 0, &[])),
         (open.clone(), frame(kind::DATA, 0, 1, &[])),
+        (open.clone(), frame(kind::DATA, flag::PADDED, 1, &[0])),
+        (open.clone(), frame(kind::DATA, flag::PADDED, 1, b"\x02__")),
         (open.clone(), frame(kind::WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1])),
         (open.clone(), frame(kind::PRIORITY, 0, 1, &[0; 5])),
         (Vec::new(), frame(77, 0, 0, &[])),

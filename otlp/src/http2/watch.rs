@@ -28,6 +28,8 @@ enum Reading {
     /// The rest of the preface, after so many bytes of it.
     Preface(usize),
     Head([u8; HEAD], usize),
+    /// The byte of a DATA frame of that length that says how much of the rest is padding.
+    Padding(usize),
     Payload(usize),
 }
 
@@ -68,6 +70,17 @@ impl Watch {
                         self.begin(head).map_err(|Fault(_, why)| why)?;
                     }
                 }
+                Reading::Padding(length) => {
+                    let length = *length;
+                    let is_void = usize::from(split(&mut input, 1)[0]) + 1 == length;
+                    self.reading = Reading::Payload(length - 1);
+                    if length == 1 {
+                        self.end();
+                    }
+                    if is_void {
+                        self.spend().map_err(|Fault(_, why)| why)?;
+                    }
+                }
                 Reading::Payload(left) => {
                     *left -= split(&mut input, *left).len();
                     if *left == 0 {
@@ -93,7 +106,11 @@ impl Watch {
         if matches!(head.kind, kind::HEADERS | kind::CONTINUATION) {
             self.fields = Some((self.fields() + head.length, head.has(flag::END_HEADERS)));
         }
-        self.reading = Reading::Payload(head.length);
+        let may_be_void = head.kind == kind::DATA && head.has(flag::PADDED) && !head.has(flag::END_STREAM);
+        self.reading = match head.length {
+            1.. if may_be_void => Reading::Padding(head.length),
+            length => Reading::Payload(length),
+        };
         if head.length == 0 {
             self.end();
         }
@@ -114,6 +131,10 @@ impl Watch {
         if head.kind == kind::DATA && (head.length > 0 || head.has(flag::END_STREAM)) {
             return Ok(());
         }
+        self.spend()
+    }
+
+    fn spend(&mut self) -> Result<(), Fault> {
         let answered = self.activity.answered();
         self.patience.earn(answered - self.answered);
         self.answered = answered;
@@ -150,6 +171,27 @@ mod tests {
             let mut watch = Watch::new(Activity::default(), now);
             watch.see(PREFACE, now).expect("a greeting");
             let bytes = round.repeat(1000);
+            assert!(
+                bytes.chunks(piece).all(|part| watch.see(part, now).is_ok()),
+                "a thousand, in pieces of {piece}"
+            );
+            assert!(watch.see(&round, now).is_err(), "one more, in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn data_of_nothing_but_padding_is_counted_wherever_it_is_cut() {
+        let now = now();
+        let void = |padding: u8| {
+            let mut frame = frame(kind::DATA, flag::PADDED, usize::from(padding) + 1);
+            frame[HEAD] = padding;
+            frame
+        };
+        let round = [void(0), void(3), frame(kind::DATA, flag::PADDED, 5)].concat();
+        for piece in 1..=round.len() {
+            let mut watch = Watch::new(Activity::default(), now);
+            watch.see(PREFACE, now).expect("a greeting");
+            let bytes = round.repeat(500);
             assert!(
                 bytes.chunks(piece).all(|part| watch.see(part, now).is_ok()),
                 "a thousand, in pieces of {piece}"

@@ -22,6 +22,7 @@ const CONTINUATION: u8 = 9;
 
 pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const END_STREAM: u8 = 1;
+const PADDED: u8 = 8;
 
 pub(crate) const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
@@ -93,6 +94,7 @@ async fn every_flood_is_ended_and_others_are_served() {
         within(flood(&server, Vec::new(), |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))).await;
         within(flood(&server, Vec::new(), |_| frame(77, 0, 0, &[]))).await;
         within(flood(&server, open(), |_| frame(DATA, 0, 1, &[]))).await;
+        within(flood(&server, open(), |_| frame(DATA, PADDED, 1, &[0]))).await;
         within(flood(&server, open(), |_| frame(PRIORITY, 0, 1, &[0; 5]))).await;
         within(flood(&server, open(), |_| frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]))).await;
         let begun = frame(HEADERS, 0, 1, &call());

@@ -114,7 +114,7 @@ struct Kinds {
     harmless: bool,
 }
 
-fn kinds() -> [Kinds; 7] {
+fn kinds() -> [Kinds; 8] {
     let call = |flags| frame(h2raw::HEADERS, flags, 1, &h2raw::export_headers());
     let flood = |what, first: Vec<u8>, next: fn(u32) -> Vec<u8>| Kinds { what, first, next, harmless: false };
     [
@@ -123,6 +123,7 @@ fn kinds() -> [Kinds; 7] {
         flood("PRIORITY", Vec::new(), |number| frame(h2raw::PRIORITY, 0, number, &[0, 0, 0, 0, 16])),
         flood("WINDOW_UPDATE", Vec::new(), |_| frame(h2raw::WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes())),
         flood("empty DATA", call(h2raw::END_HEADERS), |_| frame(h2raw::DATA, 0, 1, &[])),
+        flood("DATA of padding", call(h2raw::END_HEADERS), |_| frame(h2raw::DATA, h2raw::PADDED, 1, &[0])),
         flood("CONTINUATION", call(0), |_| frame(h2raw::CONTINUATION, 0, 1, &[])),
         // All but the first hundred are refused one by one, which costs nothing that stays.
         Kinds {
