@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::task::{self, JoinSet};
 use weir_component::{Budget, Stop};
@@ -302,16 +303,28 @@ where
     } else {
         None
     };
+    // The library sees to it over HTTP/1.1.
+    let is_bare = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
     let answer = match refused {
         Some(response) => Err(response),
         None => Ok(handler(request, peer)),
     };
     async move {
-        match answer {
+        let response = match answer {
             Ok(handled) => handled.await,
             Err(response) => response,
-        }
+        };
+        if is_bare { bare(response) } else { response }
     }
+}
+
+/// The answer to HEAD: that to GET without its content, the length of which it says.
+fn bare(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 /// A response of plain text.

@@ -251,6 +251,22 @@ async fn web_pages_of_allowed_origins_get_permission() {
 }
 
 #[tokio::test]
+async fn head_has_the_headers_of_its_answer_and_no_content_over_both_versions() {
+    let server = start(ServerSettings::default()).await;
+    let (status, one, body) = http(Request::head(server.url("/v1/logs")), "").await;
+    assert_eq!((status.as_u16(), body.len()), (405, 0));
+    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let (mut sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn(async { drop(connection.await) });
+    let request = Request::head(server.url("/v1/logs")).body(()).expect("request");
+    let (response, _) = sender.send_request(request, true).expect("sent");
+    let (head, body) = crate::support::within(response).await.expect("response").into_parts();
+    assert!(body.is_end_stream());
+    assert_eq!((head.status.as_u16(), &head.headers["content-length"]), (405, &one["content-length"]));
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_arrive_in_time_is_given_up_and_may_be_sent_again() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let limits = ServerLimits { body_timeout: Duration::from_millis(50), ..ServerLimits::default() };
