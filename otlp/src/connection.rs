@@ -34,11 +34,12 @@ use served::{Answers, Late, Served};
 pub(crate) enum Leaving {
     /// The port is closed: idle connections are closed at once.
     Closed,
-    /// Somebody else serves the port: an idle HTTP/1.1 connection ends with the answer to its next request, or after
-    /// [`PATIENCE`] without one, so that no request runs into a connection that is being closed.
+    /// Somebody else serves the port: nobody may notice.
     HandedOver,
 }
 
+/// An HTTP/1.1 connection that has to go although its port is open ends with the answer to its next request, or after this
+/// time without one, so that no request runs into a connection that is being closed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves a connection until the peer leaves or, after `stop`, until the requests under way are answered. What it holds
@@ -60,19 +61,26 @@ pub(crate) async fn drive<H, F>(
     let mut connection = Served::new(limits, io, service(&handler, &activity, limits.answer_timeout, &last));
     let mut stop_requested = pin!(stop.requested());
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
-    let mut departure = Departure::default();
+    let (mut departure, mut stopping) = (Departure::default(), false);
+    let leave_in_peace = |departure: &mut Departure| {
+        if activity.can_be_sent_away() {
+            departure.leave();
+        } else {
+            last.store(true, Ordering::Relaxed);
+            departure.leave_after(PATIENCE);
+        }
+    };
     let served = poll_fn(|cx| {
         match lifetime.as_mut().poll_next(cx) {
             Poll::Ready(End::Now) => return Poll::Ready(Ok(())),
-            Poll::Ready(End::Orderly) => departure.leave(),
+            Poll::Ready(End::Orderly) => leave_in_peace(&mut departure),
             Poll::Pending => {}
         }
-        if departure.is_staying() && stop_requested.as_mut().poll(cx).is_ready() {
-            if leaving() == Leaving::HandedOver && !activity.can_be_sent_away() {
-                last.store(true, Ordering::Relaxed);
-                departure.leave_after(PATIENCE);
-            } else {
-                departure.leave();
+        if !stopping && stop_requested.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            match leaving() {
+                Leaving::Closed => departure.leave(),
+                Leaving::HandedOver => leave_in_peace(&mut departure),
             }
         }
         loop {
@@ -139,14 +147,23 @@ mod tests {
     use weir_component::Stopper;
 
     use super::*;
+    use crate::clock::pause;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Serves one connection, which `peer` has the other end of, with what stops the server.
     async fn serve(leaving: Leaving, peer: impl AsyncFnOnce(UnixStream, Stopper)) {
+        serve_within(ServerLimits::default(), leaving, peer).await;
+    }
+
+    async fn serve_within(
+        limits: ServerLimits,
+        leaving: Leaving,
+        peer: impl AsyncFnOnce(UnixStream, Stopper),
+    ) {
         let (stream, io) = UnixStream::pair().expect("a pair");
         let (stopper, stop) = Stop::new();
-        let (limits, budget) = (ServerLimits::default(), Budget::default());
+        let budget = Budget::default();
         let answer = |_: Request<Incoming>| async { Response::new(Body::empty()) };
         let served = drive(Io::Unix(io), Activity::default(), &limits, &budget, &stop, || leaving, answer);
         tokio::join!(served, peer(stream, stopper));
@@ -186,6 +203,39 @@ mod tests {
             assert!(!is_closed(&mut peer, SECOND).await);
             assert!(ask(&mut peer).await.contains("connection: close"));
             assert!(is_closed(&mut peer, SECOND).await);
+        })
+        .await;
+    }
+
+    /// Gives `peer` a connection that has had a request and became old since, up to four and a half seconds ago.
+    async fn serve_old(peer: impl AsyncFnOnce(UnixStream, Stopper)) {
+        // Give or take 20 %.
+        let limits = ServerLimits { max_connection_age: Some(10 * SECOND), ..ServerLimits::default() };
+        serve_within(limits, Leaving::Closed, async |mut stream, stopper| {
+            assert!(!ask(&mut stream).await.contains("close"));
+            pause(25 * SECOND / 2).await;
+            peer(stream, stopper).await;
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_on_an_old_connection_is_answered_and_told_that_it_was_the_last_time() {
+        serve_old(async |mut peer, _stopper| {
+            assert!(ask(&mut peer).await.contains("connection: close"));
+            assert!(is_closed(&mut peer, SECOND / 100).await);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_connection_on_which_nothing_comes_is_closed_after_a_while_and_at_once_when_the_port_closes()
+     {
+        serve_old(async |mut peer, _stopper| assert!(is_closed(&mut peer, PATIENCE).await)).await;
+        serve_old(async |mut peer, stopper| {
+            assert!(!is_closed(&mut peer, SECOND / 100).await);
+            drop(stopper);
+            assert!(is_closed(&mut peer, SECOND / 100).await);
         })
         .await;
     }
