@@ -111,13 +111,16 @@ impl RpcStatus {
     /// Writes it as gRPC trailers (or as the headers of a response without a body).
     pub(crate) fn write_trailers(&self, trailers: &mut HeaderMap) {
         trailers.insert(GRPC_STATUS, HeaderValue::from(self.code));
-        let message = percent_encode(&self.message);
-        if let (false, Ok(value)) = (message.is_empty(), HeaderValue::from_maybe_shared(Bytes::from(message)))
+        let message = &self.message[..self.message.floor_char_boundary(MAX_MESSAGE)];
+        let encoded = percent_encode(message);
+        if let (false, Ok(value)) = (encoded.is_empty(), HeaderValue::from_maybe_shared(Bytes::from(encoded)))
         {
             trailers.insert(GRPC_MESSAGE, value);
         }
         if !self.details.is_empty() {
-            let details = STANDARD_NO_PAD.encode(self.encode_to_vec());
+            let whole =
+                RpcStatus { code: self.code, message: message.to_owned(), details: self.details.clone() };
+            let details = STANDARD_NO_PAD.encode(whole.encode_to_vec());
             if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(details)) {
                 trailers.insert(GRPC_DETAILS, value);
             }
@@ -148,14 +151,14 @@ fn retry_info(delay: Duration) -> RetryInfo {
     RetryInfo { retry_delay: Some(ProtoDuration { seconds, nanos }) }
 }
 
-/// Longest message in a trailer, in bytes of text: with headers limited to 16 KiB at most peers, a longer one would
-/// break the whole answer.
+/// Longest message in a trailer, in bytes of text, which the details repeat: with headers limited to 16 KiB at most peers, a
+/// longer one would break the whole answer.
 const MAX_MESSAGE: usize = 2048;
 
 /// The encoding of `grpc-message` (gRPC over HTTP/2, "Responses").
 fn percent_encode(message: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len());
-    for &byte in message.as_bytes().iter().take(MAX_MESSAGE) {
+    for &byte in message.as_bytes() {
         if (0x20..=0x7e).contains(&byte) && byte != b'%' {
             out.push(byte);
         } else {
@@ -308,8 +311,9 @@ mod tests {
     #[test]
     fn long_messages_are_cut_so_that_the_answer_fits_into_the_header_limit() {
         let mut trailers = HeaderMap::new();
-        RpcStatus::new(Status::Internal, "é".repeat(100_000)).write_trailers(&mut trailers);
-        assert!(trailers.get(GRPC_MESSAGE).expect("message").len() < 8 << 10);
+        let failure = Failure::retry_after("é".repeat(100_000), Duration::from_secs(1));
+        RpcStatus::of(&failure).write_trailers(&mut trailers);
+        assert!(trailers.values().map(HeaderValue::len).sum::<usize>() < 12 << 10);
     }
 
     #[test]
