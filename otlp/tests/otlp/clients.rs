@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -355,6 +356,48 @@ async fn all_seventeen_grpc_codes_are_retried_as_otlp_says() {
             assert!(failure.message().ends_with("desc = as told"), "{failure}");
         }
     }
+}
+
+/// A server of HTTP/2 that reads nothing behind the head of a request, and keeps what it has of it.
+async fn bare_server<F>(answer: F) -> (SocketAddr, JoinSet<()>)
+where
+    F: Fn(&http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>) + Copy + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("address");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("greeted");
+                let mut unread = Vec::new();
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    answer(&request, respond);
+                    unread.push(request);
+                }
+            });
+        }
+    });
+    (address, tasks)
+}
+
+#[tokio::test]
+async fn an_answer_is_heard_while_the_message_waits_for_its_window() {
+    let (address, _tasks) = bare_server(|_, mut respond| {
+        let answer =
+            Response::builder().header("content-type", "application/grpc").header("grpc-status", "8");
+        respond.send_response(answer.body(()).expect("an answer"), true).expect("sent");
+    })
+    .await;
+    let client = grpc_client(address, |s| s.compression = Compression::NONE);
+    let payload = Payload::from(logs_request(1, |_| noise(1 << 20)));
+    let failure = within(client.export(&payload)).await.expect_err("refused");
+    assert_eq!(
+        (failure.kind(), failure.status()),
+        (Kind::Permanent, Some(Status::ResourceExhausted)),
+        "{failure}"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! One call on a connection.
 
 use std::future::poll_fn;
+use std::pin::pin;
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
@@ -66,17 +67,20 @@ impl<'a> Attempt<'a> {
         message: Pieces,
         max_response: usize,
     ) -> Result<Answer, h2::Error> {
-        // Waits for a place when the peer limits concurrent streams.
         let ready = self.channel.sender().ready().await;
         self.ended_before = ready.is_err();
         let mut sender = ready?;
+        // Where the peer limits concurrent streams, its answer and the window for the message wait for a place.
         let (response, stream) = sender.send_request(request, false)?;
-        let sent = send(stream, message).await;
-        match response.await {
-            Ok(response) => receive(response, max_response).await,
-            // A peer may answer without reading everything; without an answer the first error is the better one.
-            Err(e) => Err(sent.err().unwrap_or(e)),
-        }
+        let mut answer = pin!(async { receive(response.await?, max_response).await });
+        // A peer may answer without reading everything, and never open the window for the rest.
+        let sent = tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            sent = send(stream, message) => sent,
+        };
+        // Without an answer the first error is the better one.
+        answer.await.map_err(|e| sent.err().unwrap_or(e))
     }
 }
 
