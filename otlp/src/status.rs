@@ -241,13 +241,22 @@ pub(crate) fn is_retryable(status: Status, has_retry_info: bool) -> bool {
 pub(crate) fn to_failure(answer: &RpcStatus) -> Failure {
     let status = answer.status();
     let delay = answer.retry_delay();
-    let message = format!("rpc error: code = {} desc = {}", go_name(status), answer.message);
+    let message = format!("rpc error: code = {} desc = {}", go_name(status), shorten(&answer.message));
     let failure = match delay {
         _ if !is_retryable(status, delay.is_some()) => Failure::permanent(message),
         Some(delay) => Failure::retry_after(message, delay),
         None => Failure::retry(message),
     };
     failure.with_status(status)
+}
+
+/// How much of what a backend says is repeated in messages.
+pub(crate) const MAX_TEXT: usize = 1 << 10;
+
+/// At most [`MAX_TEXT`] bytes, without control characters that could forge a log line.
+pub(crate) fn shorten(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_TEXT);
+    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The name of a code as grpc-go prints it.

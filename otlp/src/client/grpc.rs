@@ -130,7 +130,8 @@ impl GrpcClient {
     ///
     /// # Errors
     /// Retryable as OTLP says: the statuses Canceled, DeadlineExceeded, Aborted, OutOfRange, Unavailable and DataLoss,
-    /// ResourceExhausted with RetryInfo, and everything that happened to the connection. All else is permanent.
+    /// ResourceExhausted with RetryInfo, and everything that happened to the connection. All else is permanent. A stream that
+    /// was reset has the status that gRPC gives the reason.
     pub async fn export(&self, payload: &Payload) -> Result<Accepted, Failure> {
         self.export_for(payload, &Context::default()).await
     }

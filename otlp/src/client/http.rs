@@ -35,7 +35,7 @@ use crate::body::{next_piece, read_all};
 use crate::clock::{after, now};
 use crate::encoding::Encoding;
 use crate::observed::Calls;
-use crate::status::{MAX_DELAY, RpcStatus, from_http};
+use crate::status::{MAX_DELAY, RpcStatus, from_http, shorten};
 use crate::tls::{ClientTls, TlsConnector};
 use connector::Connector;
 use cookies::Cookies;
@@ -121,8 +121,6 @@ impl HttpSettings {
 
 /// How much of an error's body is read.
 const MAX_ERROR: usize = 64 << 10;
-/// How much of an error's text is repeated in messages.
-const MAX_ERROR_TEXT: usize = 1 << 10;
 /// How long the body of a success is waited for.
 const MOMENT: Duration = Duration::from_secs(1);
 /// How many redirects are followed, on the same server only.
@@ -385,12 +383,6 @@ fn explanation(headers: &HeaderMap, body: &[u8]) -> Option<(String, String)> {
     (!text.is_empty()).then(|| (shorten(text), "[]".to_owned()))
 }
 
-/// At most [`MAX_ERROR_TEXT`] bytes, without control characters that could forge a log line.
-fn shorten(text: &str) -> String {
-    let end = text.floor_char_boundary(MAX_ERROR_TEXT);
-    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "a network adapter: dates of peers are compared with the wall clock"
@@ -415,6 +407,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::MAX_TEXT;
 
     fn after(text: &str) -> Option<Duration> {
         retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().expect("value"))]))
@@ -461,6 +454,6 @@ mod tests {
         assert_eq!(of("application/json; charset=utf-8", br#"{"message":"bad"}"#).as_deref(), Some("bad"));
         assert_eq!(of("text/plain", b"out of\nspace\n").as_deref(), Some("out of space"));
         assert_eq!(of("text/plain", b""), None);
-        assert_eq!(of("text/plain", &[b'x'; 5000]).map(|m| m.len()), Some(MAX_ERROR_TEXT));
+        assert_eq!(of("text/plain", &[b'x'; 5000]).map(|m| m.len()), Some(MAX_TEXT));
     }
 }

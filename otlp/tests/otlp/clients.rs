@@ -383,6 +383,32 @@ where
 }
 
 #[tokio::test]
+async fn resets_are_the_statuses_that_grpc_says_and_retried_as_those() {
+    let (address, _tasks) = bare_server(|request, mut respond| {
+        let code = request.headers()["x-code"].to_str().expect("text").parse::<u32>().expect("a number");
+        respond.send_reset(code.into());
+    })
+    .await;
+    for code in 0..=13u32 {
+        let headers = vec![("x-code".parse().expect("name"), HeaderValue::from(code))];
+        let client = grpc_client(address, |s| s.headers = headers);
+        let failure = within(client.export(&sample(Signal::Logs, 1))).await.expect_err("refused");
+        let (status, is_retryable) = match code {
+            7 => (Status::Unavailable, true),
+            8 => (Status::Cancelled, true),
+            11 => (Status::ResourceExhausted, false),
+            12 => (Status::PermissionDenied, false),
+            _ => (Status::Internal, false),
+        };
+        assert_eq!(
+            (failure.status(), failure.is_retryable()),
+            (Some(status), is_retryable),
+            "{code}: {failure}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_heard_while_the_message_waits_for_its_window() {
     let (address, _tasks) = bare_server(|_, mut respond| {
         let answer =
@@ -398,6 +424,21 @@ async fn an_answer_is_heard_while_the_message_waits_for_its_window() {
         (Kind::Permanent, Some(Status::ResourceExhausted)),
         "{failure}"
     );
+}
+
+#[tokio::test]
+async fn a_long_message_is_read_with_its_status_and_shortened() {
+    let (address, _tasks) = bare_server(|_, mut respond| {
+        let answer =
+            Response::builder().header("content-type", "application/grpc").header("grpc-status", "3");
+        let answer = answer.header("grpc-message", "x".repeat(200_000)).body(()).expect("an answer");
+        respond.send_response(answer, true).expect("sent");
+    })
+    .await;
+    let failure =
+        within(grpc_client(address, |_| ()).export(&sample(Signal::Logs, 1))).await.expect_err("refused");
+    assert_eq!((failure.kind(), failure.status()), (Kind::Permanent, Some(Status::InvalidArgument)));
+    assert!(failure.message().len() < 2000);
 }
 
 #[tokio::test]

@@ -54,7 +54,10 @@ impl<'a> Attempt<'a> {
                 // A reset concerns one stream; everything else ends the connection.
                 self.lost = !e.is_reset();
                 self.answered = e.is_reset();
-                return Err(unavailable(&e.to_string()));
+                return Err(match e.reason().filter(|_| e.is_reset()) {
+                    Some(reason) => to_failure(&of_reset(reason)),
+                    None => unavailable(&e.to_string()),
+                });
             }
         };
         self.answered = true;
@@ -201,4 +204,16 @@ fn of_http(code: StatusCode) -> RpcStatus {
         _ => Status::Unknown,
     };
     RpcStatus::new(status, format!("unexpected HTTP status code received from server: {code}"))
+}
+
+/// The status for a stream that was reset (gRPC over HTTP/2, "Errors"), by the peer or because it broke the protocol.
+fn of_reset(reason: h2::Reason) -> RpcStatus {
+    let status = match reason {
+        h2::Reason::REFUSED_STREAM => Status::Unavailable,
+        h2::Reason::CANCEL => Status::Cancelled,
+        h2::Reason::ENHANCE_YOUR_CALM => Status::ResourceExhausted,
+        h2::Reason::INADEQUATE_SECURITY => Status::PermissionDenied,
+        _ => Status::Internal,
+    };
+    RpcStatus::new(status, format!("stream terminated by RST_STREAM with error code: {reason:?}"))
 }

@@ -20,7 +20,8 @@ use crate::io::Io;
 
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
-const MAX_HEADERS: u32 = 16 << 10;
+/// Fields of an answer, with a message and details as long as servers make them.
+const MAX_HEADERS: u32 = 1 << 20;
 /// What one request may hand to the connection before the peer has taken any of it.
 const SEND_BUFFER: usize = 1 << 20;
 
