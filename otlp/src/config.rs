@@ -5,7 +5,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use weir_component::{BatchSettings, DeliverySettings, Failure, Host, QueueSettings, RetrySettings, Sizer};
@@ -165,7 +164,7 @@ pub fn client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {
 }
 
 /// The files behind settings; `None` when all of it stands in the configuration.
-fn files<T>(
+fn files<T: 'static>(
     tls: &TlsConfig,
     client_ca: &str,
     load: impl Fn() -> Result<T, String> + Send + Sync + 'static,
@@ -173,7 +172,7 @@ fn files<T>(
     let paths = [tls.cert_file.as_str(), &tls.key_file, &tls.ca_file, client_ca].into_iter();
     let paths: Vec<PathBuf> = paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect();
     let interval = tls.reload_interval.non_zero().unwrap_or(DEFAULT_INTERVAL);
-    Some(Files { paths, load: Arc::new(load), interval }).filter(|files| !files.paths.is_empty())
+    (!paths.is_empty()).then(|| Files::new(paths, load, interval))
 }
 
 fn read_client_tls(tls: &TlsClientConfig) -> Result<ClientTls, String> {

@@ -27,28 +27,48 @@ type Load<T> = Arc<dyn Fn() -> Result<T, String> + Send + Sync>;
 
 /// The files behind settings of TLS. Cheap to clone.
 pub struct Files<T> {
-    /// The files.
-    pub paths: Vec<PathBuf>,
-    /// Reads them.
-    pub load: Load<T>,
-    /// How long a change may go unnoticed.
-    pub interval: Duration,
+    paths: Vec<PathBuf>,
+    /// The files as they were when they were read, or before.
+    seen: Vec<Seen>,
+    load: Load<T>,
+    interval: Duration,
 }
 
 impl<T: 'static> Files<T> {
+    /// Files that `load` reads, a change of which may go unnoticed for `interval`. To be made before they are read, so that a
+    /// change meanwhile is one.
+    pub fn new(
+        paths: Vec<PathBuf>,
+        load: impl Fn() -> Result<T, String> + Send + Sync + 'static,
+        interval: Duration,
+    ) -> Files<T> {
+        let seen = look(&paths);
+        Files { paths, seen, load: Arc::new(load), interval }
+    }
+
     /// The same files, for what is made of their content.
     pub(super) fn made_into<U>(
         &self,
         make: impl Fn(T) -> Result<U, String> + Send + Sync + 'static,
     ) -> Files<U> {
         let load = Arc::clone(&self.load);
-        Files { paths: self.paths.clone(), load: Arc::new(move || make(load()?)), interval: self.interval }
+        Files {
+            paths: self.paths.clone(),
+            seen: self.seen.clone(),
+            load: Arc::new(move || make(load()?)),
+            interval: self.interval,
+        }
     }
 }
 
 impl<T> Clone for Files<T> {
     fn clone(&self) -> Self {
-        Files { paths: self.paths.clone(), load: Arc::clone(&self.load), interval: self.interval }
+        Files {
+            paths: self.paths.clone(),
+            seen: self.seen.clone(),
+            load: Arc::clone(&self.load),
+            interval: self.interval,
+        }
     }
 }
 
@@ -71,9 +91,9 @@ struct State<T> {
 type Seen = Option<(u64, u64, Option<SystemTime>)>;
 
 impl<T: Send + Sync + 'static> Renewed<T> {
-    /// Begins with `value`, which was just made from the files.
+    /// Begins with `value`, which was just made of what was read from the files.
     pub(super) fn new(value: T, files: Option<Files<T>>) -> Renewed<T> {
-        let seen = files.as_ref().map(|files| look(&files.paths)).unwrap_or_default();
+        let seen = files.as_ref().map(|files| files.seen.clone()).unwrap_or_default();
         let asked = ASKED.load(Ordering::Relaxed);
         Renewed { files, state: Mutex::new(State { value: Arc::new(value), seen, looked: now(), asked }) }
     }
@@ -134,22 +154,39 @@ fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    /// A file that says `old`, and what follows it.
+    fn file(folder: &Path, interval: Duration) -> (PathBuf, Files<String>) {
+        let path = folder.join("cert");
+        std::fs::write(&path, "old").expect("written");
+        let again = path.clone();
+        let load = move || std::fs::read_to_string(&again).map_err(|e| e.to_string());
+        let files = Files::new(vec![path.clone()], load, interval);
+        (path, files)
+    }
 
     #[tokio::test]
     async fn a_reload_takes_up_files_before_their_interval_is_over() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("cert");
-        std::fs::write(&path, "old").expect("written");
-        let paths = vec![path.clone()];
-        let again = path.clone();
-        let load: Load<String> = Arc::new(move || std::fs::read_to_string(&again).map_err(|e| e.to_string()));
-        let day = Duration::from_secs(24 * 3600);
-        let renewed = Renewed::new("old".to_owned(), Some(Files { paths, load, interval: day }));
+        let (path, files) = file(folder.path(), Duration::from_secs(24 * 3600));
+        let renewed = Renewed::new("old".to_owned(), Some(files));
         // Of another size, which tells it from the old one whatever the clock of the file system shows.
         std::fs::write(&path, "the new one").expect("written");
         assert_eq!(*renewed.current().await, "old");
         look_again();
+        assert_eq!(*renewed.current().await, "the new one");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changes_before_its_value_is_made_is_taken_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, files) = file(folder.path(), Duration::ZERO);
+        let read = (files.load)().expect("read");
+        std::fs::write(&path, "the new one").expect("written");
+        let renewed = Renewed::new(read, Some(files));
         assert_eq!(*renewed.current().await, "the new one");
     }
 }
