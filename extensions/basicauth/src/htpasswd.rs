@@ -4,10 +4,12 @@
 //! text (which nginx marks with `{PLAIN}`).
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha_crypt::{PasswordVerifier, ShaCrypt};
+use bcrypt::HashParts;
+use sha_crypt::{Params, PasswordVerifier, ShaCrypt};
 use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 
@@ -19,7 +21,11 @@ pub(crate) const MAX_PASSWORD: usize = 1 << 10;
 
 /// Users and what their passwords are checked against.
 #[derive(Default)]
-pub(crate) struct Users(BTreeMap<String, Hash>);
+pub(crate) struct Users {
+    hashes: BTreeMap<String, Hash>,
+    /// A hash of each cost that there is.
+    of_cost: BTreeMap<Cost, Hash>,
+}
 
 /// A hashed password.
 #[derive(Clone)]
@@ -29,6 +35,17 @@ enum Hash {
     Bcrypt(String),
     ShaCrypt(String),
     Plain(String),
+}
+
+/// What it takes to check a password against a hash.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Cost {
+    Plain,
+    Sha1,
+    Md5,
+    Bcrypt(u32),
+    /// Its magic and rounds.
+    ShaCrypt(String),
 }
 
 impl Users {
@@ -42,7 +59,7 @@ impl Users {
                 .ok_or("there is no colon")
                 .and_then(|(user, hash)| Ok((user, Hash::parse(hash)?)))
             {
-                Ok((user, hash)) => drop(users.0.insert(user.to_owned(), hash)),
+                Ok((user, hash)) => users.insert(user, hash),
                 Err(why) => wrong.push((i + 1, why)),
             }
         }
@@ -51,19 +68,35 @@ impl Users {
 
     /// Adds others, which replace those of the same name.
     pub(crate) fn add(&mut self, others: &Users) {
-        self.0.extend(others.0.iter().map(|(user, hash)| (user.clone(), hash.clone())));
+        others.hashes.iter().for_each(|(user, hash)| self.insert(user, hash.clone()));
+    }
+
+    fn insert(&mut self, user: &str, hash: Hash) {
+        if let Some(cost) = hash.cost() {
+            self.of_cost.entry(cost).or_insert_with(|| hash.clone());
+        }
+        self.hashes.insert(user.to_owned(), hash);
     }
 
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.hashes.is_empty()
     }
 
-    /// Whether that is the password of that user. A user who does not exist takes as long as one who does.
+    /// Whether that is the password of that user. It takes as long for each user, and for one who does not exist: one hash of
+    /// each cost is computed for all.
     pub(crate) fn matches(&self, user: &str, password: &str) -> bool {
-        let known = self.0.get(user);
-        let hash = known.or_else(|| self.0.values().next());
-        hash.is_some_and(|hash| hash.matches(password)) & known.is_some()
+        self.checks(user)
+            .fold(false, |right, (hash, is_own)| right | (black_box(hash.matches(password)) & is_own))
+    }
+
+    /// The hashes that are computed for a user, and whether they are the user's own.
+    fn checks(&self, user: &str) -> impl Iterator<Item = (&Hash, bool)> {
+        let own = self.hashes.get(user).and_then(|hash| Some((hash.cost()?, hash)));
+        self.of_cost.iter().map(move |(cost, other)| match &own {
+            Some((of_own, hash)) if of_own == cost => (*hash, true),
+            _ => (other, false),
+        })
     }
 }
 
@@ -71,21 +104,27 @@ impl Users {
 #[cfg(any(test, feature = "fuzzing"))]
 impl Users {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.hashes.len()
     }
 
-    /// A password in clear text opens, nobody who is not there gets in, and no hash makes checking panic. Schemes that are
-    /// made to be slow are left out where they would take more than their least time.
+    /// A password in clear text opens, nobody who is not there gets in, and no hash makes checking panic. Files with hashes
+    /// that are made to be slow are left out where they would take more than their least time.
     pub(crate) fn check(&self) {
-        for (user, hash) in self.0.iter().take(4) {
+        let is_slow = |cost: &Cost| match cost {
+            Cost::Bcrypt(cost) => *cost > 4,
+            Cost::ShaCrypt(rounds) => !rounds.ends_with("rounds=5000"),
+            Cost::Plain | Cost::Sha1 | Cost::Md5 => false,
+        };
+        if self.of_cost.keys().any(is_slow) {
+            return;
+        }
+        for (user, hash) in self.hashes.iter().take(4) {
             match hash {
                 Hash::Plain(plain) => assert!(self.matches(user, plain), "{user:?} is locked out"),
-                Hash::Bcrypt(hash) if !hash[3..].starts_with("$04$") => {}
-                Hash::ShaCrypt(hash) if hash.contains("rounds=") => {}
                 _ => drop(self.matches(user, "open")),
             }
         }
-        if let Some(Hash::Plain(plain)) = self.0.values().next() {
+        if let Some(Hash::Plain(plain)) = self.hashes.values().next() {
             assert!(!self.matches("a:b", plain), "a name that no line can have is let in");
         }
     }
@@ -125,6 +164,20 @@ impl Hash {
         Ok(Hash::Plain(text.to_owned()))
     }
 
+    /// What it takes to check it; none where it is damaged and opens to nothing.
+    fn cost(&self) -> Option<Cost> {
+        match self {
+            Hash::Md5 { .. } => Some(Cost::Md5),
+            Hash::Sha1 { .. } => Some(Cost::Sha1),
+            Hash::Bcrypt(hash) => {
+                let cost = hash.parse::<HashParts>().ok()?.get_cost();
+                (4..=31).contains(&cost).then_some(Cost::Bcrypt(cost))
+            }
+            Hash::ShaCrypt(hash) => cost_of_sha_crypt(hash),
+            Hash::Plain(_) => Some(Cost::Plain),
+        }
+    }
+
     fn matches(&self, password: &str) -> bool {
         let same = |a: &[u8], b: &[u8]| bool::from(a.ct_eq(b));
         match self {
@@ -145,6 +198,23 @@ impl Hash {
         }
     }
 }
+
+/// `$5$` or `$6$`, rounds that may be left out, a salt and a hash.
+fn cost_of_sha_crypt(text: &str) -> Option<Cost> {
+    let (magic, rest) = text.split_at_checked(3)?;
+    // Characters of six bits each, and values of the last one, which has what is left.
+    let (length, last) = if magic == "$5$" { (43, 16) } else { (86, 4) };
+    let (rounds, rest) = match rest.split_once('$') {
+        Some((first, behind)) if let Ok(rounds) = first.parse() => (rounds, behind),
+        _ => (Params::default(), rest),
+    };
+    let (_, hash) = rest.split_once('$')?;
+    let values: Option<Vec<_>> = hash.bytes().map(|c| SHA_CRYPT_64.iter().position(|of| *of == c)).collect();
+    let values = values.filter(|values| values.len() == length)?;
+    values.last().is_some_and(|value| *value < last).then(|| Cost::ShaCrypt(format!("{magic}{rounds}")))
+}
+
+const SHA_CRYPT_64: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 #[cfg(test)]
 mod tests {
@@ -177,14 +247,55 @@ marked:{PLAIN}open
         });
         let (users, wrong) = Users::parse(&format!("{FILE}{}", bcrypt.join("\r\n")));
         assert_eq!(wrong, []);
-        assert_eq!(users.0.len(), 11);
-        for user in users.0.keys() {
+        assert_eq!(users.hashes.len(), 11);
+        for (user, hash) in &users.hashes {
             assert!(users.matches(user, "open"), "{user}");
             for other in ["", "Open", "open ", "{PLAIN}"] {
-                assert!(!users.matches(user, other), "{user} {other:?}");
+                assert!(!hash.matches(other), "{user} {other:?}");
             }
         }
+        assert!(!users.matches("plain", "Open"));
         assert!(!users.matches("nobody", "open"));
+    }
+
+    #[test]
+    fn checking_takes_as_long_whoever_asks() {
+        let bcrypt = [4, 5, 5].map(|cost| bcrypt::hash_with_salt("open", cost, [7; 16]).expect("hashed"));
+        let bcrypt = bcrypt.map(|hash| hash.format_for_version(bcrypt::Version::TwoB));
+        let rounds = FILE.lines().find_map(|line| line.strip_prefix("sha256:$5$")).expect("a line");
+        let [a, b, c] = &bcrypt;
+        let text = format!("{FILE}a:{a}\nb:{b}\nc:{c}\nd:$5$rounds=9000${rounds}\ndamaged:$2b$31$x\n");
+        let (users, _) = Users::parse(&text);
+        let costs = |user: &str| -> Vec<_> { users.checks(user).map(|(hash, _)| hash.cost()).collect() };
+        let all = costs("nobody");
+        assert_eq!(all.len(), 8, "{all:?}");
+        for user in users.hashes.keys() {
+            assert_eq!(costs(user), all, "{user}");
+            let own = users.checks(user).filter(|(_, is_own)| *is_own).count();
+            assert_eq!(own, usize::from(user != "damaged"), "{user}");
+        }
+    }
+
+    #[test]
+    fn hashes_of_sha_crypt_that_cannot_be_read_cost_nothing() {
+        let (short, long) = ("7".repeat(43), format!("{}.", "7".repeat(85)));
+        let rounds = |text: String| match cost_of_sha_crypt(&text) {
+            Some(Cost::ShaCrypt(rounds)) => rounds,
+            _ => String::new(),
+        };
+        assert_eq!(rounds(format!("$5$salt${short}")), "$5$rounds=5000");
+        assert_eq!(rounds(format!("$6$rounds=1000$salt${long}")), "$6$rounds=1000");
+        for damaged in [
+            format!("$5$salt${long}"),
+            format!("$6$salt${short}"),
+            format!("$5$rounds=9$salt${short}"),
+            format!("$5$salt${short}$"),
+            format!("$5${short}"),
+            format!("$6$salt${}", "7".repeat(86)),
+        ] {
+            assert_eq!(rounds(damaged.clone()), "", "{damaged}");
+            assert!(ShaCrypt::default().verify_password(b"open", damaged.as_str()).is_err());
+        }
     }
 
     #[test]
@@ -216,7 +327,7 @@ marked:{PLAIN}open
         let (users, _) = Users::parse(
             "a:$2b$\nb:$6$\nc:$5$rounds=9$x$y\nd:$apr1$$\ne:$2y$99$abc\nf:$6$é$é\ng:$1$éééééééé$x",
         );
-        for user in users.0.keys() {
+        for user in users.hashes.keys() {
             assert!(!users.matches(user, "open"), "{user}");
         }
     }
