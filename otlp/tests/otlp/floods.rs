@@ -82,19 +82,34 @@ async fn flood(server: &Server, first: Vec<u8>, next: impl Fn(u32) -> Vec<u8>) {
     }
 }
 
+/// The fields of a request whose body is waited for.
+fn waiting(protocols: Protocols) -> &'static [(&'static str, &'static str)] {
+    match protocols {
+        Protocols::Http => &[("content-type", "application/x-protobuf"), (":path", "/v1/logs")],
+        _ => &[("content-type", "application/grpc"), (":path", LOGS)],
+    }
+}
+
 #[tokio::test]
 async fn every_flood_is_ended_and_others_are_served() {
     let open = || frame(HEADERS, END_HEADERS, 1, &call());
     for protocols in [Protocols::Grpc, Protocols::Http, Protocols::Both] {
         // No other limit may end them.
-        let limits = ServerLimits { head_timeout: Duration::from_secs(3600), ..ServerLimits::default() };
+        let hour = Duration::from_secs(3600);
+        let limits = ServerLimits {
+            head_timeout: hour,
+            body_timeout: hour,
+            body_look: hour,
+            ..ServerLimits::default()
+        };
         let server = start(ServerSettings { protocols, limits, ..ServerSettings::default() }).await;
         within(flood(&server, Vec::new(), |_| frame(PING, 0, 0, &[0; 8]))).await;
         within(flood(&server, Vec::new(), |_| frame(PING, 1, 0, &[0; 8]))).await;
         within(flood(&server, Vec::new(), |_| frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]))).await;
         within(flood(&server, Vec::new(), |_| frame(77, 0, 0, &[]))).await;
         within(flood(&server, open(), |_| frame(DATA, 0, 1, &[]))).await;
-        within(flood(&server, open(), |_| frame(DATA, PADDED, 1, &[0]))).await;
+        let waits = frame(HEADERS, END_HEADERS, 1, &call_of(waiting(protocols)));
+        within(flood(&server, waits, |_| frame(DATA, PADDED, 1, &[0]))).await;
         within(flood(&server, open(), |_| frame(PRIORITY, 0, 1, &[0; 5]))).await;
         within(flood(&server, open(), |_| frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]))).await;
         let begun = frame(HEADERS, 0, 1, &call());
@@ -191,11 +206,8 @@ async fn more_requests_at_once_than_allowed_are_refused_on_every_port() {
         let limits = ServerLimits { max_concurrent_streams: 2, ..ServerLimits::default() };
         let server = start(ServerSettings { protocols, limits, ..ServerSettings::default() }).await;
         let mut stream = TcpStream::connect(server.address).await.expect("connected");
-        let kind: &[(&str, &str)] = match protocols {
-            Protocols::Http => &[("content-type", "application/x-protobuf"), (":path", "/v1/logs")],
-            _ => &[("content-type", "application/grpc"), (":path", LOGS)],
-        };
-        let calls = [1, 3, 5].map(|number| frame(HEADERS, END_HEADERS, number, &call_of(kind))).concat();
+        let call = call_of(waiting(protocols));
+        let calls = [1, 3, 5].map(|number| frame(HEADERS, END_HEADERS, number, &call)).concat();
         let hello = [HELLO, &frame(SETTINGS, 0, 0, &[])[..], &calls].concat();
         stream.write_all(&hello).await.expect("written");
         // REFUSED_STREAM: it may be sent again.
