@@ -87,21 +87,18 @@ async fn silent() -> (Target, Arc<Notify>, JoinSet<()>) {
 }
 
 #[tokio::test]
-async fn an_address_that_takes_connections_and_says_nothing_gets_no_calls() {
+async fn what_takes_connections_and_says_nothing_is_not_connected_and_gets_no_calls() {
     let ((a, _one), (b, greeted, _two)) = (server().await, silent().await);
     let balancer = balancer(&[&b, &a]);
     drop(balancer.pick().await.expect("a connection"));
     greeted.notified().await;
-    assert!(turns(&balancer, 1, 100).await.iter().all(|target| *target == a));
-}
-
-#[tokio::test]
-async fn the_first_address_that_answers_is_not_one_that_takes_connections_and_says_nothing() {
-    let ((a, _one), (b, _greeted, _two)) = (server().await, silent().await);
-    let balancer = balancer(&[&a]);
-    let dialler = &balancer.shared.dialler;
-    let reached = connect::first(vec![b, a.clone()], |address| dialler.reach(address), "none".to_owned());
-    assert!(reached.await.expect("a connection").is_usable());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let is_connected = |line: &Line| (line.target == b, line.channel.is_some());
+    let lines: Vec<_> = balancer.shared.state().lines.iter().map(is_connected).collect();
+    assert_eq!(lines, [(true, false), (false, true)]);
+    assert_eq!(turns(&balancer, 1, 3).await, [a.clone(), a.clone(), a]);
 }
 
 #[tokio::test]
