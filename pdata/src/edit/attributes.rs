@@ -49,7 +49,7 @@ struct Span {
     end: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Added {
     key: Span,
     value: Span,
@@ -221,17 +221,45 @@ impl<'a> AttributeList<'a> {
         });
     }
 
-    /// All keys, in order.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        let slots = self.slots.iter().filter(|s| s.state != State::Removed).map(|s| s.key);
-        let added = self.added.iter().map(|a| self.span(a.key));
-        slots.chain(added).map(|key| std::str::from_utf8(key).unwrap_or_default())
+    /// Gives all keys for which `which` says yes the text that `make` makes of their value. Each attribute is changed once,
+    /// equal keys too.
+    pub fn rewrite(
+        &mut self,
+        mut which: impl FnMut(&str) -> bool,
+        mut make: impl FnMut(view::AnyValue<'_>) -> String,
+    ) {
+        for i in 0..self.slots.len() {
+            let slot = &self.slots[i];
+            let old = match slot.state {
+                State::Removed => continue,
+                State::Kept => slot.value,
+                State::Set(span) => Source::Arena(span),
+            };
+            if which(std::str::from_utf8(slot.key).unwrap_or_default()) {
+                self.slots[i].state = State::Set(self.made_of(old, &mut make));
+                self.changed = true;
+            }
+        }
+        for i in 0..self.added.len() {
+            let Added { key, value } = self.added[i];
+            if which(std::str::from_utf8(self.span(key)).unwrap_or_default()) {
+                self.added[i].value = self.made_of(Source::Arena(value), &mut make);
+                self.changed = true;
+            }
+        }
     }
 
     fn make(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> ValueRef<'a> {
         let start = self.arena.len();
         write(&mut self.arena);
         ValueRef(Source::Arena(Span { start, end: self.arena.len() }))
+    }
+
+    /// The text that `make` makes of a value, in the arena.
+    fn made_of(&mut self, old: Source<'a>, make: &mut impl FnMut(view::AnyValue<'_>) -> String) -> Span {
+        let text = make(self.read_value(ValueRef(old)));
+        let value = self.text_value(&text);
+        self.stored(value)
     }
 
     /// The value in the arena.

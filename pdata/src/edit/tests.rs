@@ -38,6 +38,12 @@ enum Op {
     Copy(String, String),
     Remove(String),
     RemoveAllBut(String),
+    Rewrite(String),
+}
+
+/// What a value is rewritten to.
+fn rewritten(value: view::AnyValue<'_>) -> String {
+    format!("was {}", crate::text::Plain(value))
 }
 
 /// What is done to all telemetry of a case.
@@ -76,6 +82,7 @@ fn apply(ops: &[Op], list: &mut AttributeList<'_>) {
             }
             Op::Remove(key) => drop(list.remove(key)),
             Op::RemoveAllBut(key) => list.retain(|k| k == key),
+            Op::Rewrite(key) => list.rewrite(|k| k == key, rewritten),
         }
     }
 }
@@ -116,6 +123,12 @@ fn expected(ops: &[Op], list: &mut Pairs) {
                 }
             }
             Op::RemoveAllBut(key) => list.retain(|kv| kv.key == *key),
+            Op::Rewrite(key) => {
+                for pair in list.iter_mut().filter(|kv| kv.key == *key) {
+                    let old = Encoded::from(&pair.value.clone().unwrap_or_default());
+                    *pair = kv(key, &*rewritten(old.view()));
+                }
+            }
         }
     }
 }
@@ -388,6 +401,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         (key(), key()).prop_map(|(from, to)| Op::Copy(from, to)),
         key().prop_map(Op::Remove),
         key().prop_map(Op::RemoveAllBut),
+        key().prop_map(Op::Rewrite),
     ];
     vec(op, 0..4)
 }

@@ -97,9 +97,8 @@ impl Prepared<'_> {
                 }
                 What::Hash(pattern) => {
                     hash(list, key);
-                    let matching = pattern.iter().flat_map(|p| list.keys().filter(|key| p.is_match(key)));
-                    for key in matching.map(ToOwned::to_owned).collect::<Vec<_>>() {
-                        hash(list, &key);
+                    if let Some(pattern) = pattern {
+                        list.rewrite(|key| pattern.is_match(key), hash::hex);
                     }
                 }
                 What::Extract(regex, names) => extract(list, key, regex, names),

@@ -136,6 +136,20 @@ fn delete_and_hash_take_keys_and_patterns() {
 }
 
 #[test]
+fn attributes_are_walked_once_to_hash_them_however_many_match() {
+    // With a search for each key it would take minutes.
+    let before: Vec<_> = (0..100_000).map(|i| kv(&format!("k{}", i / 2), 1)).collect();
+    let one = "7c9fa136d4413fa6173637e883b6998d32e1d675f88cddff9dcbcf331820f4b8";
+    let hashed = after("[{key: new, value: 1, action: insert}, {pattern: ., action: hash}]", before.clone());
+    assert_eq!(hashed.len(), before.len() + 1);
+    assert!(
+        hashed.iter().zip(&before).all(|(new, old)| *new == kv(&old.key, one)),
+        "equal keys are hashed too"
+    );
+    assert_eq!(hashed.last(), Some(&kv("new", one)));
+}
+
+#[test]
 fn extract_makes_attributes_of_the_groups_of_a_text() {
     let actions =
         "[{key: url, pattern: '^(?P<scheme>\\w+)://(?P<host>[^/:]+)(:(?P<port>\\d+))?', action: extract}]";
