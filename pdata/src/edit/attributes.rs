@@ -3,43 +3,24 @@
 use std::ops::Range;
 
 use super::encoded::{self, Encoded};
-use crate::schema::{Id, KEY_TAG, VALUE_TAG};
+use super::slot::{Form, IN_PLACE, Slot, State, string_at};
+use crate::schema::{Id, VALUE_TAG};
 use crate::view::{self, Field, Fields};
 use crate::wire::{head, head_len, message};
 
 /// The attributes of one message: those it came with, and what is to become of them. Of equal keys the first counts.
 #[derive(Debug, Default)]
 pub struct AttributeList<'a> {
-    slots: Vec<Slot<'a>>,
-    added: Vec<Added>,
+    message: &'a [u8],
+    slots: Vec<Slot>,
+    added: Vec<Added<'a>>,
+    /// Values that are new or came in parts, of slots that have such a one.
+    values: Vec<Source<'a>>,
     /// Keys and values that are new, and values that came in parts.
     arena: Vec<u8>,
     /// Texts by index, of profiles; empty for other signals.
     strings: &'a [&'a str],
     pub(super) changed: bool,
-}
-
-/// An attribute that came with the message.
-#[derive(Debug)]
-pub(super) struct Slot<'a> {
-    key: &'a [u8],
-    /// Content of the `KeyValue`.
-    pair: &'a [u8],
-    /// Its field, tag included, in the message.
-    pub(super) field: Range<usize>,
-    /// Its encoded value.
-    value: Source<'a>,
-    /// Whether the pair is as nearly all writers have it, see [`usual`].
-    usual: bool,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Kept,
-    Removed,
-    /// The value is in the arena.
-    Set(Span),
 }
 
 /// A range in the arena.
@@ -50,9 +31,9 @@ struct Span {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Added {
+struct Added<'a> {
     key: Span,
-    value: Span,
+    value: Source<'a>,
 }
 
 /// A value of an [`AttributeList`] or made by one; good for that list until the next message.
@@ -71,22 +52,34 @@ enum At {
     Added(usize),
 }
 
+/// What is written in a place of the message.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change {
+    /// What became of an attribute.
+    Slot(usize),
+    /// All new attributes.
+    Added,
+}
+
 impl<'a> AttributeList<'a> {
     pub(super) fn clear(&mut self) {
         self.slots.clear();
         self.added.clear();
+        self.values.clear();
         self.arena.clear();
         self.changed = false;
     }
 
-    /// Reads the attributes of a message, which are its fields of that number.
+    /// Reads the attributes of a message, which are its fields of that number. Those that lie beyond 4 GiB, more than a
+    /// request may have, stay as they are.
     pub(super) fn read(&mut self, message: &'a [u8], number: u32, strings: &'a [&'a str]) {
-        self.strings = strings;
+        (self.message, self.strings) = (message, strings);
+        let message = &message[..message.len().min(u32::MAX as usize)];
         let mut fields = Fields::new(message);
         loop {
             // What nearly all fields are, at one glance each.
             if let Some(slot) = Slot::usual_at(message, fields.position(), number) {
-                fields.skip_to(slot.field.end);
+                fields.skip_to(slot.end as usize);
                 self.slots.push(slot);
                 continue;
             }
@@ -95,14 +88,25 @@ impl<'a> AttributeList<'a> {
                 continue;
             }
             match fields.next() {
-                Some(field) if field.number == number => {
-                    let slot = Slot::any(&field, strings, &mut self.arena);
-                    self.slots.push(slot);
-                }
+                Some(field) if field.number == number => self.read_any(&field),
                 Some(_) => {}
                 None => break,
             }
         }
+    }
+
+    /// Reads an attribute in any form. A value that came in parts is put together in the arena.
+    #[inline(never)]
+    fn read_any(&mut self, field: &Field<'a>) {
+        let mut slot = Slot::any(field, self.strings);
+        let mut parts = Fields::new(field.bytes()).filter(|f| f.number == 2).map(|f| f.bytes());
+        if let (Some(first), Some(second)) = (parts.next(), parts.next()) {
+            let ValueRef(value) = self.make(|arena| {
+                [first, second].into_iter().chain(parts).for_each(|part| arena.extend_from_slice(part));
+            });
+            slot.value = self.keep(value);
+        }
+        self.slots.push(slot);
     }
 
     /// Whether there is none.
@@ -118,11 +122,8 @@ impl<'a> AttributeList<'a> {
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<ValueRef<'a>> {
         Some(ValueRef(match self.find(key)? {
-            At::Added(i) => Source::Arena(self.added[i].value),
-            At::Slot(i) => match self.slots[i].state {
-                State::Set(span) => Source::Arena(span),
-                _ => self.slots[i].value,
-            },
+            At::Added(i) => self.added[i].value,
+            At::Slot(i) => self.value(&self.slots[i]),
         }))
     }
 
@@ -172,22 +173,18 @@ impl<'a> AttributeList<'a> {
     }
 
     /// Gives a key that is there another value; `false` when it is not there.
-    pub fn replace(&mut self, key: &str, value: ValueRef<'a>) -> bool {
-        let Some(at) = self.find(key) else {
-            return false;
-        };
-        let value = self.stored(value);
-        match at {
-            At::Slot(i) => self.slots[i].state = State::Set(value),
-            At::Added(i) => self.added[i].value = value,
+    pub fn replace(&mut self, key: &str, ValueRef(value): ValueRef<'a>) -> bool {
+        match self.find(key) {
+            None => return false,
+            Some(At::Slot(i)) => self.put(i, value),
+            Some(At::Added(i)) => self.added[i].value = value,
         }
         self.changed = true;
         true
     }
 
     /// Adds an attribute behind all others. The key must not be there: see [`AttributeList::contains`].
-    pub fn push(&mut self, key: &str, value: ValueRef<'a>) {
-        let value = self.stored(value);
+    pub fn push(&mut self, key: &str, ValueRef(value): ValueRef<'a>) {
         let start = self.arena.len();
         self.arena.extend_from_slice(key.as_bytes());
         self.added.push(Added { key: Span { start, end: self.arena.len() }, value });
@@ -208,14 +205,14 @@ impl<'a> AttributeList<'a> {
     /// Removes all keys for which `keep` says no.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         for slot in self.slots.iter_mut().filter(|s| s.state != State::Removed) {
-            if !keep(std::str::from_utf8(slot.key).unwrap_or_default()) {
+            if !keep(text(slot.key(self.message, self.strings))) {
                 slot.state = State::Removed;
                 self.changed = true;
             }
         }
         let (arena, changed) = (&self.arena, &mut self.changed);
         self.added.retain(|a| {
-            let kept = keep(std::str::from_utf8(&arena[a.key.start..a.key.end]).unwrap_or_default());
+            let kept = keep(text(&arena[a.key.start..a.key.end]));
             *changed |= !kept;
             kept
         });
@@ -230,20 +227,18 @@ impl<'a> AttributeList<'a> {
     ) {
         for i in 0..self.slots.len() {
             let slot = &self.slots[i];
-            let old = match slot.state {
-                State::Removed => continue,
-                State::Kept => slot.value,
-                State::Set(span) => Source::Arena(span),
-            };
-            if which(std::str::from_utf8(slot.key).unwrap_or_default()) {
-                self.slots[i].state = State::Set(self.made_of(old, &mut make));
+            if slot.state != State::Removed && which(text(slot.key(self.message, self.strings))) {
+                let made = make(self.read_value(ValueRef(self.value(slot))));
+                let ValueRef(value) = self.text_value(&made);
+                self.put(i, value);
                 self.changed = true;
             }
         }
         for i in 0..self.added.len() {
             let Added { key, value } = self.added[i];
-            if which(std::str::from_utf8(self.span(key)).unwrap_or_default()) {
-                self.added[i].value = self.made_of(Source::Arena(value), &mut make);
+            if which(text(self.span(key))) {
+                let made = make(self.read_value(ValueRef(value)));
+                self.added[i].value = self.text_value(&made).0;
                 self.changed = true;
             }
         }
@@ -255,22 +250,36 @@ impl<'a> AttributeList<'a> {
         ValueRef(Source::Arena(Span { start, end: self.arena.len() }))
     }
 
-    /// The text that `make` makes of a value, in the arena.
-    fn made_of(&mut self, old: Source<'a>, make: &mut impl FnMut(view::AnyValue<'_>) -> String) -> Span {
-        let text = make(self.read_value(ValueRef(old)));
-        let value = self.text_value(&text);
-        self.stored(value)
+    /// Gives a slot another value.
+    fn put(&mut self, at: usize, value: Source<'a>) {
+        let place = match self.slots[at].value {
+            IN_PLACE => self.keep(value),
+            place => {
+                self.values[place as usize] = value;
+                place
+            }
+        };
+        let slot = &mut self.slots[at];
+        (slot.value, slot.state) = (place, State::Set);
     }
 
-    /// The value in the arena.
-    fn stored(&mut self, value: ValueRef<'a>) -> Span {
-        match value.0 {
-            Source::Arena(span) => span,
-            Source::Input(bytes) => {
-                let start = self.arena.len();
-                self.arena.extend_from_slice(bytes);
-                Span { start, end: self.arena.len() }
+    /// Keeps a value for a slot that has none yet, and returns its index.
+    fn keep(&mut self, value: Source<'a>) -> u32 {
+        self.values.push(value);
+        // There are no more of them than slots, which take two bytes of a message that has less than 4 GiB.
+        (self.values.len() - 1) as u32
+    }
+
+    #[inline]
+    fn value(&self, slot: &Slot) -> Source<'a> {
+        match (slot.value, slot.form) {
+            (IN_PLACE, Form::Usual) => {
+                // Behind its tag and its length.
+                let start = (slot.key + slot.key_len + 2) as usize;
+                Source::Input(self.message.get(start..slot.end as usize).unwrap_or_default())
             }
+            (IN_PLACE, _) => Source::Input(slot.value_anywhere(self.message)),
+            (at, _) => self.values[at as usize],
         }
     }
 
@@ -287,40 +296,44 @@ impl<'a> AttributeList<'a> {
 
     fn find(&self, key: &str) -> Option<At> {
         let key = key.as_bytes();
-        let slot = self.slots.iter().position(|s| s.key == key && s.state != State::Removed);
+        let length = u32::try_from(key.len()).ok()?;
+        let slot = self.slots.iter().position(|s| {
+            s.key_len == length && s.key(self.message, self.strings) == key && s.state != State::Removed
+        });
         slot.map(At::Slot).or_else(|| self.added.iter().position(|a| self.span(a.key) == key).map(At::Added))
     }
 
-    /// The attributes whose fields change: each with whether something is to be written in their place.
-    pub(super) fn changed_slots(&self) -> impl Iterator<Item = (usize, &Slot<'a>)> {
-        self.slots.iter().enumerate().filter(|(_, s)| s.state != State::Kept)
+    /// The places of the message in which something changes, in order.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (Range<usize>, Change)> {
+        let slots = self.slots.iter().enumerate().filter(|(_, s)| s.state != State::Kept);
+        let slots = slots.map(|(i, s)| (s.start as usize..s.end as usize, Change::Slot(i)));
+        let end = self.slots.last().map_or(self.message.len(), |s| s.end as usize);
+        slots.chain((!self.added.is_empty()).then_some((end..end, Change::Added)))
     }
 
-    /// Offset in the message behind the last attribute.
-    pub(super) fn end(&self) -> Option<usize> {
-        self.slots.last().map(|s| s.field.end)
-    }
-
-    pub(super) fn has_added(&self) -> bool {
-        !self.added.is_empty()
+    pub(super) fn write(&self, change: Change, number: u32, out: &mut Vec<u8>) {
+        match change {
+            Change::Slot(i) => self.write_slot(&self.slots[i], number, out),
+            Change::Added => self.write_added(number, out),
+        }
     }
 
     /// Writes what takes the place of an attribute: nothing when it was removed; else what it was with another value.
-    pub(super) fn write_slot(&self, at: usize, number: u32, out: &mut Vec<u8>) {
-        let slot = &self.slots[at];
-        let State::Set(value) = slot.state else {
+    fn write_slot(&self, slot: &Slot, number: u32, out: &mut Vec<u8>) {
+        if slot.state != State::Set {
             return;
-        };
-        let value = self.span(value);
-        if slot.usual && value.len() < 0x80 {
-            let key = &slot.pair[..2 + slot.key.len()];
+        }
+        let value = self.bytes(self.value(slot));
+        if slot.form == Form::Usual && value.len() < 0x80 {
+            let key = &self.message[slot.key as usize - 2..(slot.key + slot.key_len) as usize];
             head(number, key.len() + 2 + value.len(), out);
             out.extend_from_slice(key);
             out.extend_from_slice(&[VALUE_TAG, value.len() as u8]);
             out.extend_from_slice(value);
             return;
         }
-        let others = || Fields::new(slot.pair).filter(|f| f.number != 2).map(|f| &slot.pair[f.start..f.end]);
+        let pair = slot.pair(self.message);
+        let others = || Fields::new(pair).filter(|f| f.number != 2).map(|f| &pair[f.start..f.end]);
         let length = others().map(<[u8]>::len).sum::<usize>() + head_len(2, value.len()) + value.len();
         head(number, length, out);
         others().for_each(|raw| out.extend_from_slice(raw));
@@ -328,9 +341,9 @@ impl<'a> AttributeList<'a> {
     }
 
     /// Writes the new attributes.
-    pub(super) fn write_added(&self, number: u32, out: &mut Vec<u8>) {
+    fn write_added(&self, number: u32, out: &mut Vec<u8>) {
         for added in &self.added {
-            let (key, value) = (self.span(added.key), self.span(added.value));
+            let (key, value) = (self.span(added.key), self.bytes(added.value));
             let length = head_len(1, key.len()) + key.len() + head_len(2, value.len()) + value.len();
             head(number, length, out);
             message(1, key, out);
@@ -339,48 +352,8 @@ impl<'a> AttributeList<'a> {
     }
 }
 
-impl<'a> Slot<'a> {
-    /// The attribute at that place of a message, when it is as nearly all writers have it.
-    #[inline]
-    fn usual_at(message: &'a [u8], at: usize, number: u32) -> Option<Slot<'a>> {
-        let (&[tag, length], rest) = message.get(at..)?.split_first_chunk()?;
-        if u32::from(tag) != number << 3 | 2 || length >= 0x80 {
-            return None;
-        }
-        let pair = rest.get(..usize::from(length))?;
-        let (key, value) = usual(pair)?;
-        let field = at..at + 2 + pair.len();
-        Some(Slot { key, pair, field, value: Source::Input(value), usual: true, state: State::Kept })
-    }
-
-    /// An attribute in any form. A value that came in parts is put together in the arena.
-    fn any(field: &Field<'a>, strings: &[&'a str], arena: &mut Vec<u8>) -> Slot<'a> {
-        let (pair, mut key, mut index) = (field.bytes(), &[][..], 0);
-        for f in Fields::new(pair) {
-            match f.number {
-                1 => key = f.bytes(),
-                3 => index = f.u64(),
-                _ => {}
-            }
-        }
-        if key.is_empty() && index != 0 {
-            key = string_at(strings, index).unwrap_or_default().as_bytes();
-        }
-        let value = value(pair, arena);
-        Slot { key, pair, field: field.start..field.end, value, usual: false, state: State::Kept }
-    }
-}
-
-/// The value of a pair.
-fn value<'a>(pair: &'a [u8], arena: &mut Vec<u8>) -> Source<'a> {
-    let mut parts = Fields::new(pair).filter(|f| f.number == 2).map(|f| f.bytes());
-    let (first, second) = (parts.next().unwrap_or_default(), parts.next());
-    let Some(second) = second else {
-        return Source::Input(first);
-    };
-    let start = arena.len();
-    [first, second].into_iter().chain(parts).for_each(|part| arena.extend_from_slice(part));
-    Source::Arena(Span { start, end: arena.len() })
+fn text(key: &[u8]) -> &str {
+    std::str::from_utf8(key).unwrap_or_default()
 }
 
 /// The end of the field at that place of a message, when it is of another number, its tag and its length have one byte each,
@@ -399,19 +372,4 @@ fn behind_other(message: &[u8], at: usize, number: u32) -> Option<usize> {
         _ => return None,
     };
     (size <= rest.len()).then_some(at + 1 + size)
-}
-
-/// Key and value of a pair that has each of them once, in this order, shorter than 128 bytes, and nothing else.
-#[inline]
-fn usual(pair: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&[tag, length], rest) = pair.split_first_chunk()?;
-    let (key, rest) = rest.split_at_checked(usize::from(length))?;
-    let (&[value_tag, value_length], value) = rest.split_first_chunk()?;
-    let short = length < 0x80 && value_length < 0x80 && !key.is_empty();
-    (tag == KEY_TAG && value_tag == VALUE_TAG && short && value.len() == usize::from(value_length))
-        .then_some((key, value))
-}
-
-fn string_at<'a>(strings: &[&'a str], index: u64) -> Option<&'a str> {
-    usize::try_from(index).ok().and_then(|i| strings.get(i)).copied()
 }

@@ -27,19 +27,12 @@ pub(super) struct Changes<'a> {
     edits: Vec<Edit>,
 }
 
-/// A range of a message, and what takes its place.
+/// A range of a message, and the field that takes its place.
 #[derive(Debug)]
 struct Edit {
     range: Range<usize>,
-    what: What,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum What {
-    Nothing,
-    Attribute(usize),
-    AddedAttributes,
-    Field(usize),
+    /// Index in `fields`; `None` where nothing is written.
+    field: Option<usize>,
 }
 
 impl<'m, 'a> Message<'m, 'a> {
@@ -129,11 +122,26 @@ impl<'a> Changes<'a> {
     pub(super) fn write(&mut self, id: Id, message: &[u8], base: usize, writer: &mut Writer<'_>) {
         self.plan(message);
         let number = attributes_of(id).unwrap_or_default();
-        for edit in &self.edits {
-            writer.replace(base + edit.range.start..base + edit.range.end, |out| {
-                self.content(edit.what, number, out)
-            });
+        let mut edits = self.edits.iter().peekable();
+        if self.read && self.attributes.changed {
+            for (range, change) in self.attributes.changes() {
+                while let Some(edit) = edits.next_if(|edit| edit.range.start < range.start) {
+                    self.write_field(edit, base, writer);
+                }
+                writer.replace(base + range.start..base + range.end, |out| {
+                    self.attributes.write(change, number, out)
+                });
+            }
         }
+        edits.for_each(|edit| self.write_field(edit, base, writer));
+    }
+
+    fn write_field(&self, edit: &Edit, base: usize, writer: &mut Writer<'_>) {
+        writer.replace(base + edit.range.start..base + edit.range.end, |out| {
+            if let Some((number, content)) = edit.field.and_then(|field| self.fields.get(field)) {
+                wire::message(*number, content, out);
+            }
+        });
     }
 
     /// The content that a message of type `id` has with its changes, for one that stands nowhere in the input as a
@@ -144,42 +152,18 @@ impl<'a> Changes<'a> {
         writer.finish().unwrap_or_else(|| message.to_vec())
     }
 
-    /// Finds the places of all changes and puts them in order.
+    /// Finds the places of all fields that change and puts them in order.
     fn plan(&mut self, message: &[u8]) {
         self.edits.clear();
-        if self.read && self.attributes.changed {
-            let slots = self.attributes.changed_slots();
-            self.edits.extend(slots.map(|(i, s)| Edit { range: s.field.clone(), what: What::Attribute(i) }));
-            if self.attributes.has_added() {
-                let end = self.attributes.end().unwrap_or(message.len());
-                self.edits.push(Edit { range: end..end, what: What::AddedAttributes });
-            }
-        }
-        if self.fields.is_empty() {
-            return;
-        }
         for (i, (number, _)) in self.fields.iter().enumerate() {
-            let mut what = What::Field(i);
-            for field in Fields::new(message).filter(|f| f.number == *number) {
-                self.edits.push(Edit { range: field.start..field.end, what });
-                what = What::Nothing;
+            let mut field = Some(i);
+            for old in Fields::new(message).filter(|f| f.number == *number) {
+                self.edits.push(Edit { range: old.start..old.end, field: field.take() });
             }
-            if matches!(what, What::Field(_)) {
-                self.edits.push(Edit { range: message.len()..message.len(), what });
+            if field.is_some() {
+                self.edits.push(Edit { range: message.len()..message.len(), field });
             }
         }
         self.edits.sort_by_key(|e| (e.range.start, e.range.end));
-    }
-
-    fn content(&self, what: What, attributes: u32, out: &mut Vec<u8>) {
-        match what {
-            What::Nothing => {}
-            What::Attribute(i) => self.attributes.write_slot(i, attributes, out),
-            What::AddedAttributes => self.attributes.write_added(attributes, out),
-            What::Field(i) => {
-                let (number, content) = &self.fields[i];
-                wire::message(*number, content, out);
-            }
-        }
     }
 }

@@ -15,12 +15,14 @@
 //! - of equal keys the first counts, as in the Collector;
 //! - in profiles, keys and texts may be given by index into the string table; what is written anew is written as text.
 //!
-//! Cost: one look at each field on the way to the items, and nothing below a message that the editor does not ask for.
+//! Cost: one look at each field on the way to the items, and nothing below a message that the editor does not ask for. Of the
+//! attributes of the one message that is edited 24 bytes each are kept.
 
 mod attributes;
 mod encoded;
 mod limits;
 mod message;
+mod slot;
 mod walk;
 mod writer;
 
