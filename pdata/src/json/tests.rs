@@ -14,6 +14,7 @@ use crate::corpus::corpus;
 use crate::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesRequest};
 use crate::testing;
 use crate::validate::validate;
+use crate::wire;
 
 fn logs(json: &str) -> LogsRequest {
     let bytes = to_protobuf(Signal::Logs, json.as_bytes()).expect("accepted");
@@ -153,6 +154,34 @@ fn values_nest_to_64_levels_and_no_deeper() {
     let bytes = to_protobuf(Signal::Logs, nested(64).as_bytes()).expect("accepted");
     assert_eq!(validate(Signal::Logs, &bytes), Ok(1));
     assert!(error(Signal::Logs, &nested(65)).contains("64 levels"));
+}
+
+/// A record with a text in maps in maps, each of which comes in that many parts.
+fn maps_in_parts(levels: usize, parts: usize, text: &str) -> Payload {
+    let nest = |number: u32, content: &[u8], parts: usize| {
+        let mut out = Vec::new();
+        wire::message(number, content, &mut out);
+        (1..parts).for_each(|_| wire::message(number, &[], &mut out));
+        out
+    };
+    let mut value = nest(1, text.as_bytes(), 1);
+    for _ in 0..levels {
+        let pair = [nest(1, b"k", 1), nest(2, &value, parts)].concat();
+        value = nest(6, &nest(1, &pair, 1), parts);
+    }
+    let request = [2, 2, 1].iter().fold(nest(5, &value, parts), |below, number| nest(*number, &below, 1));
+    Payload::from_request(Signal::Logs, request.into()).expect("well formed")
+}
+
+#[test]
+fn what_comes_in_parts_is_written_where_it_lies() {
+    // Put together at every level, it would be copied 127 times, which takes half a gigabyte and half a minute.
+    let text = "a".repeat(4 << 20);
+    let (whole, parts) = (maps_in_parts(63, 1, &text), maps_in_parts(63, 2, &text));
+    assert!(from_protobuf(Signal::Logs, &parts) == from_protobuf(Signal::Logs, &whole));
+    // Many parts are each looked at a few times.
+    let (whole, parts) = (maps_in_parts(3, 1, "a"), maps_in_parts(3, 20_000, "a"));
+    assert!(from_protobuf(Signal::Logs, &parts) == from_protobuf(Signal::Logs, &whole));
 }
 
 #[test]

@@ -12,7 +12,31 @@ use crate::view::{self, Fields};
 /// Writes the message of type `id` in `bytes` as an object, in the order of the numbers. The nesting was bounded when the
 /// bytes were validated.
 pub(super) fn message(id: Id, bytes: &[u8], out: &mut Vec<u8>) {
-    let layout = Layout::of(id, bytes);
+    let layout = Layout::of(id, Fields::new(bytes).map(|f| (f.start, f.number)));
+    let from = |start| {
+        let mut fields = Fields::new(bytes);
+        fields.skip_to(start);
+        fields
+    };
+    object(id, &layout, from, out);
+}
+
+/// The fields of all parts of a message, one after the other.
+type Parts<'s, 'a> = dyn Fn() -> Box<dyn Iterator<Item = view::Field<'a>> + 's> + 's;
+
+/// Writes a message that came in parts. They stay where they are, as each level of a value may come in parts.
+fn in_parts<'s, 'a>(id: Id, fields: &'s Parts<'s, 'a>, out: &mut Vec<u8>) {
+    let layout = Layout::of(id, fields().enumerate().map(|(at, f)| (at, f.number)));
+    object(id, &layout, |at| fields().skip(at), out);
+}
+
+/// Writes an object. `from` gives the fields of the message from a place of its layout on.
+fn object<'a, I: Iterator<Item = view::Field<'a>>>(
+    id: Id,
+    layout: &Layout,
+    from: impl Fn(usize) -> I,
+    out: &mut Vec<u8>,
+) {
     out.push(b'{');
     let start = out.len();
     let mut there = layout.there;
@@ -20,18 +44,17 @@ pub(super) fn message(id: Id, bytes: &[u8], out: &mut Vec<u8>) {
         let number = there.trailing_zeros();
         there &= there - 1;
         if let Some(field) = id.message().field(number) {
-            member(field, layout.occurrences(number), start, out);
+            member(field, || layout.occurrences(number, &from), start, out);
         }
     }
     out.push(b'}');
 }
 
 /// Where the fields of a message are. Nothing is kept of each, as there may be millions of them.
-struct Layout<'a> {
-    bytes: &'a [u8],
+struct Layout {
     /// A bit for each number that is there.
     there: u32,
-    /// Where it is for the first time; of the member of a `oneof` that counts, the last one, behind all others.
+    /// The place where it is for the first time; of the member of a `oneof` that counts, the last one, behind all others.
     first: [usize; MAX_FIELD + 1],
     /// The member of a `oneof` that counts.
     chosen: u32,
@@ -39,46 +62,51 @@ struct Layout<'a> {
     in_order: bool,
 }
 
-impl<'a> Layout<'a> {
-    fn of(id: Id, bytes: &'a [u8]) -> Layout<'a> {
+impl Layout {
+    /// Of a message with those fields: the place and the number of each.
+    fn of(id: Id, fields: impl Iterator<Item = (usize, u32)>) -> Layout {
         let first = [0; MAX_FIELD + 1];
-        let mut layout = Layout { bytes, there: 0, first, chosen: 0, in_order: true };
+        let mut layout = Layout { there: 0, first, chosen: 0, in_order: true };
         let (members, mut before) = (id.oneof(), 0);
-        for field in Fields::new(bytes) {
-            if field.number == before {
+        for (place, number) in fields {
+            if number == before {
                 continue;
             }
-            before = field.number;
+            before = number;
             if before as usize > MAX_FIELD {
                 continue;
             }
             if layout.there & 1 << before == 0 {
                 layout.there |= 1 << before;
-                layout.first[before as usize] = field.start;
+                layout.first[before as usize] = place;
             } else {
                 layout.in_order = false;
             }
             if members.contains(&before) && before != layout.chosen {
                 layout.there &= !(1 << layout.chosen);
                 layout.chosen = before;
-                layout.first[before as usize] = field.start;
+                layout.first[before as usize] = place;
             }
         }
         layout
     }
 
     /// The fields of a number.
-    fn occurrences(&self, number: u32) -> impl Iterator<Item = view::Field<'a>> + Clone {
-        let (mut fields, in_order) = (Fields::new(self.bytes), self.in_order);
-        fields.skip_to(self.first[number as usize]);
+    fn occurrences<'a, I: Iterator<Item = view::Field<'a>>>(
+        &self,
+        number: u32,
+        from: impl Fn(usize) -> I,
+    ) -> impl Iterator<Item = view::Field<'a>> {
+        let in_order = self.in_order;
+        let fields = from(self.first[number as usize]);
         fields.take_while(move |f| f.number == number || !in_order).filter(move |f| f.number == number)
     }
 }
 
 /// Writes `"name":value` with a comma unless it is the first member of the object that begins at `start`.
-fn member<'a>(
+fn member<'a, I: Iterator<Item = view::Field<'a>>>(
     field: &Field,
-    occurrences: impl Iterator<Item = view::Field<'a>> + Clone,
+    occurrences: impl Fn() -> I,
     start: usize,
     out: &mut Vec<u8>,
 ) {
@@ -90,7 +118,7 @@ fn member<'a>(
     out.extend_from_slice(field.name.as_bytes());
     out.extend_from_slice(b"\":");
     let written =
-        if field.repeated { list(field, occurrences, out) } else { single(field, occurrences, out) };
+        if field.repeated { list(field, occurrences(), out) } else { single(field, occurrences, out) };
     if !written {
         out.truncate(before);
     }
@@ -130,19 +158,18 @@ fn list<'a>(field: &Field, occurrences: impl Iterator<Item = view::Field<'a>>, o
 
 /// Writes a field that is not repeated: the last occurrence, or all merged when it is a message. Default values are
 /// left out, which `false` says, unless presence counts.
-fn single<'a>(
+fn single<'a, I: Iterator<Item = view::Field<'a>>>(
     field: &Field,
-    occurrences: impl Iterator<Item = view::Field<'a>> + Clone,
+    occurrences: impl Fn() -> I,
     out: &mut Vec<u8>,
 ) -> bool {
-    let Some(last) = occurrences.clone().last() else {
+    let Some(last) = occurrences().last() else {
         return false;
     };
     if let Kind::Message(id) = field.kind
-        && occurrences.clone().nth(1).is_some()
+        && occurrences().nth(1).is_some()
     {
-        // Encoded messages merge by concatenation.
-        message(id, &occurrences.flat_map(|f| f.bytes()).copied().collect::<Vec<u8>>(), out);
+        in_parts(id, &|| Box::new(occurrences().flat_map(|part| Fields::new(part.bytes()))), out);
         return true;
     }
     let default = match last.value {
