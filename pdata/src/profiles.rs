@@ -5,10 +5,11 @@
 //! # Design
 //! Nothing is decoded: the fields of the first payload are kept as they are, those of the second are copied with other
 //! numbers in the fields that are indices, which their names tell ([`Shift::of`]). So values of any depth and unknown fields
-//! pass.
+//! pass, what comes in parts stays in parts, and all is written once.
 
 use bytes::Bytes;
 
+use crate::edit::{Part, Writer};
 use crate::schema::{Field, Id, Kind};
 use crate::view::{self, Fields, Value};
 use crate::wire::{self, put_varint};
@@ -28,13 +29,25 @@ pub(crate) fn merge(first: &Payload, second: &Payload) -> Payload {
             _ => out.extend_from_slice(&one[field.start..field.end]),
         }
     }
+    let mut writer = Writer::behind(out, &two);
     for field in Fields::new(&two) {
+        let part = Part::of(&field, 0);
         match field.number {
-            1 => wire::message(1, &shift.moved(Id::ResourceProfiles, field.bytes()), &mut out),
-            DICTIONARY => tables.extend(shift.moved(Id::Dictionary, field.bytes())),
-            _ => out.extend_from_slice(&two[field.start..field.end]),
+            1 => {
+                let open = writer.open(part.start, part.body..part.end);
+                shift.apply(Id::ResourceProfiles, part, &mut writer);
+                writer.close(open, part.end);
+            }
+            DICTIONARY => {
+                let mut moved = Writer::behind(tables, part.bytes);
+                shift.apply(Id::Dictionary, Part::whole(part.bytes), &mut moved);
+                tables = moved.into_output();
+                writer.remove(part.start..part.end);
+            }
+            _ => {}
         }
     }
+    let mut out = writer.into_output();
     wire::message(DICTIONARY, &tables, &mut out);
     Payload::made(Signal::Profiles, Bytes::from(out), first.items() + second.items())
 }
@@ -83,45 +96,70 @@ impl Shift {
         Some(self.0[table])
     }
 
-    /// A message with its indices moved. Depth is bounded: the payload was validated.
-    fn moved(&self, id: Id, message: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(message.len() + 8);
-        // A key that is written out is none that is given by index.
-        let by_index =
-            id != Id::KeyValue || !Fields::new(message).any(|f| f.number == 1 && !f.bytes().is_empty());
-        // Numbers of the fields whose parts were put together.
-        let mut together = 0u32;
-        for field in Fields::new(message) {
-            let raw = &message[field.start..field.end];
-            let known = id.message().field(field.number);
-            match known.map(|known| (known, known.kind, self.of(known))) {
-                Some((known, Kind::Message(child), _)) if known.repeated || known.explicit => {
-                    wire::message(field.number, &self.moved(child, field.bytes()), &mut out);
-                }
-                Some((_, Kind::Message(child), _)) => {
-                    // The parts of a message that may be there once are one message, which comes where the first is.
-                    if together & 1 << field.number == 0 {
-                        together |= 1 << field.number;
-                        let parts = Fields::new(message).filter(|f| f.number == field.number);
-                        let whole = parts.map(|part| part.bytes()).collect::<Vec<_>>().concat();
-                        wire::message(field.number, &self.moved(child, &whole), &mut out);
+    /// Moves the indices in a message, which lies in the writer's input. Depth is bounded: the payload was validated.
+    fn apply(&self, id: Id, message: Part<'_>, writer: &mut Writer<'_>) {
+        let by_index = id != Id::KeyValue || !Fields::new(message.bytes).any(|f| is_written_out(id, &f));
+        // Numbers of the messages of which a part was there.
+        let mut begun = 0u32;
+        for field in Fields::new(message.bytes) {
+            let Some(known) = id.message().field(field.number) else { continue };
+            let part = Part::of(&field, message.body);
+            match (known.kind, self.of(known)) {
+                (Kind::Message(child), _) => {
+                    let open = writer.open(part.start, part.body..part.end);
+                    self.apply(child, part, writer);
+                    if known.repeated || known.explicit {
+                        self.add_null_entries(child, Fields::new(part.bytes), part.end, writer);
+                    } else if begun & 1 << field.number == 0 {
+                        // The parts of a message that may be there once are one message.
+                        begun |= 1 << field.number;
+                        let parts = Fields::new(message.bytes).filter(|f| f.number == field.number);
+                        let fields = parts.flat_map(|part| Fields::new(part.bytes()));
+                        self.add_null_entries(child, fields, part.end, writer);
                     }
+                    writer.close(open, part.end);
                 }
-                Some((_, _, Some(by))) if by_index => index(&field, by, &mut out),
-                _ => out.extend_from_slice(raw),
+                (_, Some(by)) if by_index => {
+                    writer.replace(part.start..part.end, |out| index(&field, by, out));
+                }
+                _ => {}
             }
         }
-        let is_there = |number: u8| Fields::new(message).any(|field| field.number == u32::from(number));
-        for known in id.message().fields.iter().filter(|f| !f.repeated && !f.explicit && !is_there(f.number))
-        {
-            // Index 0, the null entry, moves like all others: the second dictionary brings its own.
-            if let Some(by) = self.of(known).filter(|by| *by != 0 && by_index) {
-                put_varint(u64::from(known.number) << 3, &mut out);
-                put(0, by, &mut out);
-            }
-        }
-        out
     }
+
+    /// Writes the indices that a message with those fields leaves out at `end` of the writer's input. Index 0, the null
+    /// entry, moves like all others: the second dictionary brings its own.
+    fn add_null_entries<'a>(
+        &self,
+        id: Id,
+        fields: impl Iterator<Item = view::Field<'a>>,
+        end: usize,
+        writer: &mut Writer<'_>,
+    ) {
+        let known = id.message().fields.iter().filter(|f| !f.repeated && !f.explicit);
+        let moves = known.filter_map(|f| Some((f.number, self.of(f).filter(|by| *by != 0)?)));
+        let mut missing = moves.clone().fold(0u32, |missing, (number, _)| missing | 1 << number);
+        if missing == 0 {
+            return;
+        }
+        for field in fields {
+            if is_written_out(id, &field) {
+                return;
+            }
+            missing &= !1u32.checked_shl(field.number).unwrap_or_default();
+        }
+        for (number, by) in moves.filter(|(number, _)| missing & 1 << number != 0) {
+            writer.replace(end..end, |out| {
+                put_varint(u64::from(number) << 3, out);
+                put(0, by, out);
+            });
+        }
+    }
+}
+
+/// Whether a field of a message is a key that is written out, which then is none that is given by index.
+fn is_written_out(id: Id, field: &view::Field<'_>) -> bool {
+    id == Id::KeyValue && field.number == 1 && !field.bytes().is_empty()
 }
 
 /// Writes a field of one index, or of several that are packed.
@@ -188,15 +226,25 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_put_together_once_however_many_parts_it_has() {
-        // Put together for each part, it would take hours.
-        let mut request = Vec::new();
-        wire::message(1, &[0x0a, 0].repeat(1_000_000), &mut request);
-        let second = Payload::from_request(Signal::Profiles, request.into()).expect("well formed");
+    fn values_that_nest_and_parts_are_copied_once() {
+        // Put together or copied at every level, or for each part, it would take minutes.
+        let nest = |number: u32, content: &[u8]| {
+            let mut out = Vec::new();
+            wire::message(number, content, &mut out);
+            out
+        };
+        let mut value = nest(1, &vec![b'a'; 16 << 20]);
+        for _ in 0..MAX_VALUE_DEPTH {
+            value = nest(6, &nest(1, &[nest(1, b"k"), nest(2, &value), nest(2, b"")].concat()));
+        }
+        let resource = nest(1, &nest(1, &[nest(1, b"k"), nest(2, &value)].concat()));
+        let parts = [0x0a, 0].repeat(1_000_000);
+        let request = nest(1, &[&resource[..], &parts].concat());
+        let second = Payload::from_request(Signal::Profiles, request.clone().into()).expect("well formed");
         let mut merged = Payload::from(testing::profiles("a", 1));
         merged.append(second).expect("same signal");
-        assert_eq!(merged.decode_profiles().resource_profiles.len(), 2);
-        assert!(merged.encoded_len() < 1000);
+        let merged = merged.to_bytes();
+        assert!(merged.windows(request.len()).any(|window| window == request), "as it was");
     }
 
     #[test]

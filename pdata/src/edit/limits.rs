@@ -41,8 +41,7 @@ pub struct Beyond {
 /// `dropped_attributes_count`.
 pub(crate) fn limit(signal: Signal, request: &[u8], limits: AttributeLimits) -> Option<(Vec<u8>, Beyond)> {
     let mut limiter = Limiter { limits, writer: Writer::new(request), beyond: Beyond::default() };
-    let whole = Part { start: 0, body: 0, end: request.len(), bytes: request };
-    limiter.fields(Id::request(signal), whole);
+    limiter.fields(Id::request(signal), Part::whole(request));
     let beyond = limiter.beyond;
     limiter.writer.finish().map(|bytes| (bytes, beyond))
 }

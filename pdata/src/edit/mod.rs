@@ -31,7 +31,8 @@ pub use encoded::Encoded;
 pub(crate) use limits::limit;
 pub use limits::{AttributeLimits, Beyond};
 pub use message::Message;
-pub(crate) use walk::rewrite;
+pub(crate) use walk::{Part, rewrite};
+pub(crate) use writer::Writer;
 
 use crate::view;
 

@@ -83,16 +83,21 @@ fn step(id: Id, number: u32) -> Step {
 
 /// A length-delimited field: its offsets in the request, and its content.
 #[derive(Clone, Copy)]
-pub(super) struct Part<'a> {
-    pub(super) start: usize,
-    pub(super) body: usize,
-    pub(super) end: usize,
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Part<'a> {
+    pub(crate) start: usize,
+    pub(crate) body: usize,
+    pub(crate) end: usize,
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Part<'a> {
+    /// The content of a message as a whole.
+    pub(crate) fn whole(bytes: &'a [u8]) -> Part<'a> {
+        Part { start: 0, body: 0, end: bytes.len(), bytes }
+    }
+
     /// A field of a message whose content begins at `base` of the request.
-    pub(super) fn of(field: &Field<'a>, base: usize) -> Part<'a> {
+    pub(crate) fn of(field: &Field<'a>, base: usize) -> Part<'a> {
         let (bytes, end) = (field.bytes(), base + field.end);
         Part { start: base + field.start, body: end - bytes.len(), end, bytes }
     }

@@ -6,7 +6,7 @@ use crate::wire::varint;
 
 /// Copies an input with changes made in the order of their places. What lies between two changes is copied in one
 /// piece, when the second one comes.
-pub(super) struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     input: &'a [u8],
     out: Vec<u8>,
     /// Input before this offset is in `out`, or was left out.
@@ -15,7 +15,7 @@ pub(super) struct Writer<'a> {
 
 /// A message whose content may change. Its offsets count in the output.
 #[derive(Clone, Copy)]
-pub(super) struct Open {
+pub(crate) struct Open {
     length: usize,
     body: usize,
     old: usize,
@@ -30,11 +30,16 @@ pub(super) struct Mark {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(input: &'a [u8]) -> Writer<'a> {
-        Writer { input, out: Vec::new(), copied: 0 }
+        Writer::behind(Vec::new(), input)
+    }
+
+    /// Copies the input behind what is in `out`.
+    pub(crate) fn behind(out: Vec<u8>, input: &'a [u8]) -> Writer<'a> {
+        Writer { input, out, copied: 0 }
     }
 
     /// Puts what `write` writes in the place of a range of the input that lies behind all earlier ones.
-    pub(super) fn replace(&mut self, range: Range<usize>, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn replace(&mut self, range: Range<usize>, write: impl FnOnce(&mut Vec<u8>)) {
         if self.out.capacity() == 0 {
             self.out.reserve(self.input.len() + self.input.len() / 4 + 64);
         }
@@ -43,18 +48,18 @@ impl<'a> Writer<'a> {
         self.copied = range.end;
     }
 
-    pub(super) fn remove(&mut self, range: Range<usize>) {
+    pub(crate) fn remove(&mut self, range: Range<usize>) {
         self.replace(range, |_| ());
     }
 
     /// A length-delimited field of the input, before anything in it is changed: from its tag, from its content.
-    pub(super) fn open(&self, start: usize, body: Range<usize>) -> Open {
+    pub(crate) fn open(&self, start: usize, body: Range<usize>) -> Open {
         let tag = self.input[start..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
         Open { length: self.position(start + tag), body: self.position(body.start), old: body.len() }
     }
 
     /// Corrects the length of a message whose content ends at `end` of the input.
-    pub(super) fn close(&mut self, open: Open, end: usize) {
+    pub(crate) fn close(&mut self, open: Open, end: usize) {
         let new = self.position(end) - open.body;
         if new == open.old {
             return;
@@ -87,6 +92,12 @@ impl<'a> Writer<'a> {
         // It may lie in a queue for long.
         self.out.shrink_to_fit();
         Some(self.out)
+    }
+
+    /// The output, whether something was changed or not, with the room that it has.
+    pub(crate) fn into_output(mut self) -> Vec<u8> {
+        self.out.extend_from_slice(&self.input[self.copied..]);
+        self.out
     }
 
     /// Where that offset of the input comes to lie in the output as it is so far.
