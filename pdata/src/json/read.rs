@@ -311,9 +311,7 @@ impl Value<'_> {
             self.out.extend_from_slice(bytes);
         }
     }
-}
 
-impl Value<'_> {
     fn integer<E: Error>(self, value: i128) -> Result<(), E> {
         if self.place == Place::List {
             return Err(self.unexpected("a number"));
