@@ -3,7 +3,8 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use prost::encoding::{encode_varint, encoded_len_varint};
 use serde::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
@@ -11,6 +12,10 @@ use serde::de::{
 
 use crate::schema::{Field, Id, Kind};
 use crate::validate::MAX_VALUE_DEPTH;
+
+/// Base64 as the Collector reads it: with padding; bits that stand for nothing may be set.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// Reads one message of type `id` and returns it encoded.
 pub(super) fn request(id: Id, json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
@@ -202,7 +207,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         }
         match self.field.kind {
             Kind::String => self.bytes(text.as_bytes()),
-            Kind::Bytes => match STANDARD.decode(text) {
+            Kind::Bytes => match BASE64.decode(text) {
                 Ok(bytes) => self.bytes(&bytes),
                 Err(e) => return Err(self.invalid(&format_args!("is not standard base64: {e}"))),
             },
