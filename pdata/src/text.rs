@@ -1,5 +1,5 @@
 //! Attribute values as text, in the form of the Go Collector: what patterns are matched against, what a conversion to
-//! text gives, what people are shown.
+//! text gives, what people are shown; and numbers read from text.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write};
@@ -80,6 +80,13 @@ impl Display for JsonNumber {
             }
         }
     }
+}
+
+/// A number as Go reads it: what is too large is none.
+pub fn parse_double(text: &str) -> Option<f64> {
+    let number: f64 = text.parse().ok()?;
+    (number.is_finite() || text.bytes().any(|b| b.is_ascii_alphabetic() && !b.eq_ignore_ascii_case(&b'e')))
+        .then_some(number)
 }
 
 /// A text in JSON, with its quotes.

@@ -11,6 +11,7 @@ use serde::de::{
 };
 
 use crate::schema::{Field, Id, Kind};
+use crate::text::parse_double;
 use crate::validate::MAX_VALUE_DEPTH;
 
 /// Base64 as the Collector reads it: with padding; bits that stand for nothing may be set.
@@ -223,9 +224,9 @@ impl<'de> Visitor<'de> for Value<'_> {
                 Ok(value) => return self.integer(value),
                 Err(_) => return Err(self.unexpected("other text")),
             },
-            Kind::Double => match text.parse::<f64>() {
-                Ok(value) => self.fixed64(value.to_bits()),
-                Err(_) => return Err(self.unexpected("other text")),
+            Kind::Double => match parse_double(text) {
+                Some(value) => self.fixed64(value.to_bits()),
+                None => return Err(self.unexpected("other text")),
             },
             Kind::Enum(names) => match names.iter().position(|name| *name == text) {
                 Some(number) => self.varint(number as u64),

@@ -83,6 +83,12 @@ fn doubles_are_read_from_numbers_and_strings() {
     assert_eq!(body(r#"{"doubleValue":2}"#), Some(Value::DoubleValue(2.0)));
     assert_eq!(body(r#"{"doubleValue":"-Infinity"}"#), Some(Value::DoubleValue(f64::NEG_INFINITY)));
     assert!(matches!(body(r#"{"doubleValue":"NaN"}"#), Some(Value::DoubleValue(v)) if v.is_nan()));
+    for too_large in ["1e400", r#""1e400""#, r#""-1E400""#] {
+        let json = format!(
+            r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{{"doubleValue":{too_large}}}}}]}}]}}]}}"#
+        );
+        error(Signal::Logs, &json);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod source;
 use regex::Regex;
 use weir_component::Context;
 use weir_pdata::edit::AttributeList;
-use weir_pdata::text::Plain;
+use weir_pdata::text::{Plain, parse_double};
 use weir_pdata::view::AnyValue;
 
 pub use config::{ActionConfig, check};
@@ -176,13 +176,6 @@ fn to_double(value: AnyValue<'_>) -> Option<f64> {
         AnyValue::Str(text) => parse_double(text),
         _ => None,
     }
-}
-
-/// A number as Go reads it: what is too large is none.
-fn parse_double(text: &str) -> Option<f64> {
-    let number: f64 = text.parse().ok()?;
-    (number.is_finite() || text.bytes().any(|b| b.is_ascii_alphabetic() && !b.eq_ignore_ascii_case(&b'e')))
-        .then_some(number)
 }
 
 #[cfg(test)]
