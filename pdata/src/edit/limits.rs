@@ -112,13 +112,14 @@ impl<'a> Limiter<'a> {
         }
         if dropped > 0 {
             self.beyond.dropped += dropped;
-            // Of a number that comes more than once the last counts.
+            // Of a number that comes more than once the last counts, and of a longer one what a uint32 holds.
             let number = dropped_count(id);
             let before = Fields::new(message.bytes).filter(|f| f.number == number).last();
-            let all = before.map_or(0, |f| f.u64()).saturating_add(dropped as u64).min(u64::from(u32::MAX));
+            let before = before.map_or(0, |f| f.u64() as u32);
+            let all = before.saturating_add(u32::try_from(dropped).unwrap_or(u32::MAX));
             self.writer.replace(message.end..message.end, |out| {
                 wire::put_varint(u64::from(number << 3), out);
-                wire::put_varint(all, out);
+                wire::put_varint(u64::from(all), out);
             });
         }
     }
@@ -253,6 +254,25 @@ mod tests {
         let (payload, beyond) = limited(request, AttributeLimits { count: 2, ..NONE });
         assert_eq!(payload.decode_traces(), expected);
         assert_eq!(beyond, Beyond { dropped: 5, truncated: 0 });
+    }
+
+    #[test]
+    fn a_count_is_read_as_all_readers_read_it() {
+        let nest = |number: u32, content: &[u8]| {
+            let mut out = Vec::new();
+            wire::message(number, content, &mut out);
+            out
+        };
+        for (before, expected) in [((1 << 32) + 5, 6), (u64::from(u32::MAX), u32::MAX), (u64::MAX << 32, 1)] {
+            let mut record = nest(6, &nest(1, b"k"));
+            record.push(7 << 3);
+            wire::put_varint(before, &mut record);
+            let request = nest(1, &nest(2, &nest(2, &record)));
+            let payload = Payload::from_request(Signal::Logs, request.into()).expect("well formed");
+            let limited = limited(payload, AttributeLimits { count: 0, ..NONE }).0.decode_logs();
+            let record = &limited.resource_logs[0].scope_logs[0].log_records[0];
+            assert_eq!(record.dropped_attributes_count, expected, "{before}");
+        }
     }
 
     #[test]
