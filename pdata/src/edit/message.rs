@@ -158,7 +158,11 @@ impl<'a> Changes<'a> {
         for (i, (number, _)) in self.fields.iter().enumerate() {
             let mut field = Some(i);
             for old in Fields::new(message).filter(|f| f.number == *number) {
-                self.edits.push(Edit { range: old.start..old.end, field: field.take() });
+                match self.edits.last_mut() {
+                    // There may be millions of them, one behind the other.
+                    Some(last) if field.is_none() && last.range.end == old.start => last.range.end = old.end,
+                    _ => self.edits.push(Edit { range: old.start..old.end, field: field.take() }),
+                }
             }
             if field.is_some() {
                 self.edits.push(Edit { range: message.len()..message.len(), field });

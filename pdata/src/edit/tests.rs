@@ -569,6 +569,25 @@ fn a_resource_in_several_parts_is_edited_as_one() {
 }
 
 #[test]
+fn a_field_that_comes_several_times_is_there_once_when_it_is_set() {
+    struct Rename;
+    impl Editor for Rename {
+        fn item(&mut self, item: &mut Message<'_, '_>) -> Then {
+            item.set(5, b"new");
+            item.set(3, b"state");
+            Then::Keep
+        }
+    }
+    let nest = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    let span = |fields: &[Vec<u8>]| nest(1, &nest(2, &nest(2, &fields.concat())));
+    let (name, id, state) = (nest(5, b"old"), nest(2, &[7; 8]), nest(3, b""));
+    let fields = [state.clone(), name.clone(), name.clone(), id.clone(), state, name.clone(), name];
+    let mut payload = Payload::from_request(Signal::Traces, span(&fields).into()).expect("well-formed");
+    payload.edit(&mut Rename);
+    assert_eq!(payload.to_bytes(), span(&[nest(3, b"state"), nest(5, b"new"), id]));
+}
+
+#[test]
 fn a_value_in_several_parts_is_read_and_copied_as_one() {
     struct Copy;
     impl Editor for Copy {
