@@ -173,7 +173,7 @@ impl Outlet {
         self.0.changed.notify_all();
     }
 
-    /// Waits until all is written, or [`PATIENCE`] is over, which is never waited for again. Whether all is written. Blocks.
+    /// Waits until all is written, or a second is over, which is never waited for again. Whether all is written. Blocks.
     pub fn flush(&self) -> bool {
         let mut queue = self.0.lock();
         if !queue.given_up {

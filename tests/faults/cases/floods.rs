@@ -18,7 +18,7 @@ pub(crate) const CASES: [Case; 2] = [
     },
     Case {
         number: 38,
-        name: "floods of PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, CONTINUATION and streams that are left open, on each port",
+        name: "floods of PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty and padded DATA, CONTINUATION and streams that are left open, on each port",
         settings: "defaults, 3 s each",
         bar: "GOAWAY or closed, or no more than 100 streams are served; alive, at most 32 MiB more",
         run: floods,
