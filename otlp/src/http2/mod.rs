@@ -13,7 +13,7 @@
 //!   stream by RST_STREAM(NO_ERROR), and what still comes for it is passed over.
 //! - What is wrong with one request resets its stream; what is wrong with frames or with the compression of fields ends
 //!   the connection (GOAWAY).
-//! - Everything that costs work without being a request is paid out of [`Patience`]; who uses it up is told
+//! - Everything that costs work without being a request is paid out of [`Patience`](patience::Patience); who uses it up is told
 //!   ENHANCE_YOUR_CALM and goes, with answers to what it had sent whole; the rest is refused so that it may be sent again.
 //!   What a peer sends within the window that it was given, before it knows of an early answer, is free.
 //! - Bounded: streams by `max_streams`, fields by `max_header_bytes`, a header block by [`MAX_BLOCK`], SETTINGS by
