@@ -31,6 +31,7 @@ pub(crate) use renew::DEFAULT_INTERVAL;
 use renew::Renewed;
 pub use renew::{Files, look_again};
 use trusted::{Clients, Servers, names_a_host};
+use weir_config::net::{CURVES, OLDER_SUITES, SUITES_OF_13};
 
 /// Accepts connections of clients. Cheap to clone.
 #[derive(Clone)]
@@ -218,8 +219,8 @@ impl Parameters {
         let mut provider = ring::default_provider();
         if !self.cipher_suites.is_empty() {
             let known = |name: &str| {
-                NOT_HERE.contains(&name)
-                    || OF_13.contains(&name)
+                OLDER_SUITES.contains(&name)
+                    || SUITES_OF_13.contains(&name)
                     || provider.cipher_suites.iter().any(|suite| suite.suite().as_str() == Some(name))
             };
             if let Some(unknown) = self.cipher_suites.iter().find(|name| !known(name)) {
@@ -232,7 +233,7 @@ impl Parameters {
             let some = provider.cipher_suites.iter().any(|s| s.tls13().is_none());
             // With suites of TLS 1.3 alone, that alone is spoken.
             let is_13_alone = self.versions == TlsVersions::Both
-                && self.cipher_suites.iter().any(|name| OF_13.contains(&name.as_str()));
+                && self.cipher_suites.iter().any(|name| SUITES_OF_13.contains(&name.as_str()));
             if !some && self.versions != TlsVersions::Only13 && !is_13_alone {
                 return Err(format!("cipher_suites: none of {:?} is supported", self.cipher_suites));
             }
@@ -258,18 +259,6 @@ impl Parameters {
         Ok(provider)
     }
 }
-
-/// The curves that the Collector has; ring has no P521 and no post-quantum key exchange, which are passed over.
-const CURVES: [&str; 5] = ["P256", "P384", "P521", "X25519", "X25519MLKEM768"];
-/// Suites of TLS 1.3 by the names of the Collector.
-const OF_13: [&str; 3] = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
-/// Suites that the Collector has and rustls has not, because they are of an older kind. They are passed over.
-const NOT_HERE: [&str; 4] = [
-    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
-    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
-    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
-    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
-];
 
 fn versions(which: TlsVersions) -> &'static [&'static SupportedProtocolVersion] {
     static BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];

@@ -31,7 +31,9 @@ pub use http_server::{CorsConfig, HttpServerConfig, ServerAuthConfig};
 pub use queue::{BatchConfig, PartitionConfig, QueueConfig, Sizer, validate_delivery, validate_queue};
 pub use references::{AuthConfig, Compression, MiddlewareConfig};
 pub use retry::{RetryConfig, TimeoutConfig};
-pub use tls::{TlsClientConfig, TlsConfig, TlsServerConfig, TlsVersion, TpmConfig};
+pub use tls::{
+    CURVES, OLDER_SUITES, SUITES_OF_13, TlsClientConfig, TlsConfig, TlsServerConfig, TlsVersion, TpmConfig,
+};
 
 #[cfg(test)]
 mod tests;

@@ -199,9 +199,9 @@ impl TlsConfig {
     }
 }
 
-/// The curves of the Collector.
-const CURVES: [&str; 5] = ["P256", "P384", "P521", "X25519", "X25519MLKEM768"];
-/// Those that are here; the others are passed over.
+/// The curves of the Collector. Those that are not here are passed over.
+pub const CURVES: [&str; 5] = ["P256", "P384", "P521", "X25519", "X25519MLKEM768"];
+/// Those that are here.
 const CURVES_HERE: [&str; 3] = ["X25519", "P256", "P384"];
 
 /// Suites of TLS 1.2 that are here.
@@ -213,15 +213,15 @@ const SUITES_HERE: [&str; 6] = [
     "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 ];
-/// Those that only the Collector has, which are passed over.
-const OLDER_SUITES: [&str; 4] = [
+/// Those that only the Collector has, because they are of an older kind. They are passed over.
+pub const OLDER_SUITES: [&str; 4] = [
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
     "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
     "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
     "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
 ];
 /// Suites of TLS 1.3 by the names of the Collector.
-const SUITES_OF_13: [&str; 3] =
+pub const SUITES_OF_13: [&str; 3] =
     ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 
 impl Validate for TlsConfig {

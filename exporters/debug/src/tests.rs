@@ -1,9 +1,6 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::task::{self, Waker};
 use std::time::Duration;
@@ -15,7 +12,7 @@ use weir_pdata::otlp::ProfilesRequest;
 use weir_pdata::otlp::common::v1::any_value::Value;
 use weir_pdata::otlp::common::v1::{AnyValue, ArrayValue};
 use weir_pdata::otlp::profiles::v1development as proto;
-use weir_testkit::Simulation;
+use weir_testkit::{Simulation, Threads};
 
 use super::*;
 
@@ -255,24 +252,6 @@ fn a_named_pipe_that_nobody_reads_holds_up_neither_the_start_nor_the_senders() {
     drop(debug);
 }
 
-/// Threads that do at once what they are given, until they hang.
-#[derive(Default)]
-struct Threads {
-    hang: AtomicBool,
-    busy: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
-}
-
-impl Blocking for Threads {
-    fn run(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        if !self.hang.load(Ordering::Relaxed) {
-            work();
-            return Box::pin(std::future::ready(()));
-        }
-        self.busy.lock().expect("not poisoned").push(work);
-        Box::pin(std::future::pending())
-    }
-}
-
 #[test]
 fn an_output_that_takes_nothing_keeps_few_threads_whoever_waits_or_leaves() {
     let (simulation, threads) = (Simulation::new(1), Arc::<Threads>::default());
@@ -281,14 +260,14 @@ fn an_output_that_takes_nothing_keeps_few_threads_whoever_waits_or_leaves() {
     let debug = debug(&simulation, options);
     let exporter = Arc::clone(&debug);
     simulation.run(async move { exporter.start(&host).await }).expect("ended").expect("started");
-    threads.hang.store(true, Ordering::Relaxed);
+    threads.hang();
     let (payload, context) = (log("a"), Context::default());
     let mut senders: Vec<_> = (0..100).map(|_| debug.export(&payload, &context)).collect();
     for _ in 0..2 {
         for sender in &mut senders {
             assert!(sender.as_mut().poll(&mut task::Context::from_waker(Waker::noop())).is_pending());
         }
-        let busy = threads.busy.lock().expect("not poisoned").len();
+        let busy = threads.busy();
         assert!((1..10).contains(&busy), "{busy}");
         // Half of them leave, those whose printing hangs among them.
         senders.drain(..50);

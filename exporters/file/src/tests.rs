@@ -1,11 +1,9 @@
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::pin::Pin;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::task::{self, Waker};
 use std::thread;
@@ -18,7 +16,7 @@ use weir_pdata::otlp::common::v1::{AnyValue, KeyValue, any_value::Value};
 use weir_pdata::otlp::logs::v1::{ResourceLogs, ScopeLogs};
 use weir_pdata::otlp::profiles::v1development::{ProfilesDictionary, ResourceProfiles};
 use weir_pdata::otlp::{LogsRequest, ProfilesRequest, kv, logs, resource};
-use weir_testkit::{Simulation, payload};
+use weir_testkit::{Simulation, Threads, payload};
 
 use super::*;
 
@@ -256,24 +254,6 @@ fn a_full_file_that_somebody_has_moved_or_removed_is_followed_by_a_new_one() {
     }
 }
 
-/// Threads that do at once what they are given, until the disk hangs.
-#[derive(Default)]
-struct Threads {
-    hangs: AtomicBool,
-    busy: Mutex<VecDeque<Box<dyn FnOnce() + Send>>>,
-}
-
-impl Blocking for Threads {
-    fn run(&self, work: Box<dyn FnOnce() + Send>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        if !self.hangs.load(Ordering::Relaxed) {
-            work();
-            return Box::pin(std::future::ready(()));
-        }
-        lock(&self.busy).push_back(work);
-        Box::pin(std::future::pending())
-    }
-}
-
 #[test]
 fn a_file_that_stands_still_keeps_few_threads_whoever_waits_or_leaves() {
     let (dir, simulation, threads) = (folder(), Simulation::new(1), Arc::<Threads>::default());
@@ -281,22 +261,21 @@ fn a_file_that_stands_still_keeps_few_threads_whoever_waits_or_leaves() {
     let body = format!("path: {}/out", dir.path().display());
     let mut running = Running { simulation, host, exporters: Vec::new() };
     running.add("file", &body, Signal::Logs).expect("started");
-    threads.hangs.store(true, Ordering::Relaxed);
+    threads.hang();
     let (payload, context) = (payload(Signal::Logs, 0, 1), Context::default());
     let mut senders: Vec<_> = (0..100).map(|_| running.exporters[0].export(&payload, &context)).collect();
     let wait = |senders: &mut Vec<Pin<Box<dyn Future<Output = _> + Send + '_>>>| {
         for sender in senders {
             assert!(sender.as_mut().poll(&mut task::Context::from_waker(Waker::noop())).is_pending());
         }
-        lock(&threads.busy).len()
+        threads.busy()
     };
     let few = wait(&mut senders);
     assert!(few < 10, "{few}");
     // Half of them leave, those whose writing hangs among them.
     senders.drain(..50);
     assert_eq!(wait(&mut senders), few);
-    let end = lock(&threads.busy).pop_front().expect("one hangs");
-    end();
+    assert!(threads.end_one());
     assert_eq!(wait(&mut senders), few, "the next one has the turn");
     drop(senders);
     assert_eq!(fs::read_to_string(dir.path().join("out")).expect("readable").lines().count(), 1);

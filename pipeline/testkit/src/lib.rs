@@ -10,6 +10,7 @@ mod logged;
 mod recorder;
 mod sample;
 mod simulation;
+mod threads;
 
 pub use beside::Beside;
 pub use lab::{
@@ -20,6 +21,7 @@ pub use logged::logged;
 pub use recorder::Recorder;
 pub use sample::{ids, payload, with_ids};
 pub use simulation::Simulation;
+pub use threads::Threads;
 
 use std::sync::Arc;
 
