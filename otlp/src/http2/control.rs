@@ -154,6 +154,8 @@ impl Machine {
         if self.streams.get(id).is_some() {
             self.streams.end(id, true);
             events.push(Event::Reset(id));
+        } else {
+            self.streams.end_cut(id);
         }
         self.patience.spend(1)
     }

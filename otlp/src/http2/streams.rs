@@ -94,6 +94,13 @@ impl Streams {
         }
     }
 
+    /// Notes that the peer ended, too, what was cut on this side: nothing more may come for it.
+    pub(super) fn end_cut(&mut self, id: u32) {
+        if self.cut.remove(id) {
+            self.over.add(id, 0);
+        }
+    }
+
     /// Ends all streams but those to be kept, and gives their numbers.
     pub(super) fn end_all_but(&mut self, keep: impl Fn(&Stream) -> bool) -> Vec<u32> {
         let ended = self.list.iter().filter(|stream| !keep(stream)).map(|stream| stream.id).collect();
@@ -122,6 +129,11 @@ impl Recent {
             self.0.pop_front();
         }
         self.0.push_back((id, window));
+    }
+
+    fn remove(&mut self, id: u32) -> bool {
+        let at = self.0.iter().rposition(|(other, _)| *other == id);
+        at.and_then(|at| self.0.remove(at)).is_some()
     }
 
     fn window(&mut self, id: u32) -> Option<&mut i64> {

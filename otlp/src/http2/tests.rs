@@ -244,6 +244,17 @@ fn what_comes_for_a_stream_that_was_cut_is_passed_over_and_its_window_opens_agai
     assert_eq!(talk.say(&frame(kind::DATA, 0, 3, b"x")).heard(), ["GOAWAY 5 code 3"], "more than its window");
 }
 
+#[test]
+fn nothing_more_may_come_for_a_stream_that_was_cut_once_its_peer_resets_it_too() {
+    let reset = frame(kind::RST_STREAM, 0, 1, &8_u32.to_be_bytes());
+    for more in [headers(1, b"", true), frame(kind::DATA, flag::END_STREAM, 1, b"x")] {
+        let mut talk = Talk::begin();
+        talk.say(&headers(1, CALL, false)).machine.answer(1, answer(&[], false));
+        talk.say(&reset).say(&reset).heard();
+        assert_eq!(talk.say(&more).heard(), ["GOAWAY 1 code 5"]);
+    }
+}
+
 /// Calls that are refused by their first bytes while the rest of them, as much as windows allow, is on its way.
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_within_the_window_before_the_answer_was_known_is_free() {
