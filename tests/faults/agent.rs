@@ -26,8 +26,9 @@ pub(crate) struct Limits {
     pub(crate) files: Option<u32>,
     /// The process whose file systems it sees: [`disk`](crate::disk).
     pub(crate) mounts_of: Option<u32>,
-    /// System calls that strace counts from the start, `fsync,fdatasync`; it stops the agent at no other.
-    pub(crate) counted: Option<&'static str>,
+    /// Whether strace counts its syncs. It stops the agent at those, and where threads begin: one whose clone strace does not
+    /// follow it would stop at each system call from then on.
+    pub(crate) counts_syncs: bool,
     /// Whether its wall clock is what [`Agent::set_clock`] says; libfaketime does that.
     pub(crate) clock: bool,
     /// Whether a crash leaves a core file as far as the system allows one, if the agent does not see to it that none is left.
@@ -77,9 +78,9 @@ impl Agent {
         // The shell enters the cgroup and sets the limits before it becomes the agent.
         let mut command = Command::new("sh");
         let script = r#"[ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"; [ -z "$3" ] || ulimit -c "$(ulimit -Hc)"
-            mounts=$4 calls=$5 out=$6; shift 6
+            mounts=$4 syncs=$5; shift 5
             exec ${mounts:+nsenter "--mount=$mounts"} \
-                ${calls:+strace -D -f --seccomp-bpf -c -o "$out" -e "trace=$calls"} "$@""#;
+                ${syncs:+strace -D -f --seccomp-bpf -c -o "$syncs" -e trace=fsync,fdatasync,clone,clone3} "$@""#;
         let group = cgroup.as_ref().map(|g| g.path.join("cgroup.procs")).unwrap_or_default();
         let files = limits.files.map(|n| n.to_string()).unwrap_or_default();
         let mounts = limits.mounts_of.map(|pid| format!("/proc/{pid}/ns/mnt")).unwrap_or_default();
@@ -87,7 +88,8 @@ impl Agent {
         // Core files are left in the folder in which it works.
         command.current_dir(dir.path());
         command.args(["-c", script, "sh"]).arg(group).arg(files).arg(core).arg(mounts);
-        command.arg(limits.counted.unwrap_or_default()).arg(dir.path().join("calls")).arg(binary(kind));
+        let syncs = if limits.counts_syncs { dir.path().join("syncs") } else { PathBuf::new() };
+        command.arg(syncs).arg(binary(kind));
         command.arg("--config").arg(&config).env("NO_COLOR", "1").stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         if limits.clock {
@@ -118,14 +120,15 @@ impl Agent {
         self.child.id()
     }
 
-    /// How many calls were [counted](Limits::counted), once it has ended; none where strace cannot count.
-    pub(crate) fn calls(&self) -> Option<usize> {
-        let total = || {
-            let table = fs::read_to_string(self.dir.path().join("calls")).ok()?;
-            let row = table.lines().find(|l| l.ends_with(" total"))?;
-            row.split_whitespace().nth(3)?.parse().ok()
+    /// How many [syncs](Limits::counts_syncs) it made, once it has ended; none where strace cannot count.
+    pub(crate) fn syncs(&self) -> Option<usize> {
+        let count = || {
+            let table = fs::read_to_string(self.dir.path().join("syncs")).ok()?;
+            table.lines().find(|line| line.ends_with(" total"))?;
+            let rows = table.lines().filter(|line| line.ends_with("sync"));
+            Some(rows.filter_map(|row| row.split_whitespace().nth(3)?.parse::<usize>().ok()).sum())
         };
-        wait_until(Duration::from_secs(60), total)
+        wait_until(Duration::from_secs(60), count)
     }
 
     pub(crate) fn log(&self) -> String {

@@ -36,7 +36,7 @@ pub(crate) const CASES: [Case; 5] = [
     Case {
         number: 4,
         name: "cost of durability",
-        settings: "fsync: true, 32 clients that wait for each answer, syncs counted by strace, which stops the agent at nothing else",
+        settings: "fsync: true, 32 clients that wait for each answer, syncs counted by strace, which stops the agent where threads begin and at nothing else",
         bar: "at most 0.1 syncs for each request",
         run: syncs,
     },
@@ -176,7 +176,7 @@ fn finish(mut outcome: Outcome, mut durable: Durable, kills: usize) -> Outcome {
 
 fn syncs(kind: Kind) -> Outcome {
     let dir = TempDir::new().expect("a temporary folder");
-    let limits = Limits { counted: Some("fsync,fdatasync"), ..Limits::default() };
+    let limits = Limits { counts_syncs: true, ..Limits::default() };
     let (mut outcome, mut durable) = (Outcome::default(), Durable::within(kind, true, dir.path(), limits));
     let oracle = durable.bench.oracle.clone();
     // Small requests: clients and backend must not be what is waited for.
@@ -188,9 +188,9 @@ fn syncs(kind: Kind) -> Outcome {
     durable.bench.check_alive(&mut outcome);
     outcome.judge(&oracle, 0);
     durable.bench.agent.terminate();
-    let calls = durable.bench.agent.calls().expect("strace counts: it is installed, and may trace");
-    outcome.fired = calls > 0 && requests > 1000;
-    let each = calls as f64 / requests.max(1) as f64;
+    let syncs = durable.bench.agent.syncs().expect("strace counts: it is installed, and may trace");
+    outcome.fired = syncs > 0 && requests > 1000;
+    let each = syncs as f64 / requests.max(1) as f64;
     outcome.see(format!("{each:.3} syncs for each of {requests} requests"));
     // One to take each request and one to be done with it, if none were shared.
     outcome.require(each <= 2.0, "more than two syncs for each request");

@@ -9,8 +9,14 @@ use crate::http::get;
 use crate::load::{Load, Shape, Tally, all_arrive};
 use crate::ports::free_port;
 
-const MEMORY: Limits =
-    Limits { memory_mib: Some(256), files: None, mounts_of: None, counted: None, clock: false, core: false };
+const MEMORY: Limits = Limits {
+    memory_mib: Some(256),
+    files: None,
+    mounts_of: None,
+    counts_syncs: false,
+    clock: false,
+    core: false,
+};
 const LIMITER: (&str, &str) = (
     "processors: {memory_limiter: {check_interval: 100ms, limit_mib: 200, spike_limit_mib: 40}}\n",
     "memory_limiter",
