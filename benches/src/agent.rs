@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
+
 use crate::scenario::Scenario;
 
 /// A running agent; it is killed when this is dropped.
@@ -89,16 +92,12 @@ impl Agent {
         Ok(agent)
     }
 
-    /// CPU time so far, of all its threads, in user and system mode.
+    /// CPU time so far, of all its threads, those that ended too, in user and system mode. `/proc/PID/stat` has the same in
+    /// steps of 10 ms, of which an agent at a fixed rate needs a dozen in a round.
     pub(crate) fn cpu(&self) -> Result<Duration, String> {
-        let stat = self.proc("stat")?;
-        // The name in brackets may hold anything; the fields after it are fixed (proc_pid_stat(5)).
-        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-        let ticks = |n: usize| fields.split_whitespace().nth(n).and_then(|t| t.parse::<u64>().ok());
-        let (Some(user), Some(system)) = (ticks(11), ticks(12)) else {
-            return Err(format!("cannot read {stat:?}"));
-        };
-        Ok(Duration::from_millis((user + system) * 1000 / TICKS_PER_SECOND))
+        let pid = i32::try_from(self.child.id()).map_err(|e| e.to_string())?;
+        let clock = clock_getcpuclockid(Pid::from_raw(pid)).map_err(|e| e.to_string())?;
+        clock.now().map(Duration::from).map_err(|e| e.to_string())
     }
 
     /// Resident memory now and at most, in KiB.
@@ -116,9 +115,6 @@ impl Agent {
     }
 }
 
-/// `USER_HZ`, which is part of the kernel's interface on the platforms of this project.
-const TICKS_PER_SECOND: u64 = 100;
-
 impl Drop for Agent {
     fn drop(&mut self) {
         // It may have ended by itself.
@@ -131,4 +127,29 @@ impl Drop for Agent {
 pub(crate) fn free_port() -> Result<u16, String> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
     listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_a_process_is_what_proc_says_and_finer() {
+        let child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("started");
+        let agent = Agent { child, ready: Duration::ZERO };
+        let ticks = || {
+            let stat = agent.proc("stat").expect("read");
+            // The name in brackets may hold anything; the fields after it are fixed (proc_pid_stat(5)).
+            let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+            let ticks =
+                fields.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number"));
+            Duration::from_millis(10 * ticks.sum::<u64>())
+        };
+        while ticks() < Duration::from_millis(300) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (before, cpu) = (ticks(), agent.cpu().expect("a clock"));
+        assert!(cpu + Duration::from_millis(20) >= before, "{before:?} {cpu:?}");
+        assert!(cpu <= ticks() + Duration::from_millis(20), "{cpu:?} {:?}", ticks());
+    }
 }

@@ -53,7 +53,14 @@ async fn curve(weir: &Path, times: Times, what: &str, points: &[(String, Scenari
         let order: Vec<usize> =
             if i % 2 == 0 { (0..points.len()).collect() } else { (0..points.len()).rev().collect() };
         for at in order {
-            rounds[at].push(measure::round(&program, &points[at].1, times.each, dir.path()).await?);
+            let (name, scenario) = &points[at];
+            let requests = measure::requests(scenario)?;
+            let round = measure::round(&program, scenario, &requests, times.each, dir.path()).await;
+            let round = round.map_err(|error| format!("{what}, {name}: {error}"))?;
+            if round.lost != 0 {
+                return Err(format!("{what}, {name}: {} acknowledged items did not arrive", round.lost));
+            }
+            rounds[at].push(round);
         }
     }
     println(&format!(
@@ -83,7 +90,7 @@ mod tests {
         let round = |n: u64| Round {
             per_cpu: 1e6 / n as f64,
             per_second: 1000.0 * n as f64,
-            peak: (10 * n) << 10,
+            peak: (n * 10_000_000) >> 10,
             ..Round::default()
         };
         let wanted = "| on disk | 2000 (1000 to 3000) | 2,000 (1,000 to 3,000) | 20.0 (10.0 to 30.0) |";

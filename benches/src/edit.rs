@@ -76,12 +76,12 @@ mod tests {
     use weir_pdata::Signal;
 
     use super::*;
-    use crate::sample::Sample;
+    use crate::sample;
 
     #[test]
     fn both_ways_give_the_same() {
-        let sample = Sample::new(Signal::Traces, 100);
-        let payload = Payload::from_request(Signal::Traces, sample.request.into()).expect("well-formed");
+        let request = sample::request(Signal::Traces, 0, 100);
+        let payload = Payload::from_request(Signal::Traces, request.into()).expect("well-formed");
         let (bytes, owned) = (on_bytes(&payload), on_owned(&payload));
         assert_eq!(bytes.decode_traces(), owned.decode_traces());
         assert!(bytes.decode_traces() != payload.decode_traces());

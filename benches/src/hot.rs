@@ -8,8 +8,7 @@ use bytes::Bytes;
 use weir_otlp::encoding::Encoding;
 use weir_pdata::{Payload, Signal};
 
-use crate::sample::Sample;
-use crate::{edit, println};
+use crate::{edit, println, sample};
 
 /// Names of all paths.
 const NAMES: &str = "validate-traces, validate-logs, validate-metrics, validate-1, merge, edit, edit-owned, gzip, gunzip, zstd, unzstd";
@@ -27,7 +26,7 @@ pub(crate) fn run(name: &str, times: usize) -> Result<(), String> {
 }
 
 fn path(name: &str) -> Result<Box<dyn Fn() -> Result<(), String>>, String> {
-    let traces = || Bytes::from(Sample::new(Signal::Traces, 100).request);
+    let traces = || Bytes::from(sample::request(Signal::Traces, 0, 100));
     Ok(match name {
         "validate-traces" => validate(Signal::Traces, 100),
         "validate-logs" => validate(Signal::Logs, 100),
@@ -55,7 +54,7 @@ fn path(name: &str) -> Result<Box<dyn Fn() -> Result<(), String>>, String> {
 }
 
 fn validate(signal: Signal, items: usize) -> Box<dyn Fn() -> Result<(), String>> {
-    let request = Bytes::from(Sample::new(signal, items).request);
+    let request = Bytes::from(sample::request(signal, 0, items));
     Box::new(move || {
         let payload = Payload::from_request(signal, black_box(request.clone())).map_err(|e| e.to_string())?;
         black_box(payload);
@@ -64,7 +63,7 @@ fn validate(signal: Signal, items: usize) -> Box<dyn Fn() -> Result<(), String>>
 }
 
 fn edited(work: fn(&Payload) -> Payload) -> Result<Box<dyn Fn() -> Result<(), String>>, String> {
-    let request = Bytes::from(Sample::new(Signal::Traces, 100).request);
+    let request = Bytes::from(sample::request(Signal::Traces, 0, 100));
     let payload = Payload::from_request(Signal::Traces, request).map_err(|e| e.to_string())?;
     Ok(Box::new(move || {
         black_box(work(black_box(&payload)));

@@ -13,9 +13,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use weir_otlp::encoding::Encoding;
+use weir_pdata::Signal;
 
 use crate::now;
-use crate::sample::Sample;
+use crate::sample::{self, Sample};
 
 /// What carries the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,99 +27,155 @@ pub(crate) enum Protocol {
     Http,
 }
 
+/// Requests as they go over the wire.
+pub(crate) struct Requests {
+    signal: Signal,
+    protocol: Protocol,
+    encoding: Encoding,
+    /// Of each request.
+    items: usize,
+    bytes_per_item: f64,
+    bodies: Vec<Body>,
+}
+
+struct Body {
+    bytes: Bytes,
+    /// Where the time of sending goes; nowhere once it is compressed.
+    stamp_at: Option<usize>,
+}
+
 /// What to send, and how.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) port: u16,
-    pub(crate) protocol: Protocol,
-    pub(crate) encoding: Encoding,
-    pub(crate) sample: Arc<Sample>,
+    pub(crate) requests: Arc<Requests>,
     /// Each with one request under way.
     pub(crate) connections: usize,
     /// Items per second of all connections together; none: as fast as possible.
     pub(crate) rate: Option<f64>,
     pub(crate) time: Duration,
     /// At most that many requests on each connection.
-    pub(crate) requests: Option<u32>,
+    pub(crate) most: Option<u32>,
     /// Write the time of sending into the first span.
     pub(crate) stamped: bool,
+}
+
+/// What became of the requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Items that were acknowledged.
+    pub(crate) items: u64,
+    /// Bytes of all bodies.
+    pub(crate) bytes: u64,
+    /// Requests with any other answer.
+    pub(crate) refused: u64,
 }
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+impl Requests {
+    pub(crate) fn new(sample: &Sample, protocol: Protocol, encoding: Encoding) -> Result<Requests, String> {
+        let body = |request: &Vec<u8>| -> Result<Body, String> {
+            let mut content = Vec::new();
+            encoding.compress(request, None, &mut content)?;
+            let mut bytes = Vec::new();
+            if protocol == Protocol::Grpc {
+                let length = u32::try_from(content.len()).map_err(|e| e.to_string())?;
+                bytes.push(u8::from(encoding != Encoding::Identity));
+                bytes.extend_from_slice(&length.to_be_bytes());
+            }
+            bytes.extend_from_slice(&content);
+            Ok(Body { stamp_at: sample::stamp_at(&bytes), bytes: bytes.into() })
+        };
+        let bodies = sample.requests.iter().map(body).collect::<Result<_, _>>()?;
+        let bytes: usize = sample.requests.iter().map(Vec::len).sum();
+        let bytes_per_item = bytes as f64 / (sample.requests.len() * sample.items).max(1) as f64;
+        Ok(Requests {
+            signal: sample.signal,
+            protocol,
+            encoding,
+            items: sample.items,
+            bytes_per_item,
+            bodies,
+        })
+    }
+
+    /// Of the requests before compression.
+    pub(crate) fn bytes_per_item(&self) -> f64 {
+        self.bytes_per_item
+    }
+}
+
 impl Load {
-    /// Sends until the time is up and every answer is there; returns the items that were acknowledged.
-    pub(crate) async fn run(self) -> Result<u64, String> {
+    /// Sends until the time is up and every answer is there.
+    pub(crate) async fn run(self) -> Result<Sent, String> {
         let load = Arc::new(self);
         let mut connections = JoinSet::new();
         for i in 0..load.connections {
             connections.spawn(Arc::clone(&load).connection(i));
         }
-        let mut items = 0;
+        let mut sum = Sent::default();
         while let Some(ended) = connections.join_next().await {
-            items += ended.map_err(|e| e.to_string())??;
+            let sent = ended.map_err(|e| e.to_string())??;
+            sum.items += sent.items;
+            sum.bytes += sent.bytes;
+            sum.refused += sent.refused;
         }
-        Ok(items)
+        Ok(sum)
     }
 
-    async fn connection(self: Arc<Load>, index: usize) -> Result<u64, String> {
+    async fn connection(self: Arc<Load>, index: usize) -> Result<Sent, String> {
+        let Requests { items, bodies, .. } = &*self.requests;
         let mut sender = Sender::connect(&self).await?;
-        let body = self.body()?;
-        let stamp_at = if self.stamped { self.sample.stamp_at().map(|at| at + self.head()) } else { None };
-        let begin = Instant::now();
-        let items = self.sample.items as f64;
-        let pace = self.rate.map(|rate| Duration::from_secs_f64(items / rate));
-        let (mut acknowledged, mut sent) = (0, 0u32);
-        while begin.elapsed() < self.time && self.requests.is_none_or(|most| sent < most) {
+        let (begin, unix) = (Instant::now(), now());
+        let pace = self.rate.map(|rate| Duration::from_secs_f64(*items as f64 / rate));
+        // Each connection at another place, so that a batch of all of them has no request twice.
+        let mut next = bodies.iter().cycle().skip(index * bodies.len() / self.connections);
+        let (mut sum, mut sent) = (Sent::default(), 0u32);
+        while begin.elapsed() < self.time && self.most.is_none_or(|most| sent < most) {
+            let mut late = None;
             if let Some(pace) = pace {
-                let turn = sent * self.connections as u32 + index as u32;
-                sleep_until(begin + pace * turn).await;
+                let turn = pace * (sent * self.connections as u32 + index as u32);
+                if begin.elapsed() > turn {
+                    // The answer before it came late: who waits has waited since its turn.
+                    late = Some(unix + u64::try_from(turn.as_nanos()).unwrap_or(u64::MAX));
+                } else {
+                    sleep_until(begin + turn).await;
+                }
             }
-            let body = match stamp_at {
-                None => body.clone(),
+            let Some(Body { bytes, stamp_at }) = next.next() else { break };
+            let body = match stamp_at.filter(|_| self.stamped) {
+                None => bytes.clone(),
                 Some(at) => {
-                    let mut stamped = body.to_vec();
-                    stamped[at..at + 8].copy_from_slice(&now().to_le_bytes());
+                    let mut stamped = bytes.to_vec();
+                    stamped[at..at + 8].copy_from_slice(&late.unwrap_or_else(now).to_le_bytes());
                     Bytes::from(stamped)
                 }
             };
+            sum.bytes += body.len() as u64;
             let answer = timeout(PATIENCE, sender.send(self.request(body)?)).await;
             match answer.map_err(|_| "no answer within a minute".to_owned())?? {
-                true => acknowledged += self.sample.items as u64,
-                // A refusal by a full queue: the next request comes a little later, as OTLP asks for.
-                false => tokio::time::sleep(Duration::from_millis(1)).await,
+                true => sum.items += *items as u64,
+                false => {
+                    sum.refused += 1;
+                    // The next request comes a little later, as OTLP asks for.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
             }
             sent += 1;
         }
-        Ok(acknowledged)
-    }
-
-    /// Bytes of gRPC in front of the request.
-    fn head(&self) -> usize {
-        if self.protocol == Protocol::Grpc { 5 } else { 0 }
-    }
-
-    fn body(&self) -> Result<Bytes, String> {
-        let content = self.sample.encoded(self.encoding)?;
-        if self.protocol == Protocol::Http {
-            return Ok(content.into());
-        }
-        let length = u32::try_from(content.len()).map_err(|e| e.to_string())?;
-        let mut body = vec![u8::from(self.encoding != Encoding::Identity)];
-        body.extend_from_slice(&length.to_be_bytes());
-        body.extend_from_slice(&content);
-        Ok(body.into())
+        Ok(sum)
     }
 
     fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, String> {
-        let signal = self.sample.signal;
-        let request = match self.protocol {
+        let Requests { signal, protocol, encoding, .. } = *self.requests;
+        let request = match protocol {
             Protocol::Grpc => {
                 let uri = format!("http://127.0.0.1:{}/{}/Export", self.port, signal.service());
                 let request = Request::post(uri).header("content-type", "application/grpc");
                 let request = request.header("te", "trailers").header("user-agent", "weir-bench");
-                match self.encoding {
+                match encoding {
                     Encoding::Identity => request,
                     encoding => request.header("grpc-encoding", encoding.name()),
                 }
@@ -126,7 +183,7 @@ impl Load {
             Protocol::Http => {
                 let request = Request::post(signal.path()).header("host", "127.0.0.1");
                 let request = request.header("content-type", "application/x-protobuf");
-                match self.encoding {
+                match encoding {
                     Encoding::Identity => request,
                     encoding => request.header("content-encoding", encoding.name()),
                 }
@@ -153,7 +210,7 @@ impl Sender {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
         let io = TokioIo::new(stream);
         let mut driver = JoinSet::new();
-        let kind = match load.protocol {
+        let kind = match load.requests.protocol {
             Protocol::Grpc => {
                 let shake = http2::handshake(TokioExecutor::new(), io).await;
                 let (sender, connection) = shake.map_err(|e| e.to_string())?;

@@ -30,7 +30,7 @@ use weir_otlp::encoding::Encoding;
 use weir_pdata::Signal;
 
 use agent::{Kind, Program};
-use load::{Load, Protocol};
+use load::{Load, Protocol, Requests};
 use report::Row;
 use sample::Sample;
 use scenario::Scenario;
@@ -138,21 +138,19 @@ async fn main() -> ExitCode {
             curves::run(&weir, times).await
         }
         Command::Hot { name, times } => hot::run(&name, times),
-        Command::Load { port, signal, protocol, seconds, items, connections, encoding, requests } => {
-            let sample = Arc::new(Sample::new(signal, items));
+        Command::Load { port, signal, protocol, seconds, items, connections, encoding, requests: most } => {
             let time = Duration::from_secs(seconds);
-            let load = Load {
+            let sample = Sample::new(signal, items);
+            send(&sample, protocol, encoding, |requests| Load {
                 port,
-                protocol,
-                encoding,
-                sample,
+                requests,
                 connections,
                 rate: None,
                 time,
-                requests,
+                most,
                 stamped: false,
-            };
-            load.run().await.map(|items| println(&items.to_string()))
+            })
+            .await
         }
         Command::Sink { endpoint } => sink(&endpoint).await,
     };
@@ -187,8 +185,20 @@ fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+async fn send(
+    sample: &Sample,
+    protocol: Protocol,
+    encoding: Encoding,
+    load: impl FnOnce(Arc<Requests>) -> Load,
+) -> Result<(), String> {
+    let requests = Arc::new(Requests::new(sample, protocol, encoding)?);
+    let sent = load(requests).run().await?;
+    println(&sent.items.to_string());
+    if sent.refused > 0 { Err(format!("{} requests were refused", sent.refused)) } else { Ok(()) }
+}
+
 async fn sink(endpoint: &str) -> Result<(), String> {
-    let sink = sink::Sink::start(endpoint, false).await?;
+    let sink = sink::Sink::start(endpoint, sink::Reads::Nothing).await?;
     tokio::signal::ctrl_c().await.map_err(|e| e.to_string())?;
     println(&sink.items().to_string());
     Ok(())
@@ -215,10 +225,14 @@ impl Run {
 }
 
 async fn compare(run: &Run) -> Result<(), String> {
+    let names: Vec<_> = scenario::all().iter().map(|s| s.name).collect();
+    let mut only = run.only.iter().flat_map(|only| only.split(','));
+    if let Some(unknown) = only.find(|name| !names.contains(name)) {
+        return Err(format!("no scenario is named {unknown:?}; there are {}", names.join(", ")));
+    }
     let scenarios: Vec<_> = scenario::all().into_iter().filter(|scenario| run.wants(scenario)).collect();
     if scenarios.is_empty() {
-        let names: Vec<_> = scenario::all().iter().map(|s| s.name).collect();
-        return Err(format!("no scenario of that name; there are {}", names.join(", ")));
+        return Err("the other agent has no settings for any of these scenarios".to_owned());
     }
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
@@ -257,32 +271,46 @@ async fn rounds(run: &Run, scenario: Scenario, dir: &Path) -> Result<Row, String
     let time = Duration::from_secs(run.seconds);
     // At a fixed rate an agent needs so little CPU time that its clock of 10 ms is coarse.
     let time = if scenario.rate.is_some() { 2 * time } else { time };
-    let direct = if scenario.latency { measure::direct(&scenario, time).await?.0 } else { 0.0 };
+    let requests = measure::requests(&scenario)?;
     let programs = (run.weir(), run.other()?);
-    let mut rounds = Vec::new();
+    let mut row = Row { scenario, rounds: Vec::new() };
     for i in 0..run.rounds {
-        // Who comes first changes, so that what the machine does meanwhile falls on both.
-        let (weir, other) = if i % 2 == 0 {
-            let weir = measure::round(&programs.0, &scenario, time, dir).await?;
-            (weir, measure::round(&programs.1, &scenario, time, dir).await?)
-        } else {
-            let other = measure::round(&programs.1, &scenario, time, dir).await?;
-            (measure::round(&programs.0, &scenario, time, dir).await?, other)
+        let scenario = &row.scenario;
+        let direct = match scenario.latency {
+            true => Some(measure::direct(scenario, &requests, time / 2).await?),
+            false => None,
         };
-        show(scenario.name, &weir, &other);
-        rounds.push((weir, other));
+        // Who comes first changes, so that what the machine does meanwhile falls on both.
+        let (mut weir, mut other) = if i % 2 == 0 {
+            let weir = measure::round(&programs.0, scenario, &requests, time, dir).await?;
+            (weir, measure::round(&programs.1, scenario, &requests, time, dir).await?)
+        } else {
+            let other = measure::round(&programs.1, scenario, &requests, time, dir).await?;
+            (measure::round(&programs.0, scenario, &requests, time, dir).await?, other)
+        };
+        if let Some(direct) = direct {
+            for round in [&mut weir, &mut other] {
+                round.latency = round.latency.map(|latency| latency.beyond(direct)).transpose()?;
+            }
+        }
+        let ratio = row.ratio_of(&weir, &other);
+        show(row.scenario.name, ratio, &weir, &other);
+        row.rounds.push((weir, other));
     }
-    Ok(Row { scenario, rounds, direct })
+    Ok(row)
 }
 
 /// One round on the way.
-fn show(name: &str, weir: &measure::Round, other: &measure::Round) {
+fn show(name: &str, ratio: f64, weir: &measure::Round, other: &measure::Round) {
     let of = |r: &measure::Round| {
         let latency =
-            r.latency.map_or(String::new(), |(median, p99)| format!(", {median:.0} µs, p99 {p99:.0} µs"));
+            r.latency.map_or(String::new(), |l| format!(", {:.0} µs added, p99 {:.0} µs", l.median, l.p99));
         let (per_cpu, per_second) = (report::thousands(r.per_cpu), report::thousands(r.per_second));
-        let (idle, peak) = (r.idle >> 10, r.peak >> 10);
-        format!("{per_cpu}/CPU s, {per_second}/s, {idle}-{peak} MB, lost {}{latency}", r.lost)
+        let (idle, peak) = (report::megabytes(r.idle), report::megabytes(r.peak));
+        format!(
+            "{per_cpu}/CPU s, {per_second}/s, {idle:.1} to {peak:.1} MB, {:.0} bytes out, lost {}{latency}",
+            r.wire, r.lost
+        )
     };
-    println(&format!("{name}: {:.2}x; {}; {}", weir.per_cpu / other.per_cpu, of(weir), of(other)));
+    println(&format!("{name}: {ratio:.2}x; {}; {}", of(weir), of(other)));
 }

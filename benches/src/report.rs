@@ -9,8 +9,6 @@ use crate::scenario::Scenario;
 pub(crate) struct Row {
     pub(crate) scenario: Scenario,
     pub(crate) rounds: Vec<(Round, Round)>,
-    /// Median of the way without an agent, microseconds.
-    pub(crate) direct: f64,
 }
 
 /// A median with the smallest and the largest.
@@ -26,7 +24,9 @@ pub(crate) fn spread(values: impl Iterator<Item = f64>) -> Spread {
     let mut all: Vec<f64> = values.collect();
     all.sort_by(f64::total_cmp);
     let at = |i: usize| all.get(i).copied().unwrap_or_default();
-    Spread { median: at(all.len() / 2), min: at(0), max: at(all.len().saturating_sub(1)) }
+    let last = all.len().saturating_sub(1);
+    // Of an even number the mean of the two in the middle.
+    Spread { median: f64::midpoint(at(last / 2), at(all.len() / 2)), min: at(0), max: at(last) }
 }
 
 impl Spread {
@@ -49,9 +49,9 @@ pub(crate) fn tenths(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// KiB in megabytes.
+/// KiB in megabytes of a million bytes.
 pub(crate) fn megabytes(kib: u64) -> f64 {
-    kib as f64 / 1024.0
+    kib as f64 * 1024.0 / 1e6
 }
 
 impl Row {
@@ -64,14 +64,15 @@ impl Row {
     }
 
     /// Items per CPU second, or with a latency scenario the added time the other way round: always larger is better.
+    pub(crate) fn ratio_of(&self, weir: &Round, other: &Round) -> f64 {
+        match weir.latency.zip(other.latency) {
+            Some((weir, other)) => other.median / weir.median,
+            None => weir.per_cpu / other.per_cpu,
+        }
+    }
+
     fn ratio(&self) -> Spread {
-        spread(self.rounds.iter().map(|(weir, collector)| {
-            if self.scenario.latency {
-                self.added(collector) / self.added(weir).max(1.0)
-            } else {
-                weir.per_cpu / collector.per_cpu.max(1.0)
-            }
-        }))
+        spread(self.rounds.iter().map(|(weir, other)| self.ratio_of(weir, other)))
     }
 
     /// Whether the median of the ratios reaches the bar; `None` without one.
@@ -79,33 +80,40 @@ impl Row {
         self.scenario.bar.map(|bar| self.ratio().median >= bar)
     }
 
-    fn added(&self, round: &Round) -> f64 {
-        round.latency.map_or(f64::NAN, |(median, _)| median - self.direct)
+    /// Acknowledged and not arrived, in all rounds: Weir / the other. What came twice does not make up for it.
+    fn lost(&self) -> String {
+        let of = |pick: fn(&(Round, Round)) -> &Round| {
+            let all = || self.rounds.iter().map(pick).map(|round| round.lost);
+            let (lost, twice): (i64, i64) =
+                (all().filter(|n| *n > 0).sum(), -all().filter(|n| *n < 0).sum::<i64>());
+            if twice == 0 { lost.to_string() } else { format!("{lost} and {twice} twice") }
+        };
+        format!("{} / {}", of(|r| &r.0), of(|r| &r.1))
     }
 
-    /// Acknowledged and not arrived, in all rounds: Weir / the other.
-    fn lost(&self) -> String {
-        let (weir, other) = self.rounds.iter().fold((0, 0), |sum, (a, b)| (sum.0 + a.lost, sum.1 + b.lost));
-        format!("{weir} / {other}")
+    /// Bytes that left for each item: Weir / the other.
+    fn wire(&self) -> String {
+        let (weir, other) = (self.weir(|r| r.wire), self.collector(|r| r.wire));
+        format!("{} / {}", whole(weir.median), whole(other.median))
     }
 
     /// What one agent adds to the way, of all rounds, in microseconds.
     fn latency(&self, pick: fn(&(Round, Round)) -> &Round) -> String {
-        let rounds = || self.rounds.iter().map(pick);
-        let median = spread(rounds().map(|round| self.added(round)));
-        let slow = spread(rounds().filter_map(|round| Some(round.latency?.1 - self.direct)));
+        let rounds = || self.rounds.iter().map(pick).filter_map(|round| round.latency);
+        let (median, slow) = (spread(rounds().map(|l| l.median)), spread(rounds().map(|l| l.p99)));
         format!("{}, p99 {}", median.text(whole), slow.text(whole))
     }
 
     fn line(&self) -> String {
         let must = self.scenario.bar.map_or(String::new(), |bar| format!("{bar:.0}x"));
         format!(
-            "| {} | {} | {} | {} | {must} | {} | {} |",
+            "| {} | {} | {} | {} | {must} | {} | {} | {} |",
             self.scenario.name,
             self.weir(|r| r.per_cpu).text(thousands),
             self.collector(|r| r.per_cpu).text(thousands),
             self.ratio().ratio(),
             mark(self.holds()),
+            self.wire(),
             self.lost(),
         )
     }
@@ -183,12 +191,12 @@ fn bars(rows: &[Row]) -> Vec<Bar> {
 /// The tables in Markdown.
 pub(crate) fn markdown(rows: &[Row], failed: &[String], settings: &str) -> String {
     let mut out = format!("{settings}\n\n");
-    out += "| scenario | Weir, items per CPU second | Go Collector | ratio | must | holds | lost |\n|---|---|---|---|---|---|---|\n";
+    out += "| scenario | Weir, items per CPU second | Go Collector | ratio | must | holds | bytes out | lost |\n|---|---|---|---|---|---|---|---|\n";
     for row in rows.iter().filter(|row| !row.scenario.latency) {
         let _infallible = writeln!(out, "{}", row.line());
     }
     for failed in failed {
-        let _infallible = writeln!(out, "| {failed} | | | | | **no** | |");
+        let _infallible = writeln!(out, "| {failed} | | | | | **no** | | |");
     }
     out += "\n| | Weir | Go Collector | must | holds |\n|---|---|---|---|---|\n";
     for bar in bars(rows) {
@@ -213,8 +221,8 @@ pub(crate) fn below(rows: &[Row]) -> Vec<String> {
         let bar = row.scenario.bar.unwrap_or_default();
         format!("{}: {:.1}x, must be {bar:.0}x", row.scenario.name, row.ratio().median)
     });
-    let lost = rows.iter().filter(|row| row.rounds.iter().any(|(weir, _)| weir.lost > 0));
-    let lost = lost.map(|row| format!("{}: acknowledged items were lost", row.scenario.name));
+    let lost = rows.iter().filter(|row| row.rounds.iter().any(|(weir, _)| weir.lost != 0));
+    let lost = lost.map(|row| format!("{}: acknowledged items were lost or came twice", row.scenario.name));
     let other = bars(rows).into_iter().filter(|bar| bar.holds == Some(false));
     let other = other.map(|bar| format!("{}: {}, must be {}", bar.name, bar.weir, bar.must));
     ratios.chain(lost).chain(other).collect()
@@ -264,12 +272,13 @@ pub(crate) fn replace(document: &str, tables: &str, (begin, end): Place) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Latency;
 
     fn row(ratios: &[f64], bar: Option<f64>) -> Row {
         let round = |per_cpu| Round { per_cpu, idle: 9 << 10, peak: 20 << 10, ..Round::default() };
         let other = Round { per_cpu: 100.0, peak: 90 << 10, ..Round::default() };
         let rounds = ratios.iter().map(|ratio| (round(100.0 * ratio), other.clone())).collect();
-        Row { scenario: Scenario::new("traces", bar), rounds, direct: 0.0 }
+        Row { scenario: Scenario::new("traces", bar), rounds }
     }
 
     #[test]
@@ -284,25 +293,25 @@ mod tests {
         row.rounds.iter_mut().for_each(|(weir, _)| weir.peak = 900 << 10);
         assert!(below(std::slice::from_ref(&row)).is_empty());
         let tables = markdown(std::slice::from_ref(&row), &[], "");
-        assert!(tables.contains("| **0.5x** (0.4 to 0.6) |  |  | 0 / 0 |"), "{tables}");
+        assert!(tables.contains("| **0.5x** (0.4 to 0.6) |  |  | 0 / 0 | 0 / 0 |"), "{tables}");
         row.rounds[1].0.lost = 1;
-        assert_eq!(below(&[row]), ["traces: acknowledged items were lost"]);
+        assert_eq!(below(&[row]), ["traces: acknowledged items were lost or came twice"]);
     }
 
     #[test]
     fn every_figure_has_its_smallest_and_its_largest() {
         let round = |mb: u64| Round {
             per_cpu: 1000.0 * mb as f64,
-            idle: mb << 10,
-            peak: (3 * mb) << 10,
+            idle: (mb * 1_000_000) >> 10,
+            peak: (3 * mb * 1_000_000) >> 10,
             ready: std::time::Duration::from_millis(mb),
-            latency: Some((110.0 + mb as f64, 200.0 + mb as f64)),
+            latency: Some(Latency { median: 10.0 + mb as f64, p99: 100.0 + mb as f64 }),
             ..Round::default()
         };
         let rounds = || [3, 1, 2].map(|mb| (round(mb), round(10 * mb))).to_vec();
-        let full = Row { scenario: Scenario::new("traces", Some(1.0)), rounds: rounds(), direct: 0.0 };
+        let full = Row { scenario: Scenario::new("traces", Some(1.0)), rounds: rounds() };
         let scenario = Scenario { latency: true, rate: Some(1.0), ..Scenario::new("latency", Some(2.0)) };
-        let latency = Row { scenario, rounds: rounds(), direct: 100.0 };
+        let latency = Row { scenario, rounds: rounds() };
         let tables = markdown(&[full, latency], &[], "");
         for line in [
             "| idle RSS, MB | 2.0 (1.0 to 3.0) | 20.0 (10.0 to 30.0) | 15 | yes |",
@@ -315,10 +324,25 @@ mod tests {
     }
 
     #[test]
-    fn one_lost_item_in_any_round_fails() {
-        let mut lossy = row(&[9.0, 9.0, 9.0], Some(7.0));
-        lossy.rounds[1].0.lost = 1;
-        assert_eq!(below(&[lossy]), ["traces: acknowledged items were lost"]);
+    fn one_item_lost_or_doubled_in_any_round_fails() {
+        for lost in [1, -1] {
+            let mut lossy = row(&[9.0, 9.0, 9.0], Some(7.0));
+            lossy.rounds[1].0.lost = lost;
+            assert_eq!(below(&[lossy]), ["traces: acknowledged items were lost or came twice"]);
+        }
+    }
+
+    #[test]
+    fn what_came_twice_does_not_hide_what_was_lost() {
+        let mut both = row(&[9.0, 9.0, 9.0], None);
+        (both.rounds[0].0.lost, both.rounds[1].0.lost, both.rounds[2].1.lost) = (100, -100, 7);
+        assert_eq!(both.lost(), "100 and 100 twice / 7");
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+        let median = |values: &[f64]| spread(values.iter().copied()).median;
+        assert_eq!([median(&[1.0, 2.0]), median(&[4.0, 1.0, 2.0]), median(&[])], [1.5, 2.0, 0.0]);
     }
 
     #[test]

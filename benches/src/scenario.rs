@@ -7,6 +7,7 @@ use weir_otlp::encoding::Encoding;
 use weir_pdata::Signal;
 
 use crate::load::Protocol;
+use crate::sink::Reads;
 
 /// One row of the table.
 #[derive(Debug, Clone)]
@@ -71,6 +72,15 @@ impl Scenario {
         if self.signal == Signal::Profiles { &["--feature-gates=service.profilesSupport"] } else { &[] }
     }
 
+    /// What the sink has to read.
+    pub(crate) fn reads(&self) -> Reads {
+        match (self.latency, self.edits) {
+            (true, _) => Reads::Stamps,
+            (false, true) => Reads::Edits,
+            (false, false) => Reads::Nothing,
+        }
+    }
+
     /// The configuration, which both agents take. A queue on disk is in `dir`.
     pub(crate) fn config(&self, input: u16, output: u16, dir: &Path) -> String {
         let (receiver, exporter) = match self.protocol {
@@ -100,7 +110,7 @@ impl Scenario {
             Queue::Disk { fsync } => (
                 format!(
                     "file_storage: {{directory: '{}', create_directory: true, fsync: {fsync}}}",
-                    dir.join(format!("queue-{fsync}")).display()
+                    dir.join("queue").display()
                 ),
                 ", sending_queue: {storage: file_storage, queue_size: 100000}",
             ),

@@ -12,7 +12,7 @@ use weir_pdata::otlp::profiles::v1development::{
 };
 use weir_pdata::otlp::{ProfilesRequest, kv, scope};
 
-use super::{id, service};
+use super::{BEGIN, id, service};
 
 /// Where the frames of a stack are, four in each, from the root to the leaf.
 const PACKAGES: [&str; 6] = [
@@ -24,18 +24,18 @@ const PACKAGES: [&str; 6] = [
     "encoding/json",
 ];
 const THREADS: usize = 8;
-const BEGIN: u64 = 1_767_225_600_000_000_000;
 /// Nanoseconds of the whole profile, and of CPU time between two events.
 const DURATION: u64 = 5_000_000_000;
 const PERIOD: i64 = 50_000_000;
 
-/// A request of `n` samples: two of each stack, in different threads.
-pub(super) fn profiles(n: usize) -> ProfilesRequest {
+/// A request of `n` samples from `first` on: two of each stack, in different threads.
+pub(super) fn profiles(first: usize, n: usize) -> ProfilesRequest {
+    let begin = BEGIN + DURATION * (first / n.max(1)) as u64;
     let mut dictionary = Dictionary::new();
     let threads = (0..THREADS.min(n)).map(|i| dictionary.attribute("thread.name", &format!("worker-{i}")));
     let threads: Vec<i32> = threads.collect();
     let sample = |i: usize| {
-        let event = |k: usize| BEGIN + DURATION * (3 * i + k) as u64 / (3 * n) as u64;
+        let event = |k: usize| begin + DURATION * (3 * i + k) as u64 / (3 * n) as u64;
         Sample {
             stack_index: dictionary.stack(i / 2),
             attribute_indices: vec![threads[i % THREADS]],
@@ -49,11 +49,11 @@ pub(super) fn profiles(n: usize) -> ProfilesRequest {
     let profile = Profile {
         sample_type: Some(ValueType { type_strindex: samples_of, unit_strindex: count }),
         samples,
-        time_unix_nano: BEGIN,
+        time_unix_nano: begin,
         duration_nano: DURATION,
         period_type: Some(ValueType { type_strindex: cpu, unit_strindex: nanoseconds }),
         period: PERIOD,
-        profile_id: id(0, 16),
+        profile_id: id(first, 16),
         ..Profile::default()
     };
     let scope_profiles = vec![ScopeProfiles {
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_dictionary_has_all_that_its_samples_name_and_nothing_else() {
         for n in [1, 100, 1000] {
-            for (what, indices, length) in indices(&profiles(n)) {
+            for (what, indices, length) in indices(&profiles(0, n)) {
                 let used: BTreeSet<_> = indices.into_iter().collect();
                 let all: BTreeSet<_> = (1..length as i32).collect();
                 assert_eq!(used, all, "{what} of {n} samples");
