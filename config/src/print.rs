@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
 use crate::tree::{Tree, marker};
-use crate::{DeError, REDACTED, Settings};
+use crate::yaml::resolve;
+use crate::{DeError, NodeKind, REDACTED, Settings};
 
 /// Whether secrets are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,9 +195,17 @@ fn scalar(value: &Value) -> Result<String, DeError> {
         }
         _ => {
             let text = serde_yaml_ng::to_string(value).map_err(|error| DeError::Custom(error.to_string()))?;
-            Ok(text.trim_end_matches('\n').to_owned())
+            let text = text.trim_end_matches('\n');
+            // The library knows no numbers of YAML 1.1, `0B1` or `28_`, which readers take for such.
+            let is_number = value.as_str().is_some_and(|plain| plain == text && !is_text(plain));
+            Ok(if is_number { format!("'{text}'") } else { text.to_owned() })
         }
     }
+}
+
+/// Whether it is read as text without quotes.
+fn is_text(plain: &str) -> bool {
+    matches!(resolve(plain), NodeKind::String(_))
 }
 
 fn integer(number: i128) -> Value {
@@ -341,6 +350,13 @@ unset: \"\"
         let text = yaml(&value).unwrap();
         assert_eq!(serde_yaml_ng::from_str::<Value>(&text).unwrap(), value, "{text}");
         assert!(text.contains("    - b:\n        c: []\n      d: {}\n"), "{text}");
+    }
+
+    #[test]
+    fn a_text_that_bare_would_be_a_number_is_quoted() {
+        let value = serde_json::json!({"0B1": "28_", "1_0": ["1_4.0_", "0b2", "a_1", "0x_"]});
+        let text = yaml(&value).unwrap();
+        assert_eq!(text, "'0B1': '28_'\n'1_0':\n    - '1_4.0_'\n    - 0b2\n    - a_1\n    - 0x_\n");
     }
 
     #[test]

@@ -7,6 +7,8 @@
 mod compose;
 mod scalar;
 
+pub(crate) use scalar::resolve;
+
 use crate::{ConfigError, ErrorKind, Node, SourceId, Span};
 
 /// The largest text that is read, in bytes (16 MiB).
