@@ -33,6 +33,11 @@ impl Count {
         self.0.store(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
+    /// Whether both are one count.
+    pub fn is(&self, other: &Count) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// One more until the returned guard is dropped: what is under way.
     pub fn hold(&self) -> Held<'_> {
         self.0.fetch_add(1, Ordering::Relaxed);

@@ -113,20 +113,46 @@ fn begin(work: Option<&Work>, context: &Context) -> Option<(Running, Context)> {
 pub(crate) struct QueueCounts {
     /// Set when the queue begins to be worked off: until then, and when a reload fails, it is that of the exporter before.
     pub(crate) capacity: Count,
-    size: Count,
-    /// What it is the sum of, by [`Place`].
-    parts: [AtomicUsize; 2],
+    /// Of all that the exporter has, each a [`Part`] of it.
+    pub(crate) size: Count,
     /// Items that were not taken.
     pub(crate) refused: Count,
     sizes: Option<Sizes>,
     work: Option<Work>,
 }
 
-/// Where the parts of a queue are: what an earlier stop has left is on disk while what is new is in memory.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
-    Memory,
-    Disk,
+/// What one queue adds to the size that an exporter shows, until it is dropped. There are others: what an earlier stop has
+/// left on disk, the queue of a predecessor that a reload has replaced, and that of a successor that a reload tries.
+pub(crate) struct Part {
+    size: Count,
+    shown: AtomicUsize,
+}
+
+impl Part {
+    pub(crate) fn new(size: &Count) -> Part {
+        Part { size: size.clone(), shown: AtomicUsize::new(0) }
+    }
+
+    /// Whether it is a part of that size.
+    pub(crate) fn is_of(&self, size: &Count) -> bool {
+        self.size.is(size)
+    }
+
+    /// Shows how much is there.
+    pub(crate) fn show(&self, now: usize) {
+        let before = self.shown.swap(now, Ordering::Relaxed);
+        if now >= before {
+            self.size.add(now - before);
+        } else {
+            self.size.sub(before - now);
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.show(0);
+    }
 }
 
 /// Sizes of what is put into a queue; only at level detailed.
@@ -152,17 +178,10 @@ impl QueueCounts {
         QueueCounts {
             capacity: stats.count(&full, of_data_type(id, signal)),
             size: stats.count(&size, of_data_type(id, signal)),
-            parts: Default::default(),
             refused: stats.count(&refused, [KeyValue::new("exporter", id.to_owned())]),
             sizes: host.telemetry().is_detailed().then(|| Sizes::new(id, host)),
             work: Work::new(host.telemetry(), SCOPE, "exporter/enqueue", []),
         }
-    }
-
-    /// Shows how much is there.
-    pub(crate) fn show(&self, place: Place, size: usize) {
-        self.parts[place as usize].store(size, Ordering::Relaxed);
-        self.size.set(self.parts.iter().map(|part| part.load(Ordering::Relaxed)).sum());
     }
 
     /// Begins the span of putting something into the queue, and gives the context of what belongs to it.

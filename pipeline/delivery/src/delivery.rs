@@ -129,7 +129,7 @@ impl Opening {
         let Opening(inner) = self;
         inner.sender.exporter.start(&inner.host).await?;
         let settings = inner.settings.clone();
-        let Some((settings, counts)) = settings.zip(inner.counts.clone()) else { return Ok(()) };
+        let Some((settings, counts)) = settings.zip(inner.counts.as_ref()) else { return Ok(()) };
         match inner.open_queue(&settings, counts).await {
             // A second opening finds the first queue, which is as good.
             Ok(queue) => drop(inner.queue.set(queue)),
@@ -190,7 +190,7 @@ impl Inner {
     async fn open_queue(
         &self,
         settings: &QueueSettings,
-        counts: Arc<QueueCounts>,
+        counts: &QueueCounts,
     ) -> Result<Arc<dyn Queue>, Failure> {
         let Some(storage) = &settings.storage else {
             let (clock, ending) = (self.sender.clock.clone(), self.sender.draining.ending().clone());
@@ -199,9 +199,9 @@ impl Inner {
         };
         let opener = self.storage(storage)?;
         let queue = opener.open_queue(&queue_name(&self.sender.id, self.signal)).await?;
-        let claim = claims::claim(&self.host, &queue.place(), &self.sender.id)?;
+        let claim = claims::claim(&self.host, &queue.place(), &self.sender.id, Some(&counts.size))?;
         let (sender, budget) = (Arc::clone(&self.sender), self.host.budget());
-        Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, counts, sender, budget)))
+        Ok(Arc::new(DiskQueue::new(self.signal, queue, claim, settings, sender, budget)))
     }
 
     fn search(&self) -> MutexGuard<'_, Option<(Search, Option<Leftovers>)>> {

@@ -29,6 +29,7 @@ use crate::sender::{Ended, Sender};
 pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: QueueSettings, budget: Budget) {
     // Declared first, so that it is dropped last: after all that is under way.
     let _custody = Custody { queue: &*queue, sender: &sender, acknowledged: !settings.wait_for_result };
+    queue.show_size();
     let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
     let mut forming = settings.batch.clone().map(|batch| Forming::new(batch, budget));
     let mut ready: VecDeque<Load> = VecDeque::new();

@@ -22,7 +22,6 @@ use weir_component::{
 use weir_pdata::Signal;
 
 use crate::claims::Claim;
-use crate::counts::{Place, QueueCounts};
 use crate::queue::{self, Load, Queue, Room};
 use crate::record;
 use crate::sender::Sender;
@@ -50,8 +49,8 @@ impl Held {
 /// A [`Queue`] on disk.
 pub(crate) struct DiskQueue {
     queue: Arc<dyn DurableQueue>,
-    /// Keeps other exporters from it.
-    _claim: Claim,
+    /// Keeps other exporters from it, and shows its size.
+    claim: Claim,
     signal: Signal,
     capacity: Capacity,
     block_on_overflow: bool,
@@ -61,28 +60,25 @@ pub(crate) struct DiskQueue {
     /// Told when something is settled.
     settled: Notify,
     held: Held,
-    counts: Arc<QueueCounts>,
     stall: Stall,
     /// Counts what cannot be read back.
     sender: Arc<Sender>,
 }
 
 impl DiskQueue {
-    /// Shows its size in `counts`; `sender` counts what cannot be read back. What is taken is in the `budget`.
+    /// Its size is shown once it is worked off; `sender` counts what cannot be read back. What is taken is in the `budget`.
     pub(crate) fn new(
         signal: Signal,
         queue: Arc<dyn DurableQueue>,
         claim: Claim,
         settings: &QueueSettings,
-        counts: Arc<QueueCounts>,
         sender: Arc<Sender>,
         budget: &Budget,
     ) -> DiskQueue {
         let capacity = Capacity { size: settings.queue_size, sizer: settings.sizer };
-        counts.show(Place::Disk, queue.backlog().size(settings.sizer));
         DiskQueue {
             queue,
-            _claim: claim,
+            claim,
             signal,
             capacity,
             block_on_overflow: settings.block_on_overflow,
@@ -90,7 +86,6 @@ impl DiskQueue {
             pressing: Notify::new(),
             settled: Notify::new(),
             held: Held { bytes: Arc::default(), most: settings.max_bytes, budget: budget.clone() },
-            counts,
             stall: Stall::new(&sender.id, signal),
             sender,
         }
@@ -110,10 +105,6 @@ impl DiskQueue {
                 change.await;
             }
         }
-    }
-
-    fn show_size(&self) {
-        self.counts.show(Place::Disk, self.queue.backlog().size(self.capacity.sizer));
     }
 
     /// Whether an empty queue would take it, which counts the bytes of a record and not those of its payload.
@@ -188,6 +179,10 @@ impl Queue for DiskQueue {
         }
         self.show_size();
         Ok(())
+    }
+
+    fn show_size(&self) {
+        self.claim.show(self.queue.backlog().size(self.capacity.sizer));
     }
 
     async fn take(&self) -> Option<Load> {

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use weir_component::{Batch, Budget, Clock, Failure, Instant, Patience, QueueSett
 
 use crate::admission::{Admission, Applicant, Obstacle, Wait, admit};
 use crate::batching;
-use crate::counts::{Place, QueueCounts};
+use crate::counts::{Part, QueueCounts};
 use crate::ending::Ending;
 use crate::queue::{self, Load, Parts, Queue, Room};
 use crate::stall::Stall;
@@ -42,7 +42,7 @@ pub(crate) struct MemoryQueue {
     writable: Notify,
     /// Told when somebody found no room.
     pressing: Notify,
-    counts: Arc<QueueCounts>,
+    size: Part,
     stall: Stall,
     clock: Clock,
     ending: Ending,
@@ -66,7 +66,7 @@ impl MemoryQueue {
     /// An empty queue that shows its size in `counts`, and in the log as `stall` that it is full.
     pub(crate) fn new(
         settings: QueueSettings,
-        counts: Arc<QueueCounts>,
+        counts: &QueueCounts,
         stall: Stall,
         clock: Clock,
         ending: Ending,
@@ -77,7 +77,7 @@ impl MemoryQueue {
             readable: Notify::new(),
             writable: Notify::new(),
             pressing: Notify::new(),
-            counts,
+            size: Part::new(&counts.size),
             stall,
             clock,
             ending,
@@ -126,7 +126,7 @@ impl MemoryQueue {
         state.bytes += room.bytes;
         state.items += batch.payload.items();
         state.batches.push_back(batch);
-        self.counts.show(Place::Memory, state.used);
+        self.size.show(state.used);
     }
 
     /// Waits until there may be room, the agent ends, or that time has come.
@@ -249,7 +249,7 @@ impl Queue for MemoryQueue {
         state.used = state.used.saturating_sub(room.count);
         state.bytes = state.bytes.saturating_sub(room.bytes);
         state.released = Some(self.clock.now());
-        self.counts.show(Place::Memory, state.used);
+        self.size.show(state.used);
         self.stall.eased(state.used <= self.settings.queue_size / 4 && state.bytes <= self.max_bytes() / 4);
         drop(state);
         self.writable.notify_waiters();
@@ -267,7 +267,7 @@ impl Queue for MemoryQueue {
         let lost = std::mem::take(&mut state.items);
         let batches = std::mem::take(&mut state.batches);
         (state.used, state.bytes) = (0, 0);
-        self.counts.show(Place::Memory, 0);
+        self.size.show(0);
         drop(state);
         // Their receipts speak here, outside the lock.
         drop(batches);

@@ -24,6 +24,9 @@ pub(crate) trait Queue: Send + Sync {
         whole(batch)
     }
 
+    /// Shows what is in it already, when it begins to be worked off.
+    fn show_size(&self) {}
+
     /// The next batch; `None` when the queue is closed and nothing is left that should be sent now. Cancel-safe.
     async fn take(&self) -> Option<Load>;
 

@@ -99,7 +99,7 @@ impl Spill {
 
     async fn try_open(&self, storage: &dyn Storage) -> Result<Opened, Failure> {
         let queue = storage.open_queue(&self.name).await?;
-        let claim = claims::claim(&self.host, &queue.place(), &self.exporter)?;
+        let claim = claims::claim(&self.host, &queue.place(), &self.exporter, None)?;
         Ok(Opened { queue, _claim: claim, room: self.host.shared() })
     }
 
@@ -156,18 +156,11 @@ impl Search {
         if queue.backlog().requests == 0 {
             return Ok(None);
         }
-        let claim = claims::claim(&self.host, &queue.place(), &self.sender.id)?;
+        let size = &self.counts.size;
+        let claim = claims::claim(&self.host, &queue.place(), &self.sender.id, Some(size))?;
         let sender = Arc::new(self.sender.beside(self.settings.num_consumers));
-        let (counts, of) = (Arc::clone(&self.counts), Arc::clone(&sender));
-        let queue = Arc::new(DiskQueue::new(
-            self.signal,
-            queue,
-            claim,
-            &self.settings,
-            counts,
-            of,
-            self.host.budget(),
-        ));
+        let (of, budget) = (Arc::clone(&sender), self.host.budget());
+        let queue = Arc::new(DiskQueue::new(self.signal, queue, claim, &self.settings, of, budget));
         Ok(Some(Leftovers { queue, sender }))
     }
 

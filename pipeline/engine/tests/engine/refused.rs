@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use weir_component::{DeliverySettings, Failure, QueueSettings, RetrySettings, Storage};
 use weir_engine::{ComponentSpec, ServiceSpec};
+use weir_pdata::Payload;
 use weir_pdata::Signal::Logs;
 use weir_testkit::{ReceiverScript, Reply};
 
@@ -74,6 +75,49 @@ fn nothing_of_a_shared_queue_is_delivered_by_settings_that_were_refused() {
     world.pass(60 * SECOND);
     world.stop(engine, SECOND);
     assert_eq!(world.lab.delivered("test/e").len(), 3, "the queue was only lent");
+}
+
+/// What the exporter holds, as it is shown.
+fn size(world: &World) -> u64 {
+    world.count("otelcol_exporter_queue_size", "test/e")
+}
+
+#[test]
+fn the_size_of_a_queue_is_shown_as_it_is_whether_another_configuration_is_refused_or_takes_over() {
+    let in_memory = || DeliverySettings { queue: Some(QueueSettings::default()), ..durable() };
+    let ways = [
+        (in_memory(), in_memory()),
+        (in_memory(), durable()),
+        (durable(), in_memory()),
+        (durable(), durable()),
+    ];
+    for (way, (old, new)) in ways.into_iter().enumerate() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let world = World::new(1);
+        let spec = on_disk(&world, directory.path());
+        let down = |_: usize, _: &Payload| Reply::Fail(Failure::retry("connection refused"));
+        world.exporter("test/e", old, down);
+        world.sends("test/r", &[(Logs, 0, 1), (Logs, 10, 1), (Logs, 20, 1)]);
+        let engine = world.start(&spec).expect("starts");
+        world.pass(SECOND);
+        assert_eq!(size(&world), 3);
+
+        let mut wrong = spec.clone();
+        change(&mut wrong.exporters, "test/e", 2);
+        world.exporter("test/e", new, down);
+        refuse(&world, &mut wrong);
+        let (engine, outcome) = world.reload(engine, &wrong);
+        world.pass(SECOND);
+        assert_eq!((outcome.is_err(), size(&world)), (true, 3), "way {way}");
+
+        let mut right = spec;
+        change(&mut right.exporters, "test/e", 2);
+        let (engine, outcome) = world.reload(engine, &right);
+        assert_eq!(outcome, Ok(()));
+        world.pass(SECOND);
+        assert_eq!(size(&world), 3, "way {way}");
+        assert!(world.stop(engine, SECOND).is_clean(), "way {way}: it is on disk");
+    }
 }
 
 #[test]

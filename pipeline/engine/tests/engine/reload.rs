@@ -214,6 +214,32 @@ fn the_capacity_of_a_queue_is_shown_as_it_is_and_not_as_a_reload_that_fails_woul
 }
 
 #[test]
+fn what_a_replaced_exporter_gives_up_leaves_what_its_successor_holds_in_the_size_of_the_queue() {
+    let (world, mut spec) = (World::new(1), spec());
+    world.script(&spec);
+    let patient = |max_elapsed_time| DeliverySettings {
+        retry: Some(RetrySettings { max_elapsed_time, ..RetrySettings::default() }),
+        ..DeliverySettings::default()
+    };
+    let shown = || world.count("otelcol_exporter_queue_size", "test/e");
+    world.exporter("test/e", patient(30 * SECOND), down);
+    world.sends("test/r", &[(Logs, 0, 1), (Logs, 10, 1), (Logs, 20, 1)]);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    assert_eq!(shown(), 3);
+    change(&mut spec.exporters, "test/e", 2);
+    change(&mut spec.receivers, "test/r", 2);
+    world.exporter("test/e", persistent(), down);
+    world.sends("test/r", &[(Logs, 30, 1), (Logs, 40, 1)]);
+    let (engine, outcome) = world.reload(engine, &spec);
+    world.pass(SECOND);
+    assert_eq!((outcome, shown()), (Ok(()), 5), "what the old one still works off, and what is new");
+    world.pass(120 * SECOND);
+    assert_eq!((times(&world, "test/e ended"), shown()), (1, 2));
+    assert_eq!(world.stop(engine, SECOND).undelivered, [("test/e".to_owned(), Logs, 2)]);
+}
+
+#[test]
 fn a_configuration_that_cannot_be_built_or_started_leaves_everything_as_it_is() {
     let (world, spec) = (World::new(1), spec());
     world.script(&spec);
