@@ -497,6 +497,22 @@ fn what_stays_in_a_directory_that_a_reload_leaves_is_named_with_it() {
 }
 
 #[test]
+fn a_queue_is_measured_by_other_metrics_of_the_agent_as_well() {
+    let mut way = Way::to(closed_port());
+    let agent = way.start();
+    way.fill(2);
+    let names = ["disk_size", "commits", "lost_records"].map(|what| format!("otelcol_file_storage_{what}"));
+    let before = names.each_ref().map(|name| way.metric(name));
+    way.metrics = free_port();
+    fs::write(agent.config(), way.yaml()).expect("the file is written");
+    agent.signal("HUP");
+    agent.wait_for_log("Config updated.");
+    assert_eq!((names.each_ref().map(|name| way.metric(name)), before[0] > 0), (before, true));
+    way.fill(2);
+    assert!(way.metric(&names[1]) > before[1]);
+}
+
+#[test]
 fn a_queue_that_no_exporter_has_any_more_is_named_at_the_start_with_its_records() {
     let way = Way::to(free_port());
     let mut agent = way.start();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -24,7 +24,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// An open queue, shared by its owners.
 pub(crate) struct Shared {
     queue: Queue,
-    metrics: Metrics,
+    /// Of its owners, of which each shows it in the telemetry it was opened with.
+    metrics: std::sync::Mutex<Vec<Weak<Metrics>>>,
     path: PathBuf,
     host: Host,
     clock: Clock,
@@ -47,23 +48,17 @@ pub(crate) struct Shared {
 pub(crate) struct Handle {
     shared: Arc<Shared>,
     closed: AtomicBool,
+    /// Shown as long as it is there.
+    _metrics: Arc<Metrics>,
 }
 
 impl Shared {
-    pub(crate) fn new(
-        queue: Queue,
-        metrics: Metrics,
-        path: &Path,
-        host: Host,
-        clock: Clock,
-        opened: Arc<Opened>,
-    ) -> Shared {
-        metrics.show(&queue);
+    pub(crate) fn new(queue: Queue, path: &Path, host: Host, clock: Clock, opened: Arc<Opened>) -> Shared {
         let read_ahead_room = std::sync::Mutex::new(host.budget().begin());
         Shared {
             read_ahead_room,
             queue,
-            metrics,
+            metrics: std::sync::Mutex::default(),
             path: path.to_owned(),
             host,
             clock,
@@ -80,6 +75,22 @@ impl Shared {
     pub(crate) fn is_opened_with(&self, options: &Options) -> bool {
         let own = self.queue.options();
         (own.fsync, own.max_bytes) == (options.fsync, options.max_bytes)
+    }
+
+    /// Shows in `metrics` as well what happens in it, until they are dropped.
+    fn show_in(&self, metrics: &Arc<Metrics>) {
+        metrics.show(&self.queue);
+        let mut all = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|metrics| metrics.strong_count() > 0);
+        all.push(Arc::downgrade(metrics));
+    }
+
+    /// Shows what happened in it so far.
+    fn show(&self) {
+        let all = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        for metrics in all.iter().filter_map(Weak::upgrade) {
+            metrics.show(&self.queue);
+        }
     }
 
     /// How much may be read ahead: nothing beyond the next record unless as much again as all telemetry in memory would fit
@@ -135,7 +146,7 @@ impl Shared {
         let shared = Arc::clone(self);
         let work = move || {
             how(&shared.queue);
-            shared.metrics.show(&shared.queue);
+            shared.show();
         };
         if self.host.blocking(work).await.is_none() {
             tracing::error!(queue = %self.path.display(), "Saving a queue on disk panicked");
@@ -202,8 +213,11 @@ impl Drop for Shared {
 }
 
 impl Handle {
-    pub(crate) fn new(shared: Arc<Shared>) -> Handle {
-        Handle { shared, closed: AtomicBool::new(false) }
+    /// Shows the queue in `metrics`.
+    pub(crate) fn new(shared: Arc<Shared>, metrics: Metrics) -> Handle {
+        let metrics = Arc::new(metrics);
+        shared.show_in(&metrics);
+        Handle { shared, closed: AtomicBool::new(false), _metrics: metrics }
     }
 
     fn is_closed(&self) -> bool {
@@ -221,7 +235,7 @@ impl Handle {
                 shared.room.notify_waiters();
                 shared.sync_soon();
             }
-            shared.metrics.show(&shared.queue);
+            shared.show();
             filled
         };
         let filled = self.shared.host.blocking(work).await;
@@ -258,7 +272,7 @@ impl DurableQueue for Handle {
                 let own = Arc::clone(shared);
                 let commit = shared.host.blocking(move || {
                     own.queue.commit();
-                    own.metrics.show(&own.queue);
+                    own.show();
                 });
                 // The commit serves the others too, and goes on without being waited for.
                 match select(told, Box::pin(commit)).await {

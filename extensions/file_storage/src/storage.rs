@@ -45,6 +45,12 @@ impl FileStorage {
         }
     }
 
+    /// What is measured of a queue, in the telemetry that this storage has: that of the agent may be another by a reload since the
+    /// queue was opened.
+    fn metrics(&self, name: &str) -> Metrics {
+        Metrics::new(&self.id, name, &self.host)
+    }
+
     /// Opens the queue, and waits until then for a former owner. The turn goes with the work, which goes on when nobody waits
     /// for it any more.
     async fn open(&self, name: &str, mut turn: Turn, deadline: Instant) -> Result<(Queue, Turn), Failure> {
@@ -82,7 +88,7 @@ impl Storage for FileStorage {
                     path.display()
                 )));
             }
-            return Ok(Arc::new(Handle::new(shared)));
+            return Ok(Arc::new(Handle::new(shared, self.metrics(name))));
         }
         let (queue, _turn) = self.open(name, turn, deadline).await?;
         let backlog = queue.backlog();
@@ -94,13 +100,12 @@ impl Storage for FileStorage {
             lost_records = queue.counters().lost,
             "Opened a queue on disk"
         );
-        let metrics = Metrics::new(&self.id, name, &self.host);
         let opened = Arc::clone(&self.opened);
-        let shared = Shared::new(queue, metrics, &path, self.host.clone(), self.clock.clone(), opened);
+        let shared = Shared::new(queue, &path, self.host.clone(), self.clock.clone(), opened);
         let shared = Arc::new(shared);
         self.opened.add(&path, &shared);
         shared.sync_soon();
-        Ok(Arc::new(Handle::new(shared)))
+        Ok(Arc::new(Handle::new(shared, self.metrics(name))))
     }
 
     async fn find_queue(&self, name: &str) -> Result<Option<Arc<dyn DurableQueue>>, Failure> {

@@ -68,8 +68,8 @@ fn a_read_that_panics_is_tried_again_after_a_pause() {
     // Nothing is kept in memory for the reader.
     let queue = Queue::open(fs, Options { read_ahead: 0, ..Options::default() }).expect("opened");
     let metrics = Metrics::new("file_storage", "q", &host);
-    let shared = Shared::new(queue, metrics, directory.path(), host, clock.clone(), Arc::default());
-    let handle = Handle::new(Arc::new(shared));
+    let shared = Shared::new(queue, directory.path(), host, clock.clone(), Arc::default());
+    let handle = Handle::new(Arc::new(shared), metrics);
     let taken = simulation.run(async move {
         let record = Record { parts: vec![Bytes::from_static(b"a")], items: 1 };
         handle.append(record, Capacity { size: 1, sizer: Sizer::Requests }).await.expect("durable");
