@@ -291,8 +291,9 @@ impl<'a> Agent<'a> {
     }
 
     /// Begins to read the configuration as it is now. A file or a server may hang, which holds up nothing else; another
-    /// request to reload reads anew.
+    /// request to reload reads anew. Files that text goes to are looked at whatever is read.
     fn read(&self) -> Reading {
+        weir_telemetry::look_again();
         let (args, watches, host) = (self.args.clone(), self.watch.is_some(), self.host.clone());
         let load = move || {
             let read = args.read(&args.gates().ok()?, true);

@@ -9,6 +9,7 @@ mod console;
 #[path = "../../fuzz/corpus.rs"]
 mod corpus;
 mod detectors;
+mod file;
 mod identity;
 mod logs;
 mod metrics;
@@ -22,6 +23,7 @@ mod traces;
 mod views;
 mod wildcard;
 
+pub use file::look_again;
 pub use identity::Identity;
 pub use logs::{Logs, NextLogs, UNSAMPLED, init_logs};
 pub use metrics::{Metrics, init_metrics};

@@ -5,7 +5,7 @@
 //! Nothing that moves telemetry may wait for that, so each output has a queue and a thread that writes it, in order.
 //!
 //! That thread also opens a file, for which [`PATIENCE`] is waited, so that a mistake shows at the start. A named pipe opens whether
-//! or not somebody reads it.
+//! or not somebody reads it. A file that was moved away is followed by another when that is asked for ([`look_again`]).
 //!
 //! A queue holds [`ROOM`] bytes and one text more. What finds it full is counted instead, until half of it has been
 //! written; then the log says how much is missing. What says that something was lost ([`Worth::Loss`]) has as much room again.
@@ -14,9 +14,7 @@
 //! At the end of the process what is queued is waited for, [`PATIENCE`] long.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileTypeExt;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,6 +22,9 @@ use std::time::Duration;
 use weir_config::telemetry::OutputPath;
 
 use crate::UNSAMPLED;
+use crate::file::Appended;
+#[cfg(doc)]
+use crate::look_again;
 
 /// Bytes that wait for an output at most.
 const ROOM: usize = 1 << 20;
@@ -86,7 +87,7 @@ impl Outlet {
     /// It cannot be opened, or the system refuses a thread.
     pub fn file(path: &str) -> io::Result<Arc<Outlet>> {
         let file = path.to_owned();
-        Outlet::opening(PATIENCE, path, move || append_to(&file))
+        Outlet::opening(PATIENCE, path, move || Appended::open(&file))
     }
 
     pub(crate) fn new(name: &str, to: impl Write + Send + 'static) -> io::Result<Arc<Outlet>> {
@@ -245,12 +246,6 @@ impl Shared {
     }
 }
 
-/// Opened for writing alone, a named pipe would wait for somebody who reads it.
-fn append_to(path: &str) -> io::Result<File> {
-    let is_pipe = fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
-    OpenOptions::new().create(true).append(true).read(is_pipe).open(path)
-}
-
 /// A file that could not be opened.
 struct Unopened(io::ErrorKind, String);
 
@@ -329,6 +324,7 @@ impl Drop for Flush {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::{BufRead, BufReader};
     use std::process::Command;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -478,7 +474,7 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
         let (tell, told) = sync_channel(1);
         let opens = path.display().to_string();
-        std::thread::spawn(move || tell.send(append_to(&opens)));
+        std::thread::spawn(move || tell.send(Appended::open(&opens)));
         let pipe = told.recv_timeout(Duration::from_secs(60)).expect("it opens").expect("a pipe");
         let outlet = Outlet::new("test", pipe).expect("a thread");
         outlet.write("a\n".to_owned(), Worth::Usual);

@@ -157,6 +157,29 @@ fn settings_of_the_log_take_over_at_a_reload() {
 }
 
 #[test]
+fn a_log_that_was_moved_away_is_followed_by_another_at_a_reload_also_at_one_that_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [log, moved] = ["weir.log", "weir.log.1"].map(|name| folder.path().join(name));
+    let yaml = |telemetry: &str| {
+        format!(
+            "receivers: {{nop: }}\nexporters: {{nop: }}\nservice:\n  telemetry: {{metrics: {{level: {telemetry}}}, \
+             logs: {{output_paths: [stderr, '{}']}}}}\n  pipelines: {{traces: {{receivers: [nop], exporters: [nop]}}}}\n",
+            log.display()
+        )
+    };
+    let agent = Agent::start(&yaml("none"), 0);
+    for (level, line) in [("none", "Config updated."), ("nun", "keeping the running configuration")] {
+        fs::rename(&log, &moved).expect("moved");
+        fs::write(agent.config(), yaml(level)).expect("written");
+        agent.signal("HUP");
+        agent.wait_for_log(line);
+        let has_line = || fs::read_to_string(&log).ok().filter(|log| log.contains(line));
+        assert!(wait_until(LONG, has_line).is_some(), "{level}: nothing in a new file\n{}", agent.log());
+        assert!(!fs::read_to_string(&moved).expect("readable").contains(line), "{level}");
+    }
+}
+
+#[test]
 fn sigterm_ends_an_agent_whose_reload_hangs() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = folder.path().join("token");
