@@ -30,12 +30,12 @@ use crate::lifetime::{Activity, End, Lifetime};
 use served::{Answers, Late, Served};
 
 /// How a server stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Leaving {
     /// The port is closed: idle connections are closed at once.
     Closed,
-    /// Somebody else serves the port: nobody may notice.
-    HandedOver,
+    /// Somebody else serves the port: nobody may notice until that is requested, when it is closed, too.
+    HandedOver(Stop),
 }
 
 /// An HTTP/1.1 connection that has to go although its port is open ends with the answer to its next request, or after this
@@ -62,6 +62,7 @@ pub(crate) async fn drive<H, F>(
     let mut stop_requested = pin!(stop.requested());
     let mut lifetime = pin!(Lifetime::new(limits, activity.clone()));
     let (mut departure, mut stopping) = (Departure::default(), false);
+    let mut closed = pin!(None);
     let leave_in_peace = |departure: &mut Departure| {
         if activity.can_be_sent_away() {
             departure.leave();
@@ -80,8 +81,17 @@ pub(crate) async fn drive<H, F>(
             stopping = true;
             match leaving() {
                 Leaving::Closed => departure.leave(),
-                Leaving::HandedOver => leave_in_peace(&mut departure),
+                Leaving::HandedOver(until) => {
+                    leave_in_peace(&mut departure);
+                    closed.set(Some(requested(until)));
+                }
             }
+        }
+        if let Some(port) = closed.as_mut().as_pin_mut()
+            && port.poll(cx).is_ready()
+        {
+            closed.set(None);
+            departure.leave();
         }
         loop {
             while let Poll::Ready(step) = departure.poll(activity.is_open(), cx) {
@@ -102,6 +112,10 @@ pub(crate) async fn drive<H, F>(
     if let Err(e) = served.await {
         tracing::debug!(error = %e, "connection ended");
     }
+}
+
+async fn requested(stop: Stop) {
+    stop.requested().await;
 }
 
 /// Has `handler` answer, counts requests in `activity`, and has HTTP/1.1 close behind an answer once `last` is set, and
@@ -165,7 +179,8 @@ mod tests {
         let (stopper, stop) = Stop::new();
         let budget = Budget::default();
         let answer = |_: Request<Incoming>| async { Response::new(Body::empty()) };
-        let served = drive(Io::Unix(io), Activity::default(), &limits, &budget, &stop, || leaving, answer);
+        let leave = || leaving.clone();
+        let served = drive(Io::Unix(io), Activity::default(), &limits, &budget, &stop, leave, answer);
         tokio::join!(served, peer(stream, stopper));
     }
 
@@ -184,7 +199,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_rests_is_closed_at_once_when_the_port_closes_and_after_a_while_when_it_is_handed_over() {
-        for (leaving, at_once) in [(Leaving::Closed, true), (Leaving::HandedOver, false)] {
+        let (_agent, agent_ends) = Stop::new();
+        for (leaving, at_once) in [(Leaving::Closed, true), (Leaving::HandedOver(agent_ends), false)] {
             serve(leaving, async |mut peer, stopper| {
                 assert!(!ask(&mut peer).await.contains("close"));
                 drop(stopper);
@@ -196,8 +212,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_rests_when_the_agent_ends_is_closed_at_once_although_the_port_was_handed_over() {
+        let (agent, agent_ends) = Stop::new();
+        serve(Leaving::HandedOver(agent_ends), async |mut peer, stopper| {
+            assert!(!ask(&mut peer).await.contains("close"));
+            drop(stopper);
+            assert!(!is_closed(&mut peer, SECOND).await);
+            drop(agent);
+            assert!(is_closed(&mut peer, SECOND / 100).await);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_asks_again_after_the_port_was_handed_over_is_answered_and_told_that_it_was_the_last_time() {
-        serve(Leaving::HandedOver, async |mut peer, stopper| {
+        let (_agent, agent_ends) = Stop::new();
+        serve(Leaving::HandedOver(agent_ends), async |mut peer, stopper| {
             assert!(!ask(&mut peer).await.contains("close"));
             drop(stopper);
             assert!(!is_closed(&mut peer, SECOND).await);

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -194,9 +196,9 @@ pub(crate) async fn serve_within<H, F>(
         async move {
             let (limits, budget, stop, handler) = &*shared;
             let answer = |request: Request<Incoming>| guarded(request, &peer, limits, check_host, handler);
-            let leaving = || match port.upgrade() {
-                Some(port) if port.is_handed_over() => Leaving::HandedOver,
-                _ => Leaving::Closed,
+            let leaving = || match port.upgrade().and_then(|port| port.handed_over()) {
+                Some(agent_ends) => Leaving::HandedOver(agent_ends),
+                None => Leaving::Closed,
             };
             connection::drive(io, activity, limits, budget, stop, leaving, answer).await;
         }
@@ -277,11 +279,19 @@ pub(crate) async fn accept<C, F>(
         }
     }
     drop(accepting);
-    if !listener.is_handed_over() {
-        drop(listener);
-    }
-    while let Some(ended) = connections.join_next_with_id().await {
-        over(ended);
+    let handed_over = listener.handed_over();
+    // One that was handed over is kept, so that its connections see that.
+    let mut listener = handed_over.is_some().then_some(listener);
+    let mut agent_ends = pin!(OptionFuture::from(handed_over.as_ref().map(Stop::requested)));
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut agent_ends, if listener.is_some() => listener = None,
+            ended = connections.join_next_with_id() => match ended {
+                Some(ended) => drop(over(ended)),
+                None => break,
+            },
+        };
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use weir_component::{Claim, Failure, Handover, Host};
+use weir_component::{Claim, Failure, Handover, Host, Stop};
 use weir_config::net::check_host_port;
 
 use crate::clock::pause;
@@ -24,7 +24,11 @@ use network::{address_of, plain, with_host};
 /// A bound listener. A component that takes the place of another one in a reload gets the very same, so that the port is
 /// never closed ([`Listener::owned_tcp`]); the two then accept side by side until the old one stops.
 #[derive(Debug)]
-pub struct Listener(Arc<Kind>);
+pub struct Listener {
+    kind: Arc<Kind>,
+    /// Requested when the agent ends, where it has an owner in one.
+    agent_ends: Option<Stop>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -47,13 +51,22 @@ impl Listener {
         Listener::bound(Network::Tcp, endpoint, &addresses).map(|(listener, _)| listener)
     }
 
+    fn new(kind: Kind) -> Listener {
+        Listener { kind: Arc::new(kind), agent_ends: None }
+    }
+
+    /// Of that agent.
+    fn of(handover: &Handover, kind: Arc<Kind>) -> Listener {
+        Listener { kind, agent_ends: Some(handover.over()) }
+    }
+
     fn bound(
         network: Network,
         endpoint: &str,
         addresses: &[SocketAddr],
     ) -> Result<(Listener, SocketAddr), Failure> {
         match network.bind(addresses) {
-            Ok((listener, address)) => Ok((Listener(Arc::new(Kind::Tcp(listener))), address)),
+            Ok((listener, address)) => Ok((Listener::new(Kind::Tcp(listener)), address)),
             Err(e) => Err(bind_failure(network.name(), &with_host(endpoint), &e)),
         }
     }
@@ -75,7 +88,7 @@ impl Listener {
             remove_socket(Path::new(path));
         }
         match UnixListener::bind(path) {
-            Ok(listener) => Ok(Listener(Arc::new(Kind::Unix(listener, PathBuf::from(path))))),
+            Ok(listener) => Ok(Listener::new(Kind::Unix(listener, PathBuf::from(path)))),
             Err(e) => Err(bind_failure("unix", path, &e)),
         }
     }
@@ -111,8 +124,8 @@ impl Listener {
         let bound = Listener::bound(network, endpoint, &addresses);
         let (listener, address) =
             bound.map_err(|e| overlapping(handover.owners(), endpoint, &addresses).unwrap_or(e))?;
-        handover.keep(id, &network.key(&address), &listener.0);
-        Ok(listener)
+        handover.keep(id, &network.key(&address), &listener.kind);
+        Ok(Listener::of(handover, listener.kind))
     }
 
     /// [`Listener::unix`] for the component `id`, as [`Listener::owned_tcp`].
@@ -127,8 +140,8 @@ impl Listener {
             return Ok(listener);
         }
         let listener = Listener::unix(path).await?;
-        host.handover().keep(id, &key, &listener.0);
-        Ok(listener)
+        host.handover().keep(id, &key, &listener.kind);
+        Ok(Listener::of(host.handover(), listener.kind))
     }
 
     /// What a component that is about to end has under one of the keys; none when nobody in this agent has any.
@@ -142,7 +155,7 @@ impl Listener {
         let mut taken = None;
         for key in keys {
             match handover.claim(id, key) {
-                Claim::Yours(kind) => return Ok(Some(Listener(kind))),
+                Claim::Yours(kind) => return Ok(Some(Listener::of(handover, kind))),
                 Claim::Taken(owner) => taken = Some(owner),
                 Claim::Free => {}
             }
@@ -157,15 +170,16 @@ impl Listener {
 
     /// The address it is bound to; `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &*self.0 {
+        match &*self.kind {
             Kind::Tcp(listener) => listener.local_addr().ok(),
             Kind::Unix(..) => None,
         }
     }
 
-    /// Whether somebody else accepts on it too.
-    pub(crate) fn is_handed_over(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
+    /// When the agent ends, where somebody else accepts on it too, and will until then.
+    pub(crate) fn handed_over(&self) -> Option<Stop> {
+        let agent_ends = self.agent_ends.as_ref().filter(|ends| !ends.is_requested());
+        agent_ends.filter(|_| Arc::strong_count(&self.kind) > 1).cloned()
     }
 
     /// The next connection for that use, once it may have a descriptor. Errors of single connections are passed over,
@@ -184,7 +198,7 @@ impl Listener {
     }
 
     async fn try_accept(&self, for_use: Use) -> io::Result<(Io, Option<SocketAddr>)> {
-        match &*self.0 {
+        match &*self.kind {
             Kind::Tcp(listener) => {
                 let (mut stream, peer) = listener.accept().await?;
                 if for_use.is_beyond(&stream) {
@@ -387,13 +401,13 @@ mod tests {
         let port = first.local_addr().expect("an address").port();
         let at = |ip: &str| format!("{ip}:{port}");
         let bound = Network::Tcp.addresses(&at("0.0.0.0")).await.expect("an address");
-        handover.keep("otlp", &Network::Tcp.key(&bound[0]), &first.0);
+        handover.keep("otlp", &Network::Tcp.key(&bound[0]), &first.kind);
         let taken = Listener::owned(&handover, "other", Network::Tcp, &at("[::]")).await.expect_err("taken");
         assert!(taken.message().contains("already in use by \"otlp\" of this agent"), "{taken}");
         for spelling in ["[::]", "", "0.0.0.0"] {
             handover.begin(["otlp".to_owned()].into());
             let next = Listener::owned(&handover, "otlp", Network::Tcp, &at(spelling)).await;
-            assert!(Arc::ptr_eq(&next.expect("the same").0, &first.0), "{spelling:?}");
+            assert!(Arc::ptr_eq(&next.expect("the same").kind, &first.kind), "{spelling:?}");
             handover.end(true);
         }
         handover.begin(["otlp".to_owned()].into());

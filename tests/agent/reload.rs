@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
@@ -182,4 +184,53 @@ fn pages_are_those_of_the_new_configuration_while_an_old_exporter_has_what_it_ca
     let is_new = || get(changed, "/new").is_some_and(|answer| answer.status == 200);
     let all_new = || (0..20).all(|_| is_new()).then_some(());
     assert!(wait_until(LONG, all_new).is_some(), "the old health_check still answers");
+}
+
+/// A client that has had an answer and keeps its connection.
+fn rests(port: u16, request: &str) -> TcpStream {
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    client.write_all(request.as_bytes()).expect("written");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).expect("an answer");
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 "), "{}", String::from_utf8_lossy(&head));
+    client
+}
+
+#[test]
+fn a_stop_after_a_reload_does_not_wait_for_clients_that_rest() {
+    let [http, pages] = [(); 2].map(|()| free_port());
+    let yaml = |changed: &str| {
+        format!(
+            "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{http}'{changed}}}}}}}}}\n\
+             exporters: {{nop: }}\nextensions: {{zpages: {{endpoint: '127.0.0.1:{pages}'{changed}}}}}\n\
+             service:\n  extensions: [zpages]\n  pipelines: {{logs: {{receivers: [otlp], exporters: [nop]}}}}\n\
+             \x20 telemetry: {{metrics: {{level: none}}}}\n"
+        )
+    };
+    // Receivers have half of it, and extensions a second more: less than clients may rest after a reload.
+    let mut agent = Agent::spawn_with(&yaml(""), pages, |mut own| {
+        own.args(["--shutdown-timeout", "4s"]);
+        own
+    });
+    agent.wait_for_log("Everything is ready.");
+    let [page, export] =
+        [("GET", "/leaks.json", ""), ("POST", "/v1/logs", "{}")].map(|(method, path, body)| {
+            format!(
+                "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n\
+                 {body}",
+                body.len()
+            )
+        });
+    let _before = [rests(pages, &page), rests(http, &export)];
+    fs::write(agent.config(), yaml(", response_headers: {x-changed: 'yes'}")).expect("written");
+    agent.signal("HUP");
+    agent.wait_for_log("Config updated.");
+    let _after = [rests(pages, &page), rests(http, &export)];
+    agent.signal("TERM");
+    let code = agent.wait_for_exit().code();
+    assert!(code == Some(0) && !agent.log().contains("Did not end in time"), "{code:?}:\n{}", agent.log());
 }

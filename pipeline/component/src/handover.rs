@@ -10,14 +10,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The things of an agent that can be handed over, by a key such as `tcp 127.0.0.1:4317`.
-#[derive(Default)]
-pub struct Handover(Mutex<State>);
+use crate::{Stop, Stopper};
 
-#[derive(Default)]
+/// The things of an agent that can be handed over, by a key such as `tcp 127.0.0.1:4317`.
+pub struct Handover {
+    state: Mutex<State>,
+    over: Stop,
+}
+
 struct State {
     things: BTreeMap<String, Thing>,
     ending: BTreeSet<String>,
+    /// As long as the agent does not end.
+    goes_on: Option<Stopper>,
 }
 
 struct Thing {
@@ -38,11 +43,19 @@ pub enum Claim<T> {
     Taken(String),
 }
 
+impl Default for Handover {
+    fn default() -> Handover {
+        let (stopper, over) = Stop::new();
+        let state = State { things: BTreeMap::new(), ending: BTreeSet::new(), goes_on: Some(stopper) };
+        Handover { state: Mutex::new(state), over }
+    }
+}
+
 impl Handover {
     /// Asks for what is under `key`, as the component `id`.
     pub fn claim<T: Any + Send + Sync>(&self, id: &str, key: &str) -> Claim<T> {
         let mut state = self.lock();
-        let State { things, ending } = &mut *state;
+        let State { things, ending, .. } = &mut *state;
         let Some((thing, value)) = things.get_mut(key).and_then(|t| t.value.upgrade().map(|v| (t, v))) else {
             return Claim::Free;
         };
@@ -90,8 +103,18 @@ impl Handover {
         }
     }
 
+    /// The agent ends: whoever has handed something over need not wait any more until nobody can notice; the engine calls it.
+    pub fn finish(&self) {
+        self.lock().goes_on = None;
+    }
+
+    /// Requested when the agent ends.
+    pub fn over(&self) -> Stop {
+        self.over.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! # The order of a stop
 //! 1. The end begins for all deliveries at once: nobody waits for room or for a retry any more, or what holds the handles that
-//!    keep others open would never let go of them.
+//!    keep others open would never let go of them. Nor does anybody wait for clients that rest on a port that a reload has
+//!    handed over.
 //! 2. Receivers are told to stop, by the drop of their nodes, and finish their requests. They have half of the time, because
 //!    whoever sends has its data still.
 //! 3. With the last way into it each stage drains, and with the last handle each delivery closes: the graph ends from its front
@@ -165,6 +166,7 @@ impl Engine {
     pub async fn stop(&mut self, grace: Duration) -> Stopped {
         let clock = self.tools.clock.clone();
         self.tools.host.set_health(Health::NotReady);
+        self.tools.host.handover().finish();
         let begun = clock.now();
         self.parts = None;
         let processors: Arc<Losses> = self.tools.host.shared();
