@@ -141,6 +141,12 @@ struct Read {
 /// One that is being read; none when that fails.
 type Reading = BoxFuture<'static, Option<Read>>;
 
+/// Blocking work that holds nothing up.
+fn aside(host: &Host, work: impl FnOnce() + Send + 'static) -> BoxFuture<'static, ()> {
+    let host = host.clone();
+    async move { host.blocking(work).await.unwrap_or_default() }.boxed()
+}
+
 /// Completes when what is being read has been.
 async fn done(reading: &mut Option<Reading>) -> Option<Read> {
     match reading {
@@ -171,6 +177,8 @@ struct Agent<'a> {
     own: Own,
     /// The telemetry of components that a reload has replaced, until they have ended: they still deliver and count.
     former: FuturesUnordered<BoxFuture<'static, Own>>,
+    /// What sends the last of such telemetry, for which a receiver that does not answer is waited for.
+    ends: FuturesUnordered<BoxFuture<'static, ()>>,
     clock: Clock,
     /// Its files, when changes of them are taken up.
     watch: Option<Watch>,
@@ -197,7 +205,7 @@ impl Own {
         Ok(())
     }
 
-    /// Sends what is left and ends.
+    /// Sends what is left and ends. Blocks.
     fn end(mut self) {
         self.servers.abort_all();
         self.traces.shutdown();
@@ -214,15 +222,16 @@ impl<'a> Agent<'a> {
         logs: &'a Logs,
     ) -> Result<Agent<'a>, ExitCode> {
         let own = Own::new(&loaded, &identity).map_err(|e| failed(&e))?;
+        own.metrics.begin();
         let tokio = Arc::new(TokioRuntime::current());
         let clock = Clock::new(Arc::<TokioRuntime>::clone(&tokio));
         let host = service::host(&tokio, service::telemetry(&own.metrics, &own.traces));
         let engine = service::build(&loaded, tokio, &host)
             .map_err(|errors| args.report(&Diagnostics::new(errors, loaded.sources.clone()), Step::Build))?;
-        let former = FuturesUnordered::new();
+        let (former, ends) = (FuturesUnordered::new(), FuturesUnordered::new());
         let watch = how.watch_config.then(|| Watch::new(&loaded.sources));
         let grace = how.shutdown_timeout.as_std();
-        Ok(Agent { args, grace, identity, loaded, host, engine, logs, own, former, clock, watch })
+        Ok(Agent { args, grace, identity, loaded, host, engine, logs, own, former, ends, clock, watch })
     }
 
     /// # Errors
@@ -263,9 +272,10 @@ impl<'a> Agent<'a> {
                     continue;
                 }
                 Some(former) = self.former.next() => {
-                    former.end();
+                    self.ends.push(aside(&self.host, || former.end()));
                     continue;
                 }
+                Some(()) = self.ends.next() => continue,
                 (id, failure) = self.engine.failed() => {
                     terminating(&id, &failure);
                     return false;
@@ -342,7 +352,8 @@ impl<'a> Agent<'a> {
             self.reload_anew(&next, identity).await?;
         }
         if let Some(logs) = logs {
-            self.logs.take_over(logs);
+            let former = self.logs.take_over(logs);
+            self.ends.push(aside(&self.host, || former.end()));
         }
         // Also those of components that go on.
         weir_otlp::tls::look_again();
@@ -362,6 +373,7 @@ impl<'a> Agent<'a> {
         host.handover().end(serving.is_ok());
         serving.map_err(|error| self.refuse_start(service::metrics_error(error, next), next))?;
         self.take_over(prepared, next).await?;
+        own.metrics.begin();
         let mut former = std::mem::replace(&mut self.own, own);
         // Its successor answers on its ports.
         former.servers.abort_all();
@@ -421,9 +433,10 @@ impl<'a> Agent<'a> {
             );
         }
         while let Ok(Some(former)) = tokio::time::timeout(FORMER, self.former.next()).await {
-            former.end();
+            self.ends.push(aside(&self.host, || former.end()));
         }
-        self.own.end();
+        self.ends.push(aside(&self.host, || self.own.end()));
+        while self.ends.next().await.is_some() {}
         tracing::info!("Shutdown complete.");
         stopped.is_clean()
     }

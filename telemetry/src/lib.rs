@@ -18,6 +18,7 @@ mod outlet;
 mod process;
 mod prometheus;
 mod propagators;
+mod pushes;
 mod records;
 mod traces;
 mod views;
@@ -25,7 +26,7 @@ mod wildcard;
 
 pub use file::look_again;
 pub use identity::Identity;
-pub use logs::{Logs, NextLogs, UNSAMPLED, init_logs};
+pub use logs::{FormerLogs, Logs, NextLogs, UNSAMPLED, init_logs};
 pub use metrics::{Metrics, init_metrics};
 pub use outlet::{Flush, Outlet, Worth, eprint, stderr, stdout};
 pub use prometheus::{Answer, Page};

@@ -74,21 +74,31 @@ impl NextLogs {
     }
 }
 
+/// Logs that others have taken over from. Dropped without [`FormerLogs::end`], they end all the same.
+#[must_use = "its processors may hold records"]
+pub struct FormerLogs(Arc<Lines>);
+
+impl FormerLogs {
+    /// Sends what processors still hold. Blocks until it is delivered or its time is up.
+    pub fn end(self) {
+        self.0.end_records();
+    }
+}
+
 fn fail(error: &dyn fmt::Display) -> String {
     format!("failed to create logger: {error}")
 }
 
 impl Logs {
-    /// Lets other settings take over from the next line on. What processors still hold of the old ones is sent, which may
-    /// block.
-    pub fn take_over(&self, next: NextLogs) {
+    /// Lets other settings take over from the next line on, and gives what is to be ended.
+    pub fn take_over(&self, next: NextLogs) -> FormerLogs {
         let old = {
             let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, next.0)
         };
         // Which lines are of interest is remembered for each place that logs.
         tracing::callsite::rebuild_interest_cache();
-        old.end_records();
+        FormerLogs(old)
     }
 
     /// Sends what is left where processors say, and writes what is queued for the outputs. Blocks until it is delivered or
@@ -426,7 +436,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(logs.clone()), || {
             say();
             tracing::info!("first");
-            logs.take_over(second);
+            logs.take_over(second).end();
             say();
         });
         assert_eq!((written(&before).len(), written(&after).len()), (1, 1));

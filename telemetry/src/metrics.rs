@@ -9,21 +9,25 @@ use weir_config::telemetry::{self as config, MetricsConfig, MetricsLevel, OtlpMe
 
 use crate::console::Console;
 use crate::prometheus::Page;
+use crate::pushes::Pushes;
 use crate::{Identity, otlp, process, views};
 
 /// The running metrics of the agent.
 #[derive(Debug)]
 pub struct Metrics {
     provider: SdkMeterProvider,
+    pushes: Pushes,
     level: MetricsLevel,
     pages: Vec<Page>,
 }
 
-/// Sets up what `config` says. Must be called inside a tokio runtime when a reader pushes over OTLP.
+/// Sets up what `config` says; nothing is pushed before [`Metrics::begin`]. Must be called inside a tokio runtime when a reader
+/// pushes over OTLP.
 ///
 /// # Errors
 /// A sentence about a reader or view that cannot be set up.
 pub fn init_metrics(config: &MetricsConfig, identity: &Identity) -> Result<Metrics, String> {
+    let pushes = Pushes::default();
     let set_up = || {
         let mut builder = SdkMeterProvider::builder().with_resource(identity.resource());
         let mut pages = Vec::new();
@@ -38,7 +42,7 @@ pub fn init_metrics(config: &MetricsConfig, identity: &Identity) -> Result<Metri
                 pages.push(page);
             }
             if let Some(periodic) = &reader.periodic {
-                builder = with_periodic(builder, periodic)?;
+                builder = with_periodic(builder, periodic, &pushes)?;
             }
         }
         for view in config.views.iter().flatten() {
@@ -51,7 +55,7 @@ pub fn init_metrics(config: &MetricsConfig, identity: &Identity) -> Result<Metri
     if config.level > MetricsLevel::None {
         process::register(&provider.meter("go.opentelemetry.io/collector/service"), identity.started());
     }
-    Ok(Metrics { provider, level: config.level, pages })
+    Ok(Metrics { provider, pushes, level: config.level, pages })
 }
 
 /// Milliseconds between two transmissions when none are given.
@@ -60,11 +64,12 @@ const INTERVAL: i64 = 60_000;
 fn with_periodic(
     builder: MeterProviderBuilder,
     config: &config::PeriodicReader,
+    pushes: &Pushes,
 ) -> Result<MeterProviderBuilder, String> {
     let millis = u64::try_from(config.interval.unwrap_or(INTERVAL)).unwrap_or(0).max(1);
     let interval = Duration::from_millis(millis);
     if config.exporter.console.is_some() {
-        let reader = PeriodicReader::builder(Console::default()).with_interval(interval);
+        let reader = PeriodicReader::builder(pushes.by(Console::default())).with_interval(interval);
         return Ok(builder.with_reader(reader.build()));
     }
     let Some(otlp) = &config.exporter.otlp else {
@@ -74,7 +79,7 @@ fn with_periodic(
     let mut settings = otlp.otlp.clone();
     settings.timeout = [settings.timeout, config.timeout].into_iter().flatten().min();
     let exporter = otlp::metrics(&settings, temporality(otlp)?)?;
-    Ok(builder.with_reader(PeriodicReader::builder(exporter).with_interval(interval).build()))
+    Ok(builder.with_reader(PeriodicReader::builder(pushes.by(exporter)).with_interval(interval).build()))
 }
 
 fn temporality(config: &OtlpMetricExporter) -> Result<Temporality, String> {
@@ -112,7 +117,12 @@ impl Metrics {
         &self.pages
     }
 
-    /// Pushes what is left and ends. Blocks until it is delivered or its time is up.
+    /// Pushes from here on.
+    pub fn begin(&self) {
+        self.pushes.begin();
+    }
+
+    /// Pushes what is left, where that has begun, and ends. Blocks until it is delivered or its time is up.
     pub fn shutdown(&self) {
         if let Err(error) = self.provider.shutdown() {
             tracing::debug!(error = %error, "the last metrics were not delivered");

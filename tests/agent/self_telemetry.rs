@@ -6,6 +6,7 @@
 mod page;
 mod prometheus;
 mod pushed;
+mod replaced;
 
 use weir_pdata::Signal;
 

@@ -1,0 +1,50 @@
+//! Other telemetry of the agent's own, with a receiver that never answers.
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::net::TcpListener;
+
+use crate::support::Agent;
+
+/// Readers that push when they end and not before. Each waits for its receiver by itself then.
+const READERS: usize = 8;
+
+fn yaml(silent: &TcpListener, receiver: &str, resource: &str) -> String {
+    let port = silent.local_addr().unwrap().port();
+    let reader = format!(
+        "{{periodic: {{interval: 3600000, exporter: {{otlp: {{protocol: http/protobuf, endpoint: 'http://127.0.0.1:{port}'}}}}}}}}"
+    );
+    let readers = vec![reader; READERS].join(", ");
+    format!(
+        "receivers: {{nop: , {receiver}}}\nexporters: {{nop: }}\nservice:\n  telemetry:\n    logs: {{level: debug}}\n    \
+         resource: {{{resource}}}\n    metrics: {{readers: [{readers}]}}\n  \
+         pipelines: {{logs: {{receivers: [{}], exporters: [nop]}}}}\n",
+        if receiver.is_empty() { "nop" } else { "nop, otlp" },
+    )
+}
+
+#[test]
+fn who_never_answers_holds_up_no_signal_when_the_last_metrics_are_pushed() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let agent = Agent::start(&yaml(&silent, "", "phase: old"), 0);
+    fs::write(agent.config(), yaml(&silent, "", "phase: new")).unwrap();
+    agent.signal("HUP");
+    let (mut first, _) = silent.accept().unwrap();
+    first.read_exact(&mut [0]).unwrap();
+    agent.signal("TERM");
+    let log = agent.wait_for_log("Starting shutdown");
+    assert!(!log.contains("the last metrics were not delivered"), "{log}");
+}
+
+#[test]
+fn what_a_reload_that_is_refused_would_have_measured_is_not_pushed() {
+    let (silent, taken) =
+        (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let agent = Agent::start(&yaml(&silent, "", ""), 0);
+    let receiver = format!("otlp: {{protocols: {{http: {{endpoint: '{}'}}}}}}", taken.local_addr().unwrap());
+    fs::write(agent.config(), yaml(&silent, &receiver, "phase: new")).unwrap();
+    agent.signal("HUP");
+    agent.wait_for_log("keeping the running configuration");
+    silent.set_nonblocking(true).unwrap();
+    assert_eq!(silent.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
