@@ -27,9 +27,8 @@ use tokio_rustls::{client, server};
 
 pub(crate) use bundle::usable as usable_authorities;
 use refusal::{Peer, explained};
-pub(crate) use renew::DEFAULT_INTERVAL;
 use renew::Renewed;
-pub use renew::{Files, look_again};
+pub use renew::{DEFAULT_INTERVAL, Files, look_again};
 use trusted::{Clients, Servers, names_a_host};
 use weir_config::net::{CURVES, OLDER_SUITES, SUITES_OF_13};
 
@@ -167,11 +166,7 @@ impl ClientTls {
         Ok(TlsConnector(Arc::new(Renewed::new(self.config(alpn)?, files))))
     }
 
-    /// The settings as rustls takes them, for clients of other libraries; files are read now and not again.
-    ///
-    /// # Errors
-    /// As [`ClientTls::connector`].
-    pub fn config(&self, alpn: &[&str]) -> Result<ClientConfig, String> {
+    pub(crate) fn config(&self, alpn: &[&str]) -> Result<ClientConfig, String> {
         let provider = Arc::new(self.parameters.provider()?);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions(self.parameters.versions))

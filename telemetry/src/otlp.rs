@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{
@@ -22,7 +21,8 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use weir_config::Secret;
 use weir_config::telemetry::OtlpExporter;
-use weir_otlp::tls::ClientTls;
+use weir_otlp::client::Connector;
+use weir_otlp::tls::{ClientTls, DEFAULT_INTERVAL, Files};
 
 /// Sends metrics. Must be called inside a tokio runtime, as all here.
 ///
@@ -114,13 +114,13 @@ impl Way {
         let uri: Uri = url.parse().map_err(|e| format!("endpoint {url:?}: {e}"))?;
         if protocol == Protocol::Grpc {
             let endpoint = Endpoint::from(uri.clone()).timeout(common.timeout);
-            let channel = endpoint.connect_with_connector_lazy(connector(config, &uri, true)?);
+            let channel = endpoint.connect_with_connector_lazy(connector(config, &uri, &["h2"])?);
             return Ok(Way::Grpc(Grpc { common, channel }));
         }
         // An endpoint with a path is meant as it is.
         let bare = matches!(uri.path(), "" | "/");
         let url = if bare { format!("{}{path}", url.trim_end_matches('/')) } else { url };
-        let client = HyperClient::new(connector(config, &uri, false)?, common.timeout, None);
+        let client = HyperClient::new(connector(config, &uri, &["http/1.1"])?, common.timeout, None);
         let client = Client { client, runtime: Handle::current() };
         Ok(Way::Http(Box::new(Http { common, url, protocol, client })))
     }
@@ -163,7 +163,7 @@ impl Http {
 /// An HTTP client that the SDK's threads, which are not the runtime's, can use.
 #[derive(Debug)]
 struct Client {
-    client: HyperClient<HttpsConnector<HttpConnector>>,
+    client: HyperClient<Connector>,
     runtime: Handle,
 }
 
@@ -177,30 +177,32 @@ impl HttpClient for Client {
     }
 }
 
-/// Connects with TLS where the URL says `https`.
-fn connector(config: &OtlpExporter, uri: &Uri, h2: bool) -> Result<HttpsConnector<HttpConnector>, String> {
-    let mut tls = ClientTls::default();
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    if uri.scheme_str() == Some("https") {
-        tls.ca = config.certificate.as_deref().map(read).transpose()?;
-        tls.identity = match (&config.client_certificate, &config.client_key) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
-            _ => return Err("client_certificate and client_key belong together".to_owned()),
-        };
-    } else {
-        // Never used: without `https` there is no handshake, and no need for the system's authorities.
-        tls.skip_verify = true;
+/// Connects with TLS where the URL says `https`, by files that are taken up when they change.
+fn connector(
+    config: &OtlpExporter,
+    uri: &Uri,
+    protocols: &'static [&'static str],
+) -> Result<Connector, String> {
+    if uri.scheme_str() != Some("https") {
+        return Ok(Connector::direct(None));
     }
-    let tls = tls.config(&[])?;
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    Ok(if h2 {
-        builder.enable_http2().wrap_connector(tcp)
-    } else {
-        builder.enable_http1().wrap_connector(tcp)
-    })
+    let OtlpExporter { certificate, client_certificate, client_key, .. } = config;
+    let paths = [certificate, client_certificate, client_key].into_iter().flatten().map(PathBuf::from);
+    let again = config.clone();
+    let files = Files::new(paths.collect(), move || tls(&again), DEFAULT_INTERVAL);
+    let tls = ClientTls { files: Some(files), ..tls(config)? };
+    Ok(Connector::direct(Some(tls.connector(protocols)?)))
+}
+
+/// Reads the files.
+fn tls(config: &OtlpExporter) -> Result<ClientTls, String> {
+    let identity = match (&config.client_certificate, &config.client_key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+        _ => return Err("client_certificate and client_key belong together".to_owned()),
+    };
+    let ca = config.certificate.as_deref().map(read).transpose()?;
+    Ok(ClientTls { ca, identity, ..ClientTls::default() })
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {

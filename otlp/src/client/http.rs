@@ -37,7 +37,7 @@ use crate::encoding::Encoding;
 use crate::observed::Calls;
 use crate::status::{MAX_DELAY, RpcStatus, from_http, shorten};
 use crate::tls::{ClientTls, TlsConnector};
-use connector::Connector;
+pub use connector::Connector;
 use cookies::Cookies;
 use lines::Lines;
 pub(super) use url::Url;

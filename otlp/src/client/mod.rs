@@ -16,7 +16,7 @@ pub use connect::Target;
 pub use grpc::{Balancing, GrpcClient, GrpcSettings, KeepAlive};
 #[cfg(feature = "fuzzing")]
 pub use http::check::{answer as check_answer, url as check_url};
-pub use http::{Format, HttpClient, HttpSettings};
+pub use http::{Connector, Format, HttpClient, HttpSettings};
 #[cfg(feature = "fuzzing")]
 pub use proxy::check::proxy as check_proxy;
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 /// How often files are looked at where the configuration does not say.
-pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the agent was asked to look at all files.
 static ASKED: AtomicU64 = AtomicU64::new(0);

@@ -166,6 +166,36 @@ fn what_a_reload_has_replaced_is_measured_until_it_has_ended() {
     assert_eq!(fleet.wait("the metrics of the replaced exporter", 60, sent), items[0] as i64);
 }
 
+#[test]
+fn certificates_of_its_receivers_are_taken_up_while_the_agent_runs() {
+    let (sink, mut fleet) = (Sink::start(), Fleet::new());
+    let [entry, tls, json] = free_ports();
+    let folders = ["new", "used"].map(|name| fleet.dir().join(name));
+    for folder in &folders {
+        fs::create_dir(folder).unwrap();
+        certificates(folder);
+    }
+    let [new, used] = folders;
+    let filled = |text: &str, folder: &Path| {
+        let ports = [("ENTRY", entry), ("TLS", tls), ("JSON", json), ("SINK", sink.port)];
+        let text = ports.iter().fold(text.to_owned(), |t, (name, port)| t.replace(name, &port.to_string()));
+        text.replace("DIR", folder.to_str().unwrap())
+    };
+    let relay = fleet.write("relay.yaml", &filled(RELAY, &new));
+    fleet.start("relay", &mut weir(&relay));
+    fleet.wait("an answer", 30, || get(json, "/"));
+    let agent = fleet.write("agent.yaml", &filled(AGENT, &used));
+    let pid = fleet.start("agent", &mut weir(&agent));
+    fleet.wait("an answer", 30, || get(entry, "/"));
+    send(entry, &SIGNALS);
+    for file in ["ca.pem", "client.pem", "client.key"] {
+        fs::copy(new.join(file), used.join(file)).unwrap();
+    }
+    kill("HUP", pid);
+    let accepted = || (points(&sink, "tls", "otelcol_receiver_accepted_spans") > 0).then_some(());
+    fleet.wait("metrics by the new certificates", 30, accepted);
+}
+
 /// The trace that a sender names is that of the agent's spans, and is named to the backend.
 fn goes_on_from_peer_to_peer(fleet: &mut Fleet, sink: &Sink, entry: u16) {
     let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");

@@ -19,9 +19,9 @@ use crate::client::proxy::Proxy;
 use crate::io::Io;
 use crate::tls::TlsConnector;
 
-/// Connects to the host of a URL, with TLS for `https`.
+/// Connects to the host of a URL, with TLS for `https`. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connector(Arc<Inner>);
+pub struct Connector(Arc<Inner>);
 
 struct Inner {
     tls: Option<TlsConnector>,
@@ -30,6 +30,11 @@ struct Inner {
 }
 
 impl Connector {
+    /// For clients of other libraries, without a proxy. Without `tls` it connects to no `https`.
+    pub fn direct(tls: Option<TlsConnector>) -> Connector {
+        Connector::new(tls, None, None)
+    }
+
     pub(super) fn new(
         tls: Option<TlsConnector>,
         server_name: Option<String>,
@@ -39,9 +44,15 @@ impl Connector {
     }
 }
 
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug)]
-pub(super) struct ConnectError(String);
+pub struct ConnectError(String);
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +103,7 @@ impl Inner {
 }
 
 /// A connection to a server, or to a proxy that forwards requests.
-pub(super) struct Line {
+pub struct Line {
     io: TokioIo<Io>,
     forwards: bool,
 }
