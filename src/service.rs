@@ -16,7 +16,7 @@ use weir_engine::{ComponentSpec, Engine, Next, PipelineSpec, ServiceSpec, StartE
 use weir_otlp::Listener;
 use weir_otlp::http_server::{self, ServerLimits, respond, text};
 use weir_pdata::Signal;
-use weir_telemetry::{Answer, Identity, Metrics, Traces};
+use weir_telemetry::{Answer, Identity, Metrics, Page, Traces};
 
 use crate::components::{self, COMPONENTS};
 use crate::program::program;
@@ -264,12 +264,12 @@ fn signal(signal: PipelineSignal) -> Signal {
 /// Who owns the ports of the agent's own metrics.
 pub(crate) const OWN_METRICS: &str = "service::telemetry::metrics";
 
-/// Answers Prometheus with the agent's own metrics until the returned set is dropped.
+/// Binds the ports of the agent's own metrics.
 ///
 /// # Errors
 /// A sentence about an address that cannot be bound.
-pub(crate) async fn serve_metrics(metrics: &Metrics, host: &Host) -> Result<JoinSet<()>, String> {
-    let mut servers = JoinSet::new();
+pub(crate) async fn bind_metrics(metrics: &Metrics, host: &Host) -> Result<Vec<(Page, Listener)>, String> {
+    let mut bound = Vec::new();
     for page in metrics.pages() {
         let address = page.address();
         let listener = Listener::owned_tcp(host, OWN_METRICS, address).await.map_err(|e| {
@@ -278,7 +278,15 @@ pub(crate) async fn serve_metrics(metrics: &Metrics, host: &Host) -> Result<Join
                  service::telemetry::metrics::readers to another port or metrics::level to none"
             )
         })?;
-        let page = page.clone();
+        bound.push((page.clone(), listener));
+    }
+    Ok(bound)
+}
+
+/// Answers Prometheus with the agent's own metrics until the returned set is dropped.
+pub(crate) fn serve_metrics(bound: Vec<(Page, Listener)>) -> JoinSet<()> {
+    let mut servers = JoinSet::new();
+    for (page, listener) in bound {
         let handler = move |request: hyper::Request<hyper::body::Incoming>, _: &Arc<http_server::Peer>| {
             let page = page.clone();
             async move {
@@ -295,5 +303,5 @@ pub(crate) async fn serve_metrics(metrics: &Metrics, host: &Host) -> Result<Join
             http_server::serve(listener, None, ServerLimits::of_pages(), stop, handler).await;
         });
     }
-    Ok(servers)
+    servers
 }

@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use weir_component::{Clock, Failure, Host};
 use weir_config::{ConfigError, Diagnostics, GoDuration, Loaded};
 use weir_engine::{Engine, Next, TokioRuntime};
+use weir_otlp::Listener;
 use weir_telemetry::{
-    Flush, Identity, Logs, Metrics, NextLogs, Traces, UNSAMPLED, init_logs, init_metrics, init_traces,
+    Flush, Identity, Logs, Metrics, NextLogs, Page, Traces, UNSAMPLED, init_logs, init_metrics, init_traces,
 };
 
 use super::signals::{Asked, Signals};
@@ -188,21 +189,33 @@ struct Agent<'a> {
 struct Own {
     metrics: Metrics,
     traces: Traces,
+    /// Until they are served.
+    bound: Vec<(Page, Listener)>,
     servers: JoinSet<()>,
 }
 
 impl Own {
-    /// Nobody answers yet.
+    /// Nobody answers yet, and nothing is pushed.
     fn new(loaded: &Loaded, identity: &Identity) -> Result<Own, String> {
         let telemetry = &loaded.config.telemetry;
         let metrics = init_metrics(&telemetry.metrics, identity)?;
         let traces = init_traces(&telemetry.traces, identity)?;
-        Ok(Own { metrics, traces, servers: JoinSet::new() })
+        Ok(Own { metrics, traces, bound: Vec::new(), servers: JoinSet::new() })
     }
 
-    async fn serve(&mut self, host: &Host) -> Result<(), String> {
-        self.servers = service::serve_metrics(&self.metrics, host).await?;
+    /// Binds the ports of its pages.
+    ///
+    /// # Errors
+    /// A sentence about one that cannot be bound.
+    async fn bind(&mut self, host: &Host) -> Result<(), String> {
+        self.bound = service::bind_metrics(&self.metrics, host).await?;
         Ok(())
+    }
+
+    /// Answers and pushes from here on.
+    fn begin(&mut self) {
+        self.servers = service::serve_metrics(std::mem::take(&mut self.bound));
+        self.metrics.begin();
     }
 
     /// Sends what is left and ends. Blocks.
@@ -222,7 +235,6 @@ impl<'a> Agent<'a> {
         logs: &'a Logs,
     ) -> Result<Agent<'a>, ExitCode> {
         let own = Own::new(&loaded, &identity).map_err(|e| failed(&e))?;
-        own.metrics.begin();
         let tokio = Arc::new(TokioRuntime::current());
         let clock = Clock::new(Arc::<TokioRuntime>::clone(&tokio));
         let host = service::host(&tokio, service::telemetry(&own.metrics, &own.traces));
@@ -247,7 +259,8 @@ impl<'a> Agent<'a> {
         let loaded = &self.loaded;
         let report =
             |error| self.args.report(&Diagnostics::new(vec![error], loaded.sources.clone()), Step::Start);
-        self.own.serve(&self.host).await.map_err(|error| report(service::metrics_error(error, loaded)))?;
+        self.own.bind(&self.host).await.map_err(|error| report(service::metrics_error(error, loaded)))?;
+        self.own.begin();
         self.engine.start().await.map_err(|error| report(service::start_error(&error, loaded)))?;
         tracing::info!("Everything is ready. Begin running and processing data.");
         Ok(())
@@ -368,12 +381,15 @@ impl<'a> Agent<'a> {
         let host = self.host.with_telemetry(service::telemetry(&own.metrics, &own.traces));
         let prepared = service::prepare(&self.engine, next, Some(&host));
         let prepared = prepared.map_err(|errors| self.refuse(errors, next))?;
-        host.handover().begin(BTreeSet::from([service::OWN_METRICS.to_owned()]));
-        let serving = own.serve(&host).await;
-        host.handover().end(serving.is_ok());
-        serving.map_err(|error| self.refuse_start(service::metrics_error(error, next), next))?;
+        // In one handover, so that pages and components may have each other's ports.
+        host.handover().begin(&BTreeSet::from([service::OWN_METRICS.to_owned()]));
+        self.engine.begin_handover(&prepared);
+        if let Err(error) = own.bind(&host).await {
+            host.handover().end(false);
+            return Err(self.refuse_start(service::metrics_error(error, next), next));
+        }
         self.take_over(prepared, next).await?;
-        own.metrics.begin();
+        own.begin();
         let mut former = std::mem::replace(&mut self.own, own);
         // Its successor answers on its ports.
         former.servers.abort_all();

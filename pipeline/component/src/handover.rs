@@ -20,7 +20,6 @@ pub struct Handover {
 
 struct State {
     things: BTreeMap<String, Thing>,
-    ending: BTreeSet<String>,
     /// As long as the agent does not end.
     goes_on: Option<Stopper>,
 }
@@ -28,8 +27,20 @@ struct State {
 struct Thing {
     value: Weak<dyn Any + Send + Sync>,
     owner: String,
+    hold: Hold,
     /// Who gets it if the reload that is under way succeeds.
     heir: Option<String>,
+}
+
+/// How an owner has a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// It keeps it.
+    Kept,
+    /// It will end if the reload that is under way succeeds.
+    Ending,
+    /// A reload has ended it. It still lets go, as of a port with clients that rest.
+    Ended,
 }
 
 /// What is known about a key.
@@ -46,7 +57,7 @@ pub enum Claim<T> {
 impl Default for Handover {
     fn default() -> Handover {
         let (stopper, over) = Stop::new();
-        let state = State { things: BTreeMap::new(), ending: BTreeSet::new(), goes_on: Some(stopper) };
+        let state = State { things: BTreeMap::new(), goes_on: Some(stopper) };
         Handover { state: Mutex::new(state), over }
     }
 }
@@ -55,15 +66,13 @@ impl Handover {
     /// Asks for what is under `key`, as the component `id`.
     pub fn claim<T: Any + Send + Sync>(&self, id: &str, key: &str) -> Claim<T> {
         let mut state = self.lock();
-        let State { things, ending, .. } = &mut *state;
-        let Some((thing, value)) = things.get_mut(key).and_then(|t| t.value.upgrade().map(|v| (t, v))) else {
-            return Claim::Free;
-        };
+        let thing = state.things.get_mut(key).and_then(|t| t.value.upgrade().map(|v| (t, v)));
+        let Some((thing, value)) = thing else { return Claim::Free };
         if let Some(heir) = &thing.heir {
             return Claim::Taken(heir.clone());
         }
         match value.downcast() {
-            Ok(value) if ending.contains(&thing.owner) => {
+            Ok(value) if thing.hold != Hold::Kept => {
                 thing.heir = Some(id.to_owned());
                 Claim::Yours(value)
             }
@@ -74,7 +83,8 @@ impl Handover {
     /// Says that the component `id` has opened `value`.
     pub fn keep<T: Any + Send + Sync>(&self, id: &str, key: &str, value: &Arc<T>) {
         let erased: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(value);
-        let thing = Thing { value: Arc::downgrade(&erased), owner: id.to_owned(), heir: None };
+        let (value, owner) = (Arc::downgrade(&erased), id.to_owned());
+        let thing = Thing { value, owner, hold: Hold::Kept, heir: None };
         let mut state = self.lock();
         state.things.retain(|_, thing| thing.value.strong_count() > 0);
         state.things.insert(key.to_owned(), thing);
@@ -87,18 +97,23 @@ impl Handover {
         open.map(|(key, thing)| (key.clone(), thing.owner.clone())).collect()
     }
 
-    /// A reload begins, in which these components are about to end; the engine calls it.
-    pub fn begin(&self, ending: BTreeSet<String>) {
-        self.lock().ending = ending;
+    /// A reload begins, in which these components are about to end; the engine calls it. Until its [end](Handover::end) others
+    /// may be added, as what is no component has ports, too.
+    pub fn begin(&self, ending: &BTreeSet<String>) {
+        for thing in self.lock().things.values_mut() {
+            if thing.hold == Hold::Kept && ending.contains(&thing.owner) {
+                thing.hold = Hold::Ending;
+            }
+        }
     }
 
     /// The reload has ended: with `done`, heirs are owners now; the engine calls it.
     pub fn end(&self, done: bool) {
-        let mut state = self.lock();
-        state.ending.clear();
-        for thing in state.things.values_mut() {
-            if let Some(heir) = thing.heir.take().filter(|_| done) {
-                thing.owner = heir;
+        for thing in self.lock().things.values_mut() {
+            match (thing.heir.take(), thing.hold) {
+                (Some(heir), _) if done => (thing.owner, thing.hold) = (heir, Hold::Kept),
+                (_, Hold::Ending) => thing.hold = if done { Hold::Ended } else { Hold::Kept },
+                _ => {}
             }
         }
     }
@@ -143,7 +158,7 @@ mod tests {
         assert_eq!(taken(&handover.claim("b", KEY)), Some("a"));
         assert_eq!(taken(&handover.claim("a", KEY)), Some("a"), "twice in one configuration");
         assert_eq!(handover.owners(), [(KEY.to_owned(), "a".to_owned())]);
-        handover.begin(BTreeSet::from(["a".to_owned()]));
+        handover.begin(&BTreeSet::from(["a".to_owned()]));
         assert!(
             matches!(handover.claim::<u8>("b", KEY), Claim::Yours(value) if Arc::ptr_eq(&value, &socket))
         );
@@ -155,12 +170,30 @@ mod tests {
         let (handover, socket) = (Handover::default(), Arc::new(7_u8));
         handover.keep("a", KEY, &socket);
         for (done, owner) in [(false, "a"), (true, "b")] {
-            handover.begin(BTreeSet::from(["a".to_owned()]));
+            handover.begin(&BTreeSet::from(["a".to_owned()]));
             assert!(matches!(handover.claim::<u8>("b", KEY), Claim::Yours(_)));
             handover.end(done);
             assert_eq!(taken(&handover.claim("c", KEY)), Some(owner));
         }
         drop(socket);
         assert!(matches!(handover.claim::<u8>("c", KEY), Claim::Free), "nobody has it any more");
+    }
+
+    #[test]
+    fn what_a_component_that_ended_still_holds_is_handed_out_and_what_its_successor_opened_is_not() {
+        let (handover, [old, new]) = (Handover::default(), [1_u8, 2].map(Arc::new));
+        handover.keep("a", KEY, &old);
+        handover.begin(&BTreeSet::from(["a".to_owned()]));
+        handover.keep("a", "tcp 127.0.0.1:4318", &new);
+        handover.end(true);
+        for done in [false, true] {
+            handover.begin(&BTreeSet::new());
+            assert_eq!(taken(&handover.claim("b", "tcp 127.0.0.1:4318")), Some("a"));
+            assert!(
+                matches!(handover.claim::<u8>("b", KEY), Claim::Yours(value) if Arc::ptr_eq(&value, &old))
+            );
+            handover.end(done);
+        }
+        assert_eq!(taken(&handover.claim("c", KEY)), Some("b"));
     }
 }

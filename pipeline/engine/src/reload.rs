@@ -169,6 +169,12 @@ impl Engine {
         ends
     }
 
+    /// Begins the [handover](weir_component::Handover) to what was prepared, so that what stands beside the graph may have
+    /// what the graph leaves and the other way round. [`Engine::reload`] ends it.
+    pub fn begin_handover(&self, next: &Next) {
+        self.tools.host.handover().begin(&ending(&self.graph, &next.parts.graph));
+    }
+
     /// Starts what was prepared and lets it take over. Components that are in both configurations go on.
     ///
     /// # Errors
@@ -188,7 +194,7 @@ impl Engine {
     pub(crate) async fn take_over(&mut self, mut new: Parts) -> Result<(), StartError> {
         let host = self.tools.host.clone();
         let offers = host.offers();
-        host.handover().begin(ending(&self.graph, &new.graph));
+        host.handover().begin(&ending(&self.graph, &new.graph));
         let mut begun = Begun::default();
         let started = self.start_parts(&mut new, &mut begun).await;
         host.handover().end(started.is_ok());

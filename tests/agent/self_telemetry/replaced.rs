@@ -1,10 +1,10 @@
-//! Other telemetry of the agent's own, with a receiver that never answers.
+//! Other telemetry of the agent's own, in place of what runs.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
 
-use crate::support::Agent;
+use crate::support::{Agent, LONG, free_port, get, wait_until};
 
 /// Readers that push when they end and not before. Each waits for its receiver by itself then.
 const READERS: usize = 8;
@@ -47,4 +47,27 @@ fn what_a_reload_that_is_refused_would_have_measured_is_not_pushed() {
     agent.wait_for_log("keeping the running configuration");
     silent.set_nonblocking(true).unwrap();
     assert_eq!(silent.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn the_metrics_of_the_agent_and_a_component_change_their_ports_with_each_other_in_one_reload() {
+    let ports = [(); 2].map(|()| free_port());
+    let yaml = |[metrics, pages]: [u16; 2]| {
+        format!(
+            "receivers: {{nop: }}\nexporters: {{nop: }}\nextensions: {{zpages: {{endpoint: '127.0.0.1:{pages}'}}}}\nservice:\n  \
+             extensions: [zpages]\n  telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, \
+             port: {metrics}}}}}}}}}]}}}}\n  pipelines: {{logs: {{receivers: [nop], exporters: [nop]}}}}\n"
+        )
+    };
+    let agent = Agent::start(&yaml(ports), 0);
+    fs::write(agent.config(), yaml([ports[1], ports[0]])).unwrap();
+    agent.signal("HUP");
+    let log = wait_until(LONG, || Some(agent.log()).filter(|log| log.contains("Config update"))).unwrap();
+    assert!(log.contains("Config updated."), "{log}");
+    let status = |port: u16, path: &str| get(port, path).map(|answer| answer.status);
+    let answers = || {
+        let new = [status(ports[1], "/metrics"), status(ports[0], "/leaks.json")];
+        (new == [Some(200); 2]).then_some(())
+    };
+    assert!(wait_until(LONG, answers).is_some(), "{}", agent.log());
 }
