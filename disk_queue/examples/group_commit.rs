@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ fn measure(
     let directory = Arc::new(Directory::open(parent, "queue")?);
     let queue = Arc::new(Queue::open(directory, Options { fsync, ..Options::default() })?);
     // Who commits is none of the senders, as in the agent.
-    let (call, called) = channel();
+    let (call, called) = sync_channel(1);
     let committer = Arc::clone(&queue);
     let committing = thread::spawn(move || called.iter().for_each(|()| committer.commit()));
     let begun = now();
@@ -64,7 +64,7 @@ fn measure(
 }
 
 /// Sends one record after the other and waits for each; how long each took.
-fn send(queue: &Queue, call: &Sender<()>) -> Vec<Duration> {
+fn send(queue: &Queue, call: &SyncSender<()>) -> Vec<Duration> {
     let body = Bytes::from(vec![7; BYTES]);
     let one = || {
         let begun = now();
@@ -72,7 +72,8 @@ fn send(queue: &Queue, call: &Sender<()>) -> Vec<Duration> {
         let submitted =
             queue.submit(vec![body.clone()], 100, |_| true, move |outcome| drop(tell.send(outcome)));
         if submitted == Submitted::Commit {
-            drop(call.send(()));
+            // The committer is there as long as senders are.
+            call.send(()).unwrap_or_default();
         }
         drop(told.recv());
         begun.elapsed()
