@@ -28,3 +28,4 @@ mod proxy;
 mod report;
 mod rpc;
 mod strace;
+mod wire;

@@ -12,6 +12,7 @@ use weir_pdata::otlp::{LogsRequest, kv};
 use weir_pdata::{Payload, Signal};
 
 use crate::listening::lock;
+use crate::wire;
 
 /// Ids, and what became of them.
 #[derive(Default)]
@@ -22,7 +23,7 @@ pub(crate) struct Oracle {
     corrupt: AtomicUsize,
     /// Records without an id are others' and only have to be OTLP.
     tolerant: AtomicBool,
-    /// Such records, each [alone].
+    /// What such records [mean](wire::meaning).
     others: Mutex<HashSet<Vec<u8>>>,
 }
 
@@ -60,11 +61,17 @@ impl Oracle {
 
     /// Takes note of what a backend got. False when it is not OTLP.
     pub(crate) fn deliver(&self, body: &[u8]) -> bool {
-        let Ok(payload) = Payload::from_request(Signal::Logs, body.to_vec().into()) else {
+        let Some(read) = wire::read(body) else {
             self.corrupt.fetch_add(1, Ordering::Relaxed);
             return false;
         };
-        let request = payload.decode_logs();
+        let payload = Payload::from_request(Signal::Logs, body.to_vec().into());
+        // Nothing where prost refuses it.
+        let request = payload.map(|payload| payload.decode_logs()).unwrap_or_default();
+        let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
+        if scopes.map(|scope| scope.log_records.len()).sum::<usize>() != read.records.len() {
+            return self.deliver_deep(&read);
+        }
         let mut delivered = lock(&self.delivered);
         for resource in &request.resource_logs {
             for scope in &resource.scope_logs {
@@ -74,7 +81,7 @@ impl Oracle {
                             *delivered.entry(id).or_default() += 1;
                         }
                         None if self.tolerant.load(Ordering::Relaxed) => {
-                            lock(&self.others).insert(alone(record.clone()));
+                            lock(&self.others).extend(only(&alone(record.clone())));
                         }
                         _ => drop(self.corrupt.fetch_add(1, Ordering::Relaxed)),
                     }
@@ -84,15 +91,26 @@ impl Oracle {
         true
     }
 
+    /// Records that prost does not read. That is right where they nest deeper than it goes; then they are others'.
+    fn deliver_deep(&self, read: &wire::Read<'_>) -> bool {
+        let deep = read.depth > PROST_DEPTH;
+        if deep && self.tolerant.load(Ordering::Relaxed) {
+            lock(&self.others).extend(read.records.iter().filter_map(|record| wire::meaning(record)));
+        } else {
+            self.corrupt.fetch_add(read.records.len(), Ordering::Relaxed);
+        }
+        deep
+    }
+
     /// Acknowledged ids that have not arrived.
     pub(crate) fn missing(&self) -> usize {
         let delivered = lock(&self.delivered);
         lock(&self.acknowledged).iter().filter(|id| !delivered.contains_key(id)).count()
     }
 
-    /// Whether a record of somebody else has arrived as it was sent; it is given [alone].
-    pub(crate) fn has_other(&self, record: &[u8]) -> bool {
-        lock(&self.others).contains(record)
+    /// Whether the record of a request of somebody else has arrived as it was sent.
+    pub(crate) fn has_other(&self, request: &[u8]) -> bool {
+        only(request).is_some_and(|record| lock(&self.others).contains(&record))
     }
 
     pub(crate) fn has(&self, id: i64) -> bool {
@@ -118,6 +136,15 @@ pub(crate) fn alone(record: LogRecord) -> Vec<u8> {
     let logs = ResourceLogs { scope_logs, ..Default::default() };
     let payload: Payload = LogsRequest { resource_logs: vec![logs] }.into();
     payload.to_bytes().to_vec()
+}
+
+/// Messages that prost reads within each other.
+const PROST_DEPTH: usize = 100;
+
+/// What the record of a request that has one means.
+fn only(request: &[u8]) -> Option<Vec<u8>> {
+    let [record] = wire::read(request)?.records[..] else { return None };
+    wire::meaning(record)
 }
 
 /// An id says everything about its record: which one it is, and how long its text is.
@@ -208,6 +235,7 @@ fn is_whole(id: i64, logs: &ResourceLogs, scope_logs: &ScopeLogs, found: &LogRec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cases::nested;
 
     /// How many of 40 records are not what was sent after a change on their way.
     fn corrupt(change: impl Fn(&mut LogsRequest)) -> usize {
@@ -251,5 +279,31 @@ mod tests {
             logs.resource_logs[0].scope_logs.extend(last.scope_logs);
         };
         assert_eq!(corrupt(merged), 8, "records under the resource of others");
+    }
+    #[test]
+    fn what_is_no_otlp_is_corrupt_whoever_accepts_it() {
+        let oracle = Oracle::default();
+        oracle.tolerate();
+        let mut body = alone(LogRecord { severity_text: "text".to_owned(), ..Default::default() });
+        assert!(oracle.deliver(&body) && oracle.has_other(&body));
+        let last = body.len() - 1;
+        body[last] = 0xff;
+        assert!(!oracle.deliver(&body) && !oracle.has_other(&body));
+        assert_eq!(oracle.sums().corrupt, 1);
+    }
+
+    #[test]
+    fn what_prost_does_not_read_is_nobodys_or_compared_as_it_is() {
+        // The validator takes it, and prost does not.
+        let deep = nested(65);
+        let payload = Payload::from_request(Signal::Logs, deep.clone().into()).expect("accepted");
+        assert_eq!((payload.items(), payload.decode_logs()), (1, LogsRequest::default()));
+        let oracle = Oracle::default();
+        oracle.deliver(&deep);
+        assert_eq!(oracle.sums().corrupt, 1, "it has no id of the oracle");
+        oracle.tolerate();
+        assert!(oracle.deliver(&deep) && oracle.has_other(&deep) && !oracle.has_other(&nested(66)));
+        assert!(oracle.deliver(&nested(100_000)) && oracle.has_other(&nested(100_000)));
+        assert_eq!(oracle.sums().corrupt, 1);
     }
 }

@@ -23,6 +23,9 @@ mod stop;
 mod tls;
 mod values;
 
+#[cfg(test)]
+pub(crate) use values::nested;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
