@@ -73,7 +73,7 @@ fn damaged_by(kind: Kind, damage: &Damage, outcome: &mut Outcome) {
     (damage.change)(&mut bytes);
     fs::write(&file, bytes).expect("written");
     durable.bench.backend.come_up();
-    if !durable.start(outcome) {
+    if !durable.bench.start_again(outcome) {
         let lost = durable.bench.oracle.missing();
         outcome.see(format!("does not start, {lost} out of reach"));
         return;

@@ -56,7 +56,7 @@ fn end(mut outcome: Outcome, mut durable: Durable) -> Outcome {
     outcome.judge(&durable.bench.oracle, 0);
     let counted =
         ["lost_records", "damaged_places", "quarantined_segments"].map(|what| durable.counted(what));
-    match durable.kind {
+    match durable.bench.kind {
         Kind::Weir => outcome.require(counted == [Some(0); 3], format!("its metrics say {counted:?}")),
         // It has none of what a disk has cost.
         Kind::Collector => {}
@@ -85,10 +85,10 @@ fn restarted_while_full(kind: Kind) -> Outcome {
     see(&mut outcome, load.stop());
     disk.fill();
     outcome.fired &= durable.bench.agent.kill();
-    if durable.start(&mut outcome) {
+    if durable.bench.start_again(&mut outcome) {
         let ended = durable.bench.agent.terminate();
         outcome.see(format!("SIGTERM: {}", ended.shown()));
-        durable.start(&mut outcome);
+        durable.bench.start_again(&mut outcome);
     }
     let outcome = end(outcome, durable);
     drop(disk);

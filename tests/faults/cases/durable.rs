@@ -59,9 +59,6 @@ pub(crate) const CASES: [Case; 5] = [
 /// An agent with a queue on disk that outlives it.
 pub(super) struct Durable {
     pub(super) bench: Bench,
-    pub(super) kind: Kind,
-    yaml: String,
-    limits: Limits,
     metrics: Option<u16>,
     dir: Option<TempDir>,
 }
@@ -82,11 +79,8 @@ impl Durable {
 
     /// With its queue and limits as there.
     pub(super) fn with(kind: Kind, backend_up: bool, extra: Extra<'_>) -> Durable {
-        let extra = Extra { exporter: PATIENT, ..extra };
-        let Extra { limits, metrics, .. } = extra;
-        let bench = Bench::new(kind, backend_up, extra);
-        let yaml = bench.yaml(extra);
-        Durable { bench, kind, yaml, limits, metrics, dir: None }
+        let bench = Bench::new(kind, backend_up, Extra { exporter: PATIENT, ..extra });
+        Durable { bench, metrics: extra.metrics, dir: None }
     }
 
     /// What its metrics say of that kind of harm to queues on disk; none where it does not measure it.
@@ -101,15 +95,6 @@ impl Durable {
     /// Where its queue is, when that is a directory of its own.
     pub(super) fn path(&self) -> &Path {
         self.dir.as_ref().map_or(Path::new(""), TempDir::path)
-    }
-
-    /// Starts it again, after it has ended; whether it becomes ready.
-    pub(super) fn start(&mut self, outcome: &mut Outcome) -> bool {
-        self.bench.agent = Agent::launch(self.kind, &self.yaml, self.limits);
-        let ready = self.bench.agent.is_ready();
-        let log = self.bench.agent.log();
-        outcome.require(ready, format!("does not start again: {}", log.lines().last().unwrap_or_default()));
-        ready
     }
 
     /// Sends until so many records are acknowledged and not delivered.
@@ -129,7 +114,7 @@ fn killed_under_load(kind: Kind) -> Outcome {
     for _ in 0..5 {
         until_acknowledged(&oracle, oracle.acknowledged() + 2000);
         kills += usize::from(durable.bench.agent.kill());
-        if !durable.start(&mut outcome) {
+        if !durable.bench.start_again(&mut outcome) {
             break;
         }
     }
@@ -148,14 +133,14 @@ fn killed_while_draining(kind: Kind) -> Outcome {
     durable.bench.backend.come_up();
     let mut kills = 0;
     for n in 0..most {
-        if durable.bench.oracle.missing() == 0 || !durable.start(&mut outcome) {
+        if durable.bench.oracle.missing() == 0 || !durable.bench.start_again(&mut outcome) {
             break;
         }
         std::thread::sleep(Duration::from_millis(20 + n as u64 * 157 % 331));
         kills += usize::from(durable.bench.agent.kill());
     }
     durable.bench.backend.set(Mode::Accept);
-    durable.start(&mut outcome);
+    durable.bench.start_again(&mut outcome);
     outcome.fired = enough && kills >= least;
     outcome.see(format!("killed {kills} times"));
     let outcome = finish(outcome, durable, kills);
@@ -219,7 +204,7 @@ fn failing_calls(kind: Kind) -> Outcome {
         ));
     }
     let killed = durable.bench.agent.kill();
-    durable.start(&mut outcome);
+    durable.bench.start_again(&mut outcome);
     outcome.fired &= killed;
     all_arrive(&oracle, Duration::from_secs(60));
     durable.bench.check_alive(&mut outcome);

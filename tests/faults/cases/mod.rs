@@ -142,6 +142,10 @@ struct Bench {
     agent: Agent,
     http: u16,
     grpc: u16,
+    kind: Kind,
+    /// With what the agent was started.
+    configuration: String,
+    limits: Limits,
 }
 
 /// What is written below the exporter and beside it.
@@ -177,9 +181,19 @@ impl Bench {
         let oracle = Arc::new(Oracle::default());
         let backend = if backend_up { Backend::up(&oracle) } else { Backend::down(&oracle) };
         let (http, grpc) = (free_port(), free_port());
-        let yaml = edit(yaml(http, grpc, backend.port, extra), backend.port);
-        let agent = Agent::start_within(kind, &yaml, extra.limits);
-        Bench { oracle, backend, agent, http, grpc }
+        let configuration = edit(yaml(http, grpc, backend.port, extra), backend.port);
+        let limits = extra.limits;
+        let agent = Agent::start_within(kind, &configuration, limits);
+        Bench { oracle, backend, agent, http, grpc, kind, configuration, limits }
+    }
+
+    /// Starts the agent again, after it has ended; whether it becomes ready.
+    fn start_again(&mut self, outcome: &mut Outcome) -> bool {
+        self.agent = Agent::launch(self.kind, &self.configuration, self.limits);
+        let ready = self.agent.is_ready();
+        let log = self.agent.log();
+        outcome.require(ready, format!("does not start again: {}", log.lines().last().unwrap_or_default()));
+        ready
     }
 
     /// The configuration with other extras.

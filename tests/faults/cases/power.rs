@@ -29,7 +29,7 @@ fn power_lost(kind: Kind) -> Outcome {
     let (disk, mut durable) = begin(kind, true, false);
     outcome.fired = forgotten > 0
         && lose_under_load(&disk, &mut durable, 15_000)
-        && durable.start(&mut outcome)
+        && durable.bench.start_again(&mut outcome)
         && all_arrive(&durable.bench.oracle, Duration::from_secs(60));
     if outcome.fired {
         durable.bench.backend.set(Mode::Answer(503, String::new()));
@@ -63,7 +63,7 @@ fn forgotten(kind: Kind) -> usize {
     }
     durable.bench.backend.come_up();
     let mut restarted = Outcome::default();
-    durable.start(&mut restarted);
+    durable.bench.start_again(&mut restarted);
     durable.bench.check_alive(&mut restarted);
     all_arrive(&durable.bench.oracle, Duration::from_secs(5));
     durable.bench.oracle.missing()
@@ -83,7 +83,7 @@ fn lose_under_load(disk: &ForgetfulDisk, durable: &mut Durable, records: usize) 
 fn lose_while_draining(disk: &ForgetfulDisk, durable: &mut Durable, outcome: &mut Outcome) -> bool {
     durable.bench.backend.set(Mode::Slow(Duration::from_millis(20)));
     let before = durable.bench.oracle.missing();
-    let drained = durable.start(outcome)
+    let drained = durable.bench.start_again(outcome)
         && wait_until(Duration::from_secs(60), || {
             (durable.bench.oracle.missing() < before / 2).then_some(())
         })
@@ -93,7 +93,7 @@ fn lose_while_draining(disk: &ForgetfulDisk, durable: &mut Durable, outcome: &mu
     let failed = lose(disk, durable);
     let left = durable.bench.oracle.missing();
     durable.bench.backend.set(Mode::Accept);
-    durable.start(outcome) && drained && failed && left > 0
+    durable.bench.start_again(outcome) && drained && failed && left > 0
 }
 
 /// Power fails and comes back; whether it ended the agent.
