@@ -97,11 +97,11 @@ impl Load {
 }
 
 fn work(port: u16, oracle: &Oracle, shape: Shape, stop: &AtomicBool, heard: &Heard) -> Tally {
-    let (mut client, mut tally) = (Client::new(port), Tally::default());
+    let (mut client, mut tally, path) = (Client::new(port), Tally::default(), oracle.path());
     while !stop.load(Ordering::Relaxed) {
         let (ids, body) = oracle.request(shape.records, shape.pad);
         let begun = now();
-        let answer = client.post("/v1/logs", PROTOBUF, &body);
+        let answer = client.post(&path, PROTOBUF, &body);
         lock(&heard.times).extend(answer.map(|_| now() - begun));
         match answer {
             Some(200) => {
@@ -134,7 +134,7 @@ pub(crate) fn all_arrive(oracle: &Oracle, limit: Duration) -> bool {
 pub(crate) fn passes(port: u16, oracle: &Oracle) -> bool {
     wait_until(Duration::from_secs(20), || {
         let (ids, body) = oracle.request(1, 10);
-        let accepted = Client::new(port).post("/v1/logs", PROTOBUF, &body) == Some(200);
+        let accepted = Client::new(port).post(&oracle.path(), PROTOBUF, &body) == Some(200);
         if accepted {
             oracle.acknowledge(&ids);
         }

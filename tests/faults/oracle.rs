@@ -1,11 +1,13 @@
 //! Who knows what was sent, what was acknowledged and what must have arrived.
 
+mod items;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use weir_pdata::otlp::common::v1::any_value::Value;
-use weir_pdata::otlp::common::v1::{AnyValue, InstrumentationScope};
+use weir_pdata::otlp::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use weir_pdata::otlp::resource::v1::Resource;
 use weir_pdata::otlp::{LogsRequest, kv};
@@ -14,9 +16,9 @@ use weir_pdata::{Payload, Signal};
 use crate::listening::lock;
 use crate::wire;
 
-/// Ids, and what became of them.
-#[derive(Default)]
+/// Ids of one signal, and what became of them.
 pub(crate) struct Oracle {
+    signal: Signal,
     issued: AtomicI64,
     acknowledged: Mutex<HashSet<i64>>,
     delivered: Mutex<HashMap<i64, usize>>,
@@ -37,12 +39,55 @@ pub(crate) struct Sums {
     pub(crate) corrupt: usize,
 }
 
+/// That of log records.
+impl Default for Oracle {
+    fn default() -> Oracle {
+        Oracle::of(Signal::Logs)
+    }
+}
+
+impl std::ops::Add for Sums {
+    type Output = Sums;
+
+    fn add(self, other: Sums) -> Sums {
+        Sums {
+            acknowledged: self.acknowledged + other.acknowledged,
+            lost: self.lost + other.lost,
+            duplicates: self.duplicates + other.duplicates,
+            spurious: self.spurious + other.spurious,
+            corrupt: self.corrupt + other.corrupt,
+        }
+    }
+}
+
 impl Oracle {
+    /// That of log records, spans or data points.
+    pub(crate) fn of(signal: Signal) -> Oracle {
+        Oracle {
+            signal,
+            issued: AtomicI64::new(0),
+            acknowledged: Mutex::default(),
+            delivered: Mutex::default(),
+            corrupt: AtomicUsize::new(0),
+            tolerant: AtomicBool::new(false),
+            others: Mutex::default(),
+        }
+    }
+
+    /// Where its requests go over HTTP.
+    pub(crate) fn path(&self) -> String {
+        format!("/v1/{}", self.signal.name())
+    }
+
     /// A request with so many fresh ids, the records of which have a text of `pad` bytes.
     pub(crate) fn request(&self, records: usize, pad: usize) -> (Vec<i64>, Vec<u8>) {
         let first = self.issued.fetch_add(records as i64, Ordering::Relaxed);
         let ids: Vec<i64> = (first..first + records as i64).map(|number| id(number, pad)).collect();
-        let payload: Payload = request(&ids).into();
+        let payload: Payload = match self.signal {
+            Signal::Traces => items::spans(&ids),
+            Signal::Metrics => items::points(&ids),
+            _ => request(&ids).into(),
+        };
         (ids, payload.to_bytes().to_vec())
     }
 
@@ -61,6 +106,22 @@ impl Oracle {
 
     /// Takes note of what a backend got. False when it is not OTLP.
     pub(crate) fn deliver(&self, body: &[u8]) -> bool {
+        match self.signal {
+            Signal::Logs => self.deliver_logs(body),
+            _ => self.deliver_items(body),
+        }
+    }
+
+    fn deliver_items(&self, body: &[u8]) -> bool {
+        let found = items::found(self.signal, body);
+        let ids = found.as_deref().unwrap_or(&[None]);
+        let mut delivered = lock(&self.delivered);
+        ids.iter().flatten().for_each(|id| *delivered.entry(*id).or_default() += 1);
+        self.corrupt.fetch_add(ids.iter().filter(|id| id.is_none()).count(), Ordering::Relaxed);
+        found.is_some()
+    }
+
+    fn deliver_logs(&self, body: &[u8]) -> bool {
         let Some(read) = wire::read(body) else {
             self.corrupt.fetch_add(1, Ordering::Relaxed);
             return false;
@@ -76,7 +137,7 @@ impl Oracle {
         for resource in &request.resource_logs {
             for scope in &resource.scope_logs {
                 for record in &scope.log_records {
-                    match id_of(record) {
+                    match id_of(&record.attributes) {
                         Some(id) if is_whole(id, resource, scope, record) => {
                             *delivered.entry(id).or_default() += 1;
                         }
@@ -196,7 +257,7 @@ fn record(id: i64) -> LogRecord {
         observed_time_unix_nano: time + 1,
         severity_number: 1 + (number % 24) as i32,
         body: Some(AnyValue { value: Some(Value::StringValue(format!("this is record {number}"))) }),
-        attributes: vec![kv("id", id), kv("pad", padding(id))],
+        attributes: attributes(id),
         // They must not be zero.
         trace_id: (u128::from(number) + 1).to_be_bytes().to_vec(),
         span_id: (number + 1).to_be_bytes().to_vec(),
@@ -204,14 +265,18 @@ fn record(id: i64) -> LogRecord {
     }
 }
 
+fn attributes(id: i64) -> Vec<KeyValue> {
+    vec![kv("id", id), kv("pad", padding(id))]
+}
+
 fn padding(id: i64) -> String {
     let letter = b'a' + (number(id) % 26) as u8;
     String::from_utf8(vec![letter; (id >> 32) as usize]).expect("a letter")
 }
 
-/// The id of a record that looks like one of the oracle's.
-fn id_of(record: &LogRecord) -> Option<i64> {
-    let [id, pad] = &record.attributes[..] else { return None };
+/// The id of an item that looks like one of the oracle's.
+fn id_of(attributes: &[KeyValue]) -> Option<i64> {
+    let [id, pad] = attributes else { return None };
     match id.value.as_ref()?.value {
         Some(Value::IntValue(value)) if (&*id.key, &*pad.key) == ("id", "pad") => Some(value),
         _ => None,
@@ -305,5 +370,21 @@ mod tests {
         assert!(oracle.deliver(&deep) && oracle.has_other(&deep) && !oracle.has_other(&nested(66)));
         assert!(oracle.deliver(&nested(100_000)) && oracle.has_other(&nested(100_000)));
         assert_eq!(oracle.sums().corrupt, 1);
+    }
+
+    #[test]
+    fn spans_and_points_are_told_from_what_they_were_not() {
+        for signal in [Signal::Traces, Signal::Metrics] {
+            let oracle = Oracle::of(signal);
+            let (ids, body) = oracle.request(3, 20);
+            assert!(oracle.deliver(&body) && ids.iter().all(|id| oracle.has(*id)));
+            let mut changed = body.clone();
+            let at = changed.windows(7).position(|window| window == b"aaaaaaa").expect("a text");
+            changed[at] = b'z';
+            assert!(oracle.deliver(&changed));
+            assert!(!oracle.deliver(&body[..body.len() - 1]));
+            let Sums { duplicates, spurious, corrupt, .. } = oracle.sums();
+            assert_eq!((duplicates, spurious, corrupt), (2, 0, 2), "{signal:?}");
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! 1, 2, 4, 48, 49: queues on disk and processes that end without notice.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use weir_pdata::Signal;
 
 use super::{Bench, Case, ENOUGH, Extra, Outcome, PATIENT, yaml};
 use crate::agent::{Agent, Kind, Limits, is_released};
-use crate::backend::Mode;
+use crate::backend::{Backend, Mode};
 use crate::http::get;
-use crate::load::{Load, Shape, all_arrive, until_acknowledged};
+use crate::load::{Load, Shape, all_arrive, passes, until_acknowledged};
+use crate::oracle::{Oracle, Sums};
 use crate::ports::free_port;
 use crate::strace::Strace;
 
@@ -21,9 +24,9 @@ pub(super) const CONSUMERS: usize = 10;
 pub(crate) const CASES: [Case; 5] = [
     Case {
         number: 1,
-        name: "kill -9 five times under load, queue on disk",
-        settings: "fsync: true, retry 100 ms to 1 s without end",
-        bar: "0 lost, duplicates only of what was under way (500 for each kill)",
+        name: "kill -9 five times with backlogs of all three signals, under load that does not wait for the port",
+        settings: "fsync: true, retry 100 ms to 1 s without end, backends take 200 ms for a request",
+        bar: "0 lost, duplicates only of what was under way (500 for each kill and signal)",
         run: killed_under_load,
     },
     Case {
@@ -83,6 +86,20 @@ impl Durable {
         Durable { bench, metrics: extra.metrics, dir: None }
     }
 
+    /// With a queue of its own, in the same directory, for each of these signals.
+    fn beside(kind: Kind, others: &[Beside]) -> Durable {
+        let dir = TempDir::new().expect("a temporary folder");
+        let (mut exporter, mut pipelines) = (PATIENT.to_owned(), "  pipelines:\n".to_owned());
+        for Beside { signal, backend, .. } in others {
+            let (name, port) = (signal.name(), backend.port);
+            exporter += &format!("    {name}_endpoint: \"http://127.0.0.1:{port}/v1/{name}\"\n");
+            pipelines += &format!("    {name}: {{receivers: [otlp], exporters: [otlp_http]}}\n");
+        }
+        let extra = Extra { storage: Some(dir.path()), exporter: &exporter, ..Extra::default() };
+        let bench = Bench::edited(kind, false, extra, |yaml, _| yaml.replace("  pipelines:\n", &pipelines));
+        Durable { bench, metrics: None, dir: Some(dir) }
+    }
+
     /// What its metrics say of that kind of harm to queues on disk; none where it does not measure it.
     pub(super) fn counted(&self, what: &str) -> Option<u64> {
         let page = get(self.metrics?, "/metrics", "127.0.0.1")?.1;
@@ -106,21 +123,64 @@ impl Durable {
     }
 }
 
+/// A signal beside the one of the bench, with a backend of its own.
+struct Beside {
+    signal: Signal,
+    oracle: Arc<Oracle>,
+    backend: Backend,
+}
+
+impl Beside {
+    /// With its backend down.
+    fn new(signal: Signal) -> Beside {
+        let oracle = Arc::new(Oracle::of(signal));
+        Beside { signal, backend: Backend::down(&oracle), oracle }
+    }
+}
+
+/// A client of one of several signals.
+const HAMMER: Shape = Shape { clients: 4, records: RECORDS, pad: 300, pause: Duration::from_millis(1) };
+
+/// All signals come in by one port and have a queue each: it must not open before the last of these is there.
 fn killed_under_load(kind: Kind) -> Outcome {
-    let (mut outcome, mut durable) = (Outcome::default(), Durable::new(kind, true));
-    let oracle = durable.bench.oracle.clone();
-    let load = Load::start(durable.bench.http, &oracle, Shape::default());
+    let mut outcome = Outcome { fired: true, ..Outcome::default() };
+    let mut beside = [Signal::Traces, Signal::Metrics].map(Beside::new);
+    let mut durable = Durable::beside(kind, &beside);
+    let bench = &mut durable.bench;
+    let oracles = [&bench.oracle, &beside[0].oracle, &beside[1].oracle].map(Arc::clone);
+    let http = bench.http;
+    for oracle in &oracles {
+        let load = Load::start(http, oracle, HAMMER);
+        outcome.fired &= until_acknowledged(oracle, ENOUGH);
+        load.stop();
+    }
+    for backend in [&mut bench.backend].into_iter().chain(beside.iter_mut().map(|b| &mut b.backend)) {
+        backend.set(Mode::Slow(Duration::from_millis(200)));
+        backend.come_up();
+    }
+    let loads = oracles.each_ref().map(|oracle| Load::start(http, oracle, HAMMER));
     let mut kills = 0;
     for _ in 0..5 {
-        until_acknowledged(&oracle, oracle.acknowledged() + 2000);
-        kills += usize::from(durable.bench.agent.kill());
-        if !durable.bench.start_again(&mut outcome) {
+        for oracle in &oracles {
+            until_acknowledged(oracle, oracle.acknowledged() + 500);
+        }
+        kills += usize::from(bench.agent.kill());
+        // More than was under way: there is something to load.
+        outcome.fired &= oracles.iter().all(|oracle| oracle.missing() > 2 * CONSUMERS * RECORDS);
+        if !bench.start_again(&mut outcome) {
             break;
         }
     }
-    let tally = load.stop();
-    outcome.fired = kills == 5 && tally.errors > 0 && oracle.acknowledged() >= 10_000;
-    finish(outcome, durable, kills)
+    let tallies = loads.map(Load::stop);
+    outcome.fired &= kills == 5 && tallies.iter().all(|tally| tally.errors > 0);
+    bench.backend.set(Mode::Accept);
+    beside.iter().for_each(|beside| beside.backend.set(Mode::Accept));
+    let [_, others @ ..] = &oracles;
+    for oracle in others {
+        all_arrive(oracle, Duration::from_secs(60));
+        outcome.require(passes(http, oracle), "a fresh record does not pass after the fault");
+    }
+    finish(outcome, durable, kills, others)
 }
 
 fn killed_while_draining(kind: Kind) -> Outcome {
@@ -143,19 +203,23 @@ fn killed_while_draining(kind: Kind) -> Outcome {
     durable.bench.start_again(&mut outcome);
     outcome.fired = enough && kills >= least;
     outcome.see(format!("killed {kills} times"));
-    let outcome = finish(outcome, durable, kills);
+    let outcome = finish(outcome, durable, kills, &[]);
     Outcome { fired: outcome.fired && outcome.seen.iter().any(|text| text.contains("dup")), ..outcome }
 }
 
-/// Everything arrives, and what came again is at most what was under way at each kill.
-fn finish(mut outcome: Outcome, mut durable: Durable, kills: usize) -> Outcome {
+/// Everything arrives, also of other signals, and what came again is at most what was under way at each kill.
+fn finish(mut outcome: Outcome, mut durable: Durable, kills: usize, others: &[Arc<Oracle>]) -> Outcome {
     let bench = &mut durable.bench;
     all_arrive(&bench.oracle, Duration::from_secs(60));
     bench.check_alive(&mut outcome);
-    let duplicates = bench.oracle.sums().duplicates;
     let most = kills * CONSUMERS * RECORDS;
-    outcome.require(duplicates <= most, format!("{duplicates} duplicates, {most} were under way"));
-    outcome.judge(&bench.oracle, 0);
+    let mut sums = Sums::default();
+    for oracle in [&bench.oracle].into_iter().chain(others) {
+        let duplicates = oracle.sums().duplicates;
+        outcome.require(duplicates <= most, format!("{duplicates} duplicates, {most} were under way"));
+        sums = sums + oracle.sums();
+    }
+    outcome.judge_sums(&sums, 0);
     outcome
 }
 

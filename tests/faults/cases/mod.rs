@@ -34,7 +34,7 @@ use std::time::Duration;
 use crate::agent::{Agent, Kind, Limits};
 use crate::backend::Backend;
 use crate::load::{Load, Shape, passes, until_acknowledged};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Sums};
 use crate::ports::free_port;
 
 /// Acknowledged records without which a case shows nothing.
@@ -94,7 +94,11 @@ impl Outcome {
 
     /// The invariants of the oracle; `lost` items are no break when they were said.
     fn judge(&mut self, oracle: &Oracle, said_lost: usize) {
-        let sums = oracle.sums();
+        self.judge_sums(&oracle.sums(), said_lost);
+    }
+
+    /// The same of several.
+    fn judge_sums(&mut self, sums: &Sums, said_lost: usize) {
         let mut text = format!("{} of {} acknowledged lost", sums.lost, sums.acknowledged);
         for (n, what) in [(sums.duplicates, "dup"), (sums.spurious, "spurious"), (sums.corrupt, "corrupt")] {
             if n > 0 {
