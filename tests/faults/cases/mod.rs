@@ -92,7 +92,7 @@ impl Outcome {
         }
     }
 
-    /// The invariants of the oracle; `lost` items are no break when they were said.
+    /// The invariants of the oracle, last of all; `lost` items are no break when they were said.
     fn judge(&mut self, oracle: &Oracle, said_lost: usize) {
         self.judge_sums(&oracle.sums(), said_lost);
     }
@@ -106,6 +106,7 @@ impl Outcome {
             }
         }
         self.see(text);
+        self.fired &= sums.acknowledged >= ENOUGH;
         self.require(sums.lost <= said_lost, format!("{} lost, {said_lost} of them said", sums.lost));
         self.require(sums.spurious + sums.corrupt == 0, "what was delivered is not what was sent");
     }
