@@ -165,8 +165,13 @@ impl Oracle {
 
     /// Acknowledged ids that have not arrived.
     pub(crate) fn missing(&self) -> usize {
+        self.lacks(self)
+    }
+
+    /// Ids that another one saw acknowledged and that have not arrived here.
+    pub(crate) fn lacks(&self, other: &Oracle) -> usize {
         let delivered = lock(&self.delivered);
-        lock(&self.acknowledged).iter().filter(|id| !delivered.contains_key(id)).count()
+        lock(&other.acknowledged).iter().filter(|id| !delivered.contains_key(id)).count()
     }
 
     /// Whether the record of a request of somebody else has arrived as it was sent.

@@ -89,6 +89,11 @@ fn hanging(kind: Kind) -> Outcome {
     bench.backend.set(Mode::Accept);
     all_arrive(&bench.oracle, Duration::from_secs(40));
     bench.check_alive(&mut outcome);
+    // The other one got the same.
+    wait_until(Duration::from_secs(40), || (beside.lacks(&bench.oracle) == 0).then_some(()));
+    let (lacks, corrupt) = (beside.lacks(&bench.oracle), beside.sums().corrupt);
+    outcome.see(format!("{lacks} lost beside it"));
+    outcome.require(lacks + corrupt == 0, format!("beside it {lacks} lost, {corrupt} corrupt"));
     outcome.judge(&bench.oracle, 0);
     outcome
 }
