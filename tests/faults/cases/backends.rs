@@ -48,7 +48,7 @@ fn down_and_back(kind: Kind) -> Outcome {
     all_arrive(&bench.oracle, Duration::from_secs(30));
     outcome.see(format!("drained in {}", seconds(now() - back)));
     bench.check_alive(&mut outcome);
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }
 
@@ -94,7 +94,7 @@ fn hanging(kind: Kind) -> Outcome {
     let (lacks, corrupt) = (beside.lacks(&bench.oracle), beside.sums().corrupt);
     outcome.see(format!("{lacks} lost beside it"));
     outcome.require(lacks + corrupt == 0, format!("beside it {lacks} lost, {corrupt} corrupt"));
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }
 
@@ -126,6 +126,6 @@ fn bad_network(kind: Kind) -> Outcome {
     bench.check_alive(&mut outcome);
     proxy.set(Fault::None);
     outcome.require(bench.oracle.sums().duplicates == 0, "duplicates");
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }

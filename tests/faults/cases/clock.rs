@@ -59,7 +59,7 @@ fn jumps(kind: Kind) -> Outcome {
     all_arrive(&bench.oracle, Duration::from_secs(30));
     bench.check_alive(&mut outcome);
     outcome.see(format!("{} jumps", JUMPS.len()));
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome.require(bench.oracle.sums().duplicates == 0, "duplicates");
     outcome
 }

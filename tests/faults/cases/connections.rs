@@ -231,7 +231,7 @@ fn idle(kind: Kind) -> Outcome {
         bench.check_alive(&mut outcome);
         drop(streams);
         all_arrive(&bench.oracle, Duration::from_secs(60));
-        outcome.judge(&bench.oracle, 0);
+        outcome.judge(&bench.oracle);
     }
     outcome
 }

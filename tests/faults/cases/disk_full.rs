@@ -53,7 +53,7 @@ fn end(mut outcome: Outcome, mut durable: Durable) -> Outcome {
     durable.bench.backend.come_up();
     all_arrive(&durable.bench.oracle, Duration::from_secs(60));
     durable.bench.check_alive(&mut outcome);
-    outcome.judge(&durable.bench.oracle, 0);
+    outcome.judge(&durable.bench.oracle);
     let counted =
         ["lost_records", "damaged_places", "quarantined_segments"].map(|what| durable.counted(what));
     match durable.bench.kind {

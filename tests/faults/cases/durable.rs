@@ -219,7 +219,7 @@ fn finish(mut outcome: Outcome, mut durable: Durable, kills: usize, others: &[Ar
         outcome.require(duplicates <= most, format!("{duplicates} duplicates, {most} were under way"));
         sums = sums + oracle.sums();
     }
-    outcome.judge_sums(&sums, 0);
+    outcome.judge_sums(&sums, None);
     outcome
 }
 
@@ -243,7 +243,7 @@ fn syncs(kind: Kind) -> Outcome {
     // One to take each request and one to be done with it, if none were shared.
     outcome.require(each <= 2.0, "more than two syncs for each request");
     outcome.measure(each <= 0.1, "more syncs than that");
-    outcome.judge(&oracle, 0);
+    outcome.judge(&oracle);
     outcome
 }
 
@@ -272,7 +272,7 @@ fn failing_calls(kind: Kind) -> Outcome {
     durable.bench.start_again(&mut outcome);
     all_arrive(&oracle, Duration::from_secs(60));
     durable.bench.check_alive(&mut outcome);
-    outcome.judge(&oracle, 0);
+    outcome.judge(&oracle);
     outcome
 }
 
@@ -309,7 +309,7 @@ fn two_agents(kind: Kind) -> Outcome {
     outcome.require(silent.is_empty(), format!("the error does not name {}", silent.join(" and ")));
     all_arrive(&durable.bench.oracle, Duration::from_secs(20));
     durable.bench.check_alive(&mut outcome);
-    outcome.judge(&durable.bench.oracle, 0);
+    outcome.judge(&durable.bench.oracle);
     outcome
 }
 

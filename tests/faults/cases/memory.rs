@@ -95,7 +95,7 @@ fn overload(kind: Kind, processors: (&str, &str), shape: Shape) -> Outcome {
         outcome.see(bench.agent.end().shown());
         outcome.require(false, "the agent was killed");
     }
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }
 
@@ -131,6 +131,6 @@ fn out_of_files(kind: Kind) -> Outcome {
     outcome.require(health == Some(200), "nobody can ask how it is");
     drop(silent);
     bench.check_alive(&mut outcome);
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }

@@ -42,7 +42,7 @@ fn power_lost(kind: Kind) -> Outcome {
     let duplicates = durable.bench.oracle.sums().duplicates;
     let most = 3 * (UNSYNCED + CONSUMERS) * SHAPE.records;
     outcome.require(duplicates <= most, format!("{duplicates} duplicates, {most} may come again"));
-    outcome.judge(&durable.bench.oracle, 0);
+    outcome.judge(&durable.bench.oracle);
     outcome.see(format!("without fsync {forgotten} lost in one loss of power"));
     outcome
 }

@@ -65,7 +65,7 @@ fn ten_times(kind: Kind) -> Outcome {
     let new = bench.backend.heads().iter().any(|h| h.to_ascii_lowercase().contains("x-version: 9"));
     outcome.require(new, "the last configuration is not in use");
     bench.check_alive(&mut outcome);
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }
 
@@ -89,7 +89,7 @@ fn with_a_backlog(kind: Kind) -> Outcome {
     bench.backend.come_up();
     all_arrive(&bench.oracle, Duration::from_secs(30));
     bench.check_alive(&mut outcome);
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }
 
@@ -121,6 +121,6 @@ fn invalid(kind: Kind) -> Outcome {
     } else {
         bench.agent.end().shown()
     });
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }

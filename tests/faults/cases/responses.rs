@@ -68,6 +68,6 @@ fn poured(kind: Kind) -> Outcome {
     outcome.grown(bench.agent.memory_mib().1.saturating_sub(before), 6);
     all_arrive(&bench.oracle, Duration::from_secs(20));
     bench.check_alive(&mut outcome);
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }

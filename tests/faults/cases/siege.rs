@@ -49,7 +49,7 @@ impl Siege {
         }
         bench.check_alive(&mut outcome);
         all_arrive(&bench.oracle, Duration::from_secs(20));
-        outcome.judge(&bench.oracle, 0);
+        outcome.judge(&bench.oracle);
         outcome
     }
 }

@@ -63,7 +63,7 @@ fn soak(kind: Kind) -> Outcome {
     outcome.require(errors == 0, "certificates do not change without errors");
     all_arrive(&bench.oracle, Duration::from_secs(20));
     bench.check_alive(&mut outcome);
-    outcome.judge(&bench.oracle, 0);
+    outcome.judge(&bench.oracle);
     outcome
 }
 
