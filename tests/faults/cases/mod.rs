@@ -227,6 +227,13 @@ impl Bench {
         enough
     }
 
+    /// After it has ended: whether it starts again, and a fresh record passes.
+    fn check_anew(&mut self, outcome: &mut Outcome) {
+        if self.start_again(outcome) {
+            self.check_alive(outcome);
+        }
+    }
+
     /// Whether a fresh record passes.
     fn check_alive(&mut self, outcome: &mut Outcome) {
         let alive = self.agent.is_running() && passes(self.http, &self.oracle);

@@ -128,6 +128,7 @@ fn told_to_wait(kind: Kind) -> Outcome {
     }
     bench.check_alive(&mut outcome);
     told_a_huge_one(&mut outcome, &mut bench);
+    bench.check_anew(&mut outcome);
     outcome.judge(&bench.oracle);
     outcome
 }

@@ -50,6 +50,7 @@ fn under_load(kind: Kind) -> Outcome {
     outcome.fired = enough && tally.errors > 0;
     outcome.see(format!("{} in {}", ended.shown(), seconds(ended.took)));
     outcome.require(ended.status.success(), format!("{}:\n{}", ended.shown(), bench.agent.log()));
+    bench.check_anew(&mut outcome);
     outcome.judge(&bench.oracle);
     outcome
 }
@@ -77,6 +78,11 @@ fn undelivered(kind: Kind, fate: Fate) -> Outcome {
     outcome.require(!ended.status.success(), "exit 0 although acknowledged data is lost");
     let said = said_lost(kind, &bench.agent.log());
     outcome.see(format!("{said} said to be lost"));
+    bench.backend.set(crate::backend::Mode::Accept);
+    if refuses {
+        bench.backend.come_up();
+    }
+    bench.check_anew(&mut outcome);
     outcome.judge_said(&bench.oracle, said);
     outcome
 }
@@ -106,6 +112,7 @@ fn idle_streams(kind: Kind) -> Outcome {
     outcome.see(format!("{} in {}", ended.shown(), seconds(ended.took)));
     outcome.measure(ended.took < DEADLINE, format!("the stop took {}", seconds(ended.took)));
     outcome.require(ended.status.success(), format!("{}:\n{}", ended.shown(), bench.agent.log()));
+    bench.check_anew(&mut outcome);
     outcome.judge(&bench.oracle);
     outcome
 }
