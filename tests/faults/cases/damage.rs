@@ -87,6 +87,8 @@ fn damaged_by(kind: Kind, damage: &Damage, outcome: &mut Outcome) {
     outcome.see(format!("{said} requests said to be lost"));
     durable.bench.check_alive(outcome);
     let lost = durable.bench.oracle.sums().lost;
+    // Damage to what nobody reads is none.
+    outcome.fired &= lost > 0;
     outcome.judge_said(&durable.bench.oracle, said * RECORDS);
     let most = (damage.most)(all);
     outcome.require(lost <= most * RECORDS, format!("{lost} records lost, {} damaged", most * RECORDS));
