@@ -79,7 +79,13 @@ fn mistakes(kind: Kind) -> Outcome {
         let wrong = right.replacen(mistake.right, mistake.wrong, 1);
         outcome.fired &= wrong != right;
         let (refused, said) = validate(kind, &wrong);
-        let place = has_place(&said);
+        let mut lines = changed(&right, &wrong);
+        if mistake.name == "YAML" {
+            // What is left open shows where it cannot go on.
+            lines
+                .extend(lines.last().and_then(|(number, _)| Some((number + 1, wrong.lines().nth(*number)?))));
+        }
+        let place = has_place(&said, &lines);
         placed += usize::from(place);
         rejected += usize::from(refused);
         outcome.require(place, format!("{}: no line and column", mistake.name));
@@ -102,10 +108,46 @@ fn validate(kind: Kind, yaml: &str) -> (bool, String) {
     (!out.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
 
-/// Whether a text has `agent.yaml:LINE:COLUMN`.
-fn has_place(said: &str) -> bool {
+/// The lines that are wrong, by number, each with what is written there.
+fn changed<'a>(right: &str, wrong: &'a str) -> Vec<(usize, &'a str)> {
+    let lines: Vec<_> = wrong.lines().collect();
+    let same = right.lines().zip(&lines).take_while(|(a, b)| a == *b).count();
+    let after = right.lines().rev().zip(lines.iter().rev()).take_while(|(a, b)| a == *b).count();
+    // A line that is there twice may be either.
+    let end = (lines.len() - after).max(same + 1);
+    (same..end).map(|at| (at + 1, lines[at])).collect()
+}
+
+/// Whether a text has `agent.yaml:LINE:COLUMN` of one of these lines.
+fn has_place(said: &str, lines: &[(usize, &str)]) -> bool {
     said.split("agent.yaml:").skip(1).any(|rest| {
-        let mut numbers = rest.splitn(3, ':').map(|n| n.chars().take_while(char::is_ascii_digit).count());
-        numbers.next().is_some_and(|n| n > 0) && numbers.next().is_some_and(|n| n > 0)
+        let mut numbers = rest.splitn(3, ':').map(|part| {
+            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            part[..end].parse::<usize>().ok()
+        });
+        let (Some(Some(line)), Some(Some(column))) = (numbers.next(), numbers.next()) else { return false };
+        lines.iter().any(|(number, text)| *number == line && (1..=text.len() + 1).contains(&column))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_place_of_the_mistake_counts() {
+        let lines = changed("a: 1\nb: 2\nc: 3\n", "a: 1\nx: 2\ny: 4\nc: 3\n");
+        assert_eq!(lines, [(2, "x: 2"), (3, "y: 4")]);
+        for (said, is_there) in [
+            ("agent.yaml:2:1: unknown", true),
+            ("error: /tmp/agent.yaml:3:4", true),
+            ("agent.yaml:1:1: no", false),
+            ("agent.yaml:2:40: no", false),
+            ("agent.yaml:2: no column", false),
+            ("line 2", false),
+        ] {
+            assert_eq!(has_place(said, &lines), is_there, "{said}");
+        }
+        assert_eq!(changed("a: 1\nb: 2\n", "a: 1\na: 1\nb: 2\n"), [(2, "a: 1")]);
+    }
 }
