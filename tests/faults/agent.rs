@@ -75,9 +75,10 @@ impl Agent {
         fs::write(&config, yaml).expect("the configuration is written");
         let log = File::create(dir.path().join("log")).expect("the log is made");
         let cgroup = limits.memory_mib.map(Cgroup::new);
-        // The shell enters the cgroup and sets the limits before it becomes the agent.
+        // The shell enters the cgroup and sets the limits before it becomes the agent, which it does only if it could.
         let mut command = Command::new("sh");
-        let script = r#"[ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"; [ -z "$3" ] || ulimit -c "$(ulimit -Hc)"
+        let script = r#"set -e; [ -z "$1" ] || echo $$ >"$1"; [ -z "$2" ] || ulimit -n "$2"
+            [ -z "$3" ] || ulimit -c "$(ulimit -Hc)"
             mounts=$4 syncs=$5; shift 5
             exec ${mounts:+nsenter "--mount=$mounts"} \
                 ${syncs:+strace -D -f --seccomp-bpf -c -o "$syncs" -e trace=fsync,fdatasync,clone,clone3} "$@""#;
