@@ -32,9 +32,9 @@ pub(crate) const CASES: [Case; 5] = [
     },
     Case {
         number: 32,
-        name: "zstd windows of 2^24 to 2^31 bytes",
+        name: "zstd windows of 2^24 to 2^31 bytes, and one of 2^23",
         settings: "defaults",
-        bar: "refused, at most 16 MiB more",
+        bar: "refused, but for 2^23, which RFC 9659 asks for; at most 16 MiB more",
         run: windows,
     },
     Case {
@@ -142,6 +142,10 @@ fn windows(kind: Kind) -> Outcome {
     let heard: Vec<_> =
         [24, 27, 29, 31].iter().map(|log| post(&siege.bench, &headers, &frame(*log))).collect();
     codes(&mut outcome, &heard, |code| code == 400);
+    // It is the window for which they are refused.
+    let smaller = post(&siege.bench, &headers, &frame(23));
+    outcome.see(format!("2^23: {}", shown(&[smaller])));
+    outcome.require(smaller == Some(200), "a window of 2^23 bytes is refused");
     siege.end(outcome, 16)
 }
 
