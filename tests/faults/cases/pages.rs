@@ -116,13 +116,21 @@ fn redirected(kind: Kind, outcome: &mut Outcome) {
 
 /// A link in the place of a queue leads out of the directory.
 fn linked_queue(kind: Kind, outcome: &mut Outcome) {
+    const QUEUE: &str = "exporter_otlp_http__logs";
+    let start = |dir: &TempDir| {
+        let extra = Extra { storage: Some(dir.path()), ..Extra::default() };
+        let yaml = yaml(free_port(), free_port(), closed_port(), extra);
+        let mut agent = Agent::launch(kind, &yaml, Limits::default());
+        let ready = agent.is_ready();
+        agent.terminate();
+        ready
+    };
+    let plain = TempDir::new().expect("a folder");
+    // That is its place.
+    outcome.fired &= start(&plain) && plain.path().join(QUEUE).exists();
     let (dir, outside) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
-    symlink(outside.path().join("target"), dir.path().join("exporter_otlp_http__logs")).expect("linked");
-    let extra = Extra { storage: Some(dir.path()), ..Extra::default() };
-    let mut agent =
-        Agent::launch(kind, &yaml(free_port(), free_port(), closed_port(), extra), Limits::default());
-    let ready = agent.is_ready();
-    agent.terminate();
+    symlink(outside.path().join("target"), dir.path().join(QUEUE)).expect("linked");
+    let ready = start(&dir);
     let written = outside.path().read_dir().expect("listed").next().is_some();
     outcome.see(if ready { "a link is followed" } else { "a link is refused" });
     outcome.require(!written, "something is written through a link");
