@@ -279,3 +279,29 @@ const PATIENT: &str =
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of so many lost records of so many.
+    fn judged(acknowledged: usize, lost: usize, said: Option<usize>) -> Outcome {
+        let mut outcome = Outcome { fired: true, ..Outcome::default() };
+        outcome.judge_sums(&Sums { acknowledged, lost, ..Sums::default() }, said);
+        outcome
+    }
+
+    #[test]
+    fn few_records_show_nothing() {
+        assert!(judged(ENOUGH, 0, None).fired && !judged(ENOUGH - 1, 0, None).fired);
+    }
+
+    #[test]
+    fn what_is_said_to_be_lost_has_to_be_exact() {
+        let broken = |lost, said| judged(ENOUGH, lost, said).broken;
+        assert_eq!((broken(0, None), broken(5, Some(5))), (vec![], vec![]));
+        assert_eq!(broken(5, None), ["5 lost"]);
+        assert_eq!(broken(5, Some(4)), ["5 lost, 4 said"]);
+        assert_eq!(broken(5, Some(1_000_000_000)), ["5 lost, 1000000000 said"]);
+    }
+}
