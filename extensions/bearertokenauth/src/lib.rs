@@ -54,10 +54,21 @@ impl Validate for Config {
         if !self.token.is_empty() && !self.tokens.is_empty() {
             issues.at("tokens", "either tokens or token should be provided, not both");
         }
+        issues.within("tokens", |issues| {
+            for (index, _) in self.tokens.iter().enumerate().filter(|(_, token)| is_blank(token)) {
+                issues.within(index.to_string(), |issues| {
+                    issues.error("the token is empty: whoever sends none would be let in");
+                });
+            }
+        });
         if self.header.parse::<HeaderName>().is_err() {
             issues.at("header", format!("{:?} is not a header name", shown_name(&self.header)));
         }
     }
+}
+
+fn is_blank(token: &Secret) -> bool {
+    token.reveal().trim().is_empty()
 }
 
 fn create(build: &Build<'_>) -> Result<Box<dyn Extension>, BuildError> {

@@ -93,6 +93,20 @@ fn a_changed_file_is_taken_up_and_a_lost_one_leaves_the_old_tokens() {
 }
 
 #[test]
+fn an_empty_token_of_several_is_refused_at_its_place_as_it_would_let_everyone_in() {
+    let path = weir_config::Path::component("extensions", "bearertokenauth");
+    for empty in ["''", "' '", ""] {
+        let body = weir_config::parse_body(&format!("tokens:\n- one\n- {empty}\n")).expect("YAML");
+        let errors = weir_config::load::<Config>(&body, &path).expect_err("refused");
+        let told: Vec<_> =
+            errors.iter().map(|e| (e.message.as_str(), e.span.map(|span| span.line))).collect();
+        let message =
+            "extensions::bearertokenauth::tokens::1: the token is empty: whoever sends none would be let in";
+        assert_eq!(told, [(message, Some(3))], "{empty:?}");
+    }
+}
+
+#[test]
 fn mistakes_are_named_and_no_token_is_shown() {
     assert!(refused("").contains("no bearer token provided"));
     let both = refused("{token: hunter2, tokens: [hunter3]}");
