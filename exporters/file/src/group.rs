@@ -8,6 +8,8 @@ use weir_pdata::edit::{Editor, Message, Then};
 use weir_pdata::view::{self, Fields};
 use weir_pdata::{Payload, Signal};
 
+use crate::backups;
+
 /// Bytes of the dictionary of profiles that may be written again for further groups: 64 MiB. A small request may have a
 /// large one and many groups, which would take gigabytes.
 const MAX_AGAIN: usize = 64 << 20;
@@ -106,15 +108,27 @@ impl Pattern {
 
     /// The folder that no file of a group leaves.
     pub(crate) fn folder(&self) -> &Path {
-        let end = self.prefix.rfind('/').map_or(0, |at| at + 1);
-        Path::new(match &self.prefix[..end] {
+        Path::new(match self.base() {
             "" => ".",
             folder => folder,
         })
     }
 
-    /// The file of a group, below [`Pattern::folder`] whatever the name is.
+    fn base(&self) -> &str {
+        &self.prefix[..self.prefix.rfind('/').map_or(0, |at| at + 1)]
+    }
+
+    /// The file of a group, below [`Pattern::folder`] whatever the name is, and none that passes for one that was set
+    /// aside, nor in a folder that does.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
+        let path = self.inside(name);
+        let Some(below) = path.strip_prefix(self.base()) else { return path.into() };
+        let parts: Vec<_> = below.split('/').map(backups::apart).collect();
+        format!("{}{}", self.base(), parts.join("/")).into()
+    }
+
+    /// Below the folder.
+    fn inside(&self, name: &str) -> String {
         let name = match name {
             n if n.starts_with("./") => &n[1..],
             n if n.starts_with("../") => &n[2..],
@@ -122,11 +136,11 @@ impl Pattern {
         };
         let path = clean(&format!("{}{name}{}", self.prefix, self.suffix));
         if path.starts_with(&self.prefix) {
-            return path.into();
+            return path;
         }
         // It led out: taken as if the folder were the root.
         let inside = clean(&format!("/{name}{}", self.suffix));
-        clean(&format!("{}/{inside}", self.prefix)).into()
+        clean(&format!("{}/{inside}", self.prefix))
     }
 }
 
@@ -175,6 +189,23 @@ mod tests {
         assert_eq!(groups(most), Ok(most));
         let refused = groups(most + 1).expect_err("too large");
         assert!(refused.contains(&format!("each of {} groups", most + 1)), "{refused}");
+    }
+
+    #[test]
+    fn no_part_of_the_path_of_a_group_passes_for_a_file_that_was_set_aside() {
+        const ASIDE: &str = "a-2099-01-01T00-00-00.123-size";
+        let file = |path: &str, name: &str| Pattern::new(path).file(name).to_string_lossy().into_owned();
+        assert_eq!(file("/data/*.json", ASIDE), format!("/data/{ASIDE}_.json"));
+        assert_eq!(file("/data/*", ASIDE), format!("/data/{ASIDE}_"));
+        assert_eq!(file("/data/*", &format!("{ASIDE}.json")), format!("/data/{ASIDE}_.json"));
+        assert_eq!(file("/data/*/x", &format!("{ASIDE}.json")), format!("/data/{ASIDE}_.json/x"));
+        assert_eq!(file("/data/*", &format!("../{ASIDE}/{ASIDE}")), format!("/data/{ASIDE}_/{ASIDE}_"));
+        assert_eq!(file("/data/*-size.json", &ASIDE[..25]), format!("/data/{ASIDE}_.json"));
+        assert_eq!(file("data-*.json", ASIDE), format!("data-{ASIDE}_.json"));
+        for other in ["a-size", "a-2099-01-01T00-00-00.12-size", "a-2099-13-01T00-00-00.123-size", "é-size"]
+        {
+            assert_eq!(file("/data/*.json", other), format!("/data/{other}.json"));
+        }
     }
 
     #[test]

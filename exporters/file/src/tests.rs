@@ -475,6 +475,41 @@ fn a_full_file_is_set_aside_where_it_was_opened_though_a_link_took_the_place_of_
 }
 
 #[test]
+fn no_group_takes_the_place_of_files_of_another_that_were_set_aside() {
+    let dir = folder();
+    let options = "group_by: {enabled: true}, rotation: {max_megabytes: 1, max_backups: 2}";
+    let body = format!("{{path: '{}/*.json', {options}}}", dir.path().display());
+    let running = Running::start(&body, &[Signal::Logs]).expect("started");
+    let mut large = grouped(&[Some("victim")]);
+    large.resource_logs[0].scope_logs[0].log_records[0].severity_text = "x".repeat(600_000);
+    for _ in 0..3 {
+        running.export(large.clone()).expect("written");
+    }
+    let of_victim = names(dir.path());
+    assert_eq!(of_victim.len(), 3);
+    let imitations: Vec<_> = (0..3)
+        .flat_map(|n| ["1970", "2099"].map(|year| format!("victim-{year}-01-01T00-00-00.00{n}-size")))
+        .chain(["victim-2099-01-01T00-00-00.009-size.json/x".to_owned()])
+        .collect();
+    let imitations: Vec<_> = imitations.iter().map(|name| Some(name.as_str())).collect();
+    running.export(grouped(&imitations)).expect("written");
+    running.export(large).expect("written");
+    running.export(grouped(&imitations)).expect("written");
+    let now = names(dir.path());
+    let (mut aside, mut others) = (Vec::new(), Vec::new());
+    for name in now.iter().filter(|name| *name != "victim.json") {
+        let is_aside = of_victim.contains(name) || name.ends_with("-size.json");
+        if is_aside { aside.push(name) } else { others.push(name) }
+    }
+    assert_eq!((aside.len(), others.len()), (2, imitations.len()), "{now:?}");
+    assert!(of_victim.contains(aside[0]) && !of_victim.contains(aside[1]), "the newest two: {now:?}");
+    for name in others.iter().filter(|name| dir.path().join(name).is_file()) {
+        let text = fs::read_to_string(dir.path().join(name)).expect("readable");
+        assert_eq!(text.lines().count(), 2, "{name}");
+    }
+}
+
+#[test]
 fn groups_of_profiles_have_the_dictionary_with_them() {
     let dir = folder();
     let body = format!("{{path: '{}/*', format: proto, group_by: {{enabled: true}}}}", dir.path().display());
