@@ -204,7 +204,7 @@ fn read_capped(reader: impl Read, hint: usize, limit: usize) -> Result<Bytes, De
     let mut out = Vec::with_capacity(hint.min(limit).min(TRUSTED_HINT) + 1);
     let cap = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     reader.take(cap).read_to_end(&mut out).map_err(|e| DecodeError::Corrupt(e.to_string()))?;
-    if out.len() > limit { Err(DecodeError::TooLarge) } else { Ok(Bytes::from(out)) }
+    if out.len() > limit { Err(DecodeError::TooLarge) } else { Ok(weir_pdata::fitted(out)) }
 }
 
 thread_local! {
@@ -265,7 +265,7 @@ fn unzstd_with(decoder: &mut Decoder<'_>, input: &[u8], limit: usize) -> std::io
         }
         let consumed = source.pos() == input.len();
         if consumed && missing == 0 {
-            return Ok(Some(Bytes::from(out)));
+            return Ok(Some(weir_pdata::fitted(out)));
         }
         if consumed && !progress && out.len() < out.capacity() {
             return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
@@ -380,6 +380,32 @@ mod tests {
                 "{encoding:?}"
             );
         }
+    }
+
+    #[test]
+    fn output_keeps_no_room_that_its_input_only_announces() {
+        for encoding in ALL {
+            let small = compressed(encoding, &[b'x'; 1000]);
+            let input = match encoding {
+                // Bytes behind a zlib stream are not looked at.
+                Encoding::Deflate | Encoding::Zlib => [&small[..], &[0; 1 << 20]].concat().into(),
+                // A frame to be passed over.
+                Encoding::Zstd => {
+                    let length = 1u32 << 20;
+                    let skipped = [&0x184D_2A50_u32.to_le_bytes()[..], &length.to_le_bytes()].concat();
+                    [&skipped[..], &vec![0; 1 << 20], &small].concat().into()
+                }
+                _ => small,
+            };
+            let output = encoding.decompress(input, 20 << 20).expect("read");
+            let output = output.try_into_mut().expect("alone");
+            assert_eq!(output.len(), 1000);
+            assert!(output.capacity() <= 1125, "{encoding:?}: {}", output.capacity());
+        }
+        // Two members: read step by step.
+        let two = compressed(Encoding::Gzip, &[b'x'; 1000]).repeat(2).into();
+        let output = Encoding::Gzip.decompress(two, 20 << 20).expect("read").try_into_mut().expect("alone");
+        assert!(output.capacity() <= 2250, "{}", output.capacity());
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub fn to_protobuf(signal: Signal, json: &[u8]) -> Result<Bytes, JsonError> {
     }
     let encoded =
         read::request(id, json).map_err(|source| JsonError { message: id.message().name, source })?;
-    Ok(Bytes::from(encoded))
+    Ok(crate::fitted(encoded))
 }
 
 /// Writes a payload of `signal` as one export request in OTLP/JSON: camelCase, default values left out, 64-bit

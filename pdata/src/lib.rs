@@ -7,6 +7,7 @@
 //! - [`view`]: borrowed, lazy reading of the bytes;
 //! - [`edit`]: rewriting only the touched bytes;
 //! - [`json`]: OTLP/JSON to protobuf and back, driven by the table in [`schema`];
+//! - [`fitted`]: bytes with no room behind them that nothing counts;
 //! - [`text`]: attribute values as text, as Go prints them;
 //! - [`otlp`]: owned prost messages, the rare path, and how a component makes telemetry of its own.
 //!
@@ -37,3 +38,12 @@ pub use gathering::Gathering;
 pub use payload::Payload;
 pub use signal::Signal;
 pub use split::Limit;
+
+/// Bytes that may lie in a queue for long: room behind them that is more than an eighth of them, which nothing counts, is
+/// given back.
+pub fn fitted(mut bytes: Vec<u8>) -> bytes::Bytes {
+    if bytes.capacity() - bytes.len() > bytes.len() / 8 {
+        bytes.shrink_to_fit();
+    }
+    bytes.into()
+}

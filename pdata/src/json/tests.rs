@@ -43,6 +43,21 @@ fn span(member: &str) -> trace::v1::Span {
 }
 
 #[test]
+fn a_request_keeps_no_room_for_the_blanks_around_it() {
+    let record = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"}}]}]}]}"#;
+    for blanks in [0, 100, 1 << 20] {
+        let bytes = to_protobuf(Signal::Logs, format!("{record}{}", " ".repeat(blanks)).as_bytes());
+        let bytes = bytes.expect("accepted").try_into_mut().expect("alone");
+        assert!(
+            bytes.capacity() - bytes.len() <= bytes.len() / 8,
+            "{} for {}",
+            bytes.capacity(),
+            bytes.len()
+        );
+    }
+}
+
+#[test]
 fn names_may_be_camel_case_or_snake_case_and_unknown_ones_are_skipped() {
     let a =
         span(r#""traceId":"0102030405060708090a0B0C0D0E0F10","startTimeUnixNano":"5","new":{"x":[1,{}]}"#);
