@@ -60,7 +60,7 @@ pub(super) struct Arrived {
     pub(super) content: Bytes,
     /// What is reserved for it and what is held `beside` it. It lasts as long as anything of the request is held.
     pub(super) room: Reservation,
-    /// Bytes of its context.
+    /// Bytes that it holds beside its content.
     pub(super) beside: usize,
 }
 

@@ -27,7 +27,8 @@ use weir_pdata::Signal;
 
 use crate::floods::LOGS;
 use crate::support::{
-    Server, framed, grpc as raw_grpc, http as http_request, logs_request, noise, sample, serve, start, within,
+    BESIDE, Server, framed, grpc as raw_grpc, http as http_request, logs_request, noise, sample, serve,
+    start, within,
 };
 use crate::tls::secured_with;
 
@@ -50,7 +51,7 @@ async fn what_is_held_is_counted_until_the_last_piece_is_gone() {
         within(grpc(&server, compression).export(&payload)).await.expect("accepted");
         within(http(&server, compression).export(&payload)).await.expect("accepted");
     }
-    let held = server.pipeline.payloads().iter().map(|payload| payload.encoded_len()).sum::<usize>();
+    let held = server.pipeline.payloads().iter().map(|p| BESIDE + p.encoded_len()).sum::<usize>();
     // Connections hold something, too, until they have ended.
     let holds = async |expected: std::ops::Range<usize>| {
         while !expected.contains(&budget.held()) {
@@ -88,6 +89,45 @@ async fn metadata_is_held_with_its_request_and_counts() {
             let request = request.header("content-type", "application/json");
             assert_eq!(within(http_request(request, json(false, 1, 1))).await.0.as_u16(), 503);
         }
+        server.pipeline.batches.lock().expect("lock").clear();
+        assert_eq!(budget.held(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_a_request_takes_beside_its_content_counts_so_that_many_small_ones_do_not_pass_the_budget() {
+    for (protocols, many) in [(Protocols::Grpc, 200), (Protocols::Both, 80)] {
+        let budget = Budget::default();
+        let settings = ServerSettings {
+            protocols,
+            include_metadata: true,
+            budget: budget.clone(),
+            ..ServerSettings::default()
+        };
+        let server = start(settings).await;
+        let send = async |names: usize| {
+            let names: Vec<_> = (0..names).map(|n| format!("x{n}")).collect();
+            if protocols == Protocols::Both {
+                let request =
+                    Request::post(server.url("/v1/logs")).header("content-type", "application/json");
+                let request = names.iter().fold(request, |request, name| request.header(name, ""));
+                assert!(within(http_request(request, json(false, 1, 1))).await.0.is_success());
+            } else {
+                let headers: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+                let message = framed(false, &sample(Signal::Logs, 1).to_bytes());
+                assert_eq!(
+                    within(raw_grpc(server.address, LOGS, &headers, &message)).await.1["grpc-status"],
+                    "0"
+                );
+            }
+        };
+        send(many).await;
+        assert!(budget.held() >= many * 100, "tiny headers: {}", budget.held());
+        let before = budget.held();
+        for _ in 0..10 {
+            send(0).await;
+        }
+        assert!(budget.held() >= before + 10 * BESIDE, "tiny requests: {}", budget.held());
         server.pipeline.batches.lock().expect("lock").clear();
         assert_eq!(budget.held(), 0);
     }

@@ -19,6 +19,9 @@ use weir_pdata::otlp::{LogsRequest, MetricsRequest, ProfilesRequest, TracesReque
 use weir_pdata::otlp::{common, gauge, kv, logs, metrics, point, profiles, resource, scope, trace};
 use weir_pdata::{Payload, Signal};
 
+/// What each request counts as beside its content.
+pub(crate) const BESIDE: usize = 512;
+
 /// A pipeline that remembers its batches and settles them as told.
 pub(crate) struct Pipeline {
     pub(crate) batches: Mutex<Vec<(Payload, Arc<Context>)>>,
