@@ -13,7 +13,7 @@ use weir_component::{AuthData, Context, Status};
 use weir_pdata::Signal;
 
 use super::reading::{Arrived, Format, Refused};
-use super::{Late, Server, intake};
+use super::{Late, Server, intake, repeated};
 use crate::body::Body;
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, text};
@@ -130,13 +130,13 @@ impl Server {
             return Ok(signal);
         }
         let message = match path.strip_prefix('/').and_then(|p| p.rsplit_once('/')) {
-            None => format!("malformed method name: {path:?}"),
+            None => format!("malformed method name: {:?}", repeated(path)),
             Some((service, method)) => {
                 let served = Signal::ALL.into_iter().any(|s| s.service() == service && self.intake.takes(s));
                 if served {
-                    format!("unknown method {method} for service {service}")
+                    format!("unknown method {} for service {service}", repeated(method))
                 } else {
-                    format!("unknown service {service}")
+                    format!("unknown service {}", repeated(service))
                 }
             }
         };
@@ -164,7 +164,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, RpcStatus> {
     let name = headers.get(GRPC_ENCODING).map_or(&b""[..], |v| v.as_bytes());
     let name = String::from_utf8_lossy(name);
     Encoding::parse_grpc(&name).ok_or_else(|| {
-        let text = format!("grpc: Decompressor is not installed for grpc-encoding {name:?}");
+        let text = format!("grpc: Decompressor is not installed for grpc-encoding {:?}", repeated(&name));
         RpcStatus::new(Status::Unimplemented, text)
     })
 }

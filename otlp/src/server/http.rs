@@ -13,7 +13,7 @@ use weir_component::{AuthData, Failure, Reservation, Status};
 use weir_pdata::Signal;
 
 use super::reading::{Arrived, Format, Refused};
-use super::{Late, Server, intake};
+use super::{Late, Server, intake, repeated};
 use crate::body::{self, Body, ReadError, Reading};
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, respond, text};
@@ -157,7 +157,7 @@ impl Server {
         };
         match Encoding::parse(&name) {
             Some(encoding) if allowed => Ok(encoding),
-            _ => Err(bad_request(format!("unsupported Content-Encoding: {name}"))),
+            _ => Err(bad_request(format!("unsupported Content-Encoding: {}", repeated(&name)))),
         }
     }
 }

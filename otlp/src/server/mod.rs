@@ -16,6 +16,7 @@ mod intake;
 mod reading;
 mod unary;
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -241,6 +242,16 @@ async fn too_slow(limits: &ServerLimits, arrived: &AtomicUsize) {
     let mut pace = Pace::new(limits, Instant::now());
     while pace.keeps_up(arrived.load(Ordering::Relaxed), Instant::now()) {
         tokio::time::sleep_until(pace.next_look()).await;
+    }
+}
+
+/// What a sender said, as far as an answer repeats it: an answer is not much larger than its request, which can name a long
+/// text by a few bytes (RFC 7541, 6.1).
+fn repeated(said: &str) -> Cow<'_, str> {
+    const MOST: usize = 128;
+    match said.len() {
+        ..=MOST => said.into(),
+        _ => format!("{}...", &said[..said.floor_char_boundary(MOST)]).into(),
     }
 }
 

@@ -155,6 +155,23 @@ async fn signals_without_a_pipeline_do_not_exist() {
 }
 
 #[tokio::test]
+async fn what_a_caller_says_is_not_repeated_at_length() {
+    for protocols in PORTS {
+        let server = start(on(protocols)).await;
+        let long = "%".repeat(4000);
+        let of_logs = format!("/opentelemetry.proto.collector.logs.v1.LogsService/{long}");
+        for path in [format!("/{long}/x"), format!("/{long}"), of_logs] {
+            let (_, headers) = grpc(server.address, &path, &[], b"").await;
+            assert_eq!(code(&headers), 12);
+            assert!(headers["grpc-message"].len() < 500, "{headers:?}");
+        }
+        let (_, headers) = grpc(server.address, LOGS, &[("grpc-encoding", &long)], b"").await;
+        assert_eq!(code(&headers), 12);
+        assert!(headers["grpc-message"].len() < 500, "{headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn malformed_messages_are_internal_errors_and_never_retried() {
     for protocols in PORTS {
         let server = start(on(protocols)).await;

@@ -129,6 +129,14 @@ async fn unsupported_and_damaged_encodings_are_bad_requests() {
             (400, (3, format!("unsupported Content-Encoding: {name}")))
         );
     }
+    let request = post(&server, "/v1/logs", JSON).header("content-encoding", "%".repeat(10_000));
+    let (status, _, body) = http(request, "{}").await;
+    let told = format!("unsupported Content-Encoding: {}...", "%".repeat(128));
+    assert_eq!(
+        (status.as_u16(), status_json(&body)),
+        (400, (3, told)),
+        "no answer is as large as it is asked to be"
+    );
     let request = post(&server, "/v1/logs", JSON).header("content-encoding", "gzip");
     assert_eq!(http(request, "{}").await.0.as_u16(), 400);
     let only = ServerSettings {
