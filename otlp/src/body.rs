@@ -11,11 +11,27 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use weir_component::{Budget, Failure, Reservation};
 
-/// The body of a response: at most one piece of data and trailers. It never fails.
+use crate::lifetime::{Activity, Offered};
+
+/// The body of a response: data and trailers. It never fails.
 #[derive(Debug, Default)]
 pub struct Body {
     data: Option<Bytes>,
     trailers: Option<Box<HeaderMap>>,
+    /// Its peer has a time to take it.
+    offered: Option<Offered>,
+}
+
+/// Bytes of an answer that count as taken one after the other.
+const PIECE: usize = 64 << 10;
+
+/// Bytes of an answer, which the connection keeps until they are written.
+struct Piece(Bytes, #[expect(dead_code, reason = "dropped with the bytes")] Offered);
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl Body {
@@ -26,12 +42,26 @@ impl Body {
 
     /// These bytes.
     pub fn full(data: impl Into<Bytes>) -> Body {
-        Body { data: Some(data.into()).filter(|d| !d.is_empty()), trailers: None }
+        Body { data: Some(data.into()).filter(|d| !d.is_empty()), ..Body::default() }
     }
 
     /// What it consists of.
     pub(crate) fn into_parts(self) -> (Bytes, Option<Box<HeaderMap>>) {
         (self.data.unwrap_or_default(), self.trailers)
+    }
+
+    /// The same, which waits for its peer on that connection.
+    pub(crate) fn offered_on(self, connection: &Activity) -> Body {
+        Body { offered: self.data.as_ref().map(|_| connection.offer()), ..self }
+    }
+
+    fn next_data(&mut self) -> Option<Bytes> {
+        let (Some(offered), Some(data)) = (&self.offered, &mut self.data) else { return self.data.take() };
+        let piece = Piece(data.split_to(data.len().min(PIECE)), offered.another());
+        if data.is_empty() {
+            (self.data, self.offered) = (None, None);
+        }
+        Some(Bytes::from_owner(piece))
     }
 
     /// These bytes and trailers behind them.
@@ -48,7 +78,7 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = self.data.take().map(Frame::data);
+        let data = self.next_data().map(Frame::data);
         Poll::Ready(data.or_else(|| self.trailers.take().map(|t| Frame::trailers(*t))).map(Ok))
     }
 

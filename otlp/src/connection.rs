@@ -101,8 +101,12 @@ pub(crate) async fn drive<H, F>(
                 }
             }
             let polled = connection.poll(cx);
+            let is_http2 = activity.can_be_sent_away();
+            if polled.is_pending() && is_http2 && lifetime.as_mut().poll_untaken(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
             // HTTP/1.1 closes behind the answer by itself.
-            let had_its_request = !limits.keep_alive && activity.can_be_sent_away();
+            let had_its_request = !limits.keep_alive && is_http2;
             if polled.is_ready() || !had_its_request || !departure.is_staying() {
                 return polled;
             }
@@ -119,7 +123,8 @@ async fn requested(stop: Stop) {
 }
 
 /// Has `handler` answer, counts requests in `activity`, and has HTTP/1.1 close behind an answer once `last` is set, and
-/// instead of one that takes longer than `within`. HTTP/2 limits its streams itself.
+/// instead of one that takes longer than `within`. HTTP/2 limits its streams itself, and what waits for their windows is
+/// counted.
 fn service<'a, H, F>(
     handler: &'a H,
     activity: &'a Activity,
@@ -139,6 +144,7 @@ where
         }
         let answer = handler(request);
         let last = Arc::clone(last);
+        let offers = (version == Version::HTTP_2).then(|| activity.clone());
         async move {
             let mut response = match end {
                 Some(end) => timeout_at(end, answer).await.map_err(|_| Late)?,
@@ -148,13 +154,17 @@ where
             if last.load(Ordering::Relaxed) && version != Version::HTTP_2 {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response)
+            Ok(match offers {
+                Some(activity) => response.map(|body| body.offered_on(&activity)),
+                None => response,
+            })
         }
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
     use tokio::time::timeout;
@@ -167,18 +177,20 @@ mod tests {
 
     /// Serves one connection, which `peer` has the other end of, with what stops the server.
     async fn serve(leaving: Leaving, peer: impl AsyncFnOnce(UnixStream, Stopper)) {
-        serve_within(ServerLimits::default(), leaving, peer).await;
+        serve_within(ServerLimits::default(), leaving, Bytes::new(), peer).await;
     }
 
+    /// The same, with answers.
     async fn serve_within(
         limits: ServerLimits,
         leaving: Leaving,
+        content: Bytes,
         peer: impl AsyncFnOnce(UnixStream, Stopper),
     ) {
         let (stream, io) = UnixStream::pair().expect("a pair");
         let (stopper, stop) = Stop::new();
         let budget = Budget::default();
-        let answer = |_: Request<Incoming>| async { Response::new(Body::empty()) };
+        let answer = |_: Request<Incoming>| std::future::ready(Response::new(Body::full(content.clone())));
         let leave = || leaving.clone();
         let served = drive(Io::Unix(io), Activity::default(), &limits, &budget, &stop, leave, answer);
         tokio::join!(served, peer(stream, stopper));
@@ -241,7 +253,7 @@ mod tests {
     async fn serve_old(peer: impl AsyncFnOnce(UnixStream, Stopper)) {
         // Give or take 20 %.
         let limits = ServerLimits { max_connection_age: Some(10 * SECOND), ..ServerLimits::default() };
-        serve_within(limits, Leaving::Closed, async |mut stream, stopper| {
+        serve_within(limits, Leaving::Closed, Bytes::new(), async |mut stream, stopper| {
             assert!(!ask(&mut stream).await.contains("close"));
             pause(25 * SECOND / 2).await;
             peer(stream, stopper).await;
@@ -266,6 +278,74 @@ mod tests {
             assert!(!is_closed(&mut peer, SECOND / 100).await);
             drop(stopper);
             assert!(is_closed(&mut peer, SECOND / 100).await);
+        })
+        .await;
+    }
+
+    /// No other limit ends a connection.
+    fn only_writing(limit: Duration) -> ServerLimits {
+        ServerLimits {
+            write_timeout: limit,
+            ping_interval: None,
+            max_connection_age: None,
+            ..ServerLimits::default()
+        }
+    }
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let [_, a, b, c] = u32::try_from(payload.len()).expect("short").to_be_bytes();
+        [&[a, b, c, kind, flags], &stream.to_be_bytes()[..], payload].concat()
+    }
+
+    /// Requests of HTTP/2 for `/`, of a peer that lets each answer begin with so many bytes.
+    fn requests(streams: u32, window: u32) -> Vec<u8> {
+        let settings = frame(4, 0, 0, &[&[0, 4], &window.to_be_bytes()[..]].concat());
+        let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat();
+        (0..streams).fold(hello, |all, n| [all, frame(1, 5, 2 * n + 1, &[0x82, 0x86, 0x84])].concat())
+    }
+
+    /// What comes within that time, and whether the connection is closed then.
+    async fn hear(peer: &mut UnixStream, within: Duration) -> (usize, bool) {
+        let (mut heard, mut taken) = (0, vec![0; 64 << 10]);
+        let closed = timeout(within, async {
+            while let Ok(more @ 1..) = peer.read(&mut taken).await {
+                heard += more;
+            }
+        });
+        let closed = closed.await.is_ok();
+        (heard, closed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_over_http2_and_opens_no_window_for_the_answers_is_cut_off() {
+        for window in [0, 1] {
+            let content = Bytes::from(vec![b'x'; 30_000]);
+            serve_within(only_writing(10 * SECOND), Leaving::Closed, content, async |mut peer, _stopper| {
+                peer.write_all(&requests(100, window)).await.expect("written");
+                assert!(!hear(&mut peer, 9 * SECOND).await.1, "it has its time");
+                assert!(hear(&mut peer, 2 * SECOND).await.1, "{window}");
+            })
+            .await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_an_answer_over_http2_piece_by_piece_gets_all_of_it_and_keeps_the_connection() {
+        const LENGTH: usize = 200_000;
+        let content = Bytes::from(vec![b'x'; LENGTH]);
+        serve_within(only_writing(10 * SECOND), Leaving::Closed, content, async |mut peer, _stopper| {
+            peer.write_all(&requests(1, 65_535)).await.expect("written");
+            let mut heard = 0;
+            for _ in 0..4 {
+                let (more, closed) = hear(&mut peer, 8 * SECOND).await;
+                heard += more;
+                assert!(!closed, "after {heard} bytes");
+                for stream in [0, 1] {
+                    peer.write_all(&frame(8, 0, stream, &65_535_u32.to_be_bytes())).await.expect("written");
+                }
+            }
+            assert!((LENGTH..LENGTH + 5000).contains(&heard), "{heard}");
+            assert!(!hear(&mut peer, 100 * SECOND).await.1, "nothing waits");
         })
         .await;
     }

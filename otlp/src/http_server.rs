@@ -70,7 +70,7 @@ pub struct ServerLimits {
     pub min_body_rate: usize,
     /// How often that is looked at. Default every 10 s.
     pub body_look: Duration,
-    /// A connection ends when so long nothing is taken of what waits to be written. Default 60 s.
+    /// A connection ends when so long nothing is taken of what waits to be written, or over HTTP/2 for a window. Default 60 s.
     pub write_timeout: Duration,
     /// From the head of a request to the end of its answer; ports for gRPC alone have no such limit. What takes longer
     /// ends the connection, over HTTP/2 the stream. Default without limit.
@@ -133,6 +133,8 @@ impl ServerLimits {
             max_connections: 256,
             make_room: true,
             for_use: Use::Pages,
+            // A page is there whole from the request on until its peer has taken it.
+            max_concurrent_streams: 4,
             max_connection_idle: safe.idle_timeout,
             check_host: true,
             ..safe

@@ -2,14 +2,14 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{StatusCode, Version};
 use tokio::time::Instant;
 
-use crate::clock::{Timer, jitter, ran_out, timer};
+use crate::clock::{Timer, jitter, now, ran_out, timer};
 use crate::http_server::ServerLimits;
 
 /// How many requests a connection has had and has.
@@ -23,6 +23,15 @@ struct Counts {
     is_http2: AtomicBool,
     was_refused: AtomicBool,
     answer_by: Mutex<Option<Instant>>,
+    untaken: Mutex<Untaken>,
+}
+
+/// Pieces of answers that wait for their peer.
+#[derive(Debug, Default)]
+struct Untaken {
+    pieces: usize,
+    /// When the first of them began to wait, or the last one was taken.
+    since: Option<Instant>,
 }
 
 impl Activity {
@@ -48,6 +57,25 @@ impl Activity {
     /// When the peer is to have the answer to its last request, where that has a time.
     pub(crate) fn answer_by(&self) -> Option<Instant> {
         *self.0.answer_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A piece of an answer waits for its peer, until what is given back is dropped. Over HTTP/2 an answer waits for the
+    /// window of its stream, and nothing of it is written.
+    pub(crate) fn offer(&self) -> Offered {
+        let mut untaken = self.untaken();
+        untaken.pieces += 1;
+        untaken.since.get_or_insert_with(now);
+        drop(untaken);
+        Offered(self.clone())
+    }
+
+    /// Since when the peer has taken nothing of what waits for it; `None` when nothing waits.
+    fn untaken_since(&self) -> Option<Instant> {
+        self.untaken().since
+    }
+
+    fn untaken(&self) -> MutexGuard<'_, Untaken> {
+        self.0.untaken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests that have come.
@@ -88,6 +116,25 @@ impl Drop for Ongoing {
     }
 }
 
+/// A piece of an answer that waits for its peer.
+#[derive(Debug)]
+pub(crate) struct Offered(Activity);
+
+impl Offered {
+    /// Another piece of the same answer.
+    pub(crate) fn another(&self) -> Offered {
+        self.0.offer()
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        let mut untaken = self.0.untaken();
+        untaken.pieces -= 1;
+        untaken.since = (untaken.pieces > 0).then(now);
+    }
+}
+
 /// How a connection is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -105,6 +152,9 @@ pub(crate) struct Lifetime {
     age: Option<Timer>,
     grace: Option<Duration>,
     hard_end: Option<Timer>,
+    write_timeout: Duration,
+    /// The clock of a peer that takes nothing, and since when it does not.
+    taking: Option<(Instant, Timer)>,
 }
 
 impl Lifetime {
@@ -117,6 +167,8 @@ impl Lifetime {
             age: limits.max_connection_age.map(|age| timer(age.mul_f64(jitter()))),
             grace: limits.max_connection_age_grace,
             hard_end: None,
+            write_timeout: limits.write_timeout,
+            taking: None,
         }
     }
 
@@ -151,6 +203,19 @@ impl Lifetime {
             *clock = timer(*limit);
         }
         Poll::Pending
+    }
+
+    /// Ready when the peer has had its time to take something of what waits for it. To be asked when the connection has moved
+    /// on as far as it can: for answers that leave at once no clock is ever set.
+    pub(crate) fn poll_untaken(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(since) = self.activity.untaken_since() else {
+            self.taking = None;
+            return Poll::Pending;
+        };
+        let limit = self.write_timeout;
+        let same = self.taking.take().filter(|(of, _)| *of == since);
+        let (_, clock) = self.taking.insert(same.unwrap_or_else(|| (since, timer(limit))));
+        clock.as_mut().poll(cx)
     }
 }
 

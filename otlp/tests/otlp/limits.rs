@@ -25,7 +25,7 @@ use weir_otlp::http_server::{self, ServerLimits, text};
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
-use crate::floods::LOGS;
+use crate::floods::{HELLO, LOGS, SETTINGS, frame};
 use crate::support::{
     BESIDE, Server, framed, grpc as raw_grpc, http as http_request, logs_request, noise, sample, serve,
     start, within,
@@ -384,6 +384,20 @@ async fn a_page_answers_though_others_hold_all_its_places_in_silence() {
     let said = log.0.lock().expect("lock").clone();
     assert_eq!(said.matches("the port of a page has as many connections as it may").count(), 1, "{said}");
     assert!(said.contains(&format!("endpoint=\"{address}\" limit=4 ")), "{said}");
+}
+
+#[tokio::test]
+async fn a_connection_to_a_page_has_few_requests_at_once() {
+    let (address, _running) = page(ServerLimits::of_pages()).await;
+    let mut stream = TcpStream::connect(address).await.expect("connected");
+    stream.write_all(&[HELLO, &frame(SETTINGS, 0, 0, &[])].concat()).await.expect("written");
+    let mut head = [0; 9];
+    within(stream.read_exact(&mut head)).await.expect("a frame");
+    assert_eq!(head[3], SETTINGS);
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    within(stream.read_exact(&mut settings)).await.expect("its content");
+    // SETTINGS_MAX_CONCURRENT_STREAMS.
+    assert!(settings.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 4]), "{settings:?}");
 }
 
 #[tokio::test]
