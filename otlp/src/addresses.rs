@@ -1,15 +1,56 @@
-//! How many connections each address has.
+//! How many connections each address has, and each network of IPv6: one host may have all 2^64 addresses of its network.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Counts of connections by address. Cheap to clone.
+use crate::http_server::ServerLimits;
+
+/// Counts of connections by where they come from. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Addresses(Arc<Mutex<HashMap<IpAddr, Count>>>);
+pub(crate) struct Addresses(Arc<Mutex<HashMap<Source, Count>>>);
+
+/// Where connections come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// One address.
+    Address(IpAddr),
+    /// The network of an address of IPv6, 64 bits of it.
+    Network(Ipv6Addr),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Address(address) => address.fmt(f),
+            Source::Network(network) => write!(f, "{network}/64"),
+        }
+    }
+}
+
+impl Source {
+    /// Those of an address.
+    fn all(ip: IpAddr) -> impl Iterator<Item = Source> {
+        let network = match ip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),
+        };
+        [Some(Source::Address(ip)), network.map(Source::Network)].into_iter().flatten()
+    }
+
+    /// How many connections it may have. A network can be a whole fleet, which takes no more than half of the places.
+    fn most(self, limits: &ServerLimits) -> usize {
+        let of_address = limits.max_connections_per_address;
+        match self {
+            Source::Address(_) => of_address,
+            Source::Network(_) => of_address.max(limits.max_connections / 2),
+        }
+    }
+}
 
 #[derive(Default)]
 struct Count {
@@ -24,25 +65,31 @@ pub(crate) struct Place(Option<(Addresses, IpAddr)>);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full {
     /// Whose it is.
-    pub(crate) address: IpAddr,
+    pub(crate) source: Source,
+    /// How many that may have.
+    pub(crate) limit: usize,
     /// How many there were since that was last said, when it is to be said.
     pub(crate) say: Option<u64>,
 }
 
 impl Addresses {
-    /// A place for a connection from `address`, unless that has `most` already. Programs on this machine are not counted:
-    /// behind a proxy or sidecar all connections come from there.
-    pub(crate) fn enter(&self, address: Option<SocketAddr>, most: usize) -> Result<Place, Full> {
+    /// A place for a connection from `address`, unless that has as many as it may already. Programs on this machine are not
+    /// counted: behind a proxy or sidecar all connections come from there.
+    pub(crate) fn enter(&self, address: Option<SocketAddr>, limits: &ServerLimits) -> Result<Place, Full> {
         let Some(ip) = address.map(|address| address.ip().to_canonical()).filter(|ip| !ip.is_loopback())
         else {
             return Ok(Place(None));
         };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(ip).or_default();
-        if count.connections >= most {
-            return Err(Full { address: ip, say: count.refused.once_more() });
+        for source in Source::all(ip) {
+            let limit = source.most(limits);
+            if let Some(count) = counts.get_mut(&source).filter(|count| count.connections >= limit) {
+                return Err(Full { source, limit, say: count.refused.once_more() });
+            }
         }
-        count.connections += 1;
+        for source in Source::all(ip) {
+            counts.entry(source).or_default().connections += 1;
+        }
         Ok(Place(Some((self.clone(), ip))))
     }
 }
@@ -51,9 +98,11 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Some((addresses, ip)) = self.0.take() else { return };
         let mut counts = addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.get_mut(&ip) {
-            Some(count) if count.connections > 1 => count.connections -= 1,
-            _ => drop(counts.remove(&ip)),
+        for source in Source::all(ip) {
+            match counts.get_mut(&source) {
+                Some(count) if count.connections > 1 => count.connections -= 1,
+                _ => drop(counts.remove(&source)),
+            }
         }
     }
 }
@@ -89,18 +138,36 @@ mod tests {
         Some(SocketAddr::new(ip.parse().expect("an address"), 1))
     }
 
+    fn most(max_connections_per_address: usize, max_connections: usize) -> ServerLimits {
+        ServerLimits { max_connections, max_connections_per_address, ..ServerLimits::default() }
+    }
+
     #[test]
     fn one_address_cannot_take_all_places_and_leaves_nothing_behind() {
-        let addresses = Addresses::default();
-        let first = addresses.enter(from("10.0.0.1"), 2);
-        let _second = addresses.enter(from("::ffff:10.0.0.1"), 2).expect("a place");
-        let address = "10.0.0.1".parse().expect("an address");
-        assert_eq!(addresses.enter(from("10.0.0.1"), 2).err(), Some(Full { address, say: Some(1) }));
-        let other = addresses.enter(from("10.0.0.2"), 2).expect("a place");
+        let (addresses, two) = (Addresses::default(), most(2, 100));
+        let first = addresses.enter(from("10.0.0.1"), &two);
+        let _second = addresses.enter(from("::ffff:10.0.0.1"), &two).expect("a place");
+        let source = Source::Address("10.0.0.1".parse().expect("an address"));
+        let full = Full { source, limit: 2, say: Some(1) };
+        assert_eq!(addresses.enter(from("10.0.0.1"), &two).err(), Some(full));
+        let other = addresses.enter(from("10.0.0.2"), &two).expect("a place");
         drop(first.expect("a place"));
-        assert!(addresses.enter(from("10.0.0.1"), 2).is_ok());
+        assert!(addresses.enter(from("10.0.0.1"), &two).is_ok());
         drop(other);
         assert_eq!(addresses.0.lock().expect("lock").len(), 1);
+    }
+
+    #[test]
+    fn one_host_cannot_take_all_places_by_the_addresses_of_its_network() {
+        let (addresses, limits) = (Addresses::default(), most(2, 10));
+        let of_network = |host: usize| from(&format!("2001:db8:0:1:{host}::1"));
+        let places: Vec<_> =
+            (0..5).map(|host| addresses.enter(of_network(host), &limits).expect("a place")).collect();
+        let full = addresses.enter(of_network(5), &limits).err().expect("half of the places");
+        assert_eq!((full.source.to_string().as_str(), full.limit), ("2001:db8:0:1::/64", 5));
+        assert!(addresses.enter(from("2001:db8:0:2::1"), &limits).is_ok(), "another network");
+        drop(places);
+        assert!(addresses.0.lock().expect("lock").is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -115,7 +182,10 @@ mod tests {
     #[test]
     fn this_machine_is_not_counted() {
         let addresses = Addresses::default();
-        assert!(addresses.enter(from("127.0.0.1"), 0).is_ok());
-        assert!(addresses.enter(None, 0).is_ok());
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            places.push(addresses.enter(from("127.0.0.1"), &most(1, 2)).expect("a place"));
+            places.push(addresses.enter(None, &most(1, 2)).expect("a place"));
+        }
     }
 }

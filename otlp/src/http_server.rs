@@ -51,7 +51,8 @@ pub struct ServerLimits {
     /// telemetry.
     pub for_use: Use,
     /// Connections of one address at once; further ones are closed, and the log says so once a minute. Loopback addresses
-    /// and Unix sockets have no such limit. Default 1,000.
+    /// and Unix sockets have no such limit. A network of IPv6 (/64) has at most half of all places, or as many as one address.
+    /// Default 1,000.
     pub max_connections_per_address: usize,
     /// HTTP/2 streams at once on a connection. Default 100.
     pub max_concurrent_streams: u32,
@@ -242,10 +243,10 @@ pub(crate) async fn accept<C, F>(
             Some(ended) = connections.join_next_with_id() => resting.leave(over(ended)),
             (io, address) = &mut accepting, if limits.make_room || connections.len() < limits.max_connections => {
                 accepting.set(listener.accept(limits.for_use));
-                let place = match addresses.enter(address, limits.max_connections_per_address) {
+                let place = match addresses.enter(address, limits) {
                     Ok(place) => place,
                     Err(crowd) => {
-                        report_crowd(&crowd, limits.max_connections_per_address);
+                        report_crowd(&crowd);
                         continue;
                     }
                 };
@@ -356,15 +357,15 @@ pub fn respond(
     response
 }
 
-fn report_crowd(crowd: &Full, limit: usize) {
-    let Full { address, say: Some(closed) } = crowd else { return };
+fn report_crowd(crowd: &Full) {
+    let Full { source, limit, say: Some(closed) } = crowd else { return };
     tracing::warn!(
-        %address,
+        address = %source,
         limit,
         closed,
         "an address has as many connections as it may: new ones from it are closed; where many senders share an address, as \
          behind a load balancer, let it keep theirs (no SNAT), use fewer connections (gRPC, keep-alive) or raise \
-         max_connections_per_address of the otlp receiver; where one does, see whether it closes what it opens"
+         max_connections_per_address of the otlp receiver (for a network, ::/64, max_connections); where one does, see whether it closes what it opens"
     );
 }
 
