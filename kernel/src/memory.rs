@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a page; Linux on x86-64 and (by default) on arm64.
-const PAGE: u64 = 4096;
-
 /// Resident set of this process in bytes (proc_pid_statm(5)); 0 where it cannot be read.
 pub fn resident() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    // 4 KiB, on some arm64 systems 64 KiB.
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 /// What this process may use: the lowest limit of its cgroups (v1 and v2, cgroups(7)), else the machine's memory, in
@@ -54,6 +53,15 @@ mod tests {
     fn this_process_has_a_resident_size_within_the_machine() {
         let (resident, total) = (resident(), total());
         assert!(resident > 100_000 && resident < total, "{resident} of {total}");
+    }
+
+    #[test]
+    fn the_resident_size_is_that_of_which_the_kernel_says_how_many_kib_it_is() {
+        let status = fs::read_to_string("/proc/self/status").expect("readable");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it is there");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        let resident = resident();
+        assert!((kib * 512..kib * 2048).contains(&resident), "{resident} and {kib} KiB");
     }
 
     #[test]
