@@ -15,8 +15,9 @@ mod threads;
 pub use query::check as check_query;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,15 @@ struct Pprof {
     saving: Option<Saving>,
 }
 
+/// The file, with nothing in it. A named pipe that nobody reads is an error: opening it would wait for a reader.
+fn emptied(path: &str) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+fn broken_off<T>() -> io::Result<T> {
+    Err(io::Error::other("it was broken off"))
+}
+
 /// A profile of the whole run, written at its end.
 struct Saving {
     file: File,
@@ -96,7 +106,9 @@ impl Extension for Pprof {
         self.bound = Some(shared::listen(&cx.host, &cx.id, &NetAddress::tcp(&self.config.endpoint)).await?);
         let path = &self.config.save_to_file;
         if !path.is_empty() {
-            let file = File::create(path).map_err(|error| {
+            let file = path.clone();
+            let opened = cx.host.blocking(move || emptied(&file)).await.unwrap_or_else(broken_off);
+            let file = opened.map_err(|error| {
                 Failure::permanent(format!(
                     "open {path}: {error}; give save_to_file a path that can be written"
                 ))
@@ -125,7 +137,8 @@ impl Extension for Pprof {
         if let Some(Saving { mut file, began, before }) = self.saving {
             let now = cx.clock.unix_nanos();
             let profile = profiles::cpu(&before, now, now.saturating_sub(began));
-            if let Err(error) = file.write_all(&profile) {
+            let saved = cx.host.blocking(move || file.write_all(&profile)).await;
+            if let Err(error) = saved.unwrap_or_else(broken_off) {
                 tracing::warn!(
                     otelcol.component.id = %cx.id,
                     otelcol.component.kind = "extension",

@@ -3,9 +3,9 @@ use std::hint::black_box;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use weir_component::Stop;
+use weir_component::{Host, Stop, Telemetry};
 use weir_profile::{Limits, Profile};
-use weir_testkit::Simulation;
+use weir_testkit::{Simulation, Threads};
 
 use super::*;
 
@@ -92,7 +92,7 @@ async fn it_listens_for_this_host_and_saves_a_profile_of_the_whole_run() {
     let mut extension = build(&options).expect("built");
     let simulation = Simulation::new(1);
     let (stopper, stop) = Stop::new();
-    let host = weir_testkit::host(&simulation);
+    let host = Host::new("", 0, Telemetry::default(), Arc::<Threads>::default());
     let cx = ExtensionContext { id: "pprof".to_owned(), stop, clock: simulation.clock(), host };
     extension.start(&cx).await.expect("started");
     let mut task = tokio::task::JoinSet::new();
@@ -114,6 +114,18 @@ async fn it_listens_for_this_host_and_saves_a_profile_of_the_whole_run() {
     let saved = std::fs::read(&file).expect("saved");
     std::fs::remove_file(&file).expect("removed");
     assert_eq!(samples(&saved).0, "cpu/nanoseconds");
+}
+
+#[test]
+fn a_named_pipe_that_nobody_reads_ends_the_start_with_an_error() {
+    let pipe = std::env::temp_dir().join(format!("weir-pprof-pipe-{}", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let path = pipe.clone();
+    std::thread::spawn(move || tell.send(emptied(&path.display().to_string()).map(drop)));
+    let opened = told.recv_timeout(Duration::from_secs(60));
+    std::fs::remove_file(&pipe).expect("removed");
+    assert!(opened.expect("it does not wait for a reader").is_err());
 }
 
 #[test]
