@@ -80,7 +80,7 @@ impl Exporter for File {
         let (payload, format, now) = (payload.clone(), Format::new(&self.config), self.clock.unix_nanos());
         let groups = self.config.group_by.enabled.then(|| self.config.group_by.resource_attribute.clone());
         // Whoever leaves while it is written leaves the turn there.
-        let turn = store.turn().await;
+        let turn = store.turn(payload.encoded_len()).await;
         let work = move || {
             let _turn = turn;
             match groups {

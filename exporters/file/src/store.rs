@@ -16,7 +16,9 @@ use crate::place::Place;
 
 /// Payloads of one store that are encoded and written at once. Each has a thread of those that queues on disk need, too, for
 /// as long as a file stands still; further ones wait without.
-const AT_ONCE: usize = 4;
+const AT_ONCE: u32 = 4;
+/// A payload beyond that has all turns for itself: encoded, it can take five times as much beside it.
+const LARGE: usize = 4 << 20;
 
 /// One store for each id, shared by the exporters of all signals.
 #[derive(Debug, Default)]
@@ -80,13 +82,14 @@ impl Store {
                 format!("open {}: {error}; {cure}", config.path)
             })?)
         };
-        let (turns, outputs) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::clone(outputs));
+        let (turns, outputs) = (Arc::new(Semaphore::new(AT_ONCE as usize)), Arc::clone(outputs));
         Ok(Store { config: config.clone(), turns, outputs, files })
     }
 
-    /// Waits for a turn, which whoever writes keeps until the end.
-    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.turns).acquire_owned().await.ok()
+    /// Waits for a turn for a payload of that size, which whoever writes keeps until the end.
+    pub(crate) async fn turn(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let turns = if bytes > LARGE { AT_ONCE } else { 1 };
+        Arc::clone(&self.turns).acquire_many_owned(turns).await.ok()
     }
 
     /// Adds a record to the file, or to that of a group.

@@ -282,6 +282,29 @@ fn a_file_that_stands_still_keeps_few_threads_whoever_waits_or_leaves() {
 }
 
 #[test]
+fn a_large_payload_is_encoded_alone() {
+    let (dir, simulation, threads) = (folder(), Simulation::new(1), Arc::<Threads>::default());
+    let host = Host::new("", 0, Telemetry::default(), Arc::clone(&threads) as Arc<dyn Blocking>);
+    let mut running = Running { simulation, host, exporters: Vec::new() };
+    running.add("file", &format!("path: {}/out", dir.path().display()), Signal::Logs).expect("started");
+    threads.hang();
+    let mut large = grouped(&[None]);
+    large.resource_logs[0].scope_logs[0].log_records[0].severity_text = "x".repeat(5 << 20);
+    let (large, small, context) = (Payload::from(large), payload(Signal::Logs, 0, 1), Context::default());
+    let mut senders: Vec<_> =
+        [&large, &large, &small].map(|payload| running.exporters[0].export(payload, &context)).into();
+    let poll = |senders: &mut Vec<Pin<Box<dyn Future<Output = _> + Send + '_>>>| {
+        for sender in senders {
+            assert!(sender.as_mut().poll(&mut task::Context::from_waker(Waker::noop())).is_pending());
+        }
+        threads.busy()
+    };
+    assert_eq!(poll(&mut senders), 1);
+    assert!(threads.end_one());
+    assert_eq!(poll(&mut senders), 1, "the next one, alone too");
+}
+
+#[test]
 fn a_named_pipe_that_nobody_reads_yet_does_not_hold_up_the_start() {
     let dir = folder();
     let path = dir.path().join("pipe");
