@@ -29,6 +29,8 @@ use crate::io::Io;
 use crate::lifetime::{Activity, End, Lifetime};
 use served::{Answers, Late, Served};
 
+pub(crate) use served::H2_STREAM_WINDOW;
+
 /// How a server stops.
 #[derive(Debug, Clone)]
 pub(crate) enum Leaving {

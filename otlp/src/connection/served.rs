@@ -191,5 +191,5 @@ const H1_BUFFER: usize = 64 << 10;
 const H2_FRAME: u32 = 16 << 10;
 /// What a peer may send ahead on one stream and on a connection. Bytes that were read but not yet taken by a request are
 /// bounded by the second.
-const H2_STREAM_WINDOW: u32 = 1 << 20;
+pub(crate) const H2_STREAM_WINDOW: u32 = 1 << 20;
 const H2_CONNECTION_WINDOW: u32 = 4 << 20;

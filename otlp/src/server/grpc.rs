@@ -13,7 +13,7 @@ use weir_component::{AuthData, Context, Status};
 use weir_pdata::Signal;
 
 use super::reading::{Arrived, Format, Refused};
-use super::{Late, Server, intake, repeated};
+use super::{Late, Server, early, intake, repeated};
 use crate::body::Body;
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, text};
@@ -47,7 +47,7 @@ impl Server {
 
     async fn export(&self, request: Request<Incoming>, peer: &Peer) -> Result<(), RpcStatus> {
         let (signal, encoding) = self.method(&request)?;
-        let auth = self.caller(&request).await.map_err(|failure| RpcStatus::of(&failure))?;
+        let auth = self.caller(&request, early(&request)).await.map_err(|failure| RpcStatus::of(&failure))?;
         let call = self.call(&request, signal, encoding, peer, auth);
         let arrived = AtomicUsize::new(0);
         let reading = message::read_message(request.into_body(), self.message(&call)?, &arrived);

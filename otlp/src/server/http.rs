@@ -13,7 +13,7 @@ use weir_component::{AuthData, Failure, Reservation, Status};
 use weir_pdata::Signal;
 
 use super::reading::{Arrived, Format, Refused};
-use super::{Late, Server, intake, repeated};
+use super::{Late, Server, early, intake, repeated};
 use crate::body::{self, Body, ReadError, Reading};
 use crate::encoding::{self, DecodeError, Encoding};
 use crate::http_server::{Peer, respond, text};
@@ -64,7 +64,7 @@ impl Server {
     }
 
     async fn post(&self, request: Request<Arriving<'_>>, peer: &Peer) -> Response<Body> {
-        let auth = match self.caller(&request).await {
+        let auth = match self.caller(&request, early(&request)).await {
             Ok(auth) => auth,
             Err(failure) => {
                 let answer = RpcStatus::of(&failure);

@@ -34,6 +34,7 @@ use weir_pdata::Signal;
 
 use crate::auth::Authenticator;
 use crate::body::Body;
+use crate::connection::H2_STREAM_WINDOW;
 use crate::http_server::{self, Http, Peer, ServerLimits};
 use crate::listen::Listener;
 use crate::observed::Requests;
@@ -156,14 +157,20 @@ enum Late {
 }
 
 impl Server {
-    /// Who sends a request; nobody in particular without an authenticator. Its head is held for as long as that takes.
+    /// Who sends a request; nobody in particular without an authenticator. Its head is held for as long as that takes, and the
+    /// `early` bytes of its body that may come meanwhile, unless the answer is known at once.
     /// Who waits to be told when the server is to stop is sent away.
-    async fn caller<B>(&self, request: &Request<B>) -> Result<AuthData, Failure> {
+    async fn caller<B>(&self, request: &Request<B>, early: usize) -> Result<AuthData, Failure> {
         let Some(auth) = &self.settings.auth else { return Ok(AuthData::new()) };
-        let _held = self.settings.budget.reserve(http_server::header_bytes(request.headers()))?;
+        let mut held = self.settings.budget.reserve(http_server::header_bytes(request.headers()))?;
+        let mut check = pin!(auth.check(request));
+        if let Poll::Ready(checked) = poll!(check.as_mut()) {
+            return checked;
+        }
+        held.grow(early)?;
         tokio::select! {
             biased;
-            checked = auth.check(request) => checked,
+            checked = check => checked,
             () = self.stopping() => {
                 Err(Failure::retry("the server is shutting down").with_status(Status::Unavailable))
             }
@@ -234,6 +241,16 @@ impl Server {
         let tls = self.settings.tls.is_some();
         observed.http(request, route, tls, async |request| self.http(request, peer).await).await
     }
+}
+
+/// Bytes of a body that its connection may have before anybody reads it: over HTTP/2 a window, over HTTP/1.1 none that are
+/// not in its read buffer.
+fn early<B: http_body::Body>(request: &Request<B>) -> usize {
+    if request.version() != Version::HTTP_2 || request.body().is_end_stream() {
+        return 0;
+    }
+    let announced = request.body().size_hint().upper().and_then(|most| usize::try_from(most).ok());
+    announced.unwrap_or(usize::MAX).min(H2_STREAM_WINDOW as usize)
 }
 
 /// Completes when too little has arrived.

@@ -134,6 +134,40 @@ async fn a_head_that_waits_for_its_authenticator_is_held_and_counts() {
     }
 }
 
+#[tokio::test]
+async fn what_a_caller_may_send_of_his_body_while_he_waits_for_his_authenticator_counts() {
+    for protocols in [Protocols::Both, Protocols::Http] {
+        let budget = Budget::default();
+        let server = guarded_within(budget.clone(), protocols, &[]).await;
+        let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+        let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+        let mut driver = tokio::task::JoinSet::new();
+        driver.spawn(async { drop(connection.await) });
+        let mut sender = sender.ready().await.expect("ready");
+        let mut ask = async |length: &str, holds: std::ops::Range<usize>| {
+            let request = http::Request::post(server.url("/v1/logs")).header("x-word", "?");
+            let request = request.header("content-length", length).body(()).expect("a request");
+            let (answer, body) = sender.send_request(request, false).expect("sent");
+            let held = async {
+                while !holds.contains(&budget.held()) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            within(held).await;
+            (answer, body)
+        };
+        let _small = ask("100000", 100_000..110_000).await;
+        let _large = ask("20000000", (1 << 20) + 100_000..(1 << 20) + 120_000).await;
+        driver.shutdown().await;
+        let gone = async {
+            while budget.held() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(gone).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_his_authenticator_is_sent_away_when_the_server_stops() {
     let word = "?".repeat(10_000);

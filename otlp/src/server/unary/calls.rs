@@ -188,7 +188,7 @@ impl Calls {
         } else {
             let (server, peer) = (Arc::clone(&self.server), Arc::clone(&self.peer));
             let future = Box::pin(async move {
-                let checked = server.caller(&head).await.map_err(|failure| RpcStatus::of(&failure));
+                let checked = server.caller(&head, 0).await.map_err(|failure| RpcStatus::of(&failure));
                 Step::Checked(checked.map(|auth| server.call(&head, signal, encoding, &peer, auth)))
             });
             self.working.push(Working { stream, future });
