@@ -34,7 +34,8 @@ pub(crate) struct Requests {
     encoding: Encoding,
     /// Of each request.
     items: usize,
-    bytes_per_item: f64,
+    /// Before compression.
+    pub(crate) bytes_per_item: f64,
     bodies: Vec<Body>,
 }
 
@@ -99,11 +100,6 @@ impl Requests {
             bytes_per_item,
             bodies,
         })
-    }
-
-    /// Of the requests before compression.
-    pub(crate) fn bytes_per_item(&self) -> f64 {
-        self.bytes_per_item
     }
 }
 

@@ -141,16 +141,12 @@ async fn main() -> ExitCode {
         Command::Load { port, signal, protocol, seconds, items, connections, encoding, requests: most } => {
             let time = Duration::from_secs(seconds);
             let sample = Sample::new(signal, items);
-            send(&sample, protocol, encoding, |requests| Load {
-                port,
-                requests,
-                connections,
-                rate: None,
-                time,
-                most,
-                stamped: false,
-            })
-            .await
+            match Requests::new(&sample, protocol, encoding).map(Arc::new) {
+                Ok(requests) => {
+                    send(Load { port, requests, connections, rate: None, time, most, stamped: false }).await
+                }
+                Err(error) => Err(error),
+            }
         }
         Command::Sink { endpoint } => sink(&endpoint).await,
     };
@@ -185,14 +181,8 @@ fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-async fn send(
-    sample: &Sample,
-    protocol: Protocol,
-    encoding: Encoding,
-    load: impl FnOnce(Arc<Requests>) -> Load,
-) -> Result<(), String> {
-    let requests = Arc::new(Requests::new(sample, protocol, encoding)?);
-    let sent = load(requests).run().await?;
+async fn send(load: Load) -> Result<(), String> {
+    let sent = load.run().await?;
     println(&sent.items.to_string());
     if sent.refused > 0 { Err(format!("{} requests were refused", sent.refused)) } else { Ok(()) }
 }

@@ -90,7 +90,7 @@ pub(crate) async fn round(
     };
     let work = Work {
         time,
-        plain: requests.bytes_per_item(),
+        plain: requests.bytes_per_item,
         refused: sent.refused,
         arrived,
         wrong: sink.wrong(),

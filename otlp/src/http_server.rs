@@ -365,7 +365,8 @@ fn report_crowd(crowd: &Full) {
         closed,
         "an address has as many connections as it may: new ones from it are closed; where many senders share an address, as \
          behind a load balancer, let it keep theirs (no SNAT), use fewer connections (gRPC, keep-alive) or raise \
-         max_connections_per_address of the otlp receiver (for a network, ::/64, max_connections); where one does, see whether it closes what it opens"
+         max_connections_per_address of the otlp receiver, for a network (/64) its max_connections; where one does, see whether \
+         it closes what it opens"
     );
 }
 

@@ -350,6 +350,7 @@ mod tests {
         };
         assert_eq!(corrupt(merged), 8, "records under the resource of others");
     }
+
     #[test]
     fn what_is_no_otlp_is_corrupt_whoever_accepts_it() {
         let oracle = Oracle::default();

@@ -63,6 +63,11 @@ async fn what_is_held_is_counted_until_the_last_piece_is_gone() {
     assert_eq!(budget.held(), 0);
 }
 
+/// Of a server that keeps the headers of requests.
+fn with_metadata(protocols: Protocols, budget: &Budget) -> ServerSettings {
+    ServerSettings { protocols, include_metadata: true, budget: budget.clone(), ..ServerSettings::default() }
+}
+
 #[tokio::test]
 async fn metadata_is_held_with_its_request_and_counts() {
     const LENGTH: usize = 10_000;
@@ -70,13 +75,7 @@ async fn metadata_is_held_with_its_request_and_counts() {
     for protocols in [Protocols::Grpc, Protocols::Both] {
         let budget = Budget::default();
         budget.set_limit(LENGTH + 5_000);
-        let settings = ServerSettings {
-            protocols,
-            include_metadata: true,
-            budget: budget.clone(),
-            ..ServerSettings::default()
-        };
-        let server = start(settings).await;
+        let server = start(with_metadata(protocols, &budget)).await;
         let call = async || {
             let message = framed(false, &sample(Signal::Logs, 1).to_bytes());
             raw_grpc(server.address, LOGS, &[(tenant.0, &tenant.1)], &message).await.1["grpc-status"].clone()
@@ -98,13 +97,7 @@ async fn metadata_is_held_with_its_request_and_counts() {
 async fn what_a_request_takes_beside_its_content_counts_so_that_many_small_ones_do_not_pass_the_budget() {
     for (protocols, many) in [(Protocols::Grpc, 200), (Protocols::Both, 80)] {
         let budget = Budget::default();
-        let settings = ServerSettings {
-            protocols,
-            include_metadata: true,
-            budget: budget.clone(),
-            ..ServerSettings::default()
-        };
-        let server = start(settings).await;
+        let server = start(with_metadata(protocols, &budget)).await;
         let send = async |names: usize| {
             let names: Vec<_> = (0..names).map(|n| format!("x{n}")).collect();
             if protocols == Protocols::Both {

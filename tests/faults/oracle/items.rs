@@ -1,7 +1,8 @@
 //! Spans and data points with ids. Their requests have one resource and one scope.
 
-use weir_pdata::otlp::common::v1::KeyValue;
+use weir_pdata::otlp::common::v1::{InstrumentationScope, KeyValue};
 use weir_pdata::otlp::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics, metric::Data};
+use weir_pdata::otlp::resource::v1::Resource;
 use weir_pdata::otlp::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use weir_pdata::otlp::{MetricsRequest, TracesRequest, gauge, point};
 use weir_pdata::{Payload, Signal};
@@ -39,13 +40,17 @@ pub(super) fn found(signal: Signal, body: &[u8]) -> Option<Vec<Option<i64>>> {
     (ids.len() == payload.items()).then_some(ids)
 }
 
+/// Whether that is the resource, the scope and their schemas under which all are sent.
+fn is_placed(of: Option<&Resource>, by: Option<&InstrumentationScope>, schemas: (&str, &str)) -> bool {
+    of == Some(&resource(FIRST)) && by == Some(&scope(FIRST)) && schemas == ("", SCHEMA)
+}
+
 fn found_spans(request: &TracesRequest) -> Vec<Option<i64>> {
     let mut ids = Vec::new();
     for spans in &request.resource_spans {
         for scopes in &spans.scope_spans {
-            let placed = spans.resource == Some(resource(FIRST))
-                && scopes.scope == Some(scope(FIRST))
-                && (&*spans.schema_url, &*scopes.schema_url) == ("", SCHEMA);
+            let schemas = (&*spans.schema_url, &*scopes.schema_url);
+            let placed = is_placed(spans.resource.as_ref(), scopes.scope.as_ref(), schemas);
             ids.extend(
                 scopes
                     .spans
@@ -61,9 +66,8 @@ fn found_points(request: &MetricsRequest) -> Vec<Option<i64>> {
     let mut ids = Vec::new();
     for metrics in &request.resource_metrics {
         for scopes in &metrics.scope_metrics {
-            let placed = metrics.resource == Some(resource(FIRST))
-                && scopes.scope == Some(scope(FIRST))
-                && (&*metrics.schema_url, &*scopes.schema_url) == ("", SCHEMA);
+            let schemas = (&*metrics.schema_url, &*scopes.schema_url);
+            let placed = is_placed(metrics.resource.as_ref(), scopes.scope.as_ref(), schemas);
             ids.extend(
                 scopes
                     .metrics
