@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Request;
 
 use super::frame::{Code, Head, flag, kind, put_number};
+use super::hpack::{Field, Fields};
 use super::machine::{Event, Fault, Machine};
 use super::request;
 use super::streams::{Past, Stream};
@@ -29,17 +30,20 @@ impl Block {
 /// What HEADERS may have beside fields: a length of padding, a priority, padding.
 const BESIDE_FIELDS: usize = 1 + 5 + 255;
 
-/// The head that a block became while the table was as it is. Clients repeat themselves.
+/// The last head, and what it was made of. Clients repeat themselves: their blocks are equal, or those of their fields that
+/// make a head.
 #[derive(Debug)]
 pub(super) struct Seen {
     block: Vec<u8>,
+    /// Of the table, when the block was read.
     changes: u64,
+    fields: Vec<Field>,
     head: Arc<Request<()>>,
     length: Option<u64>,
 }
 
-/// A block that is worth remembering: one that consists of references has no more.
-const WORTH: usize = 256;
+/// A block that is worth remembering has no more bytes, because it consists of references, and no more fields.
+const WORTH: (usize, usize) = (256, 32);
 
 /// What a block says.
 enum Content {
@@ -161,18 +165,21 @@ impl Machine {
             return Ok(Content::Head(Arc::clone(&seen.head), seen.length));
         }
         let limit = self.limits.max_header_bytes as usize;
-        let fields = self.decoder.read(block, limit).map_err(|_| CORRUPT)?;
-        if fields.too_large {
+        let Fields { list: fields, too_large } = self.decoder.read(block, limit).map_err(|_| CORRUPT)?;
+        if too_large {
             return Ok(Content::TooLarge);
         }
-        let head = request::head(fields.list).and_then(|head| {
-            let length = request::content_length(&head)?;
-            Ok((Arc::new(head), length))
-        });
-        let Ok((head, length)) = head else { return Ok(Content::Malformed) };
-        if self.decoder.changes() == changes && block.len() <= WORTH {
+        let Ok(length) = request::content_length(&fields) else { return Ok(Content::Malformed) };
+        let head = match &self.seen {
+            Some(seen) if request::are_alike(&seen.fields, &fields) => Arc::clone(&seen.head),
+            _ => match request::head(&fields) {
+                Ok(head) => Arc::new(head),
+                Err(request::Malformed) => return Ok(Content::Malformed),
+            },
+        };
+        if block.len() <= WORTH.0 && fields.len() <= WORTH.1 {
             let (block, head) = (block.to_vec(), Arc::clone(&head));
-            self.seen = Some(Seen { block, changes, head, length });
+            self.seen = Some(Seen { block, changes, fields, head, length });
         }
         Ok(Content::Head(head, length))
     }
@@ -189,7 +196,7 @@ impl Machine {
         let closed = Err(Fault(Code::StreamClosed, "HEADERS on a stream that is closed"));
         match self.streams.get(id) {
             Some(stream) if stream.is_whole => closed,
-            Some(_) if is_last && request::are_trailers(fields.list) => self.end_request(id, events),
+            Some(_) if is_last && request::are_trailers(&fields.list) => self.end_request(id, events),
             Some(_) => self.reset(id, Code::Protocol, events),
             None => match self.streams.past(id) {
                 Past::Over => closed,

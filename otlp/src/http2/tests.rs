@@ -177,6 +177,48 @@ fn equal_blocks_are_read_once_while_the_table_stays_the_same() {
 }
 
 #[test]
+fn heads_are_made_once_while_only_what_varies_is_another_one() {
+    let mut talk = Talk::begin();
+    // As grpc-go does it, which puts each timeout into the table, and as hyper, which puts no length there.
+    let block = |timeout: &str, length: &str, user: &str| {
+        let field = |first: u8, name: &str, value: &str| {
+            [&[first, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+        };
+        let fields = [field(0x40, "grpc-timeout", timeout), field(0, "content-length", length)];
+        [CALL, &fields.concat(), &field(0, "user", user)].concat()
+    };
+    let (mut heads, mut stream) = (Vec::new(), 1);
+    let mut ask = |timeout, length, user| {
+        let block = block(timeout, length, user);
+        talk.say(&headers(stream, &block, false)).say(&frame(kind::DATA, flag::END_STREAM, stream, b"0123456"));
+        stream += 2;
+        let happened = std::mem::take(&mut talk.events);
+        let head = happened.iter().find_map(|event| match event {
+            Event::Head(_, head) => Some(Arc::clone(head)),
+            _ => None,
+        });
+        talk.machine.answer(stream - 2, answer(&[], false));
+        (head, happened.iter().any(|event| matches!(event, Event::Reset(_))))
+    };
+    for timeout in ["9999871u", "9999871u", "9u", "5S"] {
+        let (head, is_reset) = ask(timeout, "7", "a");
+        heads.push(head.expect("well formed"));
+        assert!(!is_reset);
+    }
+    assert!(heads.iter().all(|head| Arc::ptr_eq(head, &heads[0])));
+    assert_eq!(heads[0].headers().keys().collect::<Vec<_>>(), ["user"]);
+    // The length is that of this request, not of the one before.
+    assert!(matches!(ask("5S", "6", "a"), (Some(_), true)));
+    assert!(matches!(ask("5S", "8", "a"), (Some(_), true)));
+    for (timeout, length) in [("5S", "x"), ("5\nS", "7")] {
+        assert!(matches!(ask(timeout, length, "a"), (None, true)), "{timeout:?} {length:?}");
+    }
+    let (other, is_reset) = ask("5S", "7", "b");
+    assert!(!is_reset);
+    assert_eq!(other.expect("well formed").headers()["user"], "b");
+}
+
+#[test]
 fn an_answer_waits_for_the_windows_of_its_stream_and_of_the_connection() {
     let mut talk = Talk::begin();
     let mut window = Vec::new();
