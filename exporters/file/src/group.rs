@@ -106,12 +106,9 @@ impl Pattern {
         Pattern { prefix: clean, suffix: suffix.to_owned() }
     }
 
-    /// The folder that no file of a group leaves.
+    /// The folder that no file of a group leaves; the empty one is where the agent runs.
     pub(crate) fn folder(&self) -> &Path {
-        Path::new(match self.base() {
-            "" => ".",
-            folder => folder,
-        })
+        Path::new(self.base())
     }
 
     fn base(&self) -> &str {
@@ -221,7 +218,7 @@ mod tests {
         assert_eq!(file("/data/log-*.json", "x"), "/data/log-x.json");
         assert_eq!(file("/data/*/out.json", "../.."), "/data/out.json");
         for name in ["", ".", "..", "../", "a/..", "/../..", "\u{0}", "....//....//x"] {
-            for path in ["/data/*.json", "/data/*", "/data/x-*.json", "data/*"] {
+            for path in ["/data/*.json", "/data/*", "/data/x-*.json", "data/*", "data-*", "../data-*"] {
                 let (pattern, file) = (Pattern::new(path), file(path, name));
                 assert!(Path::new(&file).starts_with(pattern.folder()), "{path} {name:?}: {file}");
             }

@@ -38,22 +38,18 @@ impl Place {
         Place { path: path.to_owned(), folder: None, makes }
     }
 
-    /// The place that telemetry names, below `base`. Makes the folders in between.
+    /// The place that telemetry names, below `base`, where the agent runs if that is empty. Makes the folders in between.
     ///
     /// # Errors
     /// One of them is a symbolic link, is no folder, or cannot be made or opened.
     pub(crate) fn below(base: &Path, path: &Path, mode: u32) -> io::Result<Place> {
+        let above = || io::Error::new(io::ErrorKind::InvalidInput, "a group cannot be in a folder above");
+        let between = path.parent().and_then(|folder| folder.strip_prefix(base).ok()).ok_or_else(above)?;
         make_folder(&base.join("x"), mode)?;
-        let mut folder = fs::openat(CWD, base, FOLDER, Mode::empty())?;
-        let between =
-            path.parent().and_then(|folder| folder.strip_prefix(base).ok()).unwrap_or(Path::new(""));
+        let named = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+        let mut folder = fs::openat(CWD, named, FOLDER, Mode::empty())?;
         for part in between.components() {
-            let Component::Normal(part) = part else {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "a group cannot be in a folder above",
-                ));
-            };
+            let Component::Normal(part) = part else { return Err(above()) };
             let open = || fs::openat(&folder, part, FOLDER | OFlags::NOFOLLOW, Mode::empty());
             let opened = match open() {
                 Err(Errno::NOENT) => match fs::mkdirat(&folder, part, Mode::from_raw_mode(mode)) {
@@ -174,5 +170,12 @@ mod tests {
         assert_eq!(fs::read_dir(outside.join("b")).expect("readable").count(), 0);
         let refused = Place::below(&base, &base.join("a/b/file"), 0o755).expect_err("a link");
         assert!(refused.to_string().contains("a symbolic link, which is not followed"), "{refused}");
+    }
+    #[test]
+    fn a_group_of_a_path_without_a_folder_lies_below_where_the_agent_runs() {
+        // Tests run in the folder of their package.
+        let place = Place::below(Path::new(""), Path::new("src/group.rs"), 0o755).expect("there");
+        assert!(place.has("place.rs"));
+        assert!(Place::below(Path::new("src"), Path::new("group.rs"), 0o755).is_err(), "not below it");
     }
 }

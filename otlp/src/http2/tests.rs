@@ -190,7 +190,12 @@ fn heads_are_made_once_while_only_what_varies_is_another_one() {
     let (mut heads, mut stream) = (Vec::new(), 1);
     let mut ask = |timeout, length, user| {
         let block = block(timeout, length, user);
-        talk.say(&headers(stream, &block, false)).say(&frame(kind::DATA, flag::END_STREAM, stream, b"0123456"));
+        talk.say(&headers(stream, &block, false)).say(&frame(
+            kind::DATA,
+            flag::END_STREAM,
+            stream,
+            b"0123456",
+        ));
         stream += 2;
         let happened = std::mem::take(&mut talk.events);
         let head = happened.iter().find_map(|event| match event {
