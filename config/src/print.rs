@@ -185,10 +185,10 @@ fn scalar(value: &Value) -> Result<String, DeError> {
     match value {
         // Bare, it would merge.
         Value::String(text) if text.is_empty() || text == "<<" => Ok(format!("\"{text}\"")),
-        // In quotes, a text of several lines is one line. JSON leaves some control characters as they are.
-        Value::String(text) if text.contains(char::is_control) => {
-            let escaped = |letter: char| match letter.is_control() {
-                true => format!("\\x{:02x}", u32::from(letter)),
+        // In quotes, a text of several lines is one line. JSON leaves some control characters and ends of lines as they are.
+        Value::String(text) if text.contains(is_unprintable) => {
+            let escaped = |letter: char| match is_unprintable(letter) {
+                true => format!("\\u{:04x}", u32::from(letter)),
                 false => letter.to_string(),
             };
             Ok(value.to_string().chars().map(escaped).collect())
@@ -201,6 +201,11 @@ fn scalar(value: &Value) -> Result<String, DeError> {
             Ok(if is_number { format!("'{text}'") } else { text.to_owned() })
         }
     }
+}
+
+/// A control character, or one of those that end a line or a paragraph, which readers of YAML take for an end of line.
+fn is_unprintable(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
 /// Whether it is read as text without quotes.
@@ -329,6 +334,9 @@ unset: \"\"
             "\u{7f}",
             "\r",
             "_1",
+            "\u{85} a",
+            "a\u{2028} b ",
+            "\u{2029}  ",
         ];
         for text in texts {
             let printed = to_yaml(&std::collections::BTreeMap::from([("k", text)]), Secrets::Shown).unwrap();
