@@ -218,11 +218,11 @@ impl Own {
         self.metrics.begin();
     }
 
-    /// Sends what is left and ends. Blocks.
-    fn end(mut self) {
+    /// Ends by sending what is left, spans and metrics beside each other: each waits for a receiver that does not answer.
+    fn end(mut self, host: &Host) -> [BoxFuture<'static, ()>; 2] {
         self.servers.abort_all();
-        self.traces.shutdown();
-        self.metrics.shutdown();
+        let Own { traces, metrics, .. } = self;
+        [aside(host, move || traces.shutdown()), aside(host, move || metrics.shutdown())]
     }
 }
 
@@ -285,7 +285,7 @@ impl<'a> Agent<'a> {
                     continue;
                 }
                 Some(former) = self.former.next() => {
-                    self.ends.push(aside(&self.host, || former.end()));
+                    self.ends.extend(former.end(&self.host));
                     continue;
                 }
                 Some(()) = self.ends.next() => continue,
@@ -449,9 +449,9 @@ impl<'a> Agent<'a> {
             );
         }
         while let Ok(Some(former)) = tokio::time::timeout(FORMER, self.former.next()).await {
-            self.ends.push(aside(&self.host, || former.end()));
+            self.ends.extend(former.end(&self.host));
         }
-        self.ends.push(aside(&self.host, || self.own.end()));
+        self.ends.extend(self.own.end(&self.host));
         while self.ends.next().await.is_some() {}
         tracing::info!("Shutdown complete.");
         stopped.is_clean()

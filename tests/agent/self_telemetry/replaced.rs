@@ -1,9 +1,12 @@
-//! Other telemetry of the agent's own, in place of what runs.
+//! The end of the agent's own telemetry: when other one takes its place, and with the agent.
 
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 
+use weir_pdata::Signal;
+
+use super::send;
 use crate::support::{Agent, LONG, free_port, get, wait_until};
 
 /// Readers that push when they end and not before. Each waits for its receiver by itself then.
@@ -47,6 +50,36 @@ fn what_a_reload_that_is_refused_would_have_measured_is_not_pushed() {
     agent.wait_for_log("keeping the running configuration");
     silent.set_nonblocking(true).unwrap();
     assert_eq!(silent.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn the_last_spans_and_the_last_metrics_do_not_wait_for_each_other() {
+    let receivers = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [spans, metrics] = receivers.each_ref().map(|receiver| {
+        let at = receiver.local_addr().unwrap();
+        format!("{{otlp: {{protocol: http/protobuf, endpoint: 'http://{at}'}}}}")
+    });
+    let entry = free_port();
+    let mut agent = Agent::start(
+        &format!(
+            "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{entry}'}}}}}}}}\nexporters: {{nop: }}\nservice:\n  \
+             telemetry:\n    logs: {{level: debug}}\n    metrics: {{readers: [{{periodic: {{interval: 3600000, exporter: {metrics}}}}}]}}\n    \
+             traces: {{processors: [{{batch: {{schedule_delay: 3600000, exporter: {spans}}}}}]}}\n  \
+             pipelines: {{logs: {{receivers: [otlp], exporters: [nop]}}}}\n"
+        ),
+        0,
+    );
+    send(entry, &[Signal::Logs]);
+    agent.signal("TERM");
+    // Nobody is answered before both have come.
+    let mut connections = receivers.map(|receiver| receiver.accept().unwrap().0);
+    for connection in &mut connections {
+        connection.read_exact(&mut [0; 5]).unwrap();
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    }
+    assert!(agent.wait_for_exit().success());
+    let log = agent.log();
+    assert!(!log.contains("were not delivered"), "{log}");
 }
 
 #[test]
