@@ -482,6 +482,27 @@ fn an_extension_that_a_component_names_has_to_run() {
 }
 
 #[test]
+fn a_queue_on_disk_whose_first_failure_drops_what_it_keeps_is_warned_of() {
+    let noted = |queue: &str, retries: &str| {
+        let otlp = format!("otlp: {{sending_queue: {queue}, retry_on_failure: {retries}}}");
+        let text = GOOD.replace("otlp: ,", &format!("{otlp},")).replace("health_check", "disk");
+        let catalog =
+            others().with(Section::Extensions, KnownType::new("disk", &[]).offering(&[Offer::Storage]));
+        let env: HashMap<String, String> = HashMap::new();
+        let uris = [format!("yaml:{text}")];
+        let loaded = ServiceConfig::load(&uris, &[], &env, &catalog, LoadOptions::default()).unwrap();
+        let unused = loaded.notes.iter().filter(|note| note.kind == ErrorKind::Unused);
+        unused.map(|note| (note.span.unwrap().line, note.message.clone())).collect::<Vec<_>>()
+    };
+    let path = "exporters::otlp::retry_on_failure::enabled";
+    let said = format!("{path}: the first failure drops what \"disk\" keeps");
+    assert_eq!(noted("{storage: disk}", "{enabled: false}"), [(4, said)]);
+    for (queue, retries) in [("{storage: disk}", "{max_elapsed_time: 0}"), ("{}", "{enabled: false}")] {
+        assert_eq!(noted(queue, retries), [], "{queue} {retries}");
+    }
+}
+
+#[test]
 fn an_extension_that_a_component_names_has_to_be_of_a_type_that_can_do_it() {
     let text = GOOD
         .replace(

@@ -57,20 +57,21 @@ pub(super) struct Uses {
 }
 
 /// An error for each extension that a component in use names and that does not run or cannot do what is asked of it. The
-/// Collector finds that out when it starts the component. A warning for each storage of a queue that is off.
+/// Collector finds that out when it starts the component. A warning for each storage of a queue that is off, or of which the first
+/// failure drops what it keeps.
 pub(super) fn check(config: &ServiceConfig, catalog: &Catalog) -> Uses {
     let running: HashSet<String> = config.extensions.iter().map(|own| own.id.to_string()).collect();
     let unused: HashSet<Path> = config.unused().iter().map(|note| note.path.clone()).collect();
-    let mut found = Vec::new();
+    let (mut found, mut uses) = (Vec::new(), Uses::default());
     for section in Section::ALL {
         for (id, component) in config.components(section) {
             let path = ServiceConfig::path(section, id);
             if !unused.contains(&path) {
                 walk(&component.body, "", &path, &mut found);
+                uses.notes.extend(given_up(&component.body, &path));
             }
         }
     }
-    let mut uses = Uses::default();
     for used in found {
         if used.off {
             uses.notes.extend((used.naming.offer == Offer::Storage).then(|| off(&used)));
@@ -111,6 +112,21 @@ fn off(used: &Use<'_>) -> ConfigError {
         .at(used.node.span)
         .on(&used.path)
         .help("leave out `enabled: false`, or the storage")
+}
+
+/// A warning of an exporter that keeps on disk what it does not try again.
+fn given_up(exporter: &Node, path: &Path) -> Option<ConfigError> {
+    let queue = |option| exporter.get(&["sending_queue", option]);
+    let is_off = |on: &Node| on.kind == NodeKind::Bool(false);
+    let storage = queue("storage")?.as_str().filter(|id| !id.trim().is_empty())?;
+    let retries = exporter.get(&["retry_on_failure", "enabled"]).filter(|on| is_off(on))?;
+    if queue("enabled").is_some_and(is_off) {
+        return None;
+    }
+    let path = path.field("retry_on_failure").field("enabled");
+    let message = format!("{path}: the first failure drops what {:?} keeps", storage.trim());
+    let note = ConfigError::new(ErrorKind::Unused, message).warning().at(retries.span).on(&path);
+    Some(note.help("leave out `enabled: false`; `max_elapsed_time: 0` tries until the backend takes it"))
 }
 
 /// An extension that runs and is of a type that cannot do what is asked of it.
