@@ -3,7 +3,7 @@
 //! - [`Signal`]: the four kinds of telemetry;
 //! - [`validate`](validate::validate): the structural walk at the door;
 //! - [`Payload`]: one or more validated requests of one signal, merged without copying, cut into parts within a [`Limit`];
-//! - [`Gathering`]: many requests put together, the small ones in blocks;
+//! - [`Gathering`]: many requests put together, the small ones in blocks, and profiles when they go;
 //! - [`view`]: borrowed, lazy reading of the bytes;
 //! - [`edit`]: rewriting only the touched bytes;
 //! - [`json`]: OTLP/JSON to protobuf and back, driven by the table in [`schema`];

@@ -4,7 +4,8 @@
 //! OTLP export requests of traces, metrics and logs consist of one repeated field, so the concatenation of two encoded
 //! requests is the encoded union of both. A payload is therefore a list of *chunks*, each the bytes of one whole,
 //! validated request as it was received. Merging moves chunks, nothing is copied or decoded, and an exporter writes the
-//! chunks one after the other. Only profiles, whose dictionary is shared by index, are copied on a merge.
+//! chunks one after the other. Only profiles, whose dictionary is shared by index, are copied on a merge, so that a payload
+//! of them is one chunk; many are merged at once by a [`Gathering`](crate::Gathering).
 //!
 //! Readers go over [`Payload::requests`] with the views of [`crate::view`].
 
@@ -103,17 +104,22 @@ impl Payload {
     }
 
     /// Adds the items of `other` behind its own. Both must be of the same signal; a payload of another signal is
-    /// handed back.
+    /// handed back. Of profiles both are copied: to add many, see [`Gathering`](crate::Gathering).
     ///
     /// # Errors
     /// `other` itself when its signal differs.
     pub fn append(&mut self, other: Payload) -> Result<(), Payload> {
+        self.gather(other)?;
+        if self.signal == Signal::Profiles {
+            *self = profiles::merge(std::mem::replace(self, Payload::empty(Signal::Profiles)));
+        }
+        Ok(())
+    }
+
+    /// As [`append`](Payload::append), but profiles stay requests of their own, which are to be merged before others see them.
+    pub(crate) fn gather(&mut self, other: Payload) -> Result<(), Payload> {
         if other.signal != self.signal {
             return Err(other);
-        }
-        if self.signal == Signal::Profiles && !self.chunks.is_empty() && !other.chunks.is_empty() {
-            *self = profiles::merge(self, &other);
-            return Ok(());
         }
         self.items += other.items;
         self.bytes += other.bytes;

@@ -1,59 +1,147 @@
-//! Merging profiles: their dictionary is shared by index, so the second payload's indices are moved.
+//! Merging profiles: their dictionary is shared by index, so the indices of all requests but the first are moved.
 //!
 //! Source: opentelemetry-proto `profiles/v1development`: entry 0 of every table is the null entry.
 //!
 //! # Design
-//! Nothing is decoded: the fields of the first payload are kept as they are, those of the second are copied with other
+//! Nothing is decoded: the fields of the first request are kept as they are, those of the others are copied with other
 //! numbers in the fields that are indices, which their names tell ([`Shift::of`]). So values of any depth and unknown fields
-//! pass, what comes in parts stays in parts, and all is written once.
+//! pass, what comes in parts stays in parts, and all is written once, however many requests there are.
 
-use bytes::Bytes;
+use std::mem;
 
 use crate::edit::{Part, Writer};
 use crate::schema::{Field, Id, Kind};
 use crate::view::{self, Fields, Value};
 use crate::wire::{self, put_varint};
-use crate::{Payload, Signal};
+use crate::{Limit, Payload, Signal};
 
 /// Number of the dictionary in a request.
 const DICTIONARY: u32 = 2;
 
-/// Both payloads as one request with one dictionary. Entries are appended, not deduplicated.
-pub(crate) fn merge(first: &Payload, second: &Payload) -> Payload {
-    let (one, two) = (first.to_bytes(), second.to_bytes());
-    let shift = Shift::between(&one, &two);
-    let (mut out, mut tables) = (Vec::with_capacity(one.len() + two.len() + 16), Vec::new());
-    for field in Fields::new(&one) {
-        match field.number {
-            DICTIONARY => tables.extend_from_slice(field.bytes()),
-            _ => out.extend_from_slice(&one[field.start..field.end]),
-        }
+/// Entries in each table of a dictionary, by the number of the table.
+type Lengths = [i32; 8];
+
+/// All requests as one with one dictionary. Entries are appended, not deduplicated.
+pub(crate) fn merge(requests: Payload) -> Payload {
+    if requests.requests().count() < 2 {
+        return requests;
     }
-    let mut writer = Writer::behind(out, &two);
-    for field in Fields::new(&two) {
-        let part = Part::of(&field, 0);
-        match field.number {
-            1 => {
-                let open = writer.open(part.start, part.body..part.end);
-                shift.apply(Id::ResourceProfiles, part, &mut writer);
-                writer.close(open, part.end);
-            }
-            DICTIONARY => {
-                let mut moved = Writer::behind(tables, part.bytes);
-                shift.apply(Id::Dictionary, Part::whole(part.bytes), &mut moved);
-                tables = moved.into_output();
-                writer.remove(part.start..part.end);
-            }
-            _ => {}
-        }
+    let mut merged = Merged::with_capacity(requests.encoded_len());
+    for (request, items, _) in requests.into_requests() {
+        merged.add(&request, items);
     }
-    let mut out = writer.into_output();
-    wire::message(DICTIONARY, &tables, &mut out);
-    Payload::made(Signal::Profiles, Bytes::from(out), first.items() + second.items())
+    merged.finish()
 }
 
-/// By how much indices into each table of a dictionary move, by the number of the table.
-struct Shift([i32; 8]);
+/// The same of what is within a limit before it is merged: several payloads where one would take more bytes, as indices that
+/// move may.
+pub(crate) fn merge_within(limit: Limit, requests: Payload) -> Vec<Payload> {
+    let Limit::Bytes(max) = limit else { return vec![merge(requests)] };
+    if requests.requests().count() < 2 {
+        return vec![requests];
+    }
+    let mut done = Vec::new();
+    let mut merged = Merged::with_capacity(requests.encoded_len());
+    for (request, items, _) in requests.into_requests() {
+        let before = merged.mark();
+        merged.add(&request, items);
+        if merged.encoded_len() > max && items > 0 && before.items > 0 {
+            merged.back_to(before);
+            done.push(mem::take(&mut merged).finish());
+            merged.add(&request, items);
+        }
+    }
+    done.push(merged.finish());
+    done
+}
+
+/// Requests that became one.
+#[derive(Default)]
+struct Merged {
+    /// All but the dictionary.
+    out: Vec<u8>,
+    /// The content of the dictionary.
+    tables: Vec<u8>,
+    lengths: Lengths,
+    items: usize,
+}
+
+/// A state to go back to.
+struct Mark {
+    out: usize,
+    tables: usize,
+    lengths: Lengths,
+    items: usize,
+}
+
+impl Merged {
+    fn with_capacity(bytes: usize) -> Merged {
+        Merged { out: Vec::with_capacity(bytes + 16), ..Merged::default() }
+    }
+
+    fn add(&mut self, request: &[u8], items: usize) {
+        let lengths = lengths(request);
+        let shift = Shift::between(&self.lengths, &lengths);
+        let mut writer = Writer::behind(mem::take(&mut self.out), request);
+        for field in Fields::new(request) {
+            let part = Part::of(&field, 0);
+            match field.number {
+                1 if shift.moves() => {
+                    let open = writer.open(part.start, part.body..part.end);
+                    shift.apply(Id::ResourceProfiles, part, &mut writer);
+                    writer.close(open, part.end);
+                }
+                DICTIONARY => {
+                    let mut tables = Writer::behind(mem::take(&mut self.tables), part.bytes);
+                    if shift.moves() {
+                        shift.apply(Id::Dictionary, Part::whole(part.bytes), &mut tables);
+                    }
+                    self.tables = tables.into_output();
+                    writer.remove(part.start..part.end);
+                }
+                _ => {}
+            }
+        }
+        self.out = writer.into_output();
+        self.lengths.iter_mut().zip(lengths).for_each(|(sum, length)| *sum = sum.saturating_add(length));
+        self.items += items;
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.out.len() + wire::head_len(DICTIONARY, self.tables.len()) + self.tables.len()
+    }
+
+    fn mark(&self) -> Mark {
+        Mark { out: self.out.len(), tables: self.tables.len(), lengths: self.lengths, items: self.items }
+    }
+
+    fn back_to(&mut self, mark: Mark) {
+        self.out.truncate(mark.out);
+        self.tables.truncate(mark.tables);
+        (self.lengths, self.items) = (mark.lengths, mark.items);
+    }
+
+    fn finish(self) -> Payload {
+        let mut out = self.out;
+        wire::message(DICTIONARY, &self.tables, &mut out);
+        Payload::made(Signal::Profiles, crate::fitted(out), self.items)
+    }
+}
+
+/// How many entries a request brings.
+fn lengths(request: &[u8]) -> Lengths {
+    let mut lengths = [0; 8];
+    let dictionaries = Fields::new(request).filter(|field| field.number == DICTIONARY);
+    for entry in dictionaries.flat_map(|dictionary| Fields::new(dictionary.bytes())) {
+        if let Some(length) = lengths.get_mut(entry.number as usize) {
+            *length += 1;
+        }
+    }
+    lengths
+}
+
+/// By how much indices into each table of a dictionary move.
+struct Shift(Lengths);
 
 const MAPPINGS: usize = 1;
 const LOCATIONS: usize = 2;
@@ -64,21 +152,15 @@ const ATTRIBUTES: usize = 6;
 const STACKS: usize = 7;
 
 impl Shift {
-    /// A table that the second request leaves out moves nothing: index 0 then keeps meaning "none".
-    fn between(first: &[u8], second: &[u8]) -> Shift {
-        let lengths = |request: &[u8]| {
-            let mut lengths = [0; 8];
-            let dictionaries = Fields::new(request).filter(|field| field.number == DICTIONARY);
-            for entry in dictionaries.flat_map(|dictionary| Fields::new(dictionary.bytes())) {
-                if let Some(length) = lengths.get_mut(entry.number as usize) {
-                    *length += 1;
-                }
-            }
-            lengths
-        };
-        let (mut shift, second) = (lengths(first), lengths(second));
-        shift.iter_mut().zip(second).filter(|(_, length)| *length == 0).for_each(|(by, _)| *by = 0);
+    /// Of a request behind others. A table that it leaves out moves nothing: index 0 then keeps meaning "none".
+    fn between(before: &Lengths, request: &Lengths) -> Shift {
+        let mut shift = *before;
+        shift.iter_mut().zip(request).filter(|(_, length)| **length == 0).for_each(|(by, _)| *by = 0);
         Shift(shift)
+    }
+
+    fn moves(&self) -> bool {
+        self.0 != [0; 8]
     }
 
     /// By how much the index in a field moves; `None` for a field that is no index.

@@ -123,7 +123,7 @@ impl Shard {
             room.force(block.capacity());
             room.hold(block.into())
         };
-        Shard { gathered: Gathering::new(signal, keep), room, deadline }
+        Shard { gathered: Gathering::in_blocks(signal, keep), room, deadline }
     }
 
     /// Adds a request; one of another signal is handed back.
@@ -133,11 +133,11 @@ impl Shard {
         added
     }
 
-    /// Takes everything out.
-    fn take(&mut self) -> Payload {
-        let payload = self.gathered.take();
+    /// Takes everything out, in parts within a limit.
+    fn take(&mut self, limit: Limit) -> Vec<Payload> {
+        let parts = self.gathered.take(limit);
         self.room.force(self.gathered.open_block());
-        payload
+        parts
     }
 }
 
@@ -199,7 +199,7 @@ impl Batcher {
             return;
         }
         let max = if self.max_size > 0 { self.max_size } else { usize::MAX };
-        let mut parts = shard.take().split(Limit::Items(max));
+        let mut parts = shard.take(Limit::Items(max));
         // Only the last may be too small.
         if let Some(rest) = parts.pop_if(|last| !all && last.items() < self.size) {
             // Of the same signal.
