@@ -133,10 +133,11 @@ impl Shard {
         added
     }
 
-    /// Takes everything out, in parts within a limit.
-    fn take(&mut self, limit: Limit) -> Vec<Payload> {
-        let parts = self.gathered.take(limit);
+    /// Takes everything out, in parts within a limit, which are in the budget.
+    fn take(&mut self, limit: Limit, budget: &Budget) -> Vec<Payload> {
+        let mut parts = self.gathered.take(limit);
         self.room.force(self.gathered.open_block());
+        parts.iter_mut().for_each(|part| budget.own(part));
         parts
     }
 }
@@ -199,7 +200,7 @@ impl Batcher {
             return;
         }
         let max = if self.max_size > 0 { self.max_size } else { usize::MAX };
-        let mut parts = shard.take(Limit::Items(max));
+        let mut parts = shard.take(Limit::Items(max), cx.host.budget());
         // Only the last may be too small.
         if let Some(rest) = parts.pop_if(|last| !all && last.items() < self.size) {
             // Of the same signal.
@@ -211,7 +212,6 @@ impl Batcher {
         self.metrics.by_timeout.add(parts.len() - by_size);
         let context = self.context(key);
         // All of them before the first is sent: a stage may be dropped while it waits for room downstream.
-        parts.iter_mut().for_each(|part| cx.host.budget().own(part));
         let batches: Vec<Batch> = parts.into_iter().map(|part| self.observed(part, &context)).collect();
         for batch in batches {
             self.metrics.sent(&batch.payload);

@@ -1,5 +1,10 @@
+use std::iter::repeat_with;
+
 use futures_util::FutureExt;
 use weir_component::{Outputs, Port};
+use weir_pdata::otlp::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use weir_pdata::otlp::profiles::v1development::{Profile, ResourceProfiles, Sample, ScopeProfiles};
+use weir_pdata::otlp::{LogsRequest, ProfilesRequest};
 use weir_testkit::{Recorder, Simulation};
 
 use super::*;
@@ -45,6 +50,12 @@ impl Bench {
 
     fn put(self, first: i64, items: usize) -> Bench {
         self.put_with(first, items, Context::default())
+    }
+
+    /// Puts a payload that is in the budget, as everything is that has waited for the stage.
+    fn put_owned(self, mut payload: Payload) -> Bench {
+        self.cx.host.budget().own(&mut payload);
+        self.step(move |b, cx| b.on_batch(0, Batch::unattended(payload), cx))
     }
 
     fn put_with(self, first: i64, items: usize, context: Context) -> Bench {
@@ -178,6 +189,38 @@ fn what_it_holds_is_in_the_budget_until_it_is_gone() {
     assert!(budget.held() >= 400 * one, "the batch carries what is reserved for it");
     drop(b);
     assert_eq!(budget.held(), 0);
+}
+
+/// One resource with `items` records, and one with samples, of a kilobyte each.
+fn large(items: usize) -> [Payload; 2] {
+    let record = || LogRecord { severity_text: "x".repeat(1000), ..LogRecord::default() };
+    let scope_logs =
+        vec![ScopeLogs { log_records: repeat_with(record).take(items).collect(), ..Default::default() }];
+    let sample = || Sample { timestamps_unix_nano: vec![1; 125], ..Sample::default() };
+    let profile = Profile { samples: repeat_with(sample).take(items).collect(), ..Profile::default() };
+    let scope_profiles = vec![ScopeProfiles { profiles: vec![profile], ..ScopeProfiles::default() }];
+    let logs = LogsRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] };
+    let resource_profiles = vec![ResourceProfiles { scope_profiles, ..ResourceProfiles::default() }];
+    [logs.into(), ProfilesRequest { resource_profiles, dictionary: None }.into()]
+}
+
+#[test]
+fn requests_that_wait_and_what_a_cut_leaves_over_are_in_the_budget() {
+    for payload in large(15) {
+        let (one, signal) = (payload.encoded_len(), payload.signal());
+        let mut b = bench(Config { send_batch_size: 50, send_batch_max_size: 50, ..Config::default() });
+        let budget = b.cx.host.budget().clone();
+        for waiting in 1..=3 {
+            b = b.put_owned(payload.clone());
+            assert_eq!(budget.held(), waiting * one, "{signal}");
+        }
+        b = b.put_owned(payload);
+        assert_eq!(b.sizes(), [50], "{signal}");
+        let held = 4 * one..5 * one;
+        assert!(held.contains(&budget.held()), "{signal}: {} with the 10 left, {one} each", budget.held());
+        drop(b);
+        assert_eq!(budget.held(), 0, "{signal}");
+    }
 }
 
 /// Never takes anything.
