@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_component::{Batch, BatchSettings, Budget, Context, Instant, Receipt, Sizer};
-use weir_pdata::Limit;
+use weir_pdata::{Gathering, Limit};
 
 use crate::queue::{Load, Room};
 
@@ -25,7 +25,9 @@ pub(crate) struct Forming {
 
 /// One batch that waits.
 struct Part {
-    load: Load,
+    gathered: Gathering,
+    context: Arc<Context>,
+    duty: Duty,
     deadline: Instant,
 }
 
@@ -44,28 +46,32 @@ impl Forming {
         let deadline = now + self.settings.flush_timeout;
         let partition: Partition =
             self.settings.metadata_keys.iter().map(|key| load.batch.context.metadata(key).to_vec()).collect();
-        let (mut part, earlier) = match self.partitions.remove(&partition) {
-            None => (Part { load, deadline }, Duty::default()),
+        let (mut part, before, newest) = match self.partitions.remove(&partition) {
+            None => {
+                let mut part = Part::new(load, deadline);
+                let newest = std::mem::take(&mut part.duty);
+                (part, 0, newest)
+            }
             Some(mut part) => {
-                let earlier = part.load.merge(load, &self.settings.metadata_keys);
-                self.budget.own(&mut part.load.batch.payload);
-                (part, earlier)
+                let before = part.gathered.items();
+                let newest = part.merge(load, &self.settings.metadata_keys);
+                (part, before, newest)
             }
         };
-        let is_small = |load: &Load| load.size(&self.settings) < self.settings.min_size;
-        if is_small(&part.load) {
-            earlier.hand_to(std::slice::from_mut(&mut part.load));
+        if part.size(&self.settings) < self.settings.min_size {
+            part.duty.join(newest);
             return self.wait(partition, part);
         }
-        let mut ready = part.load.cut(&self.settings, &self.budget);
+        let earlier = std::mem::replace(&mut part.duty, newest);
+        let mut ready = part.cut(&self.settings, &self.budget);
         // Before a split leaves something over, so that this only ever answers for the request that it came with.
-        earlier.hand_to(&mut ready);
+        earlier.hand_to(&mut ready, before);
         // What a split left over waits for more, as everything that is too small.
+        let is_small = |load: &mut Load| load.size(&self.settings) < self.settings.min_size;
         if ready.len() > 1
-            && ready.last().is_some_and(is_small)
-            && let Some(load) = ready.pop()
+            && let Some(load) = ready.pop_if(is_small)
         {
-            ready.extend(self.wait(partition, Part { load, deadline }));
+            ready.extend(self.wait(partition, Part::new(load, deadline)));
         }
         ready
     }
@@ -98,7 +104,7 @@ impl Forming {
     fn finish(&mut self, partition: &Partition) -> Vec<Load> {
         self.partitions
             .remove(partition)
-            .map(|part| part.load.cut(&self.settings, &self.budget))
+            .map(|part| part.cut(&self.settings, &self.budget))
             .unwrap_or_default()
     }
 }
@@ -108,7 +114,8 @@ impl Forming {
 pub(crate) fn cut(batch: Batch, sizer: Sizer, max_size: usize, budget: &Budget) -> Vec<Batch> {
     let patience = batch.receipt.patience();
     let settings = BatchSettings { sizer, max_size, ..BatchSettings::default() };
-    let loads = Load { batch, room: Room::default() }.cut(&settings, budget);
+    let load = Load { batch, room: Room::default() };
+    let loads = Part::new(load, Instant::default()).cut(&settings, budget);
     let parts = loads.into_iter().map(|load| load.batch);
     parts.map(|part| Batch { receipt: part.receipt.with_patience(patience), ..part }).collect()
 }
@@ -120,39 +127,49 @@ impl Load {
             Sizer::Items | Sizer::Requests => self.batch.payload.items(),
         }
     }
+}
 
-    /// Appends `other`, and answers for that alone: returned is the duty for what was there before. What is known of the
-    /// senders is only kept where they agree; `keys` of their metadata do.
+impl Part {
+    fn new(load: Load, deadline: Instant) -> Part {
+        let Load { batch: Batch { payload, receipt, context }, room } = load;
+        Part { gathered: payload.into(), context, duty: Duty { receipt, room }, deadline }
+    }
+
+    fn size(&self, settings: &BatchSettings) -> usize {
+        match settings.sizer {
+            Sizer::Bytes => self.gathered.encoded_len(),
+            Sizer::Items | Sizer::Requests => self.gathered.items(),
+        }
+    }
+
+    /// Appends `other` and returns the duty for that alone. What is known of the senders is only kept where they agree; `keys`
+    /// of their metadata do.
     fn merge(&mut self, other: Load, keys: &[String]) -> Duty {
         let Batch { payload, receipt, context } = other.batch;
-        let items = self.batch.payload.items();
-        if self.batch.payload.append(payload).is_err() {
+        if self.gathered.add(payload).is_err() {
             // Cannot happen: a queue holds one signal. The receipt of the stranger is dropped and so reported.
             return Duty::default();
         }
-        if self.batch.context != context {
+        if self.context != context {
             let metadata = (context.metadata.iter())
                 .filter(|(name, _)| keys.iter().any(|key| key.eq_ignore_ascii_case(name)))
                 .cloned()
                 .collect();
-            self.batch.context = Arc::new(Context { metadata, ..Context::default() });
+            self.context = Arc::new(Context { metadata, ..Context::default() });
         }
-        let receipt = std::mem::replace(&mut self.batch.receipt, receipt);
-        Duty { receipt, room: std::mem::replace(&mut self.room, other.room), items }
+        Duty { receipt, room: other.room }
     }
 
     /// Everything, in parts of at most `max_size`; an item that is larger goes alone. The receipt is shared, the room stays
     /// with the last.
     fn cut(self, settings: &BatchSettings, budget: &Budget) -> Vec<Load> {
-        if settings.max_size == 0 {
-            return vec![self];
-        }
         let limit = match settings.sizer {
+            _ if settings.max_size == 0 => Limit::Items(usize::MAX),
             Sizer::Bytes => Limit::Bytes(settings.max_size),
             Sizer::Items | Sizer::Requests => Limit::Items(settings.max_size),
         };
-        let Load { batch: Batch { payload, receipt, context }, room } = self;
-        let mut parts = payload.split(limit);
+        let Part { mut gathered, context, duty: Duty { receipt, room }, .. } = self;
+        let mut parts = gathered.take(limit);
         parts.iter_mut().for_each(|part| budget.own(part));
         let last = parts.pop();
         let front = |payload| {
@@ -165,22 +182,27 @@ impl Load {
     }
 }
 
-/// What is owed for the first items of a batch: an answer, and room in the queue.
+/// What is owed for items: an answer, and room in the queue.
 #[derive(Default)]
 struct Duty {
     receipt: Receipt,
     room: Room,
-    items: usize,
 }
 
 impl Duty {
-    /// Joins the duties of the parts that its items are in.
-    fn hand_to(self, parts: &mut [Load]) {
+    /// Takes over those of `other`.
+    fn join(&mut self, other: Duty) {
+        self.receipt.join(other.receipt);
+        self.room.add(other.room);
+    }
+
+    /// Joins the duties of the parts that its items are in, which are the first ones.
+    fn hand_to(self, parts: &mut [Load], items: usize) {
         let mut before = 0;
         let begins_within = |part: &&Load| {
             let begin = before;
             before += part.batch.payload.items();
-            begin < self.items
+            begin < items
         };
         let count = parts.iter().take_while(begins_within).count().max(1);
         let Some((last, front)) = parts.get_mut(..count).and_then(<[Load]>::split_last_mut) else { return };
@@ -194,7 +216,11 @@ impl Duty {
 
 #[cfg(test)]
 mod tests {
-    use weir_pdata::Signal;
+    use weir_pdata::otlp::ProfilesRequest;
+    use weir_pdata::otlp::profiles::v1development::{
+        Profile, ProfilesDictionary, ResourceProfiles, Sample, ScopeProfiles,
+    };
+    use weir_pdata::{Payload, Signal};
     use weir_testkit::payload;
 
     use super::*;
@@ -216,5 +242,56 @@ mod tests {
         }
         assert_eq!(sent, 1500 * 10 + 500 * 5);
         assert_eq!(forming.all().len(), MAX_FORMING);
+    }
+
+    fn load(payload: Payload) -> Load {
+        let batch = Batch { receipt: Receipt::observed(|_| {}), ..Batch::unattended(payload) };
+        Load { batch, room: Room { count: 1, bytes: 1 } }
+    }
+
+    #[test]
+    fn a_request_costs_the_same_however_many_wait_already() {
+        // If all that wait, or all their receipts, were moved or looked at for each, it would take hours.
+        const N: usize = 500_000;
+        let settings = BatchSettings { min_size: N, ..BatchSettings::default() };
+        let mut forming = Forming::new(settings, Budget::default());
+        let one = payload(Signal::Logs, 0, 1);
+        for _ in 1..N {
+            assert!(forming.add(load(one.clone()), Instant::default()).is_empty());
+        }
+        let ready = forming.add(load(one), Instant::default());
+        let found: Vec<_> = ready.iter().map(|load| (load.batch.payload.items(), load.room.count)).collect();
+        assert_eq!(found, [(N, N)]);
+    }
+
+    #[test]
+    fn profiles_that_wait_are_merged_when_they_go_and_what_is_left_over_is_in_the_budget() {
+        let samples = (0..6).map(|_| Sample::default()).collect();
+        let profiles = vec![Profile { samples, ..Profile::default() }];
+        let scope_profiles = vec![ScopeProfiles { profiles, ..ScopeProfiles::default() }];
+        let resource_profiles = vec![ResourceProfiles { scope_profiles, ..ResourceProfiles::default() }];
+        let string_table = vec![String::new(), "x".repeat(1000)];
+        let dictionary = Some(ProfilesDictionary { string_table, ..ProfilesDictionary::default() });
+        let one = Payload::from(ProfilesRequest { resource_profiles, dictionary });
+        let (budget, settings) =
+            (Budget::default(), BatchSettings { min_size: 10, max_size: 10, ..BatchSettings::default() });
+        let mut forming = Forming::new(settings, budget.clone());
+        let mut add = || {
+            let mut payload = one.clone();
+            budget.own(&mut payload);
+            forming.add(load(payload), Instant::default())
+        };
+        let mut sent: Vec<Load> = Vec::new();
+        for added in 1..100 {
+            sent.extend(add());
+            let bytes: usize = sent.iter().map(|load| load.batch.payload.encoded_len()).sum();
+            let (items, bytes) = (6 * added - 10 * sent.len(), budget.held() - bytes);
+            assert_eq!(items > 0, bytes > 1000, "{items} items wait in {bytes} bytes");
+            assert!(bytes <= 2 * one.encoded_len(), "{bytes} bytes of two requests at most");
+        }
+        for load in &sent {
+            assert_eq!((load.batch.payload.items(), load.batch.payload.requests().count()), (10, 1));
+            assert!(load.batch.payload.encoded_len() < 4 * one.encoded_len(), "of at most three requests");
+        }
     }
 }
