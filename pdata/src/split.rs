@@ -6,6 +6,10 @@
 //! part that gets something of it gets its frame too ([`Level::frame`]): resource, scope, name and unit of a metric, and in
 //! profiles the dictionary.
 //!
+//! Of the messages that hold items only the data of a metric is there once, so that all fields of it are one message, and of
+//! several kinds of data the last counts. Where it comes in parts, what is around the points of all of them is in the frame of
+//! the metric; a metric of several kinds of data is not cut.
+//!
 //! Cost: each field on the way to the items is looked at once for each message around it, however many parts there are; then
 //! what is written, which is bounded ([`MAX_AGAIN`]).
 
@@ -23,7 +27,8 @@ use crate::{Payload, Signal, wire};
 const MAX_AGAIN: usize = 64 << 20;
 
 /// How large a part may be. In each is at least one item; messages without items come with what is in front of them,
-/// whatever they take.
+/// whatever they take. A metric with several kinds of data, of which the last counts, is not cut: where it takes more it goes
+/// alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// That many items.
@@ -114,8 +119,16 @@ struct Level {
     number: u32,
     /// What every part has of it: its fields that hold no items.
     frame: Vec<u8>,
+    /// Whether the frame has what is around the items of the message below, which comes in parts.
+    frames_below: bool,
     /// Where its content begins in the output.
     start: usize,
+}
+
+impl Level {
+    fn new(number: u32, frame: Vec<u8>) -> Level {
+        Level { number, frame, frames_below: false, start: 0 }
+    }
 }
 
 /// One request while it is cut.
@@ -154,15 +167,21 @@ impl<'a> Cutter<'a> {
 
     /// Goes through the fields of the innermost level, or of the request.
     fn walk(&mut self, id: Id, message: &[u8]) {
+        let is_framed = self.levels.last().is_some_and(|level| level.frames_below);
         for field in Fields::new(message) {
             let Some(child) = item_bearer(id, field.number) else { continue };
+            if is_framed {
+                // None of them goes as a whole, so that none contradicts the frame.
+                self.cut_level(Level::new(field.number, Vec::new()), child, field.bytes());
+                continue;
+            }
             let items = items_in(child, &field);
             if items > 0 && self.parts.is_full() {
                 self.next_part();
             }
             let size = self.parts.size(items, field.end - field.start);
             let fits = items == 0 || self.parts.fits(size + self.frames());
-            if !fits && !child.message().item {
+            if !fits && can_be_cut(child, field.bytes()) {
                 if self.levels.is_empty() {
                     self.run.end = field.start;
                     self.close_run();
@@ -186,11 +205,20 @@ impl<'a> Cutter<'a> {
 
     /// Cuts a message.
     fn enter(&mut self, id: Id, number: u32, message: &[u8]) {
-        let mut frame = Vec::new();
-        for field in Fields::new(message).filter(|field| item_bearer(id, field.number).is_none()) {
-            frame.extend_from_slice(&message[field.start..field.end]);
+        let mut level = Level::new(number, Vec::new());
+        put_frame(id, message, &mut level.frame);
+        if let Some((data, child)) = data_in_parts(id, message) {
+            let mut around = Vec::new();
+            let parts = Fields::new(message).filter(|field| field.number == data);
+            parts.for_each(|part| put_frame(child, part.bytes(), &mut around));
+            wire::message(data, &around, &mut level.frame);
+            level.frames_below = true;
         }
-        self.levels.push(Level { number, frame, start: 0 });
+        self.cut_level(level, id, message);
+    }
+
+    fn cut_level(&mut self, level: Level, id: Id, message: &[u8]) {
+        self.levels.push(level);
         self.walk(id, message);
         if self.open == self.levels.len() {
             self.close();
@@ -251,6 +279,29 @@ impl<'a> Cutter<'a> {
     }
 }
 
+/// Adds the fields of a message that hold no items.
+fn put_frame(id: Id, message: &[u8], frame: &mut Vec<u8>) {
+    for field in Fields::new(message).filter(|field| item_bearer(id, field.number).is_none()) {
+        frame.extend_from_slice(&message[field.start..field.end]);
+    }
+}
+
+/// Whether parts of a message hold together what it holds: it is no item, and no metric of several kinds of data.
+pub(crate) fn can_be_cut(id: Id, message: &[u8]) -> bool {
+    let mut data = Fields::new(message).map(|field| field.number).filter(|n| Id::Metric.oneof().contains(n));
+    !id.message().item && (id != Id::Metric || data.next().is_none_or(|first| data.all(|n| n == first)))
+}
+
+/// The field with the data of a metric, which is of one kind, when there is more than one.
+fn data_in_parts(id: Id, message: &[u8]) -> Option<(u32, Id)> {
+    if id != Id::Metric {
+        return None;
+    }
+    let mut data =
+        Fields::new(message).filter_map(|field| Some((field.number, item_bearer(id, field.number)?)));
+    data.nth(1)
+}
+
 /// Number of items in a message that was validated before.
 pub(crate) fn count(id: Id, message: &[u8]) -> usize {
     let bearers = |field: Field<'_>| item_bearer(id, field.number).map(|child| items_in(child, &field));
@@ -276,6 +327,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
+    use crate::otlp::metrics::v1::metric::Data;
     use crate::testing::{self, flatten};
     use crate::validate::validate;
     use crate::view::resources;
@@ -339,6 +391,75 @@ mod tests {
         let large = MAX_AGAIN >> 20;
         assert_eq!(items[..large - 1], vec![1; large - 1]);
         assert_eq!(items[large - 1..], [100 - (large - 1), 1, 1]);
+    }
+
+    fn nest(number: u32, parts: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        wire::message(number, &parts.concat(), &mut out);
+        out
+    }
+
+    /// A request of one metric, whose data is given.
+    fn of_metric(data: &[&[u8]]) -> Vec<u8> {
+        nest(1, &[&nest(2, &[&nest(2, &[&nest(1, &[b"m"]), &data.concat()])])])
+    }
+
+    #[test]
+    fn data_of_a_metric_in_parts_is_the_same_data_in_all_parts() {
+        const CUMULATIVE: &[u8] = &[0x10, 2];
+        const DELTA: &[u8] = &[0x10, 1];
+        const MONOTONIC: &[u8] = &[0x18, 1];
+        let point = |time: u8| nest(1, &[&[0x19, time, 0, 0, 0, 0, 0, 0, 0]]);
+        let in_front = [nest(7, &[CUMULATIVE, MONOTONIC]), nest(7, &[&point(1), &point(2)])];
+        let behind =
+            [nest(7, &[&point(1), DELTA]), nest(7, &[]), nest(7, &[&point(2), CUMULATIVE, MONOTONIC])];
+        let json = br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m",
+            "sum":{"aggregationTemporality":2,"isMonotonic":true},
+            "sum":{"dataPoints":[{"timeUnixNano":"1"},{"timeUnixNano":"2"}]}}]}]}]}"#;
+        let requests = [
+            of_metric(&[&in_front.concat()]),
+            of_metric(&[&behind.concat()]),
+            crate::json::to_protobuf(Signal::Metrics, json).expect("well formed").to_vec(),
+        ];
+        for request in requests {
+            crate::check::protobuf(&request);
+            let payload = Payload::from_request(Signal::Metrics, request.into()).expect("well formed");
+            let read = |part: &Payload| {
+                let metric = part.decode_metrics().resource_metrics[0].scope_metrics[0].metrics[0].clone();
+                let sum =
+                    metric.data.and_then(|data| if let Data::Sum(sum) = data { Some(sum) } else { None });
+                let sum = sum.expect("a sum");
+                let times = sum.data_points.iter().map(|point| point.time_unix_nano).collect::<Vec<_>>();
+                (metric.name, sum.aggregation_temporality, sum.is_monotonic, times)
+            };
+            let parts: Vec<_> = payload.split(Limit::Items(1)).iter().map(read).collect();
+            assert_eq!(parts, [1, 2].map(|time| ("m".to_owned(), 2, true, vec![time])));
+        }
+    }
+
+    #[test]
+    fn a_metric_of_several_kinds_of_data_of_which_the_last_counts_is_not_cut() {
+        let points = |n: usize| [0x0a, 0].repeat(n);
+        let mixed = of_metric(&[&nest(5, &[&points(2)]), &nest(7, &[&points(3)]), &nest(7, &[&points(1)])]);
+        let request =
+            [of_metric(&[&nest(5, &[&points(2)])]), mixed, of_metric(&[&nest(7, &[&points(2)])])].concat();
+        crate::check::protobuf(&request);
+        let payload = Payload::from_request(Signal::Metrics, request.into()).expect("well formed");
+        let parts = payload.split(Limit::Items(1));
+        assert_eq!(parts.iter().map(Payload::items).collect::<Vec<_>>(), [1, 1, 6, 1, 1]);
+    }
+
+    #[test]
+    fn data_in_many_parts_is_walked_once() {
+        // With what is around each of them in every part, or looked for in all for each, it would take hours.
+        const N: usize = 200_000;
+        let part = nest(7, &[&[0x0a, 0, 0x10, 2]]);
+        let request = of_metric(&[&part.repeat(N)]);
+        let parts =
+            Payload::from_request(Signal::Metrics, request.into()).expect("good").split(Limit::Items(2));
+        assert_eq!(parts.iter().map(Payload::items).sum::<usize>(), N);
+        let bytes: usize = parts.iter().map(Payload::encoded_len).sum();
+        assert!(bytes < 2 * MAX_AGAIN, "{bytes}");
     }
 
     #[test]
