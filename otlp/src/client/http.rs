@@ -364,6 +364,12 @@ async fn start_of(mut body: Incoming) -> Vec<u8> {
     out
 }
 
+/// A `google.rpc.Status` in JSON, as far as it is said.
+#[derive(serde::Deserialize)]
+struct JsonStatus {
+    message: String,
+}
+
 /// Message and details of an error's body: a `google.rpc.Status`, or the text that servers outside OTLP send.
 fn explanation(headers: &HeaderMap, body: &[u8]) -> Option<(String, String)> {
     let content_type = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
@@ -371,13 +377,12 @@ fn explanation(headers: &HeaderMap, body: &[u8]) -> Option<(String, String)> {
         && let Ok(status) = RpcStatus::decode(body)
     {
         let details: Vec<_> = status.details.iter().map(|any| any.type_url.as_str()).collect();
-        return Some((shorten(&status.message), format!("[{}]", details.join(" "))));
+        return Some((shorten(&status.message), format!("[{}]", shorten(&details.join(" ")))));
     }
     if content_type.starts_with(b"application/json")
-        && let Ok(value) = serde_json::from_slice::<serde_json::Value>(body)
-        && let Some(message) = value["message"].as_str()
+        && let Ok(status) = serde_json::from_slice::<JsonStatus>(body)
     {
-        return Some((shorten(message), "[]".to_owned()));
+        return Some((shorten(&status.message), "[]".to_owned()));
     }
     let text = std::str::from_utf8(body).ok()?.trim();
     (!text.is_empty()).then(|| (shorten(text), "[]".to_owned()))

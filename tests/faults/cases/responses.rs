@@ -14,7 +14,8 @@ use crate::load::{PROTOBUF, all_arrive};
 
 pub(crate) const CASES: [Case; 1] = [Case {
     number: 16,
-    name: "backend answers with 200 MB, with a body and with a header that never end, with a 1 GiB bomb",
+    name: "backend answers with 500,000 lists in JSON, with 200 MB, with a body and with a header that never end, with a 1 GiB \
+           bomb",
     settings: "timeout 2 s, retry 100 ms to 1 s without end",
     bar: "at most 6 MiB more, of which 4 are what is read of an answer; 0 lost",
     run: poured,
@@ -23,16 +24,24 @@ pub(crate) const CASES: [Case; 1] = [Case {
 /// Longer than what waits in the buffers of a connection that nobody reads.
 const ENDLESS: usize = 100_000;
 
-fn pours() -> [(&'static str, Pour); 4] {
-    let pour = |headers: &str, piece: &[u8], times| Pour {
-        head: format!("HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n{headers}"),
+fn pours() -> [(&'static str, Pour); 5] {
+    let of = |content_type: &str, headers: &str, piece: &[u8], times| Pour {
+        head: format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{headers}"),
         piece: Arc::from(piece),
         times,
+    };
+    let pour = |headers: &str, piece: &[u8], times| of("application/x-protobuf", headers, piece, times);
+    let lists = b"[0],".repeat(1000);
+    let json = |times: usize| {
+        let headers = format!("Content-Length: {}\r\n\r\n[", 1 + times * lists.len());
+        of("application/json", &headers, &lists, times)
     };
     let bomb = compressed(Encoding::Gzip, 64 << 20);
     let chunk = [b"1000\r\n", &[b'x'; 4096][..], b"\r\n"].concat();
     let bomb_headers = format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", 16 * bomb.len());
     [
+        // First, as what it becomes is there only when all of it has been read.
+        ("JSON", json(500)),
         ("200 MB", pour("Content-Length: 209715200\r\n\r\n", &[b'x'; 4096], 51_200)),
         ("endless body", pour("Transfer-Encoding: chunked\r\n\r\n", &chunk, ENDLESS)),
         ("endless header", pour("", &b"X-Long: yes, it is rather long\r\n".repeat(100), ENDLESS)),

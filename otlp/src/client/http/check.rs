@@ -9,7 +9,7 @@ use super::cookies::Cookies;
 use super::url::{Url, same_server};
 use super::{explanation, retry_after};
 use crate::client::response;
-use crate::status::{MAX_DELAY, RpcStatus};
+use crate::status::{MAX_DELAY, MAX_TEXT, RpcStatus};
 
 /// The lines of an input: values of headers, and everything behind them is the body.
 const LINES: [HeaderName; 6] = [
@@ -22,7 +22,7 @@ const LINES: [HeaderName; 6] = [
 ];
 
 /// A status is the same when it is written as trailers and read again, no wait is longer than an hour, nothing that a server
-/// says can forge a line of a log, and cookies come back as one header.
+/// says is kept at length or can forge a line of a log, and cookies come back as one header.
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
 pub fn answer(bytes: &[u8]) {
     let mut parts = bytes.splitn(LINES.len() + 1, |byte| *byte == b'\n');
@@ -35,17 +35,22 @@ pub fn answer(bytes: &[u8]) {
     let body = parts.next().unwrap_or_default();
     assert!(retry_after(&headers).is_none_or(|delay| delay <= MAX_DELAY));
     trailers(&headers);
-    if let Some((message, _)) = explanation(&headers, body) {
-        assert!(!message.contains(char::is_control), "{message:?}");
+    if let Some((message, details)) = explanation(&headers, body) {
+        assert_bounded(&message, MAX_TEXT);
+        assert_bounded(&details, MAX_TEXT + "[]".len());
     }
     for accepted in [response::from_protobuf(body), response::from_json(body)] {
-        assert!(accepted.message.len() <= 3 * body.len());
+        assert_bounded(&accepted.message, MAX_TEXT);
     }
     let cookies = Cookies::default();
     cookies.keep(&headers, SystemTime::UNIX_EPOCH);
     if let Some(value) = cookies.header("/", true, SystemTime::UNIX_EPOCH) {
         assert!(value.is_sensitive() && value.len() <= bytes.len());
     }
+}
+
+fn assert_bounded(text: &str, most: usize) {
+    assert!(text.len() <= most && !text.contains(char::is_control), "{text:?}");
 }
 
 fn trailers(headers: &HeaderMap) {
