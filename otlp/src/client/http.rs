@@ -121,7 +121,7 @@ impl HttpSettings {
 
 /// How much of an error's body is read.
 const MAX_ERROR: usize = 64 << 10;
-/// How long the body of a success is waited for.
+/// How long the body of an answer is waited for.
 const MOMENT: Duration = Duration::from_secs(1);
 /// How many redirects are followed, on the same server only.
 const MAX_REDIRECTS: usize = 5;
@@ -217,7 +217,7 @@ impl HttpClient {
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
                     uri = self.redirected(&uri, &response)?;
                 }
-                _ => return Err(self.refused(response).await),
+                _ => return Err(self.refused(response, given_up).await),
             }
         }
         Err(Failure::permanent(format!("{}: stopped after {MAX_REDIRECTS} redirects", self.url)))
@@ -275,7 +275,8 @@ impl HttpClient {
         }
     }
 
-    async fn refused(&self, response: Response<Incoming>) -> Failure {
+    /// Why the backend has not accepted a request: the head says so, and what does not come of the explanation is left out.
+    async fn refused(&self, response: Response<Incoming>, given_up: Option<Instant>) -> Failure {
         let (head, body) = response.into_parts();
         let code = head.status;
         let mut text = format!(
@@ -283,7 +284,8 @@ impl HttpClient {
             self.url,
             code.as_u16()
         );
-        if let Some((message, details)) = explanation(&head.headers, &start_of(body).await) {
+        if let Some((message, details)) = explanation(&head.headers, &start_of(body, moment(given_up)).await)
+        {
             text = format!("{text}, Message={message}, Details={details}");
         }
         let failure = match (code.as_u16(), retry_after(&head.headers)) {
@@ -346,21 +348,25 @@ fn headers(settings: &HttpSettings, url: &Url) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// How long the body of a success is waited for when the caller gives up then, who would send again what the backend has.
+/// How long the body of an answer is waited for when the caller gives up then, who would never hear what its head said.
 fn moment(given_up: Option<Instant>) -> Duration {
     given_up.map_or(MOMENT, |at| MOMENT.min(at.saturating_duration_since(now()) / 2))
 }
 
-/// The first [`MAX_ERROR`] bytes of a body.
-async fn start_of(mut body: Incoming) -> Vec<u8> {
+/// What comes in time of the first [`MAX_ERROR`] bytes of a body.
+async fn start_of(mut body: Incoming, time: Duration) -> Vec<u8> {
     let mut out = Vec::new();
-    while let Some(Ok(piece)) = next_piece(&mut body).await {
-        let room = MAX_ERROR - out.len();
-        out.extend_from_slice(&piece[..piece.len().min(room)]);
-        if out.len() == MAX_ERROR {
-            break;
+    let reading = async {
+        while let Some(Ok(piece)) = next_piece(&mut body).await {
+            let room = MAX_ERROR - out.len();
+            out.extend_from_slice(&piece[..piece.len().min(room)]);
+            if out.len() == MAX_ERROR {
+                break;
+            }
         }
-    }
+    };
+    // What came until then is kept.
+    timeout(time, reading).await.ok();
     out
 }
 
@@ -438,7 +444,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_body_of_a_success_is_waited_for_until_shortly_before_the_caller_gives_up() {
+    async fn the_body_of_an_answer_is_waited_for_until_shortly_before_the_caller_gives_up() {
         assert_eq!(moment(None), MOMENT);
         assert_eq!(moment(Some(now() + 30 * MOMENT)), MOMENT);
         assert_eq!(moment(Some(now() + MOMENT)), MOMENT / 2);

@@ -543,8 +543,8 @@ async fn huge_answers_are_not_read_to_the_end_and_over_http_the_status_says_whet
     assert!(failure.message().len() < 2000);
 }
 
-#[tokio::test]
-async fn a_success_whose_body_does_not_come_is_one() {
+/// What a client makes of an answer of which no more comes than this.
+async fn cut_short(answer: &'static str) -> Result<Accepted, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("address");
     let mut server = JoinSet::new();
@@ -552,15 +552,36 @@ async fn a_success_whose_body_does_not_come_is_one() {
         let (mut stream, _) = listener.accept().await.expect("accepted");
         let read = stream.read(&mut [0; 1 << 10]).await.expect("read");
         assert!(read > 0, "a request");
-        let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 10\r\n\r\n";
-        stream.write_all(head).await.expect("written");
+        stream.write_all(answer.as_bytes()).await.expect("written");
         // Until the client leaves.
         drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
     });
     let client = http_client(&format!("http://{address}/v1/logs"), |_| ());
-    let accepted = within(client.export(&sample(Signal::Logs, 1))).await.expect("the backend has it");
-    assert_eq!(accepted, Accepted::default());
+    let outcome = within(client.export(&sample(Signal::Logs, 1))).await;
     within(server.join_next()).await.expect("a server").expect("it was left");
+    outcome
+}
+
+#[tokio::test]
+async fn a_success_whose_body_does_not_come_is_one() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 10\r\n\r\n";
+    assert_eq!(cut_short(answer).await.expect("the backend has it"), Accepted::default());
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_does_not_come_to_its_end_is_what_its_head_says_with_what_came() {
+    let answers = [
+        ("HTTP/1.1 400 Bad Request\r\ncontent-length: 10\r\n\r\nno", Kind::Permanent),
+        (
+            "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 10\r\n\r\nno",
+            Kind::Retry(Some(Duration::from_secs(7))),
+        ),
+    ];
+    for (answer, kind) in answers {
+        let failure = cut_short(answer).await.expect_err("refused");
+        assert_eq!(failure.kind(), kind);
+        assert!(failure.message().ends_with("Message=no, Details=[]"), "{failure}");
+    }
 }
 
 #[tokio::test]
