@@ -5,6 +5,9 @@
 //! the queue it drives the sends, and while all consumers are busy it takes nothing, so that what waits is in the queue, where
 //! it counts against the bounds and, on disk, is safe.
 //!
+//! What stands in the queue joins what forms before a lack of room or the time sends that off: the less room there is, the more
+//! have batches to be whole, as their number is what the consumers are short of.
+//!
 //! The queue says when it is over ([`Queue::take`] gives nothing). What is forming then is sent if the queue is in memory; of a
 //! queue on disk it stays there, because the receipts of what is dropped say so.
 //!
@@ -47,9 +50,11 @@ pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: Qu
         match (next(&*queue, &sender, &mut under_way, deadline).await, &mut forming) {
             (Next::Taken(load), None) => ready.push_back(load),
             (Next::Taken(load), Some(forming)) => {
-                ready.extend(forming.add(load, sender.clock.now()));
-                if queue.is_pressed() {
-                    ready.extend(forming.all());
+                let now = sender.clock.now();
+                ready.extend(forming.add(load, now));
+                // Where there is always more to take, what is due goes beside the next batch.
+                if !ready.is_empty() && deadline.is_some_and(|at| at <= now) {
+                    ready.extend(forming.due(now));
                 }
             }
             (Next::Flush, None) => {}
@@ -95,7 +100,7 @@ enum Next {
 }
 
 /// Waits for a batch, and where one is forming for its deadline or until it must not wait for that, while the sends make
-/// progress.
+/// progress. A batch that can be taken comes first.
 async fn next(
     queue: &dyn Queue,
     sender: &Sender,

@@ -6,7 +6,9 @@
 //! dropped unsettled reports, at a deadline or by a panic.
 //!
 //! On disk there may be a thousand times what memory holds, so that only so much is taken as there is room for ([`Held`]): what
-//! is under way or forms a larger batch is taken, and in memory. While there is no room for more, what forms goes at once.
+//! is under way or forms a larger batch is taken, and in memory. While there is no room for more, what forms goes at once. While
+//! there is, what stands on disk joins it, and though that has to be read first it is not a lack of room on the disk that sends off
+//! what forms.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,17 +34,40 @@ const LEAST: usize = 4 << 20;
 
 /// What was taken and is not settled.
 struct Held {
-    bytes: Arc<AtomicUsize>,
+    taken: Arc<Sum>,
     most: usize,
     budget: Budget,
+}
+
+#[derive(Default)]
+struct Sum {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Sum {
+    fn add(&self, bytes: usize) {
+        self.records.fetch_add(1, Ordering::SeqCst);
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.records.fetch_sub(1, Ordering::SeqCst);
+        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+    }
 }
 
 impl Held {
     /// Whether more may be taken: so that as much again would fit into the budget, because receivers need room too, to put in
     /// what the disk has room for.
     fn has_room(&self) -> bool {
-        let bytes = self.bytes.load(Ordering::SeqCst);
+        let bytes = self.taken.bytes.load(Ordering::SeqCst);
         bytes < LEAST || bytes < self.most && self.budget.would_fit(bytes)
+    }
+
+    /// Whether it is all of a queue that has so many records.
+    fn is_all_of(&self, records: usize) -> bool {
+        self.taken.records.load(Ordering::SeqCst) >= records
     }
 }
 
@@ -85,7 +110,7 @@ impl DiskQueue {
             pressed: AtomicBool::new(false),
             pressing: Notify::new(),
             settled: Notify::new(),
-            held: Held { bytes: Arc::default(), most: settings.max_bytes, budget: budget.clone() },
+            held: Held { taken: Arc::default(), most: settings.max_bytes, budget: budget.clone() },
             stall: Stall::new(&sender.id, signal),
             sender,
         }
@@ -123,10 +148,10 @@ impl DiskQueue {
 
     /// What a receipt says about the record behind it.
     fn at_settlement(&self, taken: Taken) -> impl FnOnce(&Outcome) + Send + 'static {
-        let (queue, held, bytes) = (Arc::clone(&self.queue), Arc::clone(&self.held.bytes), taken.bytes.len());
-        held.fetch_add(bytes, Ordering::SeqCst);
+        let (queue, held, bytes) = (Arc::clone(&self.queue), Arc::clone(&self.held.taken), taken.bytes.len());
+        held.add(bytes);
         move |outcome| {
-            held.fetch_sub(bytes, Ordering::SeqCst);
+            held.subtract(bytes);
             match outcome {
                 Err(failure) if failure.kind() == Kind::Abandoned => queue.keep(taken),
                 _ => queue.done(taken.receivable),
@@ -206,8 +231,12 @@ impl Queue for DiskQueue {
     }
 
     fn is_pressed(&self) -> bool {
-        let full = self.queue.backlog().size(self.capacity.sizer) >= self.capacity.size;
-        self.pressed.swap(false, Ordering::SeqCst) || full || !self.held.has_room()
+        if !self.held.has_room() {
+            return true;
+        }
+        let backlog = self.queue.backlog();
+        let is_full = || backlog.size(self.capacity.sizer) >= self.capacity.size;
+        self.held.is_all_of(backlog.requests) && (self.pressed.swap(false, Ordering::SeqCst) || is_full())
     }
 
     async fn pressed(&self) {

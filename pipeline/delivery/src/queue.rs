@@ -30,10 +30,11 @@ pub(crate) trait Queue: Send + Sync {
     /// The next batch; `None` when the queue is closed and nothing is left that should be sent now. Cancel-safe.
     async fn take(&self) -> Option<Load>;
 
-    /// Whether senders lack room: what waits to become a larger batch must go now. Says so once for each refusal.
+    /// Whether senders lack room: what waits to become a larger batch must go now, as nothing can be taken that would join it.
+    /// Says so once for each refusal.
     fn is_pressed(&self) -> bool;
 
-    /// Completes when senders lack room. Cancel-safe.
+    /// Completes when [`is_pressed`](Queue::is_pressed). Cancel-safe.
     async fn pressed(&self);
 
     /// Gives back the room of what was taken; `items` of it are settled.

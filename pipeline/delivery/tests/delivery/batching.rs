@@ -227,6 +227,69 @@ fn what_is_forming_goes_at_once_too_when_a_request_does_not_fit_beside_it() {
 }
 
 #[test]
+fn a_full_queue_makes_whole_batches_of_what_stands_in_it_though_its_senders_lack_room() {
+    let in_memory =
+        QueueSettings { queue_size: 100, num_consumers: 1, sizer: Sizer::Requests, ..batching(items(50, 0)) };
+    let on_disk = QueueSettings { storage: Some(STORAGE.to_owned()), ..in_memory.clone() };
+    // Without room to read ahead each record is read by itself.
+    for (queue, room) in [(in_memory, usize::MAX), (on_disk.clone(), usize::MAX), (on_disk, 0)] {
+        let directory = tempfile::tempdir().expect("a folder");
+        let bench = Bench::on_disk(directory.path(), with_queue(queue), |_, _| slow(SECOND / 5));
+        bench.budget().set_limit(room);
+        for id in 0..2000 {
+            bench.send(id, 1);
+            bench.pass(SECOND / 1000);
+        }
+        let sizes: Vec<usize> = bench.tried().iter().map(Vec::len).collect();
+        assert!(bench.counts()[2] > 1000, "it was overloaded: {:?}", bench.counts());
+        assert!(sizes.len() >= 9 && sizes.iter().all(|size| *size >= 50), "{sizes:?}");
+    }
+}
+
+#[test]
+fn senders_that_wait_for_room_get_it_though_what_forms_is_small_and_of_several_partitions() {
+    let batch = BatchSettings {
+        flush_timeout: 3600 * SECOND,
+        metadata_keys: vec!["tenant".to_owned()],
+        ..items(100, 0)
+    };
+    let in_memory = QueueSettings { queue_size: 3, block_on_overflow: true, ..batching(batch) };
+    let on_disk = QueueSettings { storage: Some(STORAGE.to_owned()), ..in_memory.clone() };
+    for queue in [in_memory, on_disk] {
+        let directory = tempfile::tempdir().expect("a folder");
+        let bench = Bench::on_disk(directory.path(), with_queue(queue), |_, _| slow(SECOND));
+        for id in 0..21 {
+            let metadata = vec![("tenant".to_owned(), vec![(id % 4).to_string()])];
+            bench.send_from(Context { metadata, ..Context::default() }, payload(Signal::Logs, id, 1));
+        }
+        bench.pass(60 * SECOND);
+        assert_eq!(bench.delivered().len(), 21);
+    }
+}
+
+#[test]
+fn what_is_due_goes_though_there_is_always_more_of_others_to_take() {
+    let batch = BatchSettings { metadata_keys: vec!["tenant".to_owned()], ..items(20, 0) };
+    let in_memory = QueueSettings { queue_size: 100, num_consumers: 1, ..batching(batch) };
+    let on_disk = QueueSettings { storage: Some(STORAGE.to_owned()), ..in_memory.clone() };
+    for queue in [in_memory, on_disk] {
+        let directory = tempfile::tempdir().expect("a folder");
+        let bench = Bench::on_disk(directory.path(), with_queue(queue), |_, _| slow(SECOND / 5));
+        let send = |id: i64, tenant: &str| {
+            let metadata = vec![("tenant".to_owned(), vec![tenant.to_owned()])];
+            bench.send_from(Context { metadata, ..Context::default() }, payload(Signal::Logs, id, 1));
+            bench.pass(SECOND / 1000);
+        };
+        (0..30).for_each(|id| send(id, "large"));
+        send(-1, "small");
+        (30..2000).for_each(|id| send(id, "large"));
+        assert!(bench.counts()[2] > 1000, "it was overloaded: {:?}", bench.counts());
+        let came = bench.deliveries().into_iter().find(|(_, ids)| ids == &[-1]);
+        assert!(came.as_ref().is_some_and(|(at, _)| *at < 1.2), "{came:?}");
+    }
+}
+
+#[test]
 fn only_batches_whose_metadata_agree_in_the_keys_go_together() {
     let settings = BatchSettings { metadata_keys: vec!["Tenant".to_owned()], ..items(4, 0) };
     let bench = Bench::new(with_queue(batching(settings)), |_, _| Reply::Accept);
