@@ -42,7 +42,6 @@ struct Moments {
     begun: Once,
     last_call: Once,
     storage: Mutex<Option<Arc<dyn Storage>>>,
-    has_storage: AtomicBool,
 }
 
 impl Ending {
@@ -54,9 +53,7 @@ impl Ending {
 
     /// What deliveries that name no storage cannot deliver before the end is moved there, from now on and until the next call.
     pub fn move_to(&self, storage: Option<Arc<dyn Storage>>) {
-        let mut current = self.0.storage.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.has_storage.store(storage.is_some(), Ordering::SeqCst);
-        *current = storage;
+        *self.0.storage.lock().unwrap_or_else(PoisonError::into_inner) = storage;
     }
 
     /// From now on nothing more is attempted with what is on disk or can be [moved](Ending::move_to) there: it is, while there
@@ -67,10 +64,6 @@ impl Ending {
 
     pub(crate) fn storage(&self) -> Option<Arc<dyn Storage>> {
         self.0.storage.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn has_storage(&self) -> bool {
-        self.0.has_storage.load(Ordering::Relaxed)
     }
 
     /// Whether it has begun.
@@ -179,13 +172,9 @@ impl Draining {
         self.begins().wait().await;
     }
 
-    /// Whether attempts end with the last call, if something can be moved then.
+    /// Whether attempts end with the last call, if something can be moved then: a reload may bring a storage meanwhile.
     pub(crate) fn has_last_call(&self) -> bool {
-        match &self.rest {
-            Rest::Lost => false,
-            Rest::Moved(spill) => spill.may_open(),
-            Rest::Stays => true,
-        }
+        !matches!(self.rest, Rest::Lost)
     }
 
     /// Completes when what is left is to stay on disk or to be moved there; never when it cannot be.

@@ -227,8 +227,8 @@ impl Sender {
         );
     }
 
-    /// What came of the attempts. Where what is left is on disk or can be moved there they end with the last call, so that there
-    /// is time for that.
+    /// What came of the attempts. Where what is left is on disk, or can be moved there by then, they end with the last call, so
+    /// that there is time for that.
     async fn in_time(
         &self,
         attempts: impl Future<Output = Result<usize, Failure>>,

@@ -74,11 +74,6 @@ impl Spill {
         }
     }
 
-    /// Whether a storage runs, so that something may be moved.
-    pub(crate) fn may_open(&self) -> bool {
-        self.ending.has_storage()
-    }
-
     /// Whether it is open already.
     pub(crate) fn is_open(&self) -> bool {
         self.opened.get().is_some_and(Option::is_some)

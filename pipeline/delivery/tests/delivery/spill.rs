@@ -278,6 +278,24 @@ fn a_storage_that_comes_by_a_reload_takes_what_is_in_memory_by_then() {
 }
 
 #[test]
+fn a_storage_that_comes_by_a_reload_takes_what_has_been_under_way_since_before_at_the_last_call() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::new(settings(in_memory()), |_, _| Reply::Hang);
+    (0..4).for_each(|first| drop(bench.send(first, 1)));
+    bench.settle();
+    bench.move_to(directory.path());
+    bench.close();
+    bench.pass(5 * SECOND);
+    assert!(!bench.is_stopped(), "two attempts hang");
+    bench.last_call();
+    bench.settle();
+    assert!(bench.is_stopped());
+    assert_eq!((bench.attempts().len(), bench.undelivered()), (2, 0));
+    drop(bench);
+    assert_eq!(found(directory.path(), in_memory()), [0, 1, 2, 3]);
+}
+
+#[test]
 fn what_another_agent_still_has_is_looked_for_again_and_the_queue_is_free_once_it_is_delivered() {
     let directory = tempfile::tempdir().expect("a folder");
     left_behind(directory.path(), 3);
