@@ -100,7 +100,7 @@ impl Sender {
         let in_flight = self.counts.in_flight.hold();
         let traced = self.counts.begin(context);
         let context = traced.as_ref().map_or(context, |(_, within)| within);
-        let attempted = self.in_time(self.attempts(payload, context)).await;
+        let attempted = self.in_time(self.attempts(payload, context, acknowledged)).await;
         drop(in_flight);
         if let Some((running, _)) = traced {
             counts::end(running, payload.items(), &attempted.as_ref().map(|_| ()).map_err(Failure::clone));
@@ -244,7 +244,16 @@ impl Sender {
     }
 
     /// Attempts until one is accepted; returns how many items the destination refused.
-    async fn attempts(&self, payload: &Payload, context: &Context) -> Result<usize, Failure> {
+    ///
+    /// A wait that the destination asks for and that goes beyond the longest time ends them: a sender that has its data still
+    /// hears of it, and keeps the wait. What was acknowledged has nobody else, and would be lost together with all that stands
+    /// behind it as fast as the destination answers; so it waits for what is left of its time, and is tried once more then.
+    async fn attempts(
+        &self,
+        payload: &Payload,
+        context: &Context,
+        acknowledged: bool,
+    ) -> Result<usize, Failure> {
         let begun = self.clock.now();
         let mut interval = self.retry.as_ref().map_or(Duration::ZERO, |r| r.initial_interval);
         loop {
@@ -259,9 +268,12 @@ impl Sender {
             if !failure.is_retryable() {
                 return Err(failure.context("not retryable error"));
             }
-            let wait = self.wait(retry, interval, &failure);
             let elapsed = self.clock.now() - begun;
-            if last_chance || (!retry.max_elapsed_time.is_zero() && elapsed + wait > retry.max_elapsed_time) {
+            let longest =
+                if retry.max_elapsed_time.is_zero() { Duration::MAX } else { retry.max_elapsed_time };
+            let left = longest.saturating_sub(elapsed);
+            let wait = self.wait(retry, interval, &failure, if acknowledged { left } else { Duration::MAX });
+            if last_chance || left.is_zero() || wait > left {
                 return Err(failure.context("no more retries left"));
             }
             if self.draining.stays_now() {
@@ -321,15 +333,16 @@ impl Sender {
         Ok(rejected)
     }
 
-    /// The interval with jitter, or the backend's wish with jitter if that is longer: many agents that were told the
-    /// same time must not come back at the same moment.
-    fn wait(&self, retry: &RetrySettings, interval: Duration, failure: &Failure) -> Duration {
+    /// The interval with jitter, or the backend's wish with jitter, of which `most` counts, if that is longer: many agents that
+    /// were told the same time must not come back at the same moment.
+    fn wait(&self, retry: &RetrySettings, interval: Duration, failure: &Failure, most: Duration) -> Duration {
         let spread = retry.randomization_factor.clamp(0.0, 1.0);
         let jittered = interval.mul_f64(1.0 - spread + 2.0 * spread * self.clock.random());
         match failure.retry_delay() {
             Some(wish) => {
                 let wish = wish.min(MAX_BACKEND_DELAY);
-                jittered.max(wish + wish.mul_f64(0.1 * spread * self.clock.random()))
+                let wish = wish + wish.mul_f64(0.1 * spread * self.clock.random());
+                jittered.max(wish.min(most))
             }
             None => jittered,
         }

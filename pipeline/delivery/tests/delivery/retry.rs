@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use weir_component::{DeliverySettings, Failure, Kind, RetrySettings, Status};
+use weir_component::{DeliverySettings, Failure, Kind, QueueSettings, RetrySettings, Status};
 use weir_testkit::Reply;
 
-use crate::support::{Bench, SECOND, bare, exact_retries, slow};
+use crate::support::{Bench, SECOND, STORAGE, bare, exact_retries, queued, slow, with_queue};
 
 fn unavailable() -> Reply {
     Reply::Fail(Failure::retry("unavailable").with_status(Status::Unavailable))
@@ -158,13 +158,59 @@ fn a_backend_cannot_stop_an_exporter_for_more_than_an_hour() {
 }
 
 #[test]
-fn a_wait_that_the_backend_asks_for_beyond_the_longest_time_ends_the_batch_at_once() {
+fn a_sender_that_has_its_data_hears_at_once_of_a_wait_beyond_the_longest_time() {
     let bench = Bench::new(retrying(RetrySettings::default()), |_, _| told_to_wait(301 * SECOND));
     let heard = bench.send(0, 1);
     bench.run_to_end();
     assert_eq!(bench.attempts(), [0.0]);
     assert_eq!(heard.after(), Some(0.0));
     assert_eq!(heard.outcome().expect_err("failed").retry_delay(), Some(301 * SECOND), "the sender hears it");
+}
+
+#[test]
+fn what_was_acknowledged_is_not_given_up_for_a_wait_beyond_the_longest_time_and_what_is_behind_it_stays() {
+    let on_disk = QueueSettings { storage: Some(STORAGE.to_owned()), ..QueueSettings::default() };
+    for queue in [QueueSettings::default(), on_disk] {
+        let directory = tempfile::tempdir().expect("a folder");
+        let queue = QueueSettings { num_consumers: 2, ..queue };
+        let settings = DeliverySettings { retry: Some(RetrySettings::default()), ..with_queue(queue) };
+        let bench = Bench::on_disk(directory.path(), settings, |_, _| told_to_wait(600 * SECOND));
+        (0..10).for_each(|id| drop(bench.send(id, 1)));
+        bench.pass(299 * SECOND);
+        assert_eq!((bench.attempts().len(), bench.queue_size(), bench.counts()), (2, 10, [0; 4]));
+        bench.pass(2 * SECOND);
+        assert_eq!(bench.attempts(), [0.0, 0.0, 300.0, 300.0, 300.0, 300.0], "once more, then the next two");
+        assert_eq!((bench.queue_size(), bench.counts()), (8, [0, 2, 0, 0]));
+    }
+}
+
+#[test]
+fn without_pauses_of_its_own_a_batch_is_given_up_too_once_its_time_is_over() {
+    let retry = RetrySettings {
+        initial_interval: Duration::ZERO,
+        max_interval: Duration::ZERO,
+        max_elapsed_time: 5 * SECOND,
+        ..exact_retries()
+    };
+    let settings = DeliverySettings { retry: Some(retry), ..queued(10, 1) };
+    let bench = Bench::new(settings, |_, _| Reply::After(SECOND, Box::new(told_to_wait(600 * SECOND))));
+    bench.send(0, 1);
+    bench.run_to_end();
+    assert_eq!((bench.attempts(), bench.counts()), (vec![0.0, 5.0], [0, 1, 0, 0]));
+}
+
+#[test]
+fn a_wait_beyond_the_longest_time_ends_with_the_agent_as_any_other() {
+    let settings = DeliverySettings { retry: Some(RetrySettings::default()), ..queued(10, 1) };
+    let mut bench = Bench::new(settings, |n, _| match n {
+        0 => told_to_wait(600 * SECOND),
+        _ => Reply::Accept,
+    });
+    bench.send(0, 1);
+    bench.pass(SECOND);
+    bench.close();
+    bench.run_to_end();
+    assert_eq!((bench.attempts(), bench.counts()), (vec![0.0, 1.0], [1, 0, 0, 0]));
 }
 
 #[test]
