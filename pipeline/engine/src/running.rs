@@ -1,10 +1,10 @@
 //! What runs: the nodes of the graph, so that another graph can take over those that stay what they are.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::AbortHandle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use weir_component::{BatchSettings, Heirloom, Joint, Output, Stopper};
 use weir_config::{Node, NodeKind};
 use weir_delivery::Undelivered;
@@ -130,15 +130,41 @@ impl TaskHandle {
 
 /// What a stage leaves to its successor when it has been drained.
 #[derive(Clone, Default)]
-pub(crate) struct Legacy(Arc<Mutex<Option<Heirloom>>>);
+pub(crate) struct Legacy(Arc<Estate>);
+
+#[derive(Default)]
+struct Estate {
+    will: Mutex<Will>,
+    told: Notify,
+}
+
+#[derive(Default)]
+struct Will {
+    left: bool,
+    heirloom: Option<Heirloom>,
+}
 
 impl Legacy {
     pub(crate) fn leave(&self, heirloom: Option<Heirloom>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = heirloom;
+        *self.will() = Will { left: true, heirloom };
+        self.0.told.notify_waiters();
+    }
+
+    /// Completes when it has been left, be it nothing.
+    pub(crate) async fn left(&self) {
+        // Made before the look: from here on it hears a notification.
+        let told = self.0.told.notified();
+        if !self.will().left {
+            told.await;
+        }
     }
 
     pub(crate) fn take(&self) -> Option<Heirloom> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.will().heirloom.take()
+    }
+
+    fn will(&self) -> MutexGuard<'_, Will> {
+        self.0.will.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -115,9 +115,11 @@ pub(crate) async fn run(
     legacy: Legacy,
 ) {
     if let Some(predecessor) = predecessor {
-        let ended = Box::pin(predecessor.task.ended());
-        drop(select(ended, cx.clock.sleep(INHERIT)).await);
-        match predecessor.legacy.take() {
+        // Its task goes on while something that it sent is still on its way; one that panicked leaves nothing.
+        let Predecessor { task, legacy } = predecessor;
+        let (left, ended) = (pin!(legacy.left()), pin!(task.ended()));
+        drop(select(select(left, ended), cx.clock.sleep(INHERIT)).await);
+        match legacy.take() {
             Some(heirloom) => stage.take_over(heirloom),
             None => tracing::debug!(otelcol.component.id = %cx.id, "nothing to take over"),
         }

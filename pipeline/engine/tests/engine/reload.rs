@@ -331,6 +331,32 @@ fn a_shared_processor_stays_itself_and_one_that_stands_elsewhere_leaves_its_stat
 }
 
 #[test]
+fn a_state_is_taken_over_at_once_though_something_is_still_on_its_way_to_an_exporter_that_was_replaced() {
+    let (world, mut spec) = (World::new(1), spec());
+    spec.pipelines = vec![pipeline("logs", &["test/r"], &["shared/x"], &["test/e"])];
+    spec.processors = vec![component("shared/x")];
+    world.script(&spec);
+    let parcel = |seconds, first| Parcel { after: seconds * SECOND, signal: Logs, first, items: 1 };
+    let clients = vec![vec![parcel(0, 0)], vec![parcel(3, 1)]];
+    world.lab.receiver("test/r", ReceiverScript { clients, ..ReceiverScript::default() });
+    world.exporter("test/e", direct(), |_, _| Reply::Hang);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    world.exporter("test/e", direct(), |_, _| Reply::Accept);
+    change(&mut spec.exporters, "test/e", 2);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, times(&world, "test/e started")), (Ok(()), 2));
+    change(&mut spec.processors, "shared/x", 2);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, times(&world, "shared/x created")), (Ok(()), 2));
+    world.pass(3 * SECOND);
+    assert_eq!(world.heard(1), Ok(()));
+    let took_over = |e: &weir_testkit::Entry| matches!(e.event, Event::TookOver { came: 1 });
+    assert!(world.lab.journal().iter().any(took_over));
+    assert!(!world.stop(engine, SECOND).is_clean(), "what hangs is named");
+}
+
+#[test]
 fn a_state_is_taken_over_even_from_behind_a_receiver_that_has_to_be_cut_off() {
     let (world, mut spec) = (World::new(1), spec());
     spec.pipelines = vec![pipeline("logs", &["test/r"], &["shared/x"], &["test/e"])];
