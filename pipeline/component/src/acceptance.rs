@@ -32,7 +32,8 @@ impl Acceptance {
     pub async fn hand(&self, output: &Output, payload: Payload, clock: &Clock, until: Instant) -> bool {
         let what = payload.signal().name();
         let items = payload.items();
-        let (mut receipt, settled) = Receipt::new();
+        let (receipt, settled) = Receipt::new();
+        let mut receipt = receipt.lasting();
         let (known, time) = (self.clone(), clock.clone());
         receipt.observe(move |outcome| known.heard(what, items, outcome, time.unix_nanos()));
         output.send(Batch { payload, receipt, context: Arc::default() }).await;

@@ -20,10 +20,15 @@ pub type Outcome = Result<(), Failure>;
 /// [`join`](Receipt::join) takes over the duty for another batch (merge: one settlement answers for all). Of several
 /// outcomes the worst wins ([`Failure::worse`]). A receipt that is dropped unsettled reports [`Failure::abandoned`],
 /// so that a bug or a panic becomes the sender's retry and never a silent loss.
+///
+/// A sender that drops its [`Settled`] has gone away with its data: who has not begun to send that need not any more
+/// ([`is_forsaken`](Receipt::is_forsaken)).
 #[derive(Debug, Default)]
 pub struct Receipt {
     shares: Vec<Share>,
     patience: Patience,
+    /// Somebody's data that is nowhere else.
+    sole: bool,
 }
 
 /// How long a batch that finds no room is kept waiting for it before it is refused.
@@ -73,7 +78,8 @@ impl fmt::Debug for State {
     }
 }
 
-/// The sender's end: a future of the outcome.
+/// The sender's end: a future of the outcome. Who drops it has gone away and has its data still, unless the receipt is
+/// [`lasting`](Receipt::lasting).
 #[derive(Debug)]
 pub struct Settled(oneshot::Receiver<Outcome>);
 
@@ -85,16 +91,23 @@ impl Receipt {
     }
 
     /// A receipt whose outcome is told to `observer`, in the task that settles last; it must be quick and not block.
-    /// Joined to another receipt it sees what the sender hears.
+    /// Joined to another receipt it sees what the sender hears. It is [`lasting`](Receipt::lasting): an observer has no data.
     pub fn observed(observer: impl FnOnce(&Outcome) + Send + 'static) -> Receipt {
-        Receipt::told(Done::Observer(Box::new(observer)))
+        Receipt::told(Done::Observer(Box::new(observer))).lasting()
     }
 
     fn told(done: Done) -> Receipt {
         // Room for an observer too, which most receipts get.
         let mut shares = Vec::with_capacity(2);
         shares.push(Share::of(done));
-        Receipt { shares, patience: Patience::None }
+        Receipt { shares, patience: Patience::None, sole: false }
+    }
+
+    /// The same duty, also when nobody waits for the outcome any more: there is no other copy of the data.
+    #[must_use]
+    pub fn lasting(mut self) -> Receipt {
+        self.sole = true;
+        self
     }
 
     /// The same duty, for a batch that waits for room that long.
@@ -114,21 +127,22 @@ impl Receipt {
         self.shares.push(Share::of(Done::Observer(Box::new(observer))));
     }
 
-    /// A receipt for telemetry that nobody waits for: the agent's own.
+    /// A receipt for telemetry that nobody waits for: the agent's own, or what was acknowledged.
     pub fn unattended() -> Receipt {
-        Receipt::default()
+        Receipt::default().lasting()
     }
 
     /// One more holder of the same duty, who is not to hold up the others for long.
     #[must_use]
     pub fn fork(&self) -> Receipt {
         let shares = self.shares.iter().map(Share::fork).collect();
-        Receipt { shares, patience: self.patience.min(Patience::Short) }
+        Receipt { shares, patience: self.patience.min(Patience::Short), sole: self.sole }
     }
 
     /// Takes over the duties of `other`; the less patient of the two counts.
     pub fn join(&mut self, mut other: Receipt) {
         self.patience = self.patience.min(other.patience);
+        self.sole |= other.sole;
         self.shares.append(&mut other.shares);
     }
 
@@ -142,6 +156,13 @@ impl Receipt {
     /// Whether anybody waits for the outcome.
     pub fn is_attended(&self) -> bool {
         !self.shares.is_empty()
+    }
+
+    /// Whether all senders that it is owed to have gone away with their data. What is sent nevertheless comes twice when they
+    /// come again.
+    pub fn is_forsaken(&self) -> bool {
+        let mut senders = self.shares.iter().filter_map(Share::has_left).peekable();
+        !self.sole && senders.peek().is_some() && senders.all(|left| left)
     }
 }
 
@@ -165,6 +186,14 @@ impl Share {
     fn fork(&self) -> Share {
         self.0.state(|state| state.open += 1);
         Share(Arc::clone(&self.0))
+    }
+
+    /// Whether the sender has gone away, where there is one.
+    fn has_left(&self) -> Option<bool> {
+        self.0.state(|state| match &state.done {
+            Some(Done::Sender(sender)) => Some(sender.is_closed()),
+            Some(Done::Observer(_)) | None => None,
+        })
     }
 
     fn settle(self, outcome: Outcome) {
@@ -241,6 +270,28 @@ mod tests {
         let mut merged = alone;
         merged.join(Receipt::new().0);
         assert_eq!(merged.patience(), Patience::None);
+    }
+
+    #[test]
+    fn a_receipt_is_forsaken_when_all_its_senders_have_gone_away_and_nobody_else_has_the_data() {
+        let (mut receipt, settled) = Receipt::new();
+        receipt.observe(|_| {});
+        assert!(!receipt.is_forsaken());
+        drop(settled);
+        assert!(receipt.is_forsaken() && receipt.fork().is_forsaken());
+        let (other, settled) = Receipt::new();
+        receipt.join(other);
+        assert!(!receipt.is_forsaken(), "one of two");
+        drop(settled);
+        receipt.join(Receipt::default());
+        assert!(receipt.is_forsaken());
+        let gone = || Receipt::new().0;
+        for sole in [Receipt::unattended(), Receipt::observed(|_| {}), gone().lasting()] {
+            assert!(!sole.is_forsaken());
+            let mut joined = gone();
+            joined.join(sole);
+            assert!(!joined.is_forsaken());
+        }
     }
 
     #[test]

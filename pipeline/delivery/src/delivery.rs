@@ -234,7 +234,7 @@ impl Consumer for Delivery {
         let Inner { sender, queue, counts, host, .. } = &*self.0;
         host.budget().own(&mut batch.payload);
         let Some(counts) = counts else {
-            let ended = sender.send(&batch.payload, &batch.context, false).await;
+            let ended = sender.send(&batch, false).await;
             batch.receipt.settle(ended.outcome());
             return;
         };

@@ -49,6 +49,8 @@ pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: Qu
         let deadline = forming.as_ref().and_then(Forming::deadline);
         match (next(&*queue, &sender, &mut under_way, deadline).await, &mut forming) {
             (Next::Taken(load), None) => ready.push_back(load),
+            // It will not be sent, and must not be as a part of something that is.
+            (Next::Taken(load), Some(_)) if load.batch.receipt.is_forsaken() => ready.push_back(load),
             (Next::Taken(load), Some(forming)) => {
                 let now = sender.clock.now();
                 ready.extend(forming.add(load, now));
@@ -154,7 +156,7 @@ fn send(
 ) -> BoxFuture<'static, ()> {
     let (queue, sender) = (Arc::clone(queue), Arc::clone(sender));
     Box::pin(async move {
-        let mut ended = sender.send(&load.batch.payload, &load.batch.context, acknowledged).await;
+        let mut ended = sender.send(&load.batch, acknowledged).await;
         if let Ended::Kept(failure) = ended {
             ended = keep(&*queue, &sender, &load, failure, acknowledged).await;
         }

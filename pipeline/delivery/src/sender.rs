@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::sync::Semaphore;
 use weir_component::{
-    Clock, Context, DeliverySettings, Exporter, Failure, Outcome, Receivable, RetrySettings, Status,
+    Batch, Clock, Context, DeliverySettings, Exporter, Failure, Kind, Outcome, Receivable, RetrySettings,
+    Status,
 };
 use weir_pdata::{Payload, Signal};
 
@@ -92,15 +93,16 @@ impl Sender {
         }
     }
 
-    /// Delivers a payload and counts what became of it. `acknowledged`: its sender has heard success already.
-    pub(crate) async fn send(&self, payload: &Payload, context: &Context, acknowledged: bool) -> Ended {
+    /// Delivers a batch and counts what became of it. `acknowledged`: its sender has heard success already.
+    pub(crate) async fn send(&self, batch: &Batch, acknowledged: bool) -> Ended {
+        let payload = &batch.payload;
         if payload.is_empty() {
             return Ended::Delivered;
         }
         let in_flight = self.counts.in_flight.hold();
-        let traced = self.counts.begin(context);
-        let context = traced.as_ref().map_or(context, |(_, within)| within);
-        let attempted = self.in_time(self.attempts(payload, context, acknowledged)).await;
+        let traced = self.counts.begin(&batch.context);
+        let context = traced.as_ref().map_or(&*batch.context, |(_, within)| within);
+        let attempted = self.in_time(self.attempts(batch, context, acknowledged)).await;
         drop(in_flight);
         if let Some((running, _)) = traced {
             counts::end(running, payload.items(), &attempted.as_ref().map(|_| ()).map_err(Failure::clone));
@@ -171,6 +173,9 @@ impl Sender {
         let settings = match &self.retry {
             _ if !failure.is_retryable() => {
                 return "the destination refuses this for good, so no setting sends it again: see what it says".to_owned();
+            }
+            _ if failure.kind() == Kind::Abandoned => {
+                return "a longer timeout of the sender waits longer".to_owned();
             }
             _ if self.draining.has_begun() => {
                 "sending_queue::storage keeps what a stop cannot deliver".to_owned()
@@ -243,20 +248,19 @@ impl Sender {
         }
     }
 
-    /// Attempts until one is accepted; returns how many items the destination refused.
+    /// Attempts until one is accepted, as long as somebody wants that; returns how many items the destination refused.
     ///
     /// A wait that the destination asks for and that goes beyond the longest time ends them: a sender that has its data still
     /// hears of it, and keeps the wait. What was acknowledged has nobody else, and would be lost together with all that stands
     /// behind it as fast as the destination answers; so it waits for what is left of its time, and is tried once more then.
-    async fn attempts(
-        &self,
-        payload: &Payload,
-        context: &Context,
-        acknowledged: bool,
-    ) -> Result<usize, Failure> {
+    async fn attempts(&self, batch: &Batch, context: &Context, acknowledged: bool) -> Result<usize, Failure> {
+        let payload = &batch.payload;
         let begun = self.clock.now();
         let mut interval = self.retry.as_ref().map_or(Duration::ZERO, |r| r.initial_interval);
         loop {
+            if batch.receipt.is_forsaken() {
+                return Err(Failure::abandoned("its sender has gone away before it was sent"));
+            }
             let last_chance = self.draining.has_begun();
             let failure = match self.attempt(payload, context).await {
                 Ok(rejected) => return Ok(rejected),

@@ -1,13 +1,15 @@
 //! The queue: its bounds, and what its senders hear.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
-use weir_component::{DeliverySettings, Failure, Kind, Patience, QueueSettings, Sizer};
+use weir_component::{BatchSettings, DeliverySettings, Failure, Kind, Patience, QueueSettings, Sizer};
 use weir_pdata::Signal;
 use weir_testkit::{Reply, logged, payload};
 
-use crate::support::{Bench, Heard, SECOND, bare, queued, slow, with_queue};
+use crate::support::{Bench, Heard, SECOND, bare, exact_retries, queued, slow, with_queue};
 
 fn full() -> (Kind, String) {
     (Kind::Retry(None), "sending queue is full".to_owned())
@@ -177,6 +179,59 @@ fn with_wait_for_result_the_sender_hears_the_real_outcome_when_it_is_known() {
     assert_eq!(good.after(), Some(1.0));
     assert_eq!((bad.after(), bad.failure()), (Some(2.0), (Kind::Permanent, "no".to_owned())));
     assert_eq!(bench.counts(), [2, 2, 0, 0]);
+}
+
+#[test]
+fn what_a_sender_has_left_with_is_not_sent_any_more_whether_it_waits_for_a_consumer_a_retry_or_more_items() {
+    let waiting = QueueSettings { wait_for_result: true, ..QueueSettings::default() };
+    let batch = BatchSettings { min_size: 3, flush_timeout: SECOND / 5, ..BatchSettings::default() };
+    for queue in [
+        QueueSettings { num_consumers: 1, ..waiting.clone() },
+        waiting.clone(),
+        QueueSettings { batch: Some(batch), num_consumers: 1, ..waiting },
+    ] {
+        let up = Arc::new(AtomicBool::new(false));
+        let is_up = Arc::clone(&up);
+        let settings = DeliverySettings { retry: Some(exact_retries()), ..with_queue(queue.clone()) };
+        let bench = Bench::new(settings, move |_, _| match is_up.load(Ordering::SeqCst) {
+            true => Reply::Accept,
+            false => Reply::Fail(Failure::retry("unavailable")),
+        });
+        // The same request, again and again.
+        let gone: Vec<Heard> = (0..5)
+            .map(|_| {
+                let heard = bench.send_and_wait(0, 1, SECOND);
+                bench.pass(2 * SECOND);
+                heard
+            })
+            .collect();
+        up.store(true, Ordering::SeqCst);
+        let stays = bench.send_and_wait(0, 1, 60 * SECOND);
+        bench.run_to_end();
+        assert!(stays.outcome().is_ok());
+        assert!(gone.iter().all(|heard| heard.failure().1.contains("its sender has gone away")));
+        assert_eq!((bench.delivered(), bench.counts()), (vec![0], [1, 5, 0, 0]), "{queue:?}");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_or_is_nowhere_else_is_sent_though_nobody_waits_for_it() {
+    let waiting = QueueSettings { wait_for_result: true, ..QueueSettings::default() };
+    let acknowledged = |bench: &Bench| drop(bench.send_and_wait(0, 1, Duration::ZERO));
+    // An observer alone, as the processor has for what it acknowledged.
+    let of_batch = |bench: &Bench| drop(bench.send(0, 1));
+    let own = |bench: &Bench| bench.hand(0, 1);
+    let sends: [&dyn Fn(&Bench); 3] = [&acknowledged, &of_batch, &own];
+    for (queue, send) in [QueueSettings::default(), waiting.clone(), waiting].into_iter().zip(sends) {
+        let settings = DeliverySettings { retry: Some(exact_retries()), ..with_queue(queue) };
+        let bench = Bench::new(settings, |n, _| match n {
+            0 => Reply::Fail(Failure::retry("unavailable")),
+            _ => Reply::Accept,
+        });
+        send(&bench);
+        bench.run_to_end();
+        assert_eq!((bench.delivered(), bench.counts()), (vec![0], [1, 0, 0, 0]));
+    }
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
 use weir_component::{
-    Batch, Budget, Build, Capabilities, Clock, Consumer, Context, DeliverySettings, ExtensionContext,
-    Failure, Host, Instant, Kind, Outcome, Patience, QueueSettings, Receipt, RetrySettings, Runtime, Stop,
-    Storage,
+    Acceptance, Batch, Budget, Build, Capabilities, Clock, Consumer, Context, DeliverySettings,
+    ExtensionContext, Failure, Host, Instant, Kind, Outcome, Output, Patience, QueueSettings, Receipt,
+    RetrySettings, Runtime, Stop, Storage,
 };
 use weir_delivery::{Delivered, Delivery, Ending, Opening, deliver};
 use weir_pdata::{Payload, Signal};
@@ -218,6 +218,34 @@ impl Bench {
             futures_util::future::select(delivery.consume(batch), gone).await;
         }));
         heard
+    }
+
+    /// Sends as a receiver does whose caller waits for the answer for so long, and goes away then.
+    pub(crate) fn send_and_wait(&self, first: i64, items: usize, patience: Duration) -> Heard {
+        let heard = Heard::default();
+        let delivery = self.delivery.clone().expect("not closed");
+        let (mut receipt, settled) = Receipt::new();
+        let (told, clock) = (heard.clone(), self.clock.clone());
+        receipt.observe(move |outcome| {
+            told.0.lock().expect("not poisoned").push((clock.now(), outcome.clone()));
+        });
+        let batch = Batch { payload: payload(Signal::Logs, first, items), receipt, context: Arc::default() };
+        let gone = self.clock.sleep(patience);
+        self.simulation.spawn(Box::pin(async move {
+            delivery.consume(batch).await;
+            futures_util::future::select(settled, gone).await;
+        }));
+        heard
+    }
+
+    /// Hands over as a receiver does what it has made itself.
+    pub(crate) fn hand(&self, first: i64, items: usize) {
+        let output = Output::new(self.delivery.clone().expect("not closed"));
+        let clock = self.clock.clone();
+        let payload = payload(Signal::Logs, first, items);
+        self.simulation.spawn(Box::pin(async move {
+            Acceptance::default().hand(&output, payload, &clock, clock.now()).await;
+        }));
     }
 
     fn batch(&self, payload: Payload, heard: &Heard) -> Batch {
