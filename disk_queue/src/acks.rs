@@ -24,6 +24,13 @@ pub(crate) struct Acks {
     pub(crate) size: u64,
 }
 
+impl Acks {
+    /// The id behind those that are known to be committed, in a segment that begins with `first`.
+    pub(crate) fn committed_from(&self, first: u64) -> u64 {
+        self.committed.unwrap_or(first).max(first)
+    }
+}
+
 /// The first entry of a file: the empty range before `committed`, or once the records are released the id there.
 pub(crate) fn first(salt: u64, committed: u64, released: bool) -> [u8; ENTRY] {
     entry(salt, &(committed..committed + u64::from(released)))

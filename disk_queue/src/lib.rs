@@ -38,6 +38,11 @@
 //! [`Options::read_ahead`] bytes, or what the owner [has room for](Queue::limit_ready), they stay on disk until [`Queue::fill`] reads
 //! them in order, in pieces of 1 MiB.
 //!
+//! What the disk does not give is not damaged: a path to it, a network and a full table of files come back. So `fill` fails, reading
+//! stays where it is, and the owner tries again. Only when that has lasted for 5 minutes, the pages of that segment that cannot
+//! be read count as lost, so that one bad sector does not hold up for ever what lies behind it. What keeps this process
+//! alone from a file, as permissions do, is waited for without end.
+//!
 //! # Threads and locks
 //! The queue has no thread of its own: its owner lets a thread that may block run [`commit`](Queue::commit),
 //! [`fill`](Queue::fill) and [`save`](Queue::save), several of them at the same time. What does not block (`submit`,
@@ -61,17 +66,22 @@
 //! the file with the records is removed, the directory synced, and its acks go when no recovery needs them. A recovery needs
 //! to know where the ids of a segment that is there end, which the next one tells, and where ids and numbers go on. So of each
 //! row of removed segments the first entry of the acks of the first stays while an older segment does, and that of the last
-//! segment of all. One that was damaged is renamed to `.v1.damaged` instead; the newest four of these are kept. So the space
-//! in use is at most that of the segments that hold a record which is not done, of their acks, and of a file with one entry
-//! for each of them and for the last.
+//! segment of all. One that was damaged is renamed to `.v1.damaged` instead; the newest four of these are kept.
+//! One that could not be read is renamed to `.v1.unreadable`, and stays: it may be whole. So the space in use is at most that of
+//! the segments that hold a record which is not done, of their acks, of a file with one entry for each of them and for the last,
+//! and of what was put aside.
 //!
 //! # Recovery
 //! Opening reads every segment once. A record is valid when its checksums are right, its id is the next or a later one,
 //! and below the first id of the next segment (what lies beyond was never acknowledged: it is of a failed commit). Ids
 //! that are missing between valid records, up to the next segment or to what the acks say was committed, are lost and
-//! counted, once. What follows the last valid record of the last segment is a torn tail and is cut off, unless some of it
-//! cannot be read or the acks say that more was committed; what is before it is synced, as the process that wrote it may have
-//! ended before it did. Recovery writes nothing that it needs, so that it works on a full disk; new records go to a new segment.
+//! counted, once. What follows the last valid record of the last segment is a torn tail and is cut off, unless the acks say
+//! that more was committed; what is before it is synced, as the process that wrote it may have ended before it did. Recovery writes nothing that it needs, so that it works on a full disk; new records go to a new segment.
+//!
+//! A segment that cannot be read now is left to the reader, with the records that its acks and the next segment tell; their
+//! weights are not known. Nobody knows where the last segment ends then, as its acks may be older than it: the next one begins
+//! 2^32 ids behind what is known, which no segment can hold. Such a gap tells later starts that a segment ends where its own
+//! records and its acks say.
 //!
 //! Acks without records are of a segment that was removed, when they say so. Otherwise its file is missing, and what they do
 //! not say is done is lost: up to the next segment, or to what they say was committed. That is not concluded without

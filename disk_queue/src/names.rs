@@ -20,6 +20,8 @@ pub(crate) enum Holds {
     Acks,
     /// Records of a segment that was damaged, for people.
     Damaged,
+    /// Records of a segment that the disk did not give, for people: they may be whole.
+    Unreadable,
 }
 
 /// Version of the formats.
@@ -31,6 +33,7 @@ impl Name {
             Holds::Records => "segment",
             Holds::Acks => "acks",
             Holds::Damaged => "damaged",
+            Holds::Unreadable => "unreadable",
         };
         format!("{:016x}-{:016x}-{:016x}.{VERSION}.{what}", self.number, self.first, self.salt)
     }
@@ -46,6 +49,7 @@ impl Name {
             "segment" => Holds::Records,
             "acks" => Holds::Acks,
             "damaged" => Holds::Damaged,
+            "unreadable" => Holds::Unreadable,
             _ => return None,
         };
         let numbers: Vec<u64> = stem
@@ -71,7 +75,7 @@ mod tests {
     #[test]
     fn a_name_is_read_as_it_was_written_and_sorts_by_its_number() {
         let name = Name { number: 10, first: 9, salt: u64::MAX };
-        for holds in [Holds::Records, Holds::Acks, Holds::Damaged] {
+        for holds in [Holds::Records, Holds::Acks, Holds::Damaged, Holds::Unreadable] {
             assert_eq!(Name::parse(&name.file(holds)), Some(Ok((name, holds))));
         }
         let later = Name { number: 11, first: 9, salt: 0 };

@@ -112,7 +112,8 @@ impl Queue {
     ///
     /// # Errors
     /// The directory cannot be read, or a file in it belongs to another user, or no more files can be opened. What the disk
-    /// does not give is no error: it is put aside and counted.
+    /// does not give is no error: what is damaged is passed over and counted, what cannot be read is tried again by
+    /// [`Queue::fill`].
     pub fn open(fs: Arc<dyn Fs>, mut options: Options) -> io::Result<Queue> {
         if options.max_bytes > 0 {
             // Space comes back by segments: a bound has to have several.

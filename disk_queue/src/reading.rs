@@ -17,45 +17,68 @@ use std::io;
 use std::ops::Range;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::UNSAMPLED;
 use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
-use crate::scan::{Scanner, Step};
-use crate::state::{Ready, Receivable, State, Taken};
+use crate::recover::is_curable;
+use crate::scan::Scanner;
+use crate::state::{Ready, Receivable, Segment, State, Taken};
 
-/// Where reading stands: the segment and how far it was scanned. Its file is open only while it is read: the space of one
-/// that is removed meanwhile would not come back.
+/// How long the disk may not give a part of a segment until that counts as lost.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Where reading stands.
 #[derive(Default)]
-pub(crate) struct Reader(Option<(Name, Scanner)>);
+pub(crate) struct Reader(Option<Reading>);
+
+/// A segment, and how far it was scanned. Its file is open only while it is read: the space of one that is removed meanwhile
+/// would not come back.
+struct Reading {
+    name: Name,
+    scanner: Scanner,
+    /// Since when the disk does not give what comes next.
+    failing_since: Option<Duration>,
+}
 
 /// The part of a segment that is to be read.
 struct Part {
     name: Name,
-    /// Bytes that are committed.
-    size: u64,
-    /// Ids from where reading goes on to the end.
+    /// Bytes that are committed, unless only the file tells.
+    size: Option<u64>,
+    /// Ids from where reading goes on to the end, as far as that is known.
     ids: Range<u64>,
+    /// All ids of the segment are below.
+    limit: u64,
     /// Somebody removed it.
     removed: bool,
 }
 
 impl Reader {
-    fn scanner(&mut self, name: &Name) -> &mut Scanner {
-        let new = || (*name, Scanner::new(name.salt));
-        let (read, scanner) = self.0.get_or_insert_with(new);
-        if *read != *name {
-            (*read, *scanner) = new();
+    fn segment(&mut self, name: &Name) -> &mut Reading {
+        let new = || Reading { name: *name, scanner: Scanner::new(name.salt), failing_since: None };
+        let reading = self.0.get_or_insert_with(new);
+        if reading.name != *name {
+            *reading = new();
         }
-        scanner
+        reading
     }
 
     /// Frees what was read and is no record yet.
     fn let_go(&mut self) {
-        if let Some((_, scanner)) = &mut self.0 {
-            scanner.let_go();
+        if let Some(reading) = &mut self.0 {
+            reading.scanner.let_go();
         }
+    }
+}
+
+impl Reading {
+    /// Whether it may still pass that the disk does not give what comes next.
+    fn may_pass(&mut self, error: &io::Error, now: Duration) -> bool {
+        let since = *self.failing_since.get_or_insert(now);
+        is_curable(error) || now.saturating_sub(since) < PATIENCE
     }
 }
 
@@ -64,7 +87,7 @@ impl Queue {
     /// [`Options::read_ahead`](crate::Options::read_ahead) if that is less, or all are; one at least. Blocks.
     ///
     /// # Errors
-    /// A segment cannot be opened, which may pass; nothing is lost by it.
+    /// A segment cannot be opened or read, which may pass: nothing is lost by it before it has lasted for 5 minutes.
     pub fn fill(&self, most: usize) -> io::Result<()> {
         let lost = self.counts.lost.load(Ordering::Relaxed);
         let filled = self.read_ahead(most.clamp(1, self.options.read_ahead.max(1)));
@@ -81,11 +104,15 @@ impl Queue {
             if part.removed {
                 let taken_off = self.take_off(&mut self.state(), &part.name, part.ids.clone());
                 self.log_removed(&part.name, taken_off);
-                self.read_to(part.ids.end);
+                self.pass(&part, false);
                 continue;
             }
-            let enough = match fs::thrice(|| self.fs.open(&part.name.file(Holds::Records))) {
-                Ok(file) => self.read(&*file, reader.scanner(&part.name), &part, most),
+            let reading = reader.segment(&part.name);
+            let enough = match self.read(&mut reading.scanner, &part, most) {
+                Ok(enough) => {
+                    reading.failing_since = None;
+                    enough
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.note_removed()?;
                     if !self.has_no_file(&part.name) {
@@ -93,7 +120,14 @@ impl Queue {
                     }
                     false
                 }
-                Err(error) => return Err(error),
+                Err(error) if reading.may_pass(&error, self.fs.now()) => {
+                    let file = part.name.file(Holds::Records);
+                    return Err(io::Error::new(error.kind(), format!("{file}: {error}")));
+                }
+                Err(error) => {
+                    self.give_up(&mut reading.scanner, &part, &error);
+                    false
+                }
             };
             if enough {
                 break;
@@ -112,17 +146,21 @@ impl Queue {
             return None;
         }
         let read_to = state.read_to;
-        let next = state.segments.iter().find(|s| s.end > read_to && !s.gone && s.live.records > 0);
-        let part = next.map(|segment| Part {
-            name: segment.name,
-            size: segment.size,
-            ids: read_to.max(segment.name.first)..segment.end,
-            removed: segment.removed,
-        });
-        if part.is_none() {
+        let is_next = |s: &Segment| !s.gone && (s.unread || s.end > read_to && s.live.records > 0);
+        let Some(at) = state.segments.iter().position(is_next) else {
             state.read_to = state.committed;
-        }
-        part
+            return None;
+        };
+        let segment = &state.segments[at];
+        // What is behind the end of one that was never read is not known.
+        let next = state.segments.get(at + 1).map_or(state.committed, |next| next.name.first);
+        Some(Part {
+            name: segment.name,
+            size: (!segment.unread).then_some(segment.size),
+            ids: read_to.max(segment.name.first)..segment.end,
+            limit: if segment.unread { next } else { segment.end },
+            removed: segment.removed,
+        })
     }
 
     /// Whether nobody looks for the records of a segment any more: they are done, or were removed.
@@ -131,33 +169,68 @@ impl Queue {
     }
 
     /// Reads a part into memory; true when enough is there.
-    fn read(&self, file: &dyn File, scanner: &mut Scanner, part: &Part, most: usize) -> bool {
-        let (mut next, mut damaged) = (part.ids.start, 0);
-        while next < part.ids.end {
-            match scanner.next(file, part.size) {
-                Step::Record(head, bytes) if (next..part.ids.end).contains(&head.id) => {
-                    self.lose(&part.name, next..head.id, std::mem::take(&mut damaged));
-                    next = head.id + 1;
-                    let receivable = Receivable { id: head.id, weight: head.weight, length: head.length };
-                    let ready = Ready { taken: Taken { receivable, bytes }, buffer: scanner.piece() };
-                    if self.offer(&part.name, ready) >= most {
-                        return true;
-                    }
-                }
-                // Read before, or of a failed commit.
-                Step::Record(..) => {}
-                Step::Damage => damaged += 1,
-                Step::End => break,
+    fn read(&self, scanner: &mut Scanner, part: &Part, most: usize) -> io::Result<bool> {
+        let file = fs::thrice(|| self.fs.open(&part.name.file(Holds::Records)))?;
+        let size = match part.size {
+            Some(size) => size,
+            None => self.size_of(&part.name, &*file)?,
+        };
+        let mut next = part.ids.start;
+        while next < part.limit {
+            let Some((head, bytes)) = scanner.next(&*file, size)? else { break };
+            // Others were read before, or are of a failed commit.
+            if !(next..part.limit).contains(&head.id) {
+                continue;
+            }
+            self.state().grow(&part.name, head.id + 1);
+            self.lose(&part.name, next..head.id, scanner);
+            next = head.id + 1;
+            let receivable = Receivable { id: head.id, weight: head.weight, length: head.length };
+            let ready = Ready { taken: Taken { receivable, bytes }, buffer: scanner.piece() };
+            if self.offer(&part.name, ready) >= most && next < part.limit {
+                return Ok(true);
             }
         }
-        self.lose(&part.name, next..part.ids.end, damaged);
-        self.read_to(part.ids.end) >= most
+        self.lose(&part.name, next..part.ids.end, scanner);
+        Ok(self.pass(part, scanner.unreadable) >= most)
     }
 
-    /// Reading goes on there; the bytes that are in memory.
-    fn read_to(&self, id: u64) -> usize {
+    /// What the disk did not give for long counts as lost: of a file that can be opened, the pages that cannot be read.
+    fn give_up(&self, scanner: &mut Scanner, part: &Part, error: &io::Error) {
+        if std::mem::replace(&mut scanner.gives_up, true) {
+            scanner.unreadable = true;
+            self.lose(&part.name, part.ids.clone(), scanner);
+            self.pass(part, true);
+            return;
+        }
+        tracing::error!(
+            target: UNSAMPLED,
+            queue = %self.fs.place(),
+            file = %part.name.file(Holds::Records),
+            %error,
+            "A file of a queue on disk could not be read for {} minutes: what cannot be read of it counts as lost now, and it will \
+             be put aside",
+            PATIENCE.as_secs() / 60
+        );
+    }
+
+    /// The size of a segment that could not be read when the queue was opened.
+    fn size_of(&self, name: &Name, file: &dyn File) -> io::Result<u64> {
+        let size = fs::thrice(|| file.size())?;
+        if let Some(segment) = self.state().segment(name) {
+            segment.size = size;
+        }
+        Ok(size)
+    }
+
+    /// Reading goes on behind a part; the bytes that are in memory.
+    fn pass(&self, part: &Part, unreadable: bool) -> usize {
         let mut state = self.state();
-        state.read_to = state.read_to.max(id);
+        state.read_to = state.read_to.max(part.ids.end);
+        if let Some(segment) = state.segment(&part.name) {
+            segment.unread = false;
+            segment.unreadable |= unreadable;
+        }
         state.ready_bytes
     }
 
@@ -174,11 +247,16 @@ impl Queue {
         state.ready_bytes
     }
 
-    /// Records that should be there and are not, but for so many damaged places. Those that were found when the queue was opened
-    /// are counted.
-    fn lose(&self, name: &Name, range: Range<u64>, damaged: u64) {
-        let taken_off = self.take_off(&mut self.state(), name, range);
+    /// Records that should be there and are not. Those that were found when the queue was opened are counted.
+    fn lose(&self, name: &Name, range: Range<u64>, scanner: &mut Scanner) {
+        let damaged = std::mem::take(&mut scanner.damaged);
+        let mut state = self.state();
+        let taken_off = self.take_off(&mut state, name, range);
         if let Some((lost, ids)) = taken_off {
+            if let Some(segment) = state.segment(name) {
+                segment.unreadable |= scanner.unreadable;
+            }
+            drop(state);
             self.counts.damaged.fetch_add(damaged, Ordering::Relaxed);
             log_lost(&*self.fs, name, lost, &ids);
         }

@@ -14,8 +14,12 @@ use crate::fs::{self, File, Fs};
 use crate::names::{Holds, Name};
 use crate::queue::{Counts, Queue};
 use crate::reading::{listed, log_lost};
-use crate::scan::{Scanner, Step};
+use crate::scan::Scanner;
 use crate::state::{Backlog, Segment, State};
+
+/// Ids that are left out behind a last segment that cannot be read, as nobody knows where it ends. More than a segment has, so
+/// that such a gap tells as much to later starts.
+const JUMP: u64 = 1 << 32;
 
 /// The state of a directory, and the last number of a segment in it. `fsync`: a power loss changes nothing about the order in
 /// which its files were written and removed.
@@ -34,7 +38,8 @@ pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(
         state.backlog.add(segment.live);
         state.segments.push_back(segment);
     }
-    state.committed = state.segments.back().map_or(1, |last| last.end);
+    let end = |last: &Segment| if last.unread { last.end + JUMP } else { last.end };
+    state.committed = state.segments.back().map_or(1, end);
     state.read_to = state.segments.iter().find(|s| !s.gone).map_or(state.committed, |s| s.name.first);
     Ok((state, number))
 }
@@ -62,8 +67,8 @@ pub(crate) fn records_left(fs: &dyn Fs) -> io::Result<u64> {
     for (at, (name, _)) in found.iter().enumerate().filter(|(_, (_, has_records))| **has_records) {
         let acks =
             fs.open(&name.file(Holds::Acks)).map(|file| acks::read(&*file, name.salt)).unwrap_or_default();
-        let end = firsts.get(at + 1).copied().or(acks.committed).unwrap_or(name.first);
-        let ranges = acks.done.missing(name.first..end.max(name.first));
+        let end = end(firsts.get(at + 1).copied(), acks.committed_from(name.first));
+        let ranges = acks.done.missing(name.first..end);
         left += ranges.iter().map(|range| range.end - range.start).sum::<u64>();
     }
     Ok(left)
@@ -81,7 +86,7 @@ fn segments(fs: &dyn Fs) -> io::Result<(BTreeMap<Name, bool>, u64)> {
                 match holds {
                     Holds::Records => drop(found.insert(name, true)),
                     Holds::Acks => drop(found.entry(name).or_insert(false)),
-                    Holds::Damaged => {}
+                    Holds::Damaged | Holds::Unreadable => {}
                 }
             }
             Some(Err(version)) => {
@@ -114,9 +119,9 @@ fn without_records(
     counts: &Counts,
 ) -> Segment {
     let mut segment = Segment::found(name, &acks);
-    let committed = acks.committed.unwrap_or(name.first).max(name.first);
+    let committed = acks.committed_from(name.first);
     segment.gone = acks.released || acks.committed.is_none();
-    segment.end = limit.unwrap_or(committed);
+    segment.end = end(limit, committed);
     if segment.gone || !fsync {
         segment.end = segment.end.min(committed);
         segment.done.insert(name.first..segment.end);
@@ -137,6 +142,11 @@ fn without_records(
     segment
 }
 
+/// Where the ids of a segment end: where the next begins, unless that left ids out; else as far as is known.
+fn end(limit: Option<u64>, known: u64) -> u64 {
+    limit.filter(|limit| limit.saturating_sub(known) < JUMP / 2).unwrap_or(known)
+}
+
 /// Counts records as lost that are not done.
 fn count_lost(fs: &dyn Fs, segment: &mut Segment, missing: Vec<Range<u64>>, counts: &Counts) {
     let lost = missing.iter().map(|range| range.end - range.start).sum();
@@ -150,26 +160,29 @@ fn count_lost(fs: &dyn Fs, segment: &mut Segment, missing: Vec<Range<u64>>, coun
 /// Reads a segment. `limit`: the first id of the next one.
 fn open(fs: &dyn Fs, name: &Name, limit: Option<u64>, acks: Acks, counts: &Counts) -> io::Result<Segment> {
     let mut segment = Segment::found(name, &acks);
-    let committed = acks.committed.unwrap_or(name.first).max(name.first);
     let mut seen = Seen { next: name.first, live: Backlog::default(), missing: Vec::new() };
-    match records(fs, name)? {
-        Ok(opened) => segment.size = scan(fs, opened, name, limit, &acks, &mut seen, counts),
+    let scanned = records(fs, name)?.and_then(|(file, size)| {
+        segment.size = size;
+        scan(fs, &*file, &mut segment, limit, &acks, &mut seen, counts)
+    });
+    // Behind what was cut off there may be records that were committed, which only the acks know.
+    segment.end = end(limit, seen.next.max(acks.committed_from(name.first)));
+    match scanned {
+        Ok(()) => seen.skip_to(segment.end),
         Err(error) => {
-            // Put aside, not removed, also when nothing of it is missing as far as is known.
-            segment.damaged = true;
-            counts.damaged.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
+            tracing::warn!(
                 target: UNSAMPLED,
                 queue = %fs.place(),
-                segment = %name.file(Holds::Records),
+                file = %name.file(Holds::Records),
                 %error,
-                "A segment of a queue on disk cannot be opened: it is put aside, and what it held counts as lost"
+                "A file of a queue on disk cannot be read now. It will be tried again when its records are to be sent."
             );
+            let unseen = acks.done.missing(seen.next..segment.end);
+            seen.live.records += unseen.iter().map(|range| range.end - range.start).sum::<u64>();
+            // Also where all of it is done, before it is removed: but of a failed commit, which nobody looks for.
+            segment.unread = limit != Some(name.first);
         }
     }
-    // Behind what was cut off there may be records that were committed, which only the acks know.
-    segment.end = limit.unwrap_or_else(|| seen.next.max(committed));
-    seen.skip_to(segment.end);
     segment.live = seen.live;
     // Also where an earlier start has counted them.
     segment.damaged |= !seen.missing.is_empty();
@@ -214,7 +227,7 @@ fn records(fs: &dyn Fs, name: &Name) -> io::Result<io::Result<(Arc<dyn File>, u6
 }
 
 /// Whether the file is whole and only this process, or only at this time, cannot open it.
-fn is_curable(error: &io::Error) -> bool {
+pub(crate) fn is_curable(error: &io::Error) -> bool {
     let of_process = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(|errno| Some(errno.raw_os_error()));
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
         || of_process.contains(&error.raw_os_error())
@@ -225,50 +238,46 @@ fn cannot_open(file: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot open {file}: {error}{cure}"))
 }
 
-/// Goes through the records; returns the size of the segment without a torn tail.
+/// Goes through the records of a segment, and cuts off a torn tail.
+///
+/// # Errors
+/// Some of it cannot be read.
 fn scan(
     fs: &dyn Fs,
-    (file, size): (Arc<dyn File>, u64),
-    name: &Name,
+    file: &dyn File,
+    segment: &mut Segment,
     limit: Option<u64>,
     acks: &Acks,
     seen: &mut Seen,
     counts: &Counts,
-) -> u64 {
-    let mut scanner = Scanner::new(name.salt);
-    let mut damaged = 0;
-    loop {
-        match scanner.next(&*file, size) {
-            Step::Record(head, bytes) => {
-                let before = limit.is_none_or(|limit| head.id < limit);
-                if head.id < seen.next || !before {
-                    continue;
-                }
-                counts.damaged.fetch_add(std::mem::take(&mut damaged), Ordering::Relaxed);
-                seen.skip_to(head.id);
-                seen.next = head.id + 1;
-                if !acks.done.contains(head.id) {
-                    let (weight, bytes) = (u64::from(head.weight), bytes.len() as u64);
-                    seen.live.add(Backlog { records: 1, weight, bytes });
-                }
-            }
-            Step::Damage => damaged += 1,
-            Step::End => break,
+) -> io::Result<()> {
+    let mut scanner = Scanner::new(segment.name.salt);
+    while let Some((head, bytes)) = scanner.next(file, segment.size)? {
+        let before = limit.is_none_or(|limit| head.id < limit);
+        if head.id < seen.next || !before {
+            continue;
+        }
+        counts.damaged.fetch_add(std::mem::take(&mut scanner.damaged), Ordering::Relaxed);
+        seen.skip_to(head.id);
+        seen.next = head.id + 1;
+        if !acks.done.contains(head.id) {
+            let (weight, bytes) = (u64::from(head.weight), bytes.len() as u64);
+            seen.live.add(Backlog { records: 1, weight, bytes });
         }
     }
-    // A tail that may hold what was committed stays, for people: unread, or fewer records than the acks know of.
-    let whole = !scanner.unreadable && acks.committed.is_none_or(|committed| committed <= seen.next);
-    let torn = scanner.valid < size;
-    if torn && limit.is_none() && whole {
+    // A tail that may hold what was committed stays, for people: there are fewer records than the acks know of.
+    let whole = acks.committed.is_none_or(|committed| committed <= seen.next);
+    let torn = segment.size - scanner.valid;
+    if torn > 0 && limit.is_none() && whole {
         tracing::info!(
             queue = %fs.place(),
-            segment = name.number,
-            bytes = size - scanner.valid,
+            segment = segment.name.number,
+            bytes = torn,
             "A torn tail was cut off a queue on disk"
         );
         // When it fails the tail is found again next time.
         drop(file.set_size(scanner.valid));
-        return scanner.valid;
+        segment.size = scanner.valid;
     }
-    size
+    Ok(())
 }

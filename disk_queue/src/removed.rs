@@ -43,7 +43,7 @@ impl Queue {
             let mut state = self.state();
             let read_to = state.read_to;
             let Some(segment) = state.segment(name) else { continue };
-            segment.removed = true;
+            (segment.removed, segment.unread) = (true, false);
             let (left, end) = (read_to.max(name.first)..segment.end, segment.end);
             // With the same look at how far reading is: what comes into memory from now on is not of these.
             let taken_off = self.take_off(&mut state, name, left);

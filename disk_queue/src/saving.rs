@@ -62,7 +62,7 @@ impl Queue {
         let (unsaved, finished): (Vec<_>, Vec<_>) = {
             let state = self.state();
             let unsaved = |s: &&Segment| !s.unsaved.is_empty() && !s.removed || at_once && s.is_unsynced();
-            let finished = |s: &&Segment| s.sealed && !s.gone && s.live.records == 0;
+            let finished = |s: &&Segment| s.is_finished();
             let name = |s: &Segment| s.name;
             (
                 state.segments.iter().filter(unsaved).map(name).collect(),
@@ -151,10 +151,10 @@ impl Queue {
         Ok(file)
     }
 
-    /// Removes the records of a segment, or puts them aside when some were damaged.
+    /// Removes the records of a segment, or puts them aside when some were lost.
     fn retire(&self, name: &Name) -> io::Result<()> {
-        let found = self.with(name, |segment| (segment.end, segment.damaged, segment.removed));
-        let Some((end, damaged, removed)) = found else { return Ok(()) };
+        let found = self.with(name, |segment| (segment.end, segment.set_aside(), segment.removed));
+        let Some((end, aside, removed)) = found else { return Ok(()) };
         if removed {
             self.is_gone(name);
             return Ok(());
@@ -173,14 +173,14 @@ impl Queue {
             released => released?,
         }
         let records = name.file(Holds::Records);
-        if damaged {
-            self.fs.rename(&records, &name.file(Holds::Damaged))?;
+        if let Some(aside) = aside {
+            self.fs.rename(&records, &name.file(aside))?;
             self.counts.quarantined.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 target: UNSAMPLED,
                 queue = %self.fs.place(),
-                file = %name.file(Holds::Damaged),
-                "A damaged segment of a queue on disk was put aside"
+                file = %name.file(aside),
+                "A segment of a queue on disk was put aside, as records in it are lost"
             );
             self.thin_out();
         } else {
@@ -209,7 +209,7 @@ impl Queue {
         });
     }
 
-    /// Removes the oldest damaged segments beyond those that are kept.
+    /// Removes the oldest damaged segments beyond those that are kept. Those that were not read may be whole, and stay.
     fn thin_out(&self) {
         let Ok(names) = self.fs.list() else { return };
         let damaged = |name: &String| matches!(Name::parse(name), Some(Ok((_, Holds::Damaged))));

@@ -1,5 +1,7 @@
 //! Goes through the records of a segment, over whatever is damaged.
 
+use std::io;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::fs::{self, File};
@@ -9,26 +11,20 @@ use crate::record::{ALIGN, HEAD, Head};
 const PIECE: usize = 1 << 20;
 
 /// Unit in which the unreadable part of a file is given up.
-const PAGE: usize = 4096;
-
-/// What comes next.
-pub(crate) enum Step {
-    /// A record.
-    Record(Head, Bytes),
-    /// A place where a record should be and none is.
-    Damage,
-    /// The end.
-    End,
-}
+const PAGE: u64 = 4096;
 
 /// Reads a segment from some offset on. Whoever has the file open gives it with each step.
 pub(crate) struct Scanner {
     salt: u64,
     /// Where the next record begins.
-    pub(crate) offset: u64,
+    offset: u64,
     /// End of the last record.
     pub(crate) valid: u64,
-    /// Some of it could not be read, and passes for zeros.
+    /// Places behind it where a record should be and none is.
+    pub(crate) damaged: u64,
+    /// What cannot be read passes for zeros, which are no record.
+    pub(crate) gives_up: bool,
+    /// Some of it did.
     pub(crate) unreadable: bool,
     piece: Bytes,
     piece_at: u64,
@@ -36,29 +32,39 @@ pub(crate) struct Scanner {
 
 impl Scanner {
     pub(crate) fn new(salt: u64) -> Scanner {
-        Scanner { salt, offset: 0, valid: 0, unreadable: false, piece: Bytes::new(), piece_at: 0 }
+        Scanner {
+            salt,
+            offset: 0,
+            valid: 0,
+            damaged: 0,
+            gives_up: false,
+            unreadable: false,
+            piece: Bytes::new(),
+            piece_at: 0,
+        }
     }
 
-    /// The next record in the first `size` bytes of the segment.
-    pub(crate) fn next(&mut self, file: &dyn File, size: u64) -> Step {
-        if self.offset >= size {
-            return Step::End;
+    /// The next record in the first `size` bytes of the segment, over whatever is damaged; `None` at the end.
+    ///
+    /// # Errors
+    /// The disk does not give what comes next, which says nothing about what is there. The next call begins at the same place.
+    pub(crate) fn next(&mut self, file: &dyn File, size: u64) -> io::Result<Option<(Head, Bytes)>> {
+        while self.offset < size {
+            let Some(head) = self.head(file, self.offset, size)? else {
+                self.offset = self.skip(file, size)?;
+                self.damaged += 1;
+                continue;
+            };
+            let record = self.bytes(file, self.offset, HEAD + head.length as usize, size)?;
+            let bytes = record.slice(HEAD..);
+            self.offset += head.total();
+            if head.is_of(&bytes, self.salt) {
+                self.valid = self.offset;
+                return Ok(Some((head, bytes)));
+            }
+            self.damaged += 1;
         }
-        let Some(head) = self.head(file, size) else {
-            return self.skip(file, size);
-        };
-        if head.total() > size - self.offset {
-            return self.skip(file, size);
-        }
-        let record = self.bytes(file, self.offset, HEAD + head.length as usize, size);
-        let bytes = record.slice(HEAD..);
-        self.offset += head.total();
-        if head.is_of(&bytes, self.salt) {
-            self.valid = self.offset;
-            Step::Record(head, bytes)
-        } else {
-            Step::Damage
-        }
+        Ok(None)
     }
 
     /// Length of the piece that the last record is a part of.
@@ -71,58 +77,55 @@ impl Scanner {
         self.piece = Bytes::new();
     }
 
-    /// Moves to the next head behind a place where there should be one.
-    fn skip(&mut self, file: &dyn File, size: u64) -> Step {
-        loop {
-            self.offset += ALIGN;
-            if self.offset >= size {
-                self.offset = size;
-                return Step::Damage;
-            }
-            if self.head(file, size).is_some_and(|head| head.total() <= size - self.offset) {
-                return Step::Damage;
-            }
+    /// Where the next head is, behind a place where there should be one.
+    fn skip(&mut self, file: &dyn File, size: u64) -> io::Result<u64> {
+        let mut at = self.offset + ALIGN;
+        while at < size && self.head(file, at, size)?.is_none() {
+            at += ALIGN;
         }
+        Ok(at.min(size))
     }
 
-    fn head(&mut self, file: &dyn File, size: u64) -> Option<Head> {
-        if size - self.offset < HEAD as u64 {
-            return None;
+    /// The head at `at`, of a record that ends within `size`.
+    fn head(&mut self, file: &dyn File, at: u64, size: u64) -> io::Result<Option<Head>> {
+        if size - at < HEAD as u64 {
+            return Ok(None);
         }
-        let bytes = self.bytes(file, self.offset, HEAD, size);
-        Head::read(&bytes, self.salt)
+        let bytes = self.bytes(file, at, HEAD, size)?;
+        Ok(Head::read(&bytes, self.salt).filter(|head| head.total() <= size - at))
     }
 
     /// `length` bytes at `at`, which lie within `size`.
-    fn bytes(&mut self, file: &dyn File, at: u64, length: usize, size: u64) -> Bytes {
+    fn bytes(&mut self, file: &dyn File, at: u64, length: usize, size: u64) -> io::Result<Bytes> {
         let inside = at.checked_sub(self.piece_at).and_then(|start| usize::try_from(start).ok());
         if let Some(start) = inside
             && start + length <= self.piece.len()
         {
-            return self.piece.slice(start..start + length);
+            return Ok(self.piece.slice(start..start + length));
         }
         let rest = usize::try_from(size - at).unwrap_or(usize::MAX);
         let mut piece = BytesMut::zeroed(length.max(PIECE).min(rest));
-        self.unreadable |= !read(file, &mut piece, at);
+        match fs::thrice(|| fs::read_full(file, &mut piece, at)) {
+            Err(_) if self.gives_up => self.unreadable |= !read_pages(file, &mut piece, at),
+            read => drop(read?),
+        }
         self.piece = piece.freeze();
         self.piece_at = at;
-        self.piece.slice(..length)
+        Ok(self.piece.slice(..length))
     }
 }
 
-/// Reads what can be read. An error is tried again, then page by page; what stays unreadable is zero, which is no record.
-/// True when all could be read.
-fn read(file: &dyn File, buffer: &mut [u8], at: u64) -> bool {
-    if fs::thrice(|| fs::read_full(file, buffer, at)).is_ok() {
-        return true;
-    }
-    let mut whole = true;
-    for (number, page) in buffer.chunks_mut(PAGE).enumerate() {
-        let offset = at + (number * PAGE) as u64;
-        if fs::thrice(|| fs::read_full(file, page, offset)).is_err() {
+/// Reads the pages that can be read; true when all could.
+fn read_pages(file: &dyn File, buffer: &mut [u8], at: u64) -> bool {
+    let (mut rest, mut at, mut whole) = (buffer, at, true);
+    while !rest.is_empty() {
+        let left = PAGE - at % PAGE;
+        let (page, behind) = rest.split_at_mut(rest.len().min(left as usize));
+        if fs::thrice(|| fs::read_full(file, page, at)).is_err() {
             page.fill(0);
             whole = false;
         }
+        (rest, at) = (behind, at + left);
     }
     whole
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::acks::{Acks, ENTRY};
 use crate::fs::File;
 use crate::gather::Gathering;
-use crate::names::Name;
+use crate::names::{Holds, Name};
 use crate::ranges::Ranges;
 
 /// How much is in a queue, records that were taken and are not done included.
@@ -141,6 +141,11 @@ pub(crate) struct Segment {
     pub(crate) sealed: bool,
     /// Some of its records were lost.
     pub(crate) damaged: bool,
+    /// The disk did not give some of it.
+    pub(crate) unreadable: bool,
+    /// It could not be read when the queue was opened: until it is, nobody knows what it holds beyond what its acks and the next
+    /// segment tell. The weights and lengths of these records are not in what is live.
+    pub(crate) unread: bool,
     /// Its records are removed; only the acks are there.
     pub(crate) gone: bool,
     /// Somebody removed its records: what is live is in memory only.
@@ -162,6 +167,8 @@ impl Segment {
             unsynced_since: Duration::ZERO,
             sealed: false,
             damaged: false,
+            unreadable: false,
+            unread: false,
             gone: false,
             removed: false,
         }
@@ -190,12 +197,27 @@ impl Segment {
         self.unsynced > 0 && !self.gone && !self.removed
     }
 
-    /// Takes records off what is live; what that is, with the weights of lost ones when nothing else is left.
-    fn take_off(&mut self, mut off: Backlog) -> Backlog {
-        self.live.remove(off);
-        if self.live.records == 0 {
-            off.add(std::mem::take(&mut self.live));
+    /// Whether nobody needs its records any more.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.sealed && !self.gone && !self.unread && self.live.records == 0
+    }
+
+    /// As what its records are put aside, if they are.
+    pub(crate) fn set_aside(&self) -> Option<Holds> {
+        let damaged = self.damaged.then_some(Holds::Damaged);
+        if self.unreadable { Some(Holds::Unreadable) } else { damaged }
+    }
+
+    /// Takes records off what is live; what that is, with the weights of lost ones when nothing else is left, and without those
+    /// that are not known.
+    fn take_off(&mut self, off: Backlog) -> Backlog {
+        let mut left = self.live;
+        left.remove(off);
+        if left.records == 0 {
+            left = Backlog::default();
         }
+        let mut off = std::mem::replace(&mut self.live, left);
+        off.remove(left);
         off
     }
 }
@@ -258,6 +280,16 @@ impl State {
         lost
     }
 
+    /// A segment that could not be read when the queue was opened turns out to hold records up to `end` (exclusive).
+    pub(crate) fn grow(&mut self, name: &Name, end: u64) {
+        let Some(segment) = self.segment(name).filter(|segment| segment.end < end) else { return };
+        let found = std::mem::replace(&mut segment.end, end)..end;
+        let records = found.end - found.start - segment.done.count(&found);
+        let more = Backlog { records, ..Backlog::default() };
+        segment.live.add(more);
+        self.backlog.add(more);
+    }
+
     /// Bytes on disk and on their way there.
     pub(crate) fn disk_bytes(&self) -> u64 {
         let held = self
@@ -275,7 +307,7 @@ impl State {
         self.ready.push_back(record);
     }
 
-    /// Whether records are committed that are not in memory.
+    /// Whether records are committed that are not in memory, or may be.
     pub(crate) fn is_behind(&self) -> bool {
         self.read_to < self.committed
     }

@@ -95,6 +95,29 @@ fn when_the_nth_call_fails_beside_a_record_that_stays_nothing_is_lost_or_counted
 }
 
 #[test]
+fn when_the_nth_call_of_a_start_fails_or_the_process_dies_in_it_nothing_is_lost_or_counted_as_lost_for_all_n()
+{
+    for (count, fault) in
+        [1, 3, 40].map(|n| (n, Fault::Fails(ErrorKind::Other))).into_iter().chain([(1, Fault::Dies)])
+    {
+        for crashes in [[Crash::Kill; 2], [Crash::Power, Crash::Kill], [Crash::Power; 2]] {
+            for n in 0.. {
+                let mut world = World::new(n);
+                life(&mut world);
+                world.disk.arm(n, count, fault);
+                world.crash(crashes[0]);
+                if world.disk.disarm() == 0 {
+                    assert!(n > 30, "only {n} calls were made");
+                    break;
+                }
+                world.crash(crashes[1]);
+                world.check(n, false);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_record_that_stays_holds_the_files_of_its_segment_and_not_those_of_all_that_follow() {
     for (seed, crash) in (0..20).zip([Crash::Kill, Crash::Power].into_iter().cycle()) {
         let mut world = World::new(seed);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,10 +70,6 @@ struct State {
     /// The calls that go wrong: from which number on, how many, and how.
     fault: Option<(u64, u64, Fault)>,
     fired: u64,
-    /// Reads that failed since one worked: an error of the disk that passes does so before the third try.
-    failed_reads: u64,
-    /// The same of files that were opened.
-    failed_opens: u64,
     /// Bytes that fit into all files that have a name or are open.
     space: usize,
     dead: bool,
@@ -93,8 +90,8 @@ struct Node {
     bytes: Vec<u8>,
     synced: Vec<u8>,
     writes: Vec<Write>,
-    /// From there on the disk does not give it back.
-    unreadable: Option<usize>,
+    /// The disk does not give these bytes back.
+    unreadable: Option<Range<usize>>,
     /// It cannot be opened.
     refused: Option<io::ErrorKind>,
     /// How often it is open.
@@ -125,8 +122,6 @@ impl Disk {
             calls: 0,
             fault: None,
             fired: 0,
-            failed_reads: 0,
-            failed_opens: 0,
             space: usize::MAX,
             dead: false,
             forgetful: false,
@@ -220,13 +215,26 @@ impl Disk {
         state.changes.clear();
     }
 
-    /// The rest of the file whose name is picked cannot be read from `at` on; its name.
-    pub(crate) fn hide(&self, pick: impl Fn(&[String]) -> Option<String>, at: usize) -> String {
+    /// These bytes of the file whose name is picked cannot be read; its name.
+    pub(crate) fn hide(&self, pick: impl Fn(&[String]) -> Option<String>, bytes: Range<usize>) -> String {
         let name = pick(&self.names()).expect("a file");
         let mut state = self.lock();
         let node = state.names[&name];
-        state.nodes[node].unreadable = Some(at);
+        state.nodes[node].unreadable = Some(bytes);
         name
+    }
+
+    /// Nothing that is there now can be read, until it is shown.
+    pub(crate) fn hide_all(&self) {
+        for name in self.names() {
+            self.hide(|_| Some(name.clone()), 0..usize::MAX);
+        }
+    }
+
+    /// All that was hidden can be read again, and what was refused be opened.
+    pub(crate) fn show(&self) {
+        let mut state = self.lock();
+        state.nodes.iter_mut().for_each(|node| (node.unreadable, node.refused) = (None, None));
     }
 
     /// The file whose name is picked cannot be opened; its name.
@@ -269,20 +277,6 @@ impl Disk {
 }
 
 impl State {
-    /// A call that only reads: it fails at most twice in a row, as what passes does.
-    fn reading_call(&mut self) -> io::Result<()> {
-        match self.call() {
-            Err(error) if self.dead || self.failed_reads < 2 => {
-                self.failed_reads += 1;
-                Err(error)
-            }
-            _ => {
-                self.failed_reads = 0;
-                Ok(())
-            }
-        }
-    }
-
     fn call(&mut self) -> io::Result<()> {
         if self.dead {
             return Err(io::Error::other("dead"));
@@ -395,14 +389,7 @@ impl Fs for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let mut state = self.lock();
-        match state.call() {
-            Err(error) if state.dead || state.failed_opens < 2 => {
-                state.failed_opens += 1;
-                return Err(error);
-            }
-            _ => state.failed_opens = 0,
-        }
+        let mut state = self.call()?;
         let node = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         if let Some(kind) = state.nodes[node].refused {
             return Err(kind.into());
@@ -461,8 +448,7 @@ impl Drop for Open {
 
 impl File for Open {
     fn size(&self) -> io::Result<u64> {
-        let mut state = self.disk.lock();
-        state.reading_call()?;
+        let state = self.disk.call()?;
         Ok(state.nodes[self.node].bytes.len() as u64)
     }
 
@@ -472,18 +458,18 @@ impl File for Open {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.disk.lock();
-        let failed = state.failed_reads > 0;
-        state.reading_call()?;
+        let mut state = self.disk.call()?;
         let bytes = &state.nodes[self.node].bytes;
         let at = usize::try_from(offset).expect("small").min(bytes.len());
-        if state.nodes[self.node].unreadable.is_some_and(|from| at + buffer.len() > from) {
+        let mut length = buffer.len().min(bytes.len() - at);
+        if let Some(hidden) = &state.nodes[self.node].unreadable
+            && at < hidden.end
+            && hidden.start < at + length
+        {
             return Err(io::Error::other("a bad sector"));
         }
-        let mut length = buffer.len().min(bytes.len() - at);
         buffer[..length].copy_from_slice(&bytes[at..at + length]);
-        // A short read, but not the third try: its rest would be a fourth call.
-        if length > 1 && state.dice.percent(10) && !failed {
+        if length > 1 && state.dice.percent(10) {
             length -= 1;
         }
         Ok(length)

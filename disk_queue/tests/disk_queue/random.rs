@@ -9,6 +9,13 @@ use crate::world::{World, options};
 
 const KINDS: [ErrorKind; 3] = [ErrorKind::StorageFull, ErrorKind::Other, ErrorKind::PermissionDenied];
 
+/// Some of the next calls fail, for a moment or for long, or the process dies in one.
+fn arm(world: &World, dice: &mut Dice) {
+    let most = if dice.percent(20) { 60 } else { 6 };
+    let fault = if dice.percent(30) { Fault::Dies } else { Fault::Fails(KINDS[dice.below(3) as usize]) };
+    world.disk.arm(dice.below(30), 1 + dice.below(most), fault);
+}
+
 /// Lets a queue live through `steps`; returns how many faults fired, how many crashes happened, and 1 where nothing may count
 /// as lost.
 fn live(seed: u64, steps: u64, crashes: &[Crash], faults: bool) -> (u64, u64, u64) {
@@ -17,7 +24,11 @@ fn live(seed: u64, steps: u64, crashes: &[Crash], faults: bool) -> (u64, u64, u6
     let max_bytes = if dice.percent(25) { 6000 } else { 0 };
     let mut world = World::with(seed, Options { fsync, max_bytes, ..options() });
     let (mut fired, mut crashed) = (0, 0);
-    for _ in 0..steps {
+    for step in 0..steps {
+        // A disk that gives nothing for a while does again before a queue gives up.
+        if step % 10 == 0 {
+            world.disk.show();
+        }
         match dice.below(20) {
             0..7 => world.send(1 + dice.below(5)),
             7..11 => drop(world.take()),
@@ -25,18 +36,24 @@ fn live(seed: u64, steps: u64, crashes: &[Crash], faults: bool) -> (u64, u64, u6
             15..17 => world.save(),
             17 if faults => {
                 fired += world.disk.disarm();
-                let fault =
-                    if dice.percent(30) { Fault::Dies } else { Fault::Fails(KINDS[dice.below(3) as usize]) };
-                world.disk.arm(dice.below(30), 1 + dice.below(6), fault);
+                arm(&world, &mut dice);
             }
             18 if !crashes.is_empty() => {
                 fired += world.disk.disarm();
                 crashed += 1;
+                // Also in the start that follows, and in the one after that.
+                if faults && dice.percent(50) {
+                    arm(&world, &mut dice);
+                }
                 world.crash(crashes[dice.below(crashes.len() as u64) as usize]);
             }
+            19 if faults && dice.percent(20) => world.disk.hide_all(),
             _ if world.disk.is_dead() || world.queue.is_none() => {
                 fired += world.disk.disarm();
                 crashed += 1;
+                if faults && dice.percent(50) {
+                    arm(&world, &mut dice);
+                }
                 let crash = crashes.get(dice.below(crashes.len() as u64) as usize);
                 world.crash(crash.copied().unwrap_or(Crash::Kill));
             }
@@ -55,7 +72,7 @@ fn live(seed: u64, steps: u64, crashes: &[Crash], faults: bool) -> (u64, u64, u6
 fn whatever_fails_and_whenever_the_machine_crashes_every_acknowledged_record_comes_out_unchanged() {
     // Of most lives without a loss of power it is known that nothing may count as lost.
     for (crashes, seeds, least) in
-        [(&[Crash::Kill, Crash::Power][..], 2000, 600), (&[Crash::Kill], 1000, 800)]
+        [(&[Crash::Kill, Crash::Power][..], 2000, 400), (&[Crash::Kill], 1000, 800)]
     {
         let (mut fired, mut crashed, mut exact) = (0, 0, 0);
         for seed in 0..seeds {
