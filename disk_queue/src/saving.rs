@@ -51,9 +51,12 @@ impl Queue {
         self.save_and_sync(true);
     }
 
-    /// Whether a power loss would bring back what is saved as done.
+    /// Whether the next start, or with [`Options::fsync`](crate::Options::fsync) that after a power loss, would find again what is
+    /// done: it was not saved yet, or saving failed.
     pub fn has_unsynced(&self) -> bool {
-        self.options.fsync && self.state().segments.iter().any(Segment::is_unsynced)
+        let fsync = self.options.fsync;
+        let is_due = |s: &Segment| s.is_unsaved() || s.is_finished() || fsync && s.is_unsynced();
+        self.state().segments.iter().any(is_due)
     }
 
     fn save_and_sync(&self, at_once: bool) {
@@ -61,7 +64,7 @@ impl Queue {
         self.leave_active();
         let (unsaved, finished): (Vec<_>, Vec<_>) = {
             let state = self.state();
-            let unsaved = |s: &&Segment| !s.unsaved.is_empty() && !s.removed || at_once && s.is_unsynced();
+            let unsaved = |s: &&Segment| s.is_unsaved() || at_once && s.is_unsynced();
             let finished = |s: &&Segment| s.is_finished();
             let name = |s: &Segment| s.name;
             (

@@ -192,6 +192,11 @@ impl Segment {
         self.unsaved = self.done.clone();
     }
 
+    /// Whether its file of acks says less than is done.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        !self.unsaved.is_empty() && !self.removed
+    }
+
     /// Whether its file of acks says more than a power loss would leave.
     pub(crate) fn is_unsynced(&self) -> bool {
         self.unsynced > 0 && !self.gone && !self.removed

@@ -313,6 +313,37 @@ fn when_the_sync_of_what_is_done_fails_it_is_written_again_and_no_more_than_1024
 }
 
 #[test]
+fn what_is_done_and_could_not_be_saved_is_told_until_it_is() {
+    for (fsync, count) in [(true, 1), (true, 100), (false, 1), (false, 100)] {
+        for call in 0.. {
+            let disk = Disk::new(call);
+            disk.stop_clock();
+            let options = Options { segment_bytes: 2000, fsync, ..Options::default() };
+            let open = || Queue::open(Arc::new(disk.clone()), options.clone()).expect("opens");
+            let queue = open();
+            while disk.names().len() < 6 {
+                assert!(sent(&queue, 400));
+            }
+            taken(&queue).into_iter().for_each(|record| queue.done(record));
+            assert!(queue.has_unsynced());
+            disk.arm(call, count, Fault::Fails(ErrorKind::StorageFull));
+            queue.save();
+            if disk.disarm() == 0 {
+                assert!(call > 5, "{call} calls");
+                break;
+            }
+            if queue.has_unsynced() {
+                queue.save_durably();
+            }
+            assert!(!queue.has_unsynced());
+            drop(queue);
+            disk.restart(if fsync { Crash::Power } else { Crash::Kill });
+            assert_eq!((open().backlog().records, open().disk_bytes()), (0, 0), "call {call}");
+        }
+    }
+}
+
+#[test]
 fn what_was_done_more_than_a_second_before_the_last_does_not_come_again_after_a_power_loss() {
     for seed in 0..20 {
         let disk = Disk::new(seed);

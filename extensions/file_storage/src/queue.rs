@@ -129,7 +129,7 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a power loss would bring back what is saved as done.
+    /// Whether a start would bring back what is done, if only one after a power loss.
     pub(crate) fn has_unsynced(&self) -> bool {
         self.queue.has_unsynced()
     }
