@@ -11,6 +11,9 @@ use crate::record::checksum;
 /// Length of an entry.
 pub(crate) const ENTRY: usize = 16;
 
+/// Bytes that are read at once.
+const PIECE: usize = 64 << 10;
+
 /// What such a file says.
 #[derive(Debug, Default)]
 pub(crate) struct Acks {
@@ -20,7 +23,7 @@ pub(crate) struct Acks {
     pub(crate) released: bool,
     /// Records that are done.
     pub(crate) done: Ranges,
-    /// Where the next entry goes.
+    /// Where the next entry goes: behind the last.
     pub(crate) size: u64,
 }
 
@@ -61,21 +64,29 @@ pub(crate) fn entries(salt: u64, ranges: &Ranges) -> Vec<u8> {
     out
 }
 
-/// Reads a file of acks. Entries that are damaged are left out: their records come again.
+/// Reads a file of acks. Entries that are damaged are left out: their records come again. It ends with a piece that has no entry:
+/// its size may be anything.
 pub(crate) fn read(file: &dyn File, salt: u64) -> Acks {
-    let size = fs::thrice(|| file.size()).unwrap_or(0);
-    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-    let read = fs::thrice(|| fs::read_full(file, &mut bytes, 0)).unwrap_or(0);
-    let mut acks = Acks { size: size.next_multiple_of(ENTRY as u64).max(ENTRY as u64), ..Acks::default() };
-    for (number, entry) in bytes[..read].chunks_exact(ENTRY).enumerate() {
-        let Some(range) = range_of(salt, entry) else { continue };
-        if number == 0 {
-            (acks.committed, acks.released) = (Some(range.start), !range.is_empty());
-        } else {
-            acks.done.insert(range);
+    let mut acks = Acks { size: ENTRY as u64, ..Acks::default() };
+    let (mut piece, mut at) = (vec![0; PIECE], 0);
+    loop {
+        let read = fs::thrice(|| fs::read_full(file, &mut piece, at)).unwrap_or(0);
+        let entries = piece[..read].chunks_exact(ENTRY).zip((at..).step_by(ENTRY));
+        let entries = entries.filter_map(|(entry, at)| Some((range_of(salt, entry)?, at)));
+        let before = acks.size;
+        for (range, at) in entries {
+            acks.size = at + ENTRY as u64;
+            if at == 0 {
+                (acks.committed, acks.released) = (Some(range.start), !range.is_empty());
+            } else {
+                acks.done.insert(range);
+            }
         }
+        if read < PIECE || acks.size == before {
+            return acks;
+        }
+        at += PIECE as u64;
     }
-    acks
 }
 
 fn range_of(salt: u64, mut entry: &[u8]) -> Option<Range<u64>> {

@@ -61,6 +61,39 @@ fn records_of_many_threads_are_there_after_a_restart_in_the_order_of_each() {
 }
 
 #[test]
+fn acks_that_are_larger_than_any_memory_keep_nothing_from_being_known_as_done() {
+    let parent = tempfile::tempdir().expect("a folder");
+    for _ in 0..2 {
+        let queue = open(parent.path());
+        for _ in 0..9000 {
+            assert_ne!(queue.submit(vec![], 1, |_| true, |_| {}), Submitted::Full);
+        }
+        queue.commit();
+        while let Take::Record(taken) = queue.try_take() {
+            // With gaps, each of which has an entry.
+            if taken.receivable.id % 2 == 0 {
+                queue.done(taken.receivable);
+            }
+        }
+        queue.save();
+        let left = queue.backlog().records;
+        drop(queue);
+        for file in fs::read_dir(parent.path().join("q")).expect("a folder") {
+            let path = file.expect("a file").path();
+            if path.extension().is_some_and(|of| of == "acks") {
+                fs::OpenOptions::new()
+                    .write(true)
+                    .open(path)
+                    .expect("there")
+                    .set_len(1 << 40)
+                    .expect("sparse");
+            }
+        }
+        assert_eq!(open(parent.path()).backlog().records, left);
+    }
+}
+
+#[test]
 fn a_reader_that_lags_behind_the_commits_gets_each_record_once_and_loses_none() {
     let parent = tempfile::tempdir().expect("a folder");
     let directory = Directory::open(parent.path(), "q").expect("a directory");
