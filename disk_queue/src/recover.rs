@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -21,12 +22,16 @@ use crate::state::{Backlog, Segment, State};
 /// that such a gap tells as much to later starts.
 const JUMP: u64 = 1 << 32;
 
+/// How often somebody who waits for a queue to be opened hears how far that is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
 /// The state of a directory, and the last number of a segment in it. `fsync`: a power loss changes nothing about the order in
 /// which its files were written and removed.
 pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(State, u64)> {
     let (found, number) = segments(fs)?;
     let mut state = State::default();
     let firsts: Vec<u64> = found.keys().map(|name| name.first).collect();
+    let mut progress = Progress { told: fs.now(), read: 0, all: None };
     for (at, (name, has_records)) in found.iter().enumerate() {
         let limit = firsts.get(at + 1).copied();
         let acks = acks_of(fs, name)?;
@@ -35,6 +40,8 @@ pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(
         } else {
             without_records(fs, name, limit, acks, fsync, counts)
         };
+        progress.read += segment.size;
+        progress.tell(fs, &found);
         state.backlog.add(segment.live);
         state.segments.push_back(segment);
     }
@@ -42,6 +49,33 @@ pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(
     state.committed = state.segments.back().map_or(1, end);
     state.read_to = state.segments.iter().find(|s| !s.gone).map_or(state.committed, |s| s.name.first);
     Ok((state, number))
+}
+
+/// How far opening is, which reads all there is, for who waits for it.
+struct Progress {
+    told: Duration,
+    read: u64,
+    /// Bytes of all segments, once somebody has to wait.
+    all: Option<u64>,
+}
+
+impl Progress {
+    fn tell(&mut self, fs: &dyn Fs, found: &BTreeMap<Name, bool>) {
+        if fs.now().saturating_sub(self.told) < TELL_EVERY {
+            return;
+        }
+        let records = || found.iter().filter(|(_, has_records)| **has_records).map(|(name, _)| name);
+        let size =
+            |name: &Name| fs.open(&name.file(Holds::Records)).and_then(|file| file.size()).unwrap_or(0);
+        let all = *self.all.get_or_insert_with(|| records().map(size).sum());
+        tracing::info!(
+            queue = %fs.place(),
+            read_bytes = self.read,
+            left_bytes = all.saturating_sub(self.read),
+            "Reading a queue on disk, before it is opened"
+        );
+        self.told = fs.now();
+    }
 }
 
 impl Queue {
