@@ -1,5 +1,6 @@
 //! Group commit.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -140,10 +141,10 @@ impl Queue {
         match &written {
             Ok(Written { segment, size, records }) => {
                 self.counts.commits.fetch_add(1, Ordering::Relaxed);
-                if let Some(segment) = state.segment(segment) {
+                state.change(segment, |segment| {
                     (segment.end, segment.size) = (first + group.len() as u64, *size);
                     group.iter().for_each(|pending| segment.live.add(pending.size()));
-                }
+                });
                 for ((pending, bytes), id) in group.iter().zip(records).zip(first..) {
                     if !state.is_behind() && state.ready_bytes + bytes.len() <= read_ahead {
                         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -173,13 +174,11 @@ impl Queue {
         self.note_removed()?;
         // On a disk that takes no files each group comes here: what was not made need not be kept in mind.
         let file = self.fs.create(&name.file(Holds::Records))?;
-        self.state().segments.push_back(Segment::new(name));
+        self.state().push(Segment::new(name));
         let acks = self.fs.create(&name.file(Holds::Acks));
         let acks = acks.and_then(|acks| self.sync(|| self.fs.sync()).map(|()| acks));
         let acks = acks.inspect_err(|_| self.forget(&name))?;
-        if let Some(segment) = self.state().segment(&name) {
-            segment.acks = Some(Arc::clone(&acks));
-        }
+        self.with(&name, |segment| segment.acks = Some(Arc::clone(&acks)));
         Ok(Active { name, file, acks, size: 0 })
     }
 
@@ -202,22 +201,16 @@ impl Queue {
     fn forget(&self, name: &Name) {
         let removed =
             [Holds::Records, Holds::Acks].map(|holds| fs::remove(&*self.fs, &name.file(holds)).is_ok());
-        let mut state = self.state();
         if removed == [true; 2] {
-            state.segments.retain(|segment| segment.name != *name);
-        } else if let Some(segment) = state.segment(name) {
-            segment.sealed = true;
-            segment.acks = None;
+            self.state().forget(&BTreeSet::from([*name]));
+        } else {
+            self.with(name, Segment::seal);
         }
     }
 
     fn seal(&self, writer: &mut Writer) {
-        if let Some(name) = writer.seal()
-            && let Some(segment) = self.state().segment(&name)
-        {
-            segment.sealed = true;
-            // Opened again when one of its records is done: a long backlog must not hold a file for each segment.
-            segment.acks = None;
+        if let Some(name) = writer.seal() {
+            self.with(&name, Segment::seal);
         }
     }
 }

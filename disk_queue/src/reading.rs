@@ -147,13 +147,13 @@ impl Queue {
         }
         let read_to = state.read_to;
         let is_next = |s: &Segment| !s.gone && (s.unread || s.end > read_to && s.live.records > 0);
-        let Some(at) = state.segments.iter().position(is_next) else {
+        let Some(at) = state.segments().iter().position(is_next) else {
             state.read_to = state.committed;
             return None;
         };
-        let segment = &state.segments[at];
+        let segment = &state.segments()[at];
         // What is behind the end of one that was never read is not known.
-        let next = state.segments.get(at + 1).map_or(state.committed, |next| next.name.first);
+        let next = state.segments().get(at + 1).map_or(state.committed, |next| next.name.first);
         Some(Part {
             name: segment.name,
             size: (!segment.unread).then_some(segment.size),
@@ -217,9 +217,7 @@ impl Queue {
     /// The size of a segment that could not be read when the queue was opened.
     fn size_of(&self, name: &Name, file: &dyn File) -> io::Result<u64> {
         let size = fs::thrice(|| file.size())?;
-        if let Some(segment) = self.state().segment(name) {
-            segment.size = size;
-        }
+        self.with(name, |segment| segment.size = size);
         Ok(size)
     }
 
@@ -227,10 +225,10 @@ impl Queue {
     fn pass(&self, part: &Part, unreadable: bool) -> usize {
         let mut state = self.state();
         state.read_to = state.read_to.max(part.ids.end);
-        if let Some(segment) = state.segment(&part.name) {
+        state.change(&part.name, |segment| {
             segment.unread = false;
             segment.unreadable |= unreadable;
-        }
+        });
         state.ready_bytes
     }
 
@@ -253,9 +251,7 @@ impl Queue {
         let mut state = self.state();
         let taken_off = self.take_off(&mut state, name, range);
         if let Some((lost, ids)) = taken_off {
-            if let Some(segment) = state.segment(name) {
-                segment.unreadable |= scanner.unreadable;
-            }
+            state.change(name, |segment| segment.unreadable |= scanner.unreadable);
             drop(state);
             self.counts.damaged.fetch_add(damaged, Ordering::Relaxed);
             log_lost(&*self.fs, name, lost, &ids);

@@ -43,11 +43,11 @@ pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(
         progress.read += segment.size;
         progress.tell(fs, &found);
         state.backlog.add(segment.live);
-        state.segments.push_back(segment);
+        state.push(segment);
     }
     let end = |last: &Segment| if last.unread { last.end + JUMP } else { last.end };
-    state.committed = state.segments.back().map_or(1, end);
-    state.read_to = state.segments.iter().find(|s| !s.gone).map_or(state.committed, |s| s.name.first);
+    state.committed = state.segments().back().map_or(1, end);
+    state.read_to = state.segments().iter().find(|s| !s.gone).map_or(state.committed, |s| s.name.first);
     Ok((state, number))
 }
 
@@ -82,7 +82,7 @@ impl Queue {
     /// Makes what was found in the last segment durable: an earlier process may have written it and ended before it was synced.
     /// Were it gone after a loss of power, when the next segment begins behind it, it would count as lost. Blocks.
     pub(crate) fn sync_recovered(&self) {
-        let name = self.state().segments.back().filter(|last| last.size > 0).map(|last| last.name);
+        let name = self.state().segments().back().filter(|last| last.size > 0).map(|last| last.name);
         let Some(name) = name else { return };
         let synced = fs::thrice(|| self.fs.open(&name.file(Holds::Records)))
             .and_then(|file| self.sync(|| file.sync()));

@@ -13,12 +13,13 @@ use crate::acks;
 use crate::fs::{self, File};
 use crate::names::{Holds, Name};
 use crate::queue::Queue;
+use crate::state::Segment;
 
 impl Queue {
     /// Records in memory whose file was removed: they come out, but not after a restart.
     pub fn adrift(&self) -> u64 {
         let state = self.state();
-        state.segments.iter().filter(|segment| segment.removed).map(|segment| segment.live.records).sum()
+        state.segments().iter().filter(|segment| segment.removed).map(|segment| segment.live.records).sum()
     }
 
     /// After something was not found: passes over all segments whose files were removed, and sees to it that there is a
@@ -27,7 +28,7 @@ impl Queue {
         // Those before the look at the directory: what is made meanwhile is there.
         let known: Vec<Name> = {
             let state = self.state();
-            state.segments.iter().filter(|s| !s.gone && !s.removed).map(|s| s.name).collect()
+            state.segments().iter().filter(|s| !s.gone && !s.removed).map(|s| s.name).collect()
         };
         let there: BTreeSet<String> = match self.fs.list() {
             Ok(names) => names.into_iter().collect(),
@@ -42,9 +43,12 @@ impl Queue {
         for name in &removed {
             let mut state = self.state();
             let read_to = state.read_to;
-            let Some(segment) = state.segment(name) else { continue };
-            (segment.removed, segment.unread) = (true, false);
-            let (left, end) = (read_to.max(name.first)..segment.end, segment.end);
+            let remove = |segment: &mut Segment| {
+                (segment.removed, segment.unread) = (true, false);
+                segment.end
+            };
+            let Some(end) = state.change(name, remove) else { continue };
+            let left = read_to.max(name.first)..end;
             // With the same look at how far reading is: what comes into memory from now on is not of these.
             let taken_off = self.take_off(&mut state, name, left);
             drop(state);

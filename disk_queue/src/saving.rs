@@ -30,12 +30,15 @@ const KEEP_DAMAGED: usize = 4;
 pub(crate) struct Saver {
     /// Records were removed, which a power loss would bring back.
     unsynced: bool,
+    /// Of those that were removed there may be acks that no recovery needs, now or once there are newer records.
+    has_acks_left: bool,
 }
 
 impl Saver {
     /// Of a queue that was just opened: an earlier process may have ended before it synced what it removed.
     pub(crate) fn new(state: &State) -> Saver {
-        Saver { unsynced: state.segments.iter().any(|segment| segment.gone) }
+        let unsynced = state.segments().iter().any(|segment| segment.gone);
+        Saver { unsynced, has_acks_left: unsynced }
     }
 }
 
@@ -56,7 +59,7 @@ impl Queue {
     pub fn has_unsynced(&self) -> bool {
         let fsync = self.options.fsync;
         let is_due = |s: &Segment| s.is_unsaved() || s.is_finished() || fsync && s.is_unsynced();
-        self.state().segments.iter().any(is_due)
+        self.state().due().any(is_due)
     }
 
     fn save_and_sync(&self, at_once: bool) {
@@ -68,8 +71,8 @@ impl Queue {
             let finished = |s: &&Segment| s.is_finished();
             let name = |s: &Segment| s.name;
             (
-                state.segments.iter().filter(unsaved).map(name).collect(),
-                state.segments.iter().filter(finished).map(name).collect(),
+                state.due().filter(unsaved).map(name).collect(),
+                state.due().filter(finished).map(name).collect(),
             )
         };
         for name in unsaved {
@@ -77,7 +80,7 @@ impl Queue {
         }
         for name in finished {
             match self.retire(&name) {
-                Ok(()) => saver.unsynced = true,
+                Ok(()) => (saver.unsynced, saver.has_acks_left) = (true, true),
                 Err(error) => {
                     tracing::debug!(queue = %self.fs.place(), segment = name.number, %error, "a segment could not be removed yet");
                 }
@@ -87,9 +90,10 @@ impl Queue {
         if saver.unsynced {
             saver.unsynced = self.sync(|| self.fs.sync()).is_err();
         }
-        if !saver.unsynced {
-            self.drop_acks();
+        if !saver.unsynced && saver.has_acks_left {
+            saver.has_acks_left = !self.drop_acks();
         }
+        self.state().look_again();
     }
 
     /// Seals the active segment when all its records are done and it is large enough.
@@ -102,9 +106,9 @@ impl Queue {
         };
         let mut state = self.state();
         let least = self.options.segment_bytes / WORTH_LEAVING;
-        let Some(active) = state.segments.back_mut().filter(|s| !s.sealed) else { return };
-        if active.live.records == 0 && active.size > least {
-            active.sealed = true;
+        let is_left = |s: &&Segment| !s.sealed && s.live.records == 0 && s.size > least;
+        if let Some(name) = state.segments().back().filter(is_left).map(|s| s.name) {
+            state.change(&name, |active| active.sealed = true);
             writer.seal();
         }
     }
@@ -162,7 +166,7 @@ impl Queue {
             self.is_gone(name);
             return Ok(());
         }
-        let oldest = self.state().segments.iter().take_while(|s| s.name != *name).all(|s| s.gone);
+        let oldest = self.state().segments().iter().take_while(|s| s.name != *name).all(|s| s.gone);
         match self.release(name, end) {
             // Nothing older is there that would need its acks.
             Err(_) if oldest => {
@@ -225,28 +229,26 @@ impl Queue {
     }
 
     /// Removes the acks of segments whose records are gone, where no recovery needs them, and leaves the first entry of the
-    /// others.
-    fn drop_acks(&self) {
+    /// others; true when there are none that will have to go while nothing more is removed.
+    fn drop_acks(&self) -> bool {
         let needless = self.state().needless();
         let is_removed = |name: &&Name| fs::remove(&*self.fs, &name.file(Holds::Acks)).is_ok();
         // Oldest first: ids and numbers go on behind the last that is there.
         let dropped: BTreeSet<Name> = needless.iter().take_while(is_removed).copied().collect();
         if !dropped.is_empty() {
-            self.state().segments.retain(|segment| !dropped.contains(&segment.name));
+            self.state().forget(&dropped);
         }
-        let wordy = |segment: &mut Segment| {
-            segment.acks_size = ENTRY as u64;
-            segment.name
-        };
-        let wordy: Vec<Name> = self.state().wordy().map(wordy).collect();
+        let wordy = self.state().wordy();
         for name in wordy {
+            self.with(&name, |segment| segment.acks_size = ENTRY as u64);
             // Once: it is only for the space.
             drop(self.fs.open(&name.file(Holds::Acks)).and_then(|acks| acks.set_size(ENTRY as u64)));
         }
+        dropped.len() == needless.len() && !self.state().ends_gone()
     }
 
-    fn with<T>(&self, name: &Name, change: impl FnOnce(&mut Segment) -> T) -> Option<T> {
-        self.state().segment(name).map(change)
+    pub(crate) fn with<T>(&self, name: &Name, change: impl FnOnce(&mut Segment) -> T) -> Option<T> {
+        self.state().change(name, change)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a queue knows in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -101,8 +101,12 @@ impl Pending {
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// Oldest first; the last may be written.
-    pub(crate) segments: VecDeque<Segment>,
+    /// Oldest first; the last may be written. There may be many: what happens with each record looks at none but its own.
+    segments: VecDeque<Segment>,
+    /// Bytes of their records on disk.
+    held_bytes: u64,
+    /// Those that a save has to look at, and others.
+    due: BTreeSet<Name>,
     /// All ids below are durable.
     pub(crate) committed: u64,
     pub(crate) pending: Vec<Pending>,
@@ -179,6 +183,13 @@ impl Segment {
         Segment { sealed: true, acks_size: acks.size, ..Segment::new(*name) }
     }
 
+    /// Nothing is written to it any more.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+        // Opened again when one of its records is done: a long backlog must not hold a file for each segment.
+        self.acks = None;
+    }
+
     /// Notes that records are done or lost; returns how many were neither yet.
     pub(crate) fn finish(&mut self, range: Range<u64>) -> u64 {
         let new = self.done.insert(range.clone());
@@ -190,6 +201,16 @@ impl Segment {
     pub(crate) fn save_anew(&mut self) {
         self.acks_size = ENTRY as u64;
         self.unsaved = self.done.clone();
+    }
+
+    /// Bytes of its records on disk.
+    fn on_disk(&self) -> u64 {
+        if self.gone || self.removed { 0 } else { self.size }
+    }
+
+    /// Whether there is something to save.
+    fn is_due(&self) -> bool {
+        self.is_unsaved() || self.is_unsynced() || self.is_finished()
     }
 
     /// Whether its file of acks says less than is done.
@@ -228,22 +249,68 @@ impl Segment {
 }
 
 impl State {
-    /// The segment that holds an id.
-    pub(crate) fn segment_of(&mut self, id: u64) -> Option<&mut Segment> {
-        let behind = self.segments.partition_point(|segment| segment.name.first <= id);
-        behind.checked_sub(1).and_then(|at| self.segments.get_mut(at)).filter(|segment| id < segment.end)
+    /// All segments, oldest first.
+    pub(crate) fn segments(&self) -> &VecDeque<Segment> {
+        &self.segments
+    }
+
+    /// Adds the newest segment.
+    pub(crate) fn push(&mut self, segment: Segment) {
+        self.held_bytes += segment.on_disk();
+        if segment.is_due() {
+            self.due.insert(segment.name);
+        }
+        self.segments.push_back(segment);
+    }
+
+    /// Forgets segments that have nothing on disk.
+    pub(crate) fn forget(&mut self, names: &BTreeSet<Name>) {
+        self.segments.retain(|segment| !names.contains(&segment.name));
     }
 
     /// The segment of that name.
-    pub(crate) fn segment(&mut self, name: &Name) -> Option<&mut Segment> {
-        self.segments.iter_mut().find(|segment| segment.name == *name)
+    pub(crate) fn segment(&self, name: &Name) -> Option<&Segment> {
+        self.position(name).map(|at| &self.segments[at])
+    }
+
+    /// Changes the segment of that name.
+    pub(crate) fn change<T>(&mut self, name: &Name, change: impl FnOnce(&mut Segment) -> T) -> Option<T> {
+        let at = self.position(name)?;
+        let segment = &mut self.segments[at];
+        let before = segment.on_disk();
+        let changed = change(segment);
+        self.held_bytes = self.held_bytes + segment.on_disk() - before;
+        if segment.is_due() {
+            self.due.insert(*name);
+        }
+        Some(changed)
+    }
+
+    fn position(&self, name: &Name) -> Option<usize> {
+        self.segments.binary_search_by(|segment| segment.name.cmp(name)).ok()
+    }
+
+    /// The segment that holds an id.
+    fn name_of(&self, id: u64) -> Option<Name> {
+        let behind = self.segments.partition_point(|segment| segment.name.first <= id);
+        let segment = self.segments.get(behind.checked_sub(1)?)?;
+        (id < segment.end).then_some(segment.name)
+    }
+
+    /// Segments with something to save, oldest first.
+    pub(crate) fn due(&self) -> impl Iterator<Item = &Segment> {
+        self.due.iter().filter_map(|name| self.segment(name)).filter(|segment| segment.is_due())
+    }
+
+    /// After a save: leaves out those with nothing more to save.
+    pub(crate) fn look_again(&mut self) {
+        self.due = self.due().map(|segment| segment.name).collect();
     }
 
     /// Segments whose records are gone and whose acks no recovery needs. It needs those of the first that is gone behind one
     /// that is not, whose ids end where the ids of the first begin, and those of the last, behind which ids and numbers go on.
     pub(crate) fn needless(&self) -> Vec<Name> {
-        // One of which nothing was committed may still be given up.
-        let last = self.segments.iter().rposition(|segment| segment.gone || segment.size > 0).unwrap_or(0);
+        let last = self.last().unwrap_or(0);
         let mut needless = Vec::new();
         let mut bounds_none = true;
         for segment in self.segments.range(..last) {
@@ -256,53 +323,63 @@ impl State {
         needless
     }
 
+    /// The last segment, behind which ids and numbers go on. One of which nothing was committed may still be given up.
+    fn last(&self) -> Option<usize> {
+        self.segments.iter().rposition(|segment| segment.gone || segment.size > 0)
+    }
+
+    /// Whether the records of the last segment are gone, so that its acks stay as long as it is the last.
+    pub(crate) fn ends_gone(&self) -> bool {
+        self.last().is_some_and(|at| self.segments[at].gone)
+    }
+
     /// Segments whose records are gone and whose acks still say which were done.
-    pub(crate) fn wordy(&mut self) -> impl Iterator<Item = &mut Segment> {
-        self.segments.iter_mut().filter(|segment| segment.gone && segment.acks_size > ENTRY as u64)
+    pub(crate) fn wordy(&self) -> Vec<Name> {
+        let wordy = |segment: &&Segment| segment.gone && segment.acks_size > ENTRY as u64;
+        self.segments.iter().filter(wordy).map(|segment| segment.name).collect()
     }
 
     /// A record is done.
     pub(crate) fn done(&mut self, record: Receivable) {
-        let Some(segment) = self.segment_of(record.id) else { return };
-        if segment.finish(record.id..record.id + 1) == 0 {
-            return;
-        }
-        let off = segment.take_off(record.size());
+        let Some(name) = self.name_of(record.id) else { return };
+        let finish = |segment: &mut Segment| match segment.finish(record.id..record.id + 1) {
+            0 => Backlog::default(),
+            _ => segment.take_off(record.size()),
+        };
+        let off = self.change(&name, finish).unwrap_or_default();
         self.backlog.remove(off);
     }
 
     /// Records of a segment cannot be read; returns how many of them were not done. Their weights are not known: the rest
     /// of the segment's is taken off when nothing else is left of it.
     pub(crate) fn lost(&mut self, name: &Name, range: Range<u64>) -> u64 {
-        let Some(segment) = self.segment(name) else { return 0 };
-        let lost = segment.finish(range);
-        if lost == 0 {
-            return 0;
-        }
-        segment.damaged = true;
-        let off = segment.take_off(Backlog { records: lost, ..Backlog::default() });
+        let lose = |segment: &mut Segment| {
+            let lost = segment.finish(range);
+            segment.damaged |= lost > 0;
+            (lost, segment.take_off(Backlog { records: lost, ..Backlog::default() }))
+        };
+        let (lost, off) = self.change(name, lose).unwrap_or_default();
         self.backlog.remove(off);
         lost
     }
 
     /// A segment that could not be read when the queue was opened turns out to hold records up to `end` (exclusive).
     pub(crate) fn grow(&mut self, name: &Name, end: u64) {
-        let Some(segment) = self.segment(name).filter(|segment| segment.end < end) else { return };
-        let found = std::mem::replace(&mut segment.end, end)..end;
-        let records = found.end - found.start - segment.done.count(&found);
-        let more = Backlog { records, ..Backlog::default() };
-        segment.live.add(more);
+        let grow = |segment: &mut Segment| {
+            let found = segment.end..end.max(segment.end);
+            let records = found.end - found.start - segment.done.count(&found);
+            let more = Backlog { records, ..Backlog::default() };
+            segment.end = found.end;
+            segment.live.add(more);
+            more
+        };
+        let more = self.change(name, grow).unwrap_or_default();
         self.backlog.add(more);
     }
 
     /// Bytes on disk and on their way there.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        let held = self
-            .segments
-            .iter()
-            .filter(|segment| !segment.gone && !segment.removed)
-            .map(|segment| segment.size);
-        held.sum::<u64>() + self.pending_bytes
+        self.held_bytes + self.pending_bytes
     }
 
     /// Puts a record where it can be taken.

@@ -263,6 +263,8 @@ impl World {
         let aside = |name: &String| name.ends_with(".damaged") || name.ends_with(".unreadable");
         let left: Vec<_> = self.disk.names().into_iter().filter(|name| !aside(name)).collect();
         assert!(left.len() <= 2, "seed {seed}: of one segment, which is written: {left:?}");
+        let held = left.iter().filter(|name| name.ends_with(".segment")).map(|name| self.disk.size_of(name));
+        assert_eq!(queue.disk_bytes(), held.sum::<Option<usize>>().unwrap_or(0) as u64, "seed {seed}");
         let counted = self.counted();
         match (forgiven || self.unsafe_power_loss, self.doubtful) {
             (true, _) => {}
