@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use weir_disk_queue::{Fs, Options, Queue, Submitted, Take};
 
 use crate::model::{Crash, Dice, Disk};
@@ -211,7 +212,7 @@ fn a_segment_that_the_disk_does_not_give_costs_its_records_and_is_put_aside() {
             let segments = segments(names);
             segments.get(at.min(segments.len() - 1)).cloned()
         };
-        let name = world.disk.refuse(pick, Some(ErrorKind::Other));
+        let name = world.disk.refuse(pick, Some(Errno::IO));
         world.crash(Crash::Kill);
         assert!(world.queue.is_some(), "seed {seed}: it opens");
         assert_eq!(world.counted(), Harm::default(), "seed {seed}: it may pass");
@@ -244,8 +245,7 @@ fn what_the_disk_does_not_give_for_a_while_costs_nothing_whether_the_queue_is_op
             world.disk.hide_all();
         } else {
             let segments = segments(&world.disk.names());
-            let refuse =
-                |name| drop(world.disk.refuse(|_| Some(String::clone(name)), Some(ErrorKind::Other)));
+            let refuse = |name| drop(world.disk.refuse(|_| Some(String::clone(name)), Some(Errno::IO)));
             segments.iter().for_each(refuse);
         }
         for start in starts {
@@ -334,7 +334,7 @@ fn a_file_that_was_put_aside_unread_is_delivered_after_it_was_named_as_before() 
 fn acks_that_the_disk_does_not_give_keep_no_segment_from_being_removed() {
     let mut world = filled(1);
     world.close();
-    world.disk.refuse(|names| names.iter().find(|n| n.ends_with(".acks")).cloned(), Some(ErrorKind::Other));
+    world.disk.refuse(|names| names.iter().find(|n| n.ends_with(".acks")).cloned(), Some(Errno::IO));
     world.crash(Crash::Kill);
     world.check(1, false);
     world.crash(Crash::Kill);
@@ -347,7 +347,7 @@ fn files_of_another_user_end_the_start_with_their_name_and_nothing_is_lost() {
         let mut world = filled(1);
         world.close();
         let pick = |names: &[String]| names.iter().find(|name| name.ends_with(what)).cloned();
-        let name = world.disk.refuse(pick, Some(ErrorKind::PermissionDenied));
+        let name = world.disk.refuse(pick, Some(Errno::ACCESS));
         let before = world.disk.names();
         let opened = Queue::open(Arc::new(world.disk.clone()), Options::default());
         let error = opened.err().expect("refused");
@@ -361,6 +361,49 @@ fn files_of_another_user_end_the_start_with_their_name_and_nothing_is_lost() {
         assert_eq!((world.missing(), world.counted().lost), (0, 0));
         world.check(1, false);
     }
+}
+
+#[test]
+fn what_keeps_files_from_being_opened_now_ends_a_start_and_is_waited_for_later_and_nothing_is_lost() {
+    for error in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ROFS, Errno::ACCESS] {
+        let mut world = filled(1);
+        let last = |names: &[String]| segments(names).last().cloned();
+        let name = world.disk.refuse(last, Some(error));
+        world.outlast();
+        world.outlast();
+        assert!(world.missing() > 0 && world.counted() == Harm::default(), "{error}: {:?}", world.counted());
+        let before = world.disk.names();
+        world.close();
+        let refused = Queue::open(Arc::new(world.disk.clone()), Options::default());
+        let text = refused.err().expect("refused").to_string();
+        assert!(text.contains(&name), "{error}: {text}");
+        assert_eq!(world.disk.names(), before, "{error}");
+        world.disk.show();
+        world.crash(Crash::Kill);
+        world.check(1, false);
+    }
+}
+
+/// The bytes of the first segment of a queue with this seed, which holds a record of these bytes.
+fn bytes_of(disk: &Disk, seed: u64, record: Vec<u8>) -> Vec<u8> {
+    let queue = Queue::open(Arc::new(disk.clone()), Options { seed, ..Options::default() }).expect("opens");
+    assert_eq!(queue.submit(vec![record.into()], 1, |_| true, |_| {}), Submitted::Commit);
+    queue.commit();
+    let mut bytes = Vec::new();
+    disk.damage(nth(0), |all| bytes.clone_from(all));
+    bytes
+}
+
+#[test]
+fn what_a_sender_makes_look_like_a_record_is_none_behind_damage() {
+    let forged = bytes_of(&Disk::new(1), 1, vec![7; 100]);
+    let disk = Disk::new(2);
+    bytes_of(&disk, 2, forged);
+    disk.damage(nth(0), |bytes| bytes[0] ^= 1);
+    let queue = Queue::open(Arc::new(disk), Options::default()).expect("opens");
+    queue.fill(usize::MAX).expect("read");
+    assert!(matches!(queue.try_take(), Take::Empty));
+    assert_eq!((queue.backlog().records, queue.counters().lost), (0, 1));
 }
 
 #[test]

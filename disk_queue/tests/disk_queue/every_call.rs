@@ -118,6 +118,60 @@ fn when_the_nth_call_of_a_start_fails_or_the_process_dies_in_it_nothing_is_lost_
 }
 
 #[test]
+fn what_is_refused_is_not_there_after_a_restart() {
+    let mut refused = 0;
+    for call in 0.. {
+        let disk = Disk::new(call);
+        let queue = Queue::open(Arc::new(disk.clone()), Options::default()).expect("opens");
+        assert!(sent(&queue, 100));
+        disk.arm(call, 1, Fault::Fails(ErrorKind::Other));
+        let acknowledged = 1 + u64::from(sent(&queue, 100));
+        if disk.disarm() == 0 {
+            break;
+        }
+        refused += 2 - acknowledged;
+        drop(queue);
+        disk.restart(Crash::Kill);
+        let queue = Queue::open(Arc::new(disk), Options::default()).expect("opens");
+        assert_eq!(queue.backlog().records, acknowledged, "call {call}");
+    }
+    assert!(refused > 2, "{refused}");
+}
+
+#[test]
+fn a_segment_whose_removal_was_not_synced_when_the_process_ended_does_not_come_again_after_a_power_loss() {
+    for seed in 0..30 {
+        for call in 0.. {
+            let disk = Disk::new(seed);
+            let options = Options { segment_bytes: 2000, ..Options::default() };
+            let open = || Queue::open(Arc::new(disk.clone()), options.clone()).expect("opens");
+            let finish = |queue: &Queue| {
+                taken(queue).into_iter().for_each(|record| queue.done(record));
+                queue.save_durably();
+            };
+            let queue = open();
+            while disk.names().len() < 6 {
+                assert!(sent(&queue, 400));
+            }
+            disk.arm(call, 1, Fault::Dies);
+            finish(&queue);
+            if disk.disarm() == 0 {
+                assert!(call > 10, "{call} calls");
+                break;
+            }
+            drop(queue);
+            disk.restart(Crash::Kill);
+            let queue = open();
+            // It makes no file, which would sync the directory.
+            finish(&queue);
+            drop(queue);
+            disk.restart(Crash::Power);
+            assert_eq!(open().backlog().records, 0, "seed {seed}, call {call}");
+        }
+    }
+}
+
+#[test]
 fn a_record_that_stays_holds_the_files_of_its_segment_and_not_those_of_all_that_follow() {
     for (seed, crash) in (0..20).zip([Crash::Kill, Crash::Power].into_iter().cycle()) {
         let mut world = World::new(seed);
@@ -247,6 +301,19 @@ fn a_full_disk_has_room_again_when_what_fills_it_was_read_from_disk_and_is_done(
         assert!(!sent(&queue, 400), "it is full until what is done was saved");
         assert!(sent(&queue, 400), "it has room again: {:?}", disk.names());
     }
+}
+
+#[test]
+fn what_waits_for_a_disk_that_hangs_is_bounded() {
+    let queue = Queue::open(Arc::new(Disk::new(1)), Options::default()).expect("opens");
+    let submit = || queue.submit(vec![Bytes::from(vec![7; 1 << 20])], 1, |_| true, |_| {});
+    assert_eq!(submit(), Submitted::Commit);
+    for _ in 1..63 {
+        assert_eq!(submit(), Submitted::Queued);
+    }
+    assert_eq!(submit(), Submitted::Busy);
+    queue.commit();
+    assert_eq!((submit(), queue.backlog().records), (Submitted::Commit, 64));
 }
 
 #[test]

@@ -63,6 +63,16 @@ fn a_record_holds_nothing_of_the_groups_before_its_own() {
 }
 
 #[test]
+fn once_nothing_is_left_on_disk_nothing_is_held_of_what_was_read() {
+    let parent = tempfile::tempdir().expect("a folder");
+    send(&open(parent.path(), 1 << 20), &[100_000]);
+    let queue = open(parent.path(), 1 << 20);
+    let bytes = take(&queue);
+    assert!(bytes.is_unique(), "while the queue is open");
+    drop(queue);
+}
+
+#[test]
 fn what_the_owner_has_no_room_for_stays_on_disk_until_it_is_read() {
     let parent = tempfile::tempdir().expect("a folder");
     let queue = open(parent.path(), 1 << 20);

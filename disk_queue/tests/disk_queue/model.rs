@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use weir_disk_queue::{File, Fs};
 
 /// Unit in which a crash tears a write.
@@ -93,7 +94,7 @@ struct Node {
     /// The disk does not give these bytes back.
     unreadable: Option<Range<usize>>,
     /// It cannot be opened.
-    refused: Option<io::ErrorKind>,
+    refused: Option<Errno>,
     /// How often it is open.
     open: usize,
 }
@@ -238,15 +239,11 @@ impl Disk {
     }
 
     /// The file whose name is picked cannot be opened; its name.
-    pub(crate) fn refuse(
-        &self,
-        pick: impl Fn(&[String]) -> Option<String>,
-        kind: Option<io::ErrorKind>,
-    ) -> String {
+    pub(crate) fn refuse(&self, pick: impl Fn(&[String]) -> Option<String>, error: Option<Errno>) -> String {
         let name = pick(&self.names()).expect("a file");
         let mut state = self.lock();
         let node = state.names[&name];
-        state.nodes[node].refused = kind;
+        state.nodes[node].refused = error;
         name
     }
 
@@ -391,8 +388,8 @@ impl Fs for Disk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut state = self.call()?;
         let node = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        if let Some(kind) = state.nodes[node].refused {
-            return Err(kind.into());
+        if let Some(error) = state.nodes[node].refused {
+            return Err(error.into());
         }
         Ok(self.opened(&mut state, node))
     }
