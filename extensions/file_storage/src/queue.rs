@@ -233,8 +233,9 @@ impl Handle {
             shared.reserve_read_ahead();
             if shared.queue.counters().lost > lost {
                 shared.room.notify_waiters();
-                shared.sync_soon();
             }
+            // A segment may turn out to hold nothing that is needed.
+            shared.sync_soon();
             shared.show();
             filled
         };
