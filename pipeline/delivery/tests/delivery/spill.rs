@@ -393,3 +393,33 @@ fn after_the_last_call_everything_shares_the_syncs_of_the_disk_whatever_the_cons
     drop(bench);
     assert_eq!(found(directory.path(), in_memory()).len(), 300);
 }
+
+#[test]
+fn an_exporter_whose_id_makes_the_same_name_has_no_others_leftovers_and_moves_nothing_to_its_queue() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::on_disk(directory.path(), settings(in_memory()), |_, _| Reply::Accept);
+    let owner = bench.open_beside("otlp/http_eu", &settings(on_disk())).expect("opens");
+    let give = |bench: &Bench, consumer: Arc<dyn Consumer>, first| {
+        let batch = Batch::unattended(payload(Signal::Logs, first, 1));
+        bench.simulation.run(async move { consumer.consume(batch).await }).expect("taken");
+    };
+    give(&bench, Arc::new(owner.consumer), 1);
+    let mut other = None;
+    let said = logged(LevelFilter::WARN, || {
+        other = bench.open_beside("otlp_http/eu", &settings(in_memory())).ok();
+    });
+    let is_told = |said: &[String], what: &str| {
+        said.iter().any(|line| line.contains(what) && line.contains("\"otlp/http_eu\" has the queue"))
+    };
+    assert!(is_told(&said, "an earlier stop has left"), "{said:?}");
+    let other = other.expect("opens");
+    give(&bench, Arc::new(other.consumer), 2);
+    bench.close();
+    bench.last_call();
+    let said = logged(LevelFilter::WARN, || {
+        bench.simulation.spawn(other.work);
+        bench.run_to_end();
+    });
+    assert!(is_told(&said, "cannot be moved to the storage"), "{said:?}");
+    assert_eq!(bench.lab.delivered("otlp_http/eu"), [2], "its own");
+}
