@@ -76,7 +76,8 @@
 //! and below the first id of the next segment (what lies beyond was never acknowledged: it is of a failed commit). Ids
 //! that are missing between valid records, up to the next segment or to what the acks say was committed, are lost and
 //! counted, once. What follows the last valid record of the last segment is a torn tail and is cut off, unless the acks say
-//! that more was committed; what is before it is synced, as the process that wrote it may have ended before it did. Recovery writes nothing that it needs, so that it works on a full disk; new records go to a new segment.
+//! that more was committed; what is before it is synced, as the process that wrote it may have ended before it did. Recovery
+//! writes nothing that it needs, so that it works on a full disk; new records go to a new segment.
 //!
 //! A segment that cannot be read now is left to the reader, with the records that its acks and the next segment tell; their
 //! weights are not known. Nobody knows where the last segment ends then, as its acks may be older than it: the next one begins

@@ -1,4 +1,17 @@
 //! Opening what an earlier process left.
+//!
+//! The names of all files tell which segments there are, their order, and where the ids of each end: where those of the next
+//! begin. Then each is looked at, the oldest first; what is found of it decides:
+//!
+//! | there are | the segment |
+//! |---|---|
+//! | records | is read. What is valid and not done is live; what is missing in between, and up to its end, is lost |
+//! | records that the disk does not give now | is `unread`: what its acks and its end tell is live, and the reader reads it |
+//! | acks alone, which say that the records may be missing | is gone |
+//! | acks alone that do not say so | has lost what they do not say is done |
+//!
+//! What only keeps this process from a file, or only now, ends the start with nothing changed but a torn tail. Else it goes on, and
+//! the first save of the queue writes down what was lost, once, and removes what nobody needs.
 
 use std::collections::BTreeMap;
 use std::io;

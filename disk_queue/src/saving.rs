@@ -1,4 +1,19 @@
 //! Writing down what is done, and giving space back.
+//!
+//! What is done goes behind the entries that the acks of its segment have, and is synced now and then. When a sync fails all of it
+//! is written anew, as the kernel may have dropped what it could not write. A segment that nobody needs any more is then
+//! retired, in this order, so that wherever a process ends or the power is lost nothing counts as lost or comes again:
+//!
+//! 1. Its acks say that its records may be missing, and are synced. From here on it is no loss that these are not there.
+//! 2. The file with the records is removed, or renamed where some of them were lost.
+//! 3. The directory is synced, once for all that were removed. From here on no loss of power brings the records back.
+//! 4. Acks that no recovery needs are removed, and others cut to their first entry. Not before 3, as records that come back have to
+//!    find acks that say they are done; and the oldest first, as ids and numbers go on behind the last that are there.
+//!
+//! Each step can be repeated: what fails is tried again with the next save. Acks without records may be from between 2 and 3, so the
+//! first save of a process syncs the directory where there are any. On a disk that does not even take what 1 writes, the oldest
+//! segment goes all the same: its acks are removed and the directory is synced, then its records are removed. There is no older
+//! segment that would need those acks, and when the process ends in between its records come again.
 
 use std::collections::BTreeSet;
 use std::io;

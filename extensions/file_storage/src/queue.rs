@@ -1,4 +1,16 @@
-//! A queue as the engine uses it.
+//! A queue as the engine uses it: calls of the disk run where threads may block, and who waits is woken.
+//!
+//! A queue that is open is one [`Shared`], with a [`Handle`] for each owner: after a reload the former ones and their successor.
+//!
+//! - Who takes waits for `readable`, which commits, what is given back and the close of a handle tell; who has found no room
+//!   waits for `room`, which records that are done or lost, commits that fail and closes tell. Both tell all who wait, and leave
+//!   nothing for those who come later: so one begins to wait, then looks, and only then sleeps.
+//! - What a former owner took and did not settle is in `kept`, and is taken before what is in the queue. It counts in the backlog
+//!   all the time, as it is not done.
+//! - Many records that are done at the same time share a save: `done` sets `dirty` once the queue knows of it, and who has `saving`
+//!   clears that before it saves. So those who waited for it find nothing left to save, and what was done meanwhile is
+//!   for the next. A save that fails sets it not again: what is not written is unsynced, and tried again with that, a second
+//!   later and at a stop.
 
 use std::collections::VecDeque;
 use std::io;
