@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use weir_disk_queue::{Fs, Options, Queue, Submitted, Take};
@@ -267,8 +268,8 @@ fn what_the_disk_does_not_give_for_a_while_costs_nothing_whether_the_queue_is_op
 }
 
 /// A queue of 100 records in one segment of five pages, and its name.
-fn pages(seed: u64) -> (World, String) {
-    let options = Options { segment_bytes: 1 << 20, read_ahead: 600, ..Options::default() };
+fn pages(seed: u64, read_ahead: usize) -> (World, String) {
+    let options = Options { segment_bytes: 1 << 20, read_ahead, ..Options::default() };
     let mut world = World::with(seed, options);
     world.send(100);
     let name = segments(&world.disk.names()).remove(0);
@@ -279,7 +280,7 @@ fn pages(seed: u64) -> (World, String) {
 #[test]
 fn a_page_that_the_disk_never_gives_costs_the_records_that_it_touches_and_its_file_stays() {
     for (seed, page) in (0..12).zip([0, 1, 3].into_iter().cycle()) {
-        let (mut world, name) = pages(seed);
+        let (mut world, name) = pages(seed, 600);
         world.disk.hide(|_| Some(name.clone()), page * 4096 + 100..page * 4096 + 200);
         if seed % 2 == 0 {
             world.crash(Crash::Kill);
@@ -315,8 +316,31 @@ fn a_page_that_the_disk_never_gives_costs_the_records_that_it_touches_and_its_fi
 }
 
 #[test]
+fn a_file_stays_also_when_nothing_behind_the_page_that_the_disk_never_gives_has_to_be_read() {
+    let (mut world, name) = pages(1, 0);
+    while world.take() {}
+    while world.held.len() > 60 {
+        world.finish(world.held.len() - 1);
+    }
+    world.save_for_sure();
+    world.crash(Crash::Kill);
+    world.disk.hide(|_| Some(name.clone()), 0..100);
+    assert!(!world.take());
+    world.disk.pass(Duration::from_secs(300));
+    while world.take() {
+        world.finish(0);
+    }
+    world.save();
+    let names = world.disk.names();
+    assert!(
+        world.counted().lost > 5 && names.contains(&name.replace(".segment", ".unreadable")),
+        "{names:?}"
+    );
+}
+
+#[test]
 fn a_file_that_was_put_aside_unread_is_delivered_after_it_was_named_as_before() {
-    let (mut world, name) = pages(1);
+    let (mut world, name) = pages(1, 600);
     world.disk.hide(|_| Some(name.clone()), 0..usize::MAX);
     world.crash(Crash::Kill);
     world.outlast();
