@@ -202,7 +202,7 @@ impl Queue {
                 target: UNSAMPLED,
                 queue = %self.fs.place(),
                 file = %name.file(aside),
-                "A segment of a queue on disk was put aside, as records in it are lost"
+                "A segment of a queue on disk that is damaged or could not be read was put aside"
             );
             self.thin_out();
         } else {

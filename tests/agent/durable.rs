@@ -373,9 +373,10 @@ fn damaged_files_never_keep_an_agent_from_starting_and_what_they_cost_is_counted
         assert_eq!(way.send(1_000_000), Some(200), "fresh data passes");
         wait_for(&sink, &BTreeSet::from([1_000_000]));
         let queue = format!("\"queue\": \"{}\"", way.directory().display());
-        for what in
-            ["Records of a queue on disk are damaged and lost", "A damaged segment of a queue on disk"]
-        {
+        for what in [
+            "Records of a queue on disk are damaged and lost",
+            "A segment of a queue on disk that is damaged",
+        ] {
             let log = agent.wait_for_log(what);
             assert!(
                 log.lines().filter(|line| line.contains(what)).all(|line| line.contains(&queue)),
