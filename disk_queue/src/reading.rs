@@ -39,8 +39,8 @@ pub(crate) struct Reader(Option<Reading>);
 struct Reading {
     name: Name,
     scanner: Scanner,
-    /// Since when the disk does not give what comes next.
-    failing_since: Option<Duration>,
+    /// Where the disk did not give what comes next, and since when.
+    failing: Option<(u64, Duration)>,
 }
 
 /// The part of a segment that is to be read.
@@ -58,7 +58,7 @@ struct Part {
 
 impl Reader {
     fn segment(&mut self, name: &Name) -> &mut Reading {
-        let new = || Reading { name: *name, scanner: Scanner::new(name.salt), failing_since: None };
+        let new = || Reading { name: *name, scanner: Scanner::new(name.salt), failing: None };
         let reading = self.0.get_or_insert_with(new);
         if reading.name != *name {
             *reading = new();
@@ -77,7 +77,9 @@ impl Reader {
 impl Reading {
     /// Whether it may still pass that the disk does not give what comes next.
     fn may_pass(&mut self, error: &io::Error, now: Duration) -> bool {
-        let since = *self.failing_since.get_or_insert(now);
+        let at = self.scanner.offset;
+        let (_, since) = self.failing.filter(|(before, _)| *before == at).unwrap_or((at, now));
+        self.failing = Some((at, since));
         is_curable(error) || now.saturating_sub(since) < PATIENCE
     }
 }
@@ -109,10 +111,7 @@ impl Queue {
             }
             let reading = reader.segment(&part.name);
             let enough = match self.read(&mut reading.scanner, &part, most) {
-                Ok(enough) => {
-                    reading.failing_since = None;
-                    enough
-                }
+                Ok(enough) => enough,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.note_removed()?;
                     if !self.has_no_file(&part.name) {
@@ -182,7 +181,9 @@ impl Queue {
             if !(next..part.limit).contains(&head.id) {
                 continue;
             }
-            self.state().grow(&part.name, head.id + 1);
+            if head.id >= part.ids.end {
+                self.state().grow(&part.name, head.id + 1);
+            }
             self.lose(&part.name, next..head.id, scanner);
             next = head.id + 1;
             let receivable = Receivable { id: head.id, weight: head.weight, length: head.length };

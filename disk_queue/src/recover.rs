@@ -58,7 +58,7 @@ pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(
         state.backlog.add(segment.live);
         state.push(segment);
     }
-    let end = |last: &Segment| if last.unread { last.end + JUMP } else { last.end };
+    let end = |last: &Segment| if last.unread { last.end.saturating_add(JUMP) } else { last.end };
     state.committed = state.segments().back().map_or(1, end);
     state.read_to = state.segments().iter().find(|s| !s.gone).map_or(state.committed, |s| s.name.first);
     Ok((state, number))

@@ -17,7 +17,7 @@ const PAGE: u64 = 4096;
 pub(crate) struct Scanner {
     salt: u64,
     /// Where the next record begins.
-    offset: u64,
+    pub(crate) offset: u64,
     /// End of the last record.
     pub(crate) valid: u64,
     /// Places behind it where a record should be and none is.

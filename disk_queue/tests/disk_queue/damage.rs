@@ -213,7 +213,7 @@ fn a_segment_that_the_disk_does_not_give_costs_its_records_and_is_put_aside() {
             let segments = segments(names);
             segments.get(at.min(segments.len() - 1)).cloned()
         };
-        let name = world.disk.refuse(pick, Some(Errno::IO));
+        let name = world.disk.refuse(pick, Some(Errno::IO.raw_os_error()));
         world.crash(Crash::Kill);
         assert!(world.queue.is_some(), "seed {seed}: it opens");
         assert_eq!(world.counted(), Harm::default(), "seed {seed}: it may pass");
@@ -246,7 +246,8 @@ fn what_the_disk_does_not_give_for_a_while_costs_nothing_whether_the_queue_is_op
             world.disk.hide_all();
         } else {
             let segments = segments(&world.disk.names());
-            let refuse = |name| drop(world.disk.refuse(|_| Some(String::clone(name)), Some(Errno::IO)));
+            let refuse =
+                |name| drop(world.disk.refuse(|_| Some(String::clone(name)), Some(Errno::IO.raw_os_error())));
             segments.iter().for_each(refuse);
         }
         for start in starts {
@@ -316,6 +317,29 @@ fn a_page_that_the_disk_never_gives_costs_the_records_that_it_touches_and_its_fi
 }
 
 #[test]
+fn what_the_disk_does_not_give_is_waited_for_as_long_as_before_when_that_before_it_was_given() {
+    let disk = Disk::new(1);
+    let queue = Queue::open(Arc::new(disk.clone()), Options { read_ahead: 0, ..Options::default() });
+    let queue = queue.expect("opens");
+    for _ in 0..3 {
+        assert_eq!(queue.submit(vec![vec![7; 1 << 20].into()], 1, |_| true, |_| {}), Submitted::Commit);
+        queue.commit();
+    }
+    drop(queue);
+    let queue = Queue::open(Arc::new(disk.clone()), Options::default()).expect("opens");
+    for megabyte in 0..3 {
+        disk.hide(nth(0), (megabyte << 20) + 100..(megabyte << 20) + 200);
+        queue.fill(usize::MAX).expect_err("a bad sector");
+        disk.pass(Duration::from_secs(240));
+    }
+    queue.fill(usize::MAX).expect_err("not for long");
+    assert_eq!(queue.counters().lost, 0);
+    disk.pass(Duration::from_secs(60));
+    queue.fill(usize::MAX).expect("what there is");
+    assert_eq!(queue.counters().lost, 1);
+}
+
+#[test]
 fn a_file_stays_also_when_nothing_behind_the_page_that_the_disk_never_gives_has_to_be_read() {
     let (mut world, name) = pages(1, 0);
     while world.take() {}
@@ -358,7 +382,9 @@ fn a_file_that_was_put_aside_unread_is_delivered_after_it_was_named_as_before() 
 fn acks_that_the_disk_does_not_give_keep_no_segment_from_being_removed() {
     let mut world = filled(1);
     world.close();
-    world.disk.refuse(|names| names.iter().find(|n| n.ends_with(".acks")).cloned(), Some(Errno::IO));
+    world
+        .disk
+        .refuse(|names| names.iter().find(|n| n.ends_with(".acks")).cloned(), Some(Errno::IO.raw_os_error()));
     world.crash(Crash::Kill);
     world.check(1, false);
     world.crash(Crash::Kill);
@@ -371,7 +397,7 @@ fn files_of_another_user_end_the_start_with_their_name_and_nothing_is_lost() {
         let mut world = filled(1);
         world.close();
         let pick = |names: &[String]| names.iter().find(|name| name.ends_with(what)).cloned();
-        let name = world.disk.refuse(pick, Some(Errno::ACCESS));
+        let name = world.disk.refuse(pick, Some(Errno::ACCESS.raw_os_error()));
         let before = world.disk.names();
         let opened = Queue::open(Arc::new(world.disk.clone()), Options::default());
         let error = opened.err().expect("refused");
@@ -392,7 +418,7 @@ fn what_keeps_files_from_being_opened_now_ends_a_start_and_is_waited_for_later_a
     for error in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ROFS, Errno::ACCESS] {
         let mut world = filled(1);
         let last = |names: &[String]| segments(names).last().cloned();
-        let name = world.disk.refuse(last, Some(error));
+        let name = world.disk.refuse(last, Some(error.raw_os_error()));
         world.outlast();
         world.outlast();
         assert!(world.missing() > 0 && world.counted() == Harm::default(), "{error}: {:?}", world.counted());

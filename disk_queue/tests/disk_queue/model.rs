@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use weir_disk_queue::{File, Fs};
 
 /// Unit in which a crash tears a write.
@@ -93,8 +92,8 @@ struct Node {
     writes: Vec<Write>,
     /// The disk does not give these bytes back.
     unreadable: Option<Range<usize>>,
-    /// It cannot be opened.
-    refused: Option<Errno>,
+    /// It cannot be opened, with this error of the system.
+    refused: Option<i32>,
     /// How often it is open.
     open: usize,
 }
@@ -239,7 +238,7 @@ impl Disk {
     }
 
     /// The file whose name is picked cannot be opened; its name.
-    pub(crate) fn refuse(&self, pick: impl Fn(&[String]) -> Option<String>, error: Option<Errno>) -> String {
+    pub(crate) fn refuse(&self, pick: impl Fn(&[String]) -> Option<String>, error: Option<i32>) -> String {
         let name = pick(&self.names()).expect("a file");
         let mut state = self.lock();
         let node = state.names[&name];
@@ -389,7 +388,7 @@ impl Fs for Disk {
         let mut state = self.call()?;
         let node = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         if let Some(error) = state.nodes[node].refused {
-            return Err(error.into());
+            return Err(io::Error::from_raw_os_error(error));
         }
         Ok(self.opened(&mut state, node))
     }
