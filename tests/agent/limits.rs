@@ -224,3 +224,62 @@ fn how_much_telemetry_is_held_and_may_be_is_on_the_page() {
     assert!((100_000.0..1e6).contains(&held()), "{}", held());
     assert!(value("otelcol_process_telemetry_limit_bytes") > 1e6);
 }
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("short");
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// A connection of HTTP/2 with a call of which 6,500 bytes come in as many frames, and nothing more.
+fn burst() -> Vec<u8> {
+    let path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    // POST, http, the path and the content type, by their numbers (RFC 7541, appendix A).
+    let mut head = vec![0x83, 0x86, 4, u8::try_from(path.len()).expect("short")];
+    head.extend_from_slice(path.as_bytes());
+    head.extend_from_slice(&[0x0f, 0x10, 16]);
+    head.extend_from_slice(b"application/grpc");
+    let mut sent =
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[]), &frame(1, 4, 1, &head)].concat();
+    // A message of 7,000 bytes.
+    let message = [0, 0, 0, 0x1b, 0x58].into_iter().chain([0; 6_495]);
+    sent.extend(message.flat_map(|byte| frame(0, 0, 1, &[byte])));
+    sent.extend(frame(6, 0, 0, b"all read"));
+    sent
+}
+
+/// Resident bytes of a process.
+fn resident(agent: &Agent) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident set");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("KiB") << 10
+}
+
+#[test]
+fn a_burst_of_tiny_frames_leaves_nothing_behind_with_its_connection() {
+    let entry = free_port();
+    let yaml = format!(
+        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"127.0.0.1:{entry}\"}}}}}}}}\nexporters: {{nop: }}\n\
+         service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines: {{logs: {{receivers: [otlp], exporters: [nop]}}}}\n"
+    );
+    let agent = Agent::start(&yaml, 0);
+    let burst = burst();
+    let send = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", entry)).expect("connected");
+        stream.set_read_timeout(Some(LONG)).expect("set");
+        stream.write_all(&burst).expect("written");
+        let mut heard = Vec::new();
+        while !heard.windows(8).any(|part| part == b"all read") {
+            let mut part = [0; 512];
+            let read = stream.read(&mut part).expect("an answer to the ping");
+            assert!(read > 0, "closed after {heard:?}");
+            heard.extend_from_slice(&part[..read]);
+        }
+        stream
+    };
+    // Threads have buffers of their own from then on.
+    let _first: Vec<TcpStream> = (0..20).map(|_| send()).collect();
+    let before = resident(&agent);
+    let open: Vec<TcpStream> = (0..100).map(|_| send()).collect();
+    let each = resident(&agent).saturating_sub(before) / open.len() as u64;
+    assert!(each < 64 << 10, "{each} bytes for each connection");
+}

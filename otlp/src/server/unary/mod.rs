@@ -1,8 +1,8 @@
 //! Serving one connection of a gRPC port in one task.
 //!
 //! In each turn everything that has come is read, every call goes on as far as it can, and all answers leave in one write.
-//! The bytes are read into a buffer of the thread and copied once, into the buffer of their message: connections that
-//! rest hold no buffers, and a message holds no more than itself.
+//! The bytes are read into a buffer of the thread and copied once, into the buffer of their message, and what they say is
+//! listed in one of the thread too: connections that rest hold no buffers, and a message holds no more than itself.
 
 mod calls;
 mod clocks;
@@ -37,7 +37,14 @@ const READS: usize = 4;
 const MAX_OUTPUT: usize = 64 << 10;
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers { input: vec![0; READ], events: Vec::new() });
+}
+
+/// Of a thread, for one read of one connection after the other.
+struct Buffers {
+    input: Vec<u8>,
+    /// What the input says: one read may be thousands of them.
+    events: Vec<Event>,
 }
 
 /// Serves a connection until the peer leaves or, after the server's stop, until the requests under way are answered.
@@ -64,7 +71,6 @@ struct Connection {
     io: Sending,
     calls: Calls,
     clocks: Clocks,
-    events: Vec<Event>,
     /// How much of the output is written.
     written: usize,
     to_flush: bool,
@@ -103,7 +109,6 @@ impl Connection {
             io,
             calls: Calls::new(server, peer, machine, activity),
             clocks,
-            events: Vec::new(),
             written: 0,
             to_flush: false,
             stopped: false,
@@ -228,28 +233,28 @@ impl Connection {
         if self.calls.machine.is_deaf() {
             return Reads::All;
         }
-        BUFFER.with_borrow_mut(|buffer| {
+        BUFFERS.with_borrow_mut(|Buffers { input, events }| {
             for _ in 0..READS {
                 if self.waits_to_write() > MAX_OUTPUT {
                     return Reads::Held;
                 }
-                let mut read = ReadBuf::new(buffer);
+                let mut read = ReadBuf::new(input);
                 match Pin::new(&mut self.io).poll_read(cx, &mut read) {
                     Poll::Pending => return Reads::All,
                     Poll::Ready(Err(_)) => return Reads::Ended,
                     Poll::Ready(Ok(())) if read.filled().is_empty() => return Reads::Ended,
-                    Poll::Ready(Ok(())) => self.receive(read.filled()),
+                    Poll::Ready(Ok(())) => self.receive(read.filled(), events),
                 }
             }
             Reads::Some
         })
     }
 
-    fn receive(&mut self, input: &[u8]) {
+    fn receive(&mut self, input: &[u8], events: &mut Vec<Event>) {
         self.clocks.hear();
         let now = self.clocks.heard();
-        self.calls.machine.receive(input, now, &mut self.events);
-        for event in self.events.drain(..) {
+        self.calls.machine.receive(input, now, events);
+        for event in events.drain(..) {
             self.calls.event(event, input, now);
         }
     }
@@ -297,9 +302,9 @@ impl Connection {
         if let Poll::Ready(Err(_)) = Pin::new(&mut self.io).poll_shutdown(cx) {
             return Poll::Ready(());
         }
-        BUFFER.with_borrow_mut(|buffer| {
+        BUFFERS.with_borrow_mut(|Buffers { input, .. }| {
             for _ in 0..READS {
-                let mut read = ReadBuf::new(buffer);
+                let mut read = ReadBuf::new(input);
                 match Pin::new(&mut self.io).poll_read(cx, &mut read) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
