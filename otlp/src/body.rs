@@ -153,7 +153,7 @@ impl<B: HttpBody + Unpin> HttpBody for Reading<B> {
 pub(crate) enum ReadError {
     /// It is longer than the limit.
     TooLarge,
-    /// There is no memory for it now.
+    /// There is no memory for it, now or for one of its length at all.
     Refused(Failure),
     /// The peer or the connection ended early; what the library said.
     Broken(String),
@@ -181,10 +181,12 @@ impl Gather {
 
     /// Adds a piece.
     pub(crate) fn push(&mut self, piece: Bytes) -> Result<(), ReadError> {
-        if self.len() + piece.len() > self.limit {
+        let arrived = self.len() + piece.len();
+        if arrived > self.limit {
             return Err(ReadError::TooLarge);
         }
-        self.room.grow(piece.len()).map_err(ReadError::Refused)?;
+        let missing = self.expected.saturating_sub(arrived);
+        self.room.grow_before(piece.len(), missing).map_err(ReadError::Refused)?;
         if self.len() == 0 {
             self.first = piece;
             return Ok(());

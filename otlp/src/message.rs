@@ -33,7 +33,7 @@ pub(crate) enum MessageError {
     Several,
     /// A flag that gRPC does not define.
     Flag(u8),
-    /// There is no memory for it now.
+    /// There is no memory for it, now or for one of its length at all.
     Refused(Failure),
     /// The peer or the connection ended early; what the library said.
     Broken(String),
@@ -60,12 +60,11 @@ impl Arriving {
 
     /// Adds a piece; it may be cut anywhere.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), MessageError> {
-        self.room.grow(piece.len()).map_err(MessageError::Refused)?;
         let (header, rest) = piece.split_at(piece.len().min(FRAME_HEADER - self.has));
         self.header[self.has..self.has + header.len()].copy_from_slice(header);
         self.has += header.len();
         if self.has < FRAME_HEADER {
-            return Ok(());
+            return self.room.grow(piece.len()).map_err(MessageError::Refused);
         }
         let length = self.length();
         if self.header[0] > 1 {
@@ -78,6 +77,7 @@ impl Arriving {
         if rest.len() > missing {
             return Err(MessageError::Several);
         }
+        self.room.grow_before(piece.len(), missing - rest.len()).map_err(MessageError::Refused)?;
         if rest.len() > self.content.capacity() - self.content.len() {
             let step = self.content.len().max(MAX_RESERVE).max(rest.len());
             self.content.reserve_exact(missing.min(step));

@@ -119,7 +119,7 @@ impl Server {
                 RpcStatus::new(Status::Internal, format!("grpc: error unmarshalling request: {e}"))
             }
             Refused::NotJson(e) => RpcStatus::new(Status::Internal, e.to_string()),
-            Refused::Failed(failure) => RpcStatus::of(&failure),
+            Refused::NoRoom(failure) | Refused::Failed(failure) => RpcStatus::of(&failure),
         })
     }
 

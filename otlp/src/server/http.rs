@@ -109,7 +109,7 @@ impl Server {
     ) -> Result<(), Refusal> {
         let encoding = self.encoding(request.headers())?;
         let context = intake::context("http", &request, peer, &self.settings, auth);
-        let room = self.room(&context).map_err(|failure| failed(&failure))?;
+        let room = self.room(&context).map_err(|failure| no_room(&failure))?;
         let (content, room) = self.content(request.into_body(), room).await?;
         let stays = format == Format::Protobuf && encoding == Encoding::Identity;
         let content = if stays && content.len() < SMALL { Bytes::copy_from_slice(&content) } else { content };
@@ -120,6 +120,7 @@ impl Server {
             Refused::NotDecompressed(e) => bad_request(e.to_string()),
             Refused::Malformed(e) => bad_request(e.to_string()),
             Refused::NotJson(e) => bad_request(e.to_string()),
+            Refused::NoRoom(failure) => no_room(&failure),
             Refused::Failed(failure) => failed(&failure),
         })
     }
@@ -131,7 +132,7 @@ impl Server {
         match self.arrival(reading, &arrived).await {
             Ok(Ok(content)) => Ok(content),
             Ok(Err(ReadError::TooLarge)) => Err(too_large()),
-            Ok(Err(ReadError::Refused(failure))) => Err(failed(&failure)),
+            Ok(Err(ReadError::Refused(failure))) => Err(no_room(&failure)),
             Ok(Err(ReadError::Broken(why))) => Err(bad_request(format!("the request was broken off: {why}"))),
             Err(Late::Stopping) => {
                 let answer = RpcStatus::new(Status::Unavailable, "the server is shutting down");
@@ -210,6 +211,12 @@ fn success(format: Format) -> Response<Body> {
 fn failed(failure: &Failure) -> Refusal {
     let answer = RpcStatus::of(failure);
     Refusal(status::to_http(answer.status()), answer)
+}
+
+/// What has room later is refused with 503; what never has is too large, where 429 would have the sender come again.
+fn no_room(failure: &Failure) -> Refusal {
+    let Refusal(code, answer) = failed(failure);
+    Refusal(if failure.is_retryable() { code } else { StatusCode::PAYLOAD_TOO_LARGE }, answer)
 }
 
 fn bad_request(message: String) -> Refusal {

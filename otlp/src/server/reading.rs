@@ -44,7 +44,9 @@ pub(super) enum Refused {
     Malformed(Malformed),
     /// It is not the JSON of its signal.
     NotJson(JsonError),
-    /// What the receipt said, or there is no room for it.
+    /// There is no memory for what it becomes, now or for that much at all.
+    NoRoom(Failure),
+    /// What the receipt said.
     Failed(Failure),
 }
 
@@ -150,11 +152,11 @@ impl Arrived {
 
     /// Reserves what its content takes, no more and no less.
     fn fit(&mut self) -> Result<(), Refused> {
-        self.room.fit(self.content.len() + self.beside).map_err(Refused::Failed)
+        self.room.fit(self.content.len() + self.beside).map_err(Refused::NoRoom)
     }
 
     fn read(mut self, attributes: Option<&LimitedAttributes>) -> Result<Payload, Refused> {
-        self.room.grow(self.announced()).map_err(Refused::Failed)?;
+        self.room.grow(self.announced()).map_err(Refused::NoRoom)?;
         self.decompress(self.limit)?;
         if self.format == Format::Json {
             self.content = json::to_protobuf(self.signal, &self.content).map_err(Refused::NotJson)?;
@@ -247,12 +249,16 @@ mod tests {
         let mut damaged = gzip(&vec![b' '; 5 << 20]).to_vec();
         damaged[20] ^= 0xff;
         let damaged = Bytes::from(damaged);
-        let refused = arrived(damaged.clone(), &budget).read(None).err();
-        assert!(
-            matches!(&refused, Some(Refused::Failed(failure)) if failure.is_retryable()),
-            "no room, whatever is in it"
-        );
+        let no_room = || {
+            let refused = arrived(damaged.clone(), &budget).read(None).err();
+            let Some(Refused::NoRoom(failure)) = refused else { unreachable!("whatever is in it") };
+            failure
+        };
+        assert!(!no_room().is_retryable(), "there never is");
         budget.set_limit(10 << 20);
+        let others = budget.reserve(6 << 20).expect("room");
+        assert!(no_room().is_retryable(), "there is when the others are through");
+        drop(others);
         let refused = arrived(damaged, &budget).read(None).err();
         assert!(matches!(refused, Some(Refused::NotDecompressed(DecodeError::Corrupt(_)))));
         assert_eq!(budget.held(), 0);

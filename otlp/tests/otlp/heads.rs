@@ -183,7 +183,8 @@ async fn a_head_that_drips_is_cut_off_behind_a_request_too_while_connections_may
 #[tokio::test]
 async fn a_client_that_sends_a_large_body_to_its_end_hears_why_it_was_refused_at_its_beginning() {
     let budget = Budget::default();
-    budget.set_limit(1000);
+    budget.set_limit(5 << 20);
+    let _others = budget.reserve((5 << 20) - 1000).expect("room");
     let crowded = start(ServerSettings { max_body: 5 << 20, budget, ..ServerSettings::default() }).await;
     let guarded = guarded_on(Protocols::Both, &[]).await;
     for (server, size, status) in

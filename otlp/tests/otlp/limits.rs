@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
-use weir_component::{Blocking, Budget, Host, Status, Stop, Stopper, Telemetry};
+use weir_component::{Blocking, Budget, Failure, Host, Status, Stop, Stopper, Telemetry};
 use weir_otlp::Listener;
 use weir_otlp::client::{Compression, GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
 use weir_otlp::encoding::Encoding;
@@ -127,27 +127,66 @@ async fn what_a_request_takes_beside_its_content_counts_so_that_many_small_ones_
 }
 
 #[tokio::test]
-async fn a_request_for_which_there_is_no_memory_may_be_sent_again_later() {
+async fn a_request_for_which_there_is_no_memory_may_be_sent_again_later_unless_there_never_is() {
     let budget = Budget::default();
-    budget.set_limit(50_000);
     let server = start(ServerSettings { budget: budget.clone(), ..ServerSettings::default() }).await;
     // 100 KB, of which gzip leaves a few hundred bytes: too much only after decompression.
     let payload = logs_request(1, |_| "x".repeat(100_000)).into();
-    for compression in
-        [Compression::NONE, Compression::GZIP, Compression { encoding: Encoding::Zstd, level: None }]
-    {
-        for result in [
-            within(grpc(&server, compression).export(&payload)).await,
-            within(http(&server, compression).export(&payload)).await,
-        ] {
-            let failure = result.expect_err("refused");
-            assert!(failure.is_retryable() && failure.status() == Some(Status::Unavailable), "{failure}");
-            assert!(failure.message().contains("data refused due to high memory usage"), "{failure}");
+    let refused = async |failures: &mut Vec<Failure>| {
+        for compression in
+            [Compression::NONE, Compression::GZIP, Compression { encoding: Encoding::Zstd, level: None }]
+        {
+            for result in [
+                within(grpc(&server, compression).export(&payload)).await,
+                within(http(&server, compression).export(&payload)).await,
+            ] {
+                failures.push(result.expect_err("refused"));
+            }
         }
+    };
+    let (mut later, mut never) = (Vec::new(), Vec::new());
+    budget.set_limit(150_000);
+    let others = budget.reserve(100_000).expect("room");
+    refused(&mut later).await;
+    budget.set_limit(50_000);
+    drop(others);
+    refused(&mut never).await;
+    for failure in later {
+        assert!(failure.is_retryable() && failure.status() == Some(Status::Unavailable), "{failure}");
+        assert!(failure.message().contains("data refused due to high memory usage"), "{failure}");
+    }
+    for failure in never {
+        assert!(!failure.is_retryable(), "{failure}");
+        assert!(failure.message().contains("50000 are allowed for all telemetry"), "{failure}");
     }
     assert!(server.pipeline.payloads().is_empty());
-    assert_eq!((budget.held(), budget.refused()), (0, 6));
+    assert_eq!((budget.held(), budget.refused()), (0, 12));
     within(grpc(&server, Compression::NONE).export(&sample(Signal::Logs, 1))).await.expect("accepted");
+}
+
+#[tokio::test]
+async fn a_request_that_never_fits_is_refused_as_too_large_by_what_it_announces() {
+    let budget = Budget::default();
+    budget.set_limit(150_000);
+    let _others = budget.reserve(100_000).expect("room");
+    for protocols in [Protocols::Grpc, Protocols::Both] {
+        let settings = ServerSettings { protocols, budget: budget.clone(), ..ServerSettings::default() };
+        let server = start(settings).await;
+        // It finds that little memory when it has brought less than it may.
+        for (length, status, code) in [(100_000, "14", 503), (160_000, "8", 413)] {
+            let trailers =
+                within(raw_grpc(server.address, LOGS, &[], &framed(false, &vec![0; length]))).await.1;
+            assert_eq!(trailers["grpc-status"], status);
+            assert!(!trailers.contains_key("grpc-status-details-bin"), "no RetryInfo");
+            if protocols == Protocols::Both {
+                let request =
+                    Request::post(server.url("/v1/logs")).header("content-type", "application/x-protobuf");
+                assert_eq!(within(http_request(request, vec![0; length])).await.0.as_u16(), code);
+            }
+        }
+        assert!(server.pipeline.payloads().is_empty());
+    }
+    assert_eq!(budget.held(), 100_000);
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use opentelemetry::metrics::AsyncInstrument;
 use weir_config::telemetry::MetricsLevel;
 use weir_pdata::Payload;
 
-use crate::{Failure, Telemetry};
+use crate::{Failure, Status, Telemetry};
 
 /// Says whether more may be taken in, instead of the limit of the [`Budget`]: a memory limiter.
 pub trait Gate: Send + Sync {
@@ -26,7 +26,7 @@ pub trait Gate: Send + Sync {
     /// quick and not block.
     ///
     /// # Errors
-    /// A retryable failure, which the sender hears.
+    /// A retryable failure, which the sender hears unless it needs more than the [`limit`](Gate::limit).
     fn admit(&self, held: usize, more: usize) -> Result<(), Failure>;
 
     /// What `admit` would say now. Nobody is refused by it and nothing comes in: it counts and logs nothing.
@@ -155,7 +155,7 @@ impl Budget {
     /// Reserves `bytes`.
     ///
     /// # Errors
-    /// A retryable failure when that is more than may be held now.
+    /// A retryable failure when that is more than may be held now; a permanent one when it is more than may be held at all.
     pub fn reserve(&self, bytes: usize) -> Result<Reservation, Failure> {
         let mut reservation = self.begin();
         reservation.grow(bytes)?;
@@ -171,12 +171,28 @@ impl Budget {
         });
     }
 
-    fn take(&self, bytes: usize) -> Result<(), Failure> {
-        self.admit(bytes).inspect_err(|failure| {
+    /// Takes `bytes` for one that needs so many at once before it is through.
+    fn take(&self, bytes: usize, needed: usize) -> Result<(), Failure> {
+        self.admit(bytes).map_err(|now| {
+            let failure = self.never_fits(needed).unwrap_or(now);
             self.0.refused.fetch_add(1, Ordering::Relaxed);
             if let Some(told) = &self.1 {
-                told(failure);
+                told(&failure);
             }
+            failure
+        })
+    }
+
+    /// Who needs more than is allowed would be sent away whenever it comes: it must not come again.
+    fn never_fits(&self, needed: usize) -> Option<Failure> {
+        let limit = self.limit();
+        (needed > limit).then(|| {
+            Failure::permanent(format!(
+                "request too large for the memory of the agent: it needs {needed} bytes at once and {limit} are allowed for all \
+                 telemetry; send smaller requests, or give the agent more memory (limit_mib of memory_limiter, without which it \
+                 is a quarter of what the process may use)"
+            ))
+            .with_status(Status::ResourceExhausted)
         })
     }
 
@@ -228,8 +244,17 @@ impl Reservation {
     /// # Errors
     /// As [`Budget::reserve`]; what was reserved before stays.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.grow_before(bytes, 0)
+    }
+
+    /// Reserves more, before at least `later` bytes that the same request will need beside it.
+    ///
+    /// # Errors
+    /// As [`Budget::reserve`], the permanent one also when only all of it together is more than may be held at all; what was
+    /// reserved before stays.
+    pub fn grow_before(&mut self, bytes: usize, later: usize) -> Result<(), Failure> {
         if bytes > 0 {
-            self.budget.take(bytes)?;
+            self.budget.take(bytes, self.bytes.saturating_add(bytes).saturating_add(later))?;
             self.bytes += bytes;
         }
         Ok(())
@@ -305,12 +330,32 @@ mod tests {
     fn the_limit_holds_to_the_byte_and_a_refusal_takes_nothing() {
         let budget = limited(10);
         let mut first = budget.reserve(6).expect("fits");
-        assert!(first.grow(5).is_err_and(|f| f.is_retryable()));
+        assert!(budget.reserve(5).is_err_and(|f| f.is_retryable()));
         assert!(budget.reserve(usize::MAX).is_err());
         first.grow(4).expect("fits");
         assert_eq!((budget.held(), budget.refused()), (10, 2));
         drop(first);
         assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn what_can_never_fit_is_refused_for_good_with_both_figures_and_only_for_as_long_as_that_is_the_limit() {
+        let budget = limited(10);
+        let is_permanent = |refused: Result<(), Failure>| !refused.expect_err("refused").is_retryable();
+        let mut others = budget.reserve(8).expect("fits");
+        let mut request = budget.begin();
+        assert!(!is_permanent(request.grow(3)), "beside others");
+        assert!(!is_permanent(request.grow_before(3, 7)));
+        assert!(is_permanent(request.grow_before(3, 8)), "although only its beginning is there");
+        others.shrink_to(0);
+        request.grow_before(3, 8).expect("nobody knows what the limit will be then");
+        let refused = request.grow(8).expect_err("refused");
+        assert!(refused.message().contains("needs 11 bytes") && refused.message().contains("10 are allowed"));
+        assert_eq!((refused.status(), refused.is_retryable()), (Some(Status::ResourceExhausted), false));
+        budget.set_limit(20);
+        others.grow(10).expect("fits");
+        assert!(!is_permanent(request.grow(8)));
+        assert_eq!((request.bytes(), budget.held()), (3, 13));
     }
 
     #[test]
@@ -396,6 +441,7 @@ mod tests {
         let (budget, gate) = gated(100);
         let _three = budget.reserve(3).expect("admitted");
         assert_eq!((budget.reserve(1).expect_err("shut").message(), budget.limit()), ("shut", 3));
+        assert!(!budget.reserve(4).expect_err("it never fits").is_retryable());
         drop(gate);
         assert_eq!(budget.limit(), 100);
         assert!(budget.reserve(1).is_ok());

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use weir_component::{Budget, Clock, Count, Failure, ReceiverContext};
+use weir_otlp::server::{Protocols, ServerSettings};
 
 /// Least time between two lines about one port.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -49,15 +50,47 @@ impl Door {
         {
             return;
         }
+        let (what, cure) = if why.is_retryable() { FULL } else { TOO_LARGE };
         tracing::warn!(
             otelcol.component.id = %self.id,
             otelcol.component.kind = "receiver",
             transport = self.transport,
             error = %why,
             refused_requests = self.untold.swap(0, Ordering::Relaxed),
-            cure = "give the agent more memory, or let exporters hold less: sending_queue::queue_size, or sending_queue::storage, \
-                    which holds it on disk",
-            "Requests are refused: the agent holds as much telemetry as it may."
+            cure,
+            "{what}"
+        );
+    }
+}
+
+/// What is said of a refusal, and what helps.
+const FULL: (&str, &str) = (
+    "Requests are refused: the agent holds as much telemetry as it may.",
+    "give the agent more memory, or let exporters hold less: sending_queue::queue_size, or sending_queue::storage, which holds it \
+     on disk",
+);
+const TOO_LARGE: (&str, &str) = (
+    "A request is refused for good: it is larger than all the telemetry that the agent may hold.",
+    "let senders send smaller requests, or give the agent more memory: limit_mib of memory_limiter, without which it is a quarter \
+     of what the process may use",
+);
+
+/// Warns when a port takes requests for which there is never memory.
+pub(crate) fn look_at_largest(cx: &ReceiverContext, settings: &ServerSettings) {
+    let (option, largest) = match settings.protocols {
+        Protocols::Grpc => ("max_recv_msg_size_mib", settings.max_message),
+        _ => ("max_request_body_size", settings.max_body),
+    };
+    let limit = settings.budget.limit();
+    if largest > limit {
+        tracing::warn!(
+            otelcol.component.id = %cx.id,
+            otelcol.component.kind = "receiver",
+            option,
+            largest,
+            limit,
+            cure = TOO_LARGE.1,
+            "Requests may be larger than all the telemetry that the agent may hold: those that are will be refused for good."
         );
     }
 }
@@ -70,28 +103,27 @@ mod tests {
 
     use super::*;
 
+    fn context(simulation: &Simulation) -> ReceiverContext {
+        let (host, clock) = (weir_testkit::host(simulation), simulation.clock());
+        let (_, stop) = Stop::new();
+        ReceiverContext { id: "otlp/in".to_owned(), outputs: Outputs::new(Vec::new()), stop, clock, host }
+    }
+
     #[test]
     fn refusals_are_counted_one_by_one_and_told_of_once_a_minute_with_the_reason_and_the_cure() {
         let simulation = Simulation::new(1);
-        let (host, clock) = (weir_testkit::host(&simulation), simulation.clock());
-        let (_stopper, stop) = Stop::new();
-        let cx = ReceiverContext {
-            id: "otlp/in".to_owned(),
-            outputs: Outputs::new(Vec::new()),
-            stop,
-            clock,
-            host,
-        };
+        let cx = context(&simulation);
         let budget = budget_of(&cx, "grpc");
         cx.host.budget().set_limit(10);
         let tried = |requests: usize| {
             logged(LevelFilter::WARN, || {
                 for _ in 0..requests {
-                    assert!(budget.reserve(11).is_err());
+                    assert!(budget.reserve(2).is_err());
                 }
             })
         };
         assert_eq!(logged(LevelFilter::WARN, || drop(budget.reserve(10).expect("fits"))), [""; 0]);
+        let _others = budget.reserve(9).expect("fits");
         let first = tried(3);
         let said =
             ["WARN ", "otlp/in", "transport=\"grpc\"", "10 are allowed", "refused_requests=1", "queue_size"];
@@ -105,5 +137,33 @@ mod tests {
         let samples = cx.host.stats().samples();
         let counted = samples.iter().find(|s| s.name == "otelcol_receiver_refused_requests").map(|s| s.value);
         assert_eq!(counted, Some(9));
+        simulation.run(cx.clock.sleep(Duration::from_secs(60))).expect("time passes");
+        let large = logged(LevelFilter::WARN, || drop(budget.reserve(11)));
+        let said = ["refused for good", "needs 11 bytes", "10 are allowed", "limit_mib"];
+        assert!(matches!(&large[..], [line] if said.iter().all(|said| line.contains(said))), "{large:?}");
+    }
+
+    #[test]
+    fn a_port_that_takes_requests_for_which_there_is_never_memory_is_told_of_with_both_figures() {
+        let cx = context(&Simulation::new(1));
+        let settings = |protocols| ServerSettings {
+            protocols,
+            max_message: 10,
+            max_body: 20,
+            budget: budget_of(&cx, "any"),
+            ..ServerSettings::default()
+        };
+        let said = |limit, protocols| {
+            cx.host.budget().set_limit(limit);
+            logged(LevelFilter::WARN, || look_at_largest(&cx, &settings(protocols)))
+        };
+        assert_eq!([said(10, Protocols::Grpc), said(20, Protocols::Http)], [[""; 0]; 2]);
+        for (limit, protocols, names) in [
+            (9, Protocols::Grpc, ["max_recv_msg_size_mib", "largest=10;", "limit=9;"]),
+            (19, Protocols::Http, ["max_request_body_size", "largest=20;", "limit=19;"]),
+        ] {
+            let said = said(limit, protocols);
+            assert!(matches!(&said[..], [line] if names.iter().all(|name| line.contains(name))), "{said:?}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use weir_otlp::{Listener, config as shared};
 use weir_pdata::Signal;
 
 use config::{AttributeLimits, Config};
-use door::budget_of;
+use door::{budget_of, look_at_largest};
 
 /// Makes `otlp` receivers.
 pub const FACTORY: ReceiverFactory = ReceiverFactory {
@@ -90,6 +90,8 @@ impl Receiver for Otlp {
     }
 
     async fn run(self: Box<Self>, cx: ReceiverContext) -> Result<(), Failure> {
+        // What a memory limiter allows counts from here on.
+        self.servers.iter().for_each(|(_, settings)| look_at_largest(&cx, settings));
         let serving = self.servers.into_iter();
         join_all(
             serving

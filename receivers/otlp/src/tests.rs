@@ -230,7 +230,9 @@ async fn what_there_is_no_memory_for_is_counted_at_its_port() {
     let use_it = async {
         send_by_both(&payload, grpc, http, "v1/logs").await;
         let before: Vec<_> = refused();
-        host.budget().set_limit(1);
+        host.budget().set_limit(1 << 20);
+        let mut others = host.budget().begin();
+        others.force(1 << 20);
         let target = Target::Tcp("127.0.0.1".to_owned(), grpc);
         let client = GrpcClient::new(GrpcSettings::new(target)).expect("client");
         assert!(client.export(&payload).await.expect_err("refused").is_retryable());
