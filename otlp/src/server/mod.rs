@@ -14,6 +14,7 @@ mod grpc;
 mod http;
 mod intake;
 mod reading;
+mod strangers;
 mod unary;
 
 use std::borrow::Cow;
@@ -42,6 +43,7 @@ use crate::pace::Pace;
 use crate::tls::TlsAcceptor;
 use intake::Intake;
 use reading::Reader;
+use strangers::Strangers;
 
 pub use cors::Cors;
 pub use reading::LimitedAttributes;
@@ -126,7 +128,8 @@ pub async fn serve(listener: Listener, settings: ServerSettings, outputs: Output
     let budget = settings.budget.clone();
     let observed = Requests::new(&settings.telemetry);
     let intake = Intake::new(outputs, Reader::new(settings.host.clone(), settings.attributes.clone()));
-    let server = Arc::new(Server { intake, observed, stop: stop.clone(), settings });
+    let strangers = settings.host.as_ref().map(Host::shared).unwrap_or_default();
+    let server = Arc::new(Server { intake, observed, strangers, stop: stop.clone(), settings });
     if is_grpc {
         let connection = move |io, peer, activity| unary::drive(io, Arc::clone(&server), peer, activity);
         return http_server::accept(Arc::new(listener), tls, &limits, stop, connection).await;
@@ -142,6 +145,7 @@ struct Server {
     settings: ServerSettings,
     intake: Intake,
     observed: Option<Requests>,
+    strangers: Arc<Strangers>,
     stop: Stop,
 }
 
@@ -167,7 +171,7 @@ impl Server {
         if let Poll::Ready(checked) = poll!(check.as_mut()) {
             return checked;
         }
-        held.grow(early)?;
+        let _place = self.strangers.wait(&mut held, early, &self.settings.budget)?;
         tokio::select! {
             biased;
             checked = check => checked,

@@ -13,10 +13,10 @@ use weir_config::net::{AuthConfig, ServerAuthConfig};
 use weir_otlp::auth::{Authenticator, client_auth};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
 use weir_otlp::server::{Protocols, ServerSettings};
-use weir_pdata::Signal;
+use weir_pdata::{Payload, Signal};
 
 use crate::floods::LOGS;
-use crate::support::{Server, framed, grpc, sample, start, within};
+use crate::support::{Server, framed, grpc, http, logs_request, sample, start, within};
 
 /// Lets those through who know the word, and tells it; who asks for it waits for ever; signs with the first value of `x-tenant`.
 struct Word;
@@ -168,6 +168,37 @@ async fn what_a_caller_may_send_of_his_body_while_he_waits_for_his_authenticator
         };
         within(gone).await;
     }
+}
+
+#[tokio::test]
+async fn strangers_take_a_part_of_the_budget_at_most_and_leave_the_rest_to_callers_who_are_known() {
+    const WINDOW: usize = 1 << 20;
+    let budget = Budget::default();
+    budget.set_limit(64 * WINDOW);
+    let server = guarded_within(budget.clone(), Protocols::Http, &[]).await;
+    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn(async { drop(connection.await) });
+    let mut sender = sender.ready().await.expect("ready");
+    let mut asked = Vec::new();
+    for _ in 0..65 {
+        let request = http::Request::post(server.url("/v1/logs")).header("x-word", "?").body(());
+        asked.push(sender.send_request(request.expect("a request"), false).expect("sent"));
+    }
+    let all = async {
+        while budget.held() / WINDOW + budget.refused() < asked.len() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(all).await;
+    assert!((10..=16).contains(&(budget.held() / WINDOW)), "{}", budget.held());
+    let (refused, _) = asked.pop().expect("the last");
+    assert_eq!(within(refused).await.expect("an answer").status().as_u16(), 503);
+    let known = http::Request::post(server.url("/v1/logs")).header("x-word", "sesame");
+    let large = logs_request(1, |_| "x".repeat(15 * WINDOW));
+    let known = known.header("content-type", "application/x-protobuf");
+    assert!(within(http(known, Payload::from(large).to_bytes())).await.0.is_success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

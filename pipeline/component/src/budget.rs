@@ -173,14 +173,16 @@ impl Budget {
 
     /// Takes `bytes` for one that needs so many at once before it is through.
     fn take(&self, bytes: usize, needed: usize) -> Result<(), Failure> {
-        self.admit(bytes).map_err(|now| {
-            let failure = self.never_fits(needed).unwrap_or(now);
-            self.0.refused.fetch_add(1, Ordering::Relaxed);
-            if let Some(told) = &self.1 {
-                told(&failure);
-            }
-            failure
-        })
+        self.admit(bytes).map_err(|now| self.refuse(self.never_fits(needed).unwrap_or(now)))
+    }
+
+    /// Counts a refusal and has it heard, as those that it decides itself: somebody keeps to a part of it.
+    pub fn refuse(&self, failure: Failure) -> Failure {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(told) = &self.1 {
+            told(&failure);
+        }
+        failure
     }
 
     /// Who needs more than is allowed would be sent away whenever it comes: it must not come again.
