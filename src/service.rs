@@ -13,6 +13,7 @@ use weir_config::{
     Section, ServiceConfig,
 };
 use weir_engine::{ComponentSpec, Engine, Next, PipelineSpec, ServiceSpec, StartError, TokioRuntime};
+use weir_kernel::memory;
 use weir_otlp::Listener;
 use weir_otlp::http_server::{self, ServerLimits, respond, text};
 use weir_pdata::Signal;
@@ -49,8 +50,8 @@ pub(crate) fn cpus() -> u64 {
 pub(crate) fn host(tokio: &Arc<TokioRuntime>, telemetry: impl Into<Telemetry>) -> Host {
     let blocking: Arc<dyn weir_component::Blocking> = Arc::<TokioRuntime>::clone(tokio);
     let host = Host::new(env!("CARGO_PKG_VERSION"), tokio.unix_nanos(), telemetry, blocking);
-    let host = host.named(&program().name);
-    let share = weir_kernel::memory::total() / 100 * IN_FLIGHT_PERCENT;
+    let host = host.named(&program().name).with_resident_at_start(memory::resident());
+    let share = memory::total() / 100 * IN_FLIGHT_PERCENT;
     host.budget().set_limit(usize::try_from(share).unwrap_or(usize::MAX));
     host
 }
@@ -304,4 +305,16 @@ pub(crate) fn serve_metrics(bound: Vec<(Page, Listener)>) -> JoinSet<()> {
         });
     }
     servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_agent_knows_what_its_process_needs_without_telemetry() {
+        let before = memory::resident();
+        let host = host(&Arc::new(TokioRuntime::current()), Telemetry::default());
+        assert!((before / 2..2 * before).contains(&host.resident_at_start()), "{}", host.resident_at_start());
+    }
 }

@@ -41,6 +41,7 @@ struct Inner {
     name: String,
     version: String,
     started: u64,
+    resident_at_start: u64,
 }
 
 /// What all extensions offered at some time.
@@ -122,6 +123,7 @@ impl Host {
             name: "weir".to_owned(),
             version: version.to_owned(),
             started,
+            resident_at_start: 0,
         });
         let own = Own::new(telemetry, &inner.budget);
         Host { inner, own }
@@ -138,6 +140,15 @@ impl Host {
     pub fn named(mut self, name: &str) -> Host {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             name.clone_into(&mut inner.name);
+        }
+        self
+    }
+
+    /// Of a process that had so many bytes resident before it took anything in; for an agent that nobody shares yet.
+    #[must_use]
+    pub fn with_resident_at_start(mut self, bytes: u64) -> Host {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.resident_at_start = bytes;
         }
         self
     }
@@ -259,6 +270,11 @@ impl Host {
     /// When the agent started, Unix ns.
     pub fn started(&self) -> u64 {
         self.inner.started
+    }
+
+    /// Bytes that the process had resident before it took anything in: what it needs without telemetry. 0 where nobody knows.
+    pub fn resident_at_start(&self) -> u64 {
+        self.inner.resident_at_start
     }
 }
 

@@ -11,8 +11,8 @@
 
 mod counts;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -136,16 +136,6 @@ fn create(build: &Build<'_>) -> Result<Processor, BuildError> {
     Ok(Processor::Transform(Arc::new(MemoryLimiter { limiter, door, budget, counts })))
 }
 
-/// Bytes that the process needed without telemetry when its first limiter was made. Later the allocator may hold on to
-/// what a burst took, which is used again and must not lower the limit after a reload.
-#[derive(Default)]
-struct Idle(OnceLock<u64>);
-
-fn idle(host: &Host, resident: fn() -> u64) -> u64 {
-    let measure = || resident().saturating_sub(host.budget().held() as u64);
-    *host.shared::<Idle>().0.get_or_init(measure)
-}
-
 /// The limiter where requests come in. Nobody has counted their items there.
 struct Door {
     limiter: Arc<Limiter>,
@@ -230,7 +220,8 @@ impl Pauses {
 
 struct Limiter {
     limits: Limits,
-    /// What the process needs without telemetry.
+    /// What the process needs without telemetry, as it was at its start. Later the allocator may hold on to what a burst took,
+    /// which is used again and must not lower the limit of one that a reload brings.
     base: u64,
     pauses: Pauses,
     process: Process,
@@ -252,7 +243,7 @@ impl Limiter {
     fn new(limits: Limits, pauses: Pauses, process: Process, clock: Clock, host: Host) -> Limiter {
         Limiter {
             limits,
-            base: idle(&host, process.resident).min(limits.soft / 2),
+            base: host.resident_at_start().min(limits.soft / 2),
             pauses,
             process,
             clock,
@@ -362,9 +353,13 @@ mod tests {
     }
 
     fn limiter_of(simulation: &Simulation, process: Process) -> Limiter {
+        limiter_on(weir_testkit::host(simulation).with_resident_at_start(100), simulation, process)
+    }
+
+    fn limiter_on(host: Host, simulation: &Simulation, process: Process) -> Limiter {
         let limits = Limits { soft: 800, hard: 1000 };
         let pauses = Pauses { check: SECOND, soft: 10 * SECOND, hard: Duration::ZERO };
-        Limiter::new(limits, pauses, process, simulation.clock(), weir_testkit::host(simulation))
+        Limiter::new(limits, pauses, process, simulation.clock(), host)
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -478,12 +473,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_process_needs_is_measured_once_and_not_after_a_burst() {
-        let host = weir_testkit::host(&Simulation::new(1));
-        assert_eq!(idle(&host, || 100), 100);
-        assert_eq!(idle(&host, || 700), 100, "at a reload");
-        let telemetry = weir_component::Telemetry::default();
-        assert_eq!(idle(&host.with_telemetry(telemetry), || 700), 100, "with another telemetry of the agent");
+    fn what_the_process_needs_is_what_it_had_at_its_start_and_not_after_a_burst() {
+        let simulation = Simulation::new(1);
+        let host = weir_testkit::host(&simulation).with_resident_at_start(100);
+        let host = host.with_telemetry(weir_component::Telemetry::default());
+        let process = Process { resident: || 790, give_back: || () };
+        let limiter = limiter_on(host, &simulation, process);
+        assert!(limiter.admit(0, 700).is_ok() && limiter.admit(0, 701).is_err());
     }
 
     #[test]
