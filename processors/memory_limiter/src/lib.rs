@@ -235,8 +235,10 @@ struct Limiter {
     unmeasured: AtomicU64,
     /// Whether the last measurement was too high.
     swollen: AtomicBool,
-    /// Whether the last request was refused, so that changes are logged once.
+    /// Whether requests are refused, so that changes are logged once.
     refusing: AtomicBool,
+    /// Engine time in ns of the last one.
+    refused: AtomicU64,
 }
 
 impl Limiter {
@@ -253,6 +255,7 @@ impl Limiter {
             unmeasured: AtomicU64::new(0),
             swollen: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -316,8 +319,20 @@ impl Limiter {
         self.host.blocking(self.process.give_back).now_or_never();
     }
 
+    /// Logs that requests are refused from now on, and that they are not any more: small ones that fit between larger ones do
+    /// not show that. It shows when none was refused for as long as what is resident may be unmeasured.
     fn log(&self, refuse: bool, held: u64) {
-        if self.refusing.load(Ordering::Relaxed) == refuse
+        let refuses = self.refusing.load(Ordering::Relaxed);
+        if !refuse && !refuses {
+            return;
+        }
+        let now = self.clock.now();
+        if refuse {
+            self.refused.store(now.as_nanos(), Ordering::Relaxed);
+        }
+        let quiet = Duration::from_nanos(now.as_nanos().saturating_sub(self.refused.load(Ordering::Relaxed)));
+        if refuse == refuses
+            || !refuse && quiet < self.pauses.check
             || self.refusing.swap(refuse, Ordering::Relaxed) == refuse
         {
             return;
@@ -344,7 +359,8 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
-    use weir_testkit::Simulation;
+    use tracing::level_filters::LevelFilter;
+    use weir_testkit::{Simulation, logged};
 
     use super::*;
 
@@ -480,6 +496,40 @@ mod tests {
         let process = Process { resident: || 790, give_back: || () };
         let limiter = limiter_on(host, &simulation, process);
         assert!(limiter.admit(0, 700).is_ok() && limiter.admit(0, 701).is_err());
+    }
+
+    #[test]
+    fn small_requests_that_fit_between_large_ones_that_do_not_are_no_return_to_normal_operation() {
+        static LOOKS: AtomicU64 = AtomicU64::new(0);
+        let simulation = Simulation::new(1);
+        let process = Process {
+            resident: || {
+                LOOKS.fetch_add(1, Ordering::Relaxed);
+                100
+            },
+            give_back: || (),
+        };
+        let limiter = limiter_of(&simulation, process);
+        let alternately = || {
+            logged(LevelFilter::INFO, || {
+                for _ in 0..10 {
+                    assert!(limiter.admit(690, 20).is_err() && limiter.admit(690, 1).is_ok());
+                }
+            })
+        };
+        let after = |pause: Duration| {
+            let clock = simulation.clock();
+            simulation.run(async move { clock.sleep(pause).await });
+        };
+        let said = alternately();
+        assert!(matches!(&said[..], [line] if line.contains("Refusing data")), "{said:?}");
+        assert!(LOOKS.load(Ordering::Relaxed) <= 20, "{LOOKS:?}");
+        after(SECOND / 2);
+        assert_eq!(alternately(), [""; 0]);
+        after(SECOND);
+        let said = logged(LevelFilter::INFO, || assert!(limiter.admit(690, 1).is_ok()));
+        assert!(matches!(&said[..], [line] if line.contains("Resuming normal operation")), "{said:?}");
+        assert_eq!(alternately().len(), 1);
     }
 
     #[test]
