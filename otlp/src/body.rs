@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::{poll_fn, poll_immediate};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -170,13 +170,13 @@ pub(crate) struct Gather {
     limit: usize,
     expected: usize,
     first: Bytes,
-    joined: BytesMut,
+    joined: Vec<u8>,
 }
 
 impl Gather {
     /// For at most `limit` bytes, of which `expected` were announced.
     pub(crate) fn new(limit: usize, expected: usize, room: Reservation) -> Gather {
-        Gather { room, limit, expected, first: Bytes::new(), joined: BytesMut::new() }
+        Gather { room, limit, expected, first: Bytes::new(), joined: Vec::new() }
     }
 
     /// Adds a piece.
@@ -192,9 +192,12 @@ impl Gather {
             return Ok(());
         }
         if self.joined.is_empty() {
-            let room = self.expected.min(self.limit).min(MAX_RESERVE).max(self.first.len() + piece.len());
-            self.joined.reserve(room);
+            self.joined.reserve_exact(arrived + missing.min(MAX_RESERVE));
             self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        if missing > 0 && piece.len() > self.joined.capacity() - self.joined.len() {
+            // What was announced needs no more room than that.
+            self.joined.reserve_exact(piece.len() + missing.min(self.joined.len()));
         }
         self.joined.extend_from_slice(&piece);
         Ok(())
@@ -207,7 +210,7 @@ impl Gather {
 
     /// Everything, and what is reserved for it.
     pub(crate) fn finish(self) -> (Bytes, Reservation) {
-        (if self.joined.is_empty() { self.first } else { self.joined.freeze() }, self.room)
+        (if self.joined.is_empty() { self.first } else { weir_pdata::fitted(self.joined) }, self.room)
     }
 }
 
@@ -283,6 +286,24 @@ mod tests {
         ));
         drop(held);
         assert_eq!(budget.held(), 0);
+    }
+
+    #[test]
+    fn a_body_keeps_no_room_that_is_not_reserved_whether_its_length_was_announced_or_not() {
+        const LENGTH: usize = 5 << 20;
+        for announced in [LENGTH, 0] {
+            let budget = Budget::default();
+            let mut gather = Gather::new(20 << 20, announced, budget.begin());
+            for _ in 0..LENGTH / 5_000 {
+                gather.push(Bytes::from_static(&[7; 5_000])).expect("fits");
+                let most = if announced > 0 { LENGTH } else { 2 * LENGTH };
+                assert!(gather.joined.capacity() <= most, "{}", gather.joined.capacity());
+            }
+            let (body, room) = gather.finish();
+            assert_eq!((body.len(), room.bytes()), (LENGTH / 5_000 * 5_000, budget.held()));
+            let kept = body.try_into_mut().expect("alone").capacity();
+            assert!(kept <= LENGTH + LENGTH / 8, "{kept}");
+        }
     }
 
     #[tokio::test]

@@ -252,7 +252,7 @@ impl<'a> Cutter<'a> {
             self.out.splice(start..start, head);
         }
         if self.open == 0 {
-            self.parts.last.push(mem::take(&mut self.out).into(), mem::take(&mut self.items), true);
+            self.parts.last.push(crate::fitted(mem::take(&mut self.out)), mem::take(&mut self.items), true);
         }
     }
 
@@ -370,6 +370,23 @@ mod tests {
         assert_eq!(found, [vec![true, false], vec![false, true], vec![true], vec![true]]);
         let services = parts.iter().flat_map(resources).map(|r| r.attributes().text("service.name"));
         assert_eq!(services.collect::<Vec<_>>(), [Some("logs"); 6]);
+    }
+
+    #[test]
+    fn what_is_written_for_a_part_keeps_no_room_that_nothing_counts() {
+        let parts = Payload::from(testing::logs(100)).split(Limit::Items(7));
+        let mut made = 0;
+        for (bytes, _, _) in parts.into_iter().flat_map(Payload::into_requests).filter(|(.., made)| *made) {
+            let bytes = bytes.try_into_mut().expect("alone");
+            assert!(
+                bytes.capacity() - bytes.len() <= bytes.len() / 8,
+                "{} of {}",
+                bytes.len(),
+                bytes.capacity()
+            );
+            made += 1;
+        }
+        assert!(made > 10, "{made}");
     }
 
     #[test]

@@ -180,9 +180,13 @@ impl Input<'_> {
         }
         let mut out = Vec::with_capacity(length * 8 / 5);
         huffman::decode(text, &mut out).ok_or(Corrupt)?;
-        Ok(Bytes::from(out))
+        // Short ones are not worth another allocation.
+        Ok(if out.len() < LONG { Bytes::from(out) } else { weir_pdata::fitted(out) })
     }
 }
+
+/// Texts of that length keep no room that their codes left.
+const LONG: usize = 256;
 
 /// Tells the peer that no table is used; stands in front of the first block.
 pub(super) const NO_TABLE: u8 = 0x20;

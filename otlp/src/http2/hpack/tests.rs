@@ -111,3 +111,13 @@ fn what_is_written_is_read_again() {
 fn blocks_of_the_corpus_keep_the_table_in_its_bounds() {
     crate::corpus::corpus("hpack").iter().for_each(|bytes| check::blocks(bytes));
 }
+
+#[test]
+fn a_long_text_keeps_no_room_for_what_its_codes_might_have_stood_for() {
+    // X has a code of eight bits, the shortest have five.
+    let coded = [&[0, 1, b'x', 0xff, 0xe1, 6][..], &[0xfc; 992]].concat();
+    let (_, value) = Decoder::default().read(&coded, 2000).expect("valid").list.remove(0);
+    assert_eq!(value, vec![b'X'; 992]);
+    let room = value.try_into_mut().expect("alone").capacity() - 992;
+    assert!(room <= 992 / 8, "{room}");
+}
