@@ -29,6 +29,7 @@ use weir_component::{Reservation, Status};
 use weir_pdata::Signal;
 
 use crate::body::Body;
+use crate::clock::now;
 use crate::http_server::{Peer, text};
 use crate::http2::{Answer, Event, Machine};
 use crate::lifetime::{Activity, Ongoing};
@@ -155,12 +156,12 @@ impl Calls {
         }
     }
 
-    /// Goes on with what was waited for.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Goes on with what was waited for. The peer was last heard at that time.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, heard: Instant) {
         while let Poll::Ready(Some((stream, step))) = self.working.poll_next_unpin(cx) {
             match step {
                 Step::Done(result) => self.answer(stream, result),
-                Step::Checked(checked) => self.checked(stream, checked, now),
+                Step::Checked(checked) => self.checked(stream, checked, heard),
             }
         }
     }
@@ -208,19 +209,19 @@ impl Calls {
         self.machine.answer(stream, answer(grpc::failure(status)));
     }
 
-    fn checked(&mut self, stream: u32, checked: Result<Call, RpcStatus>, now: Instant) {
-        let arrival = self.arrival(now);
+    fn checked(&mut self, stream: u32, checked: Result<Call, RpcStatus>, heard: Instant) {
         let checked = checked.and_then(|call| Ok((self.server.message(&call)?, call)));
-        let Some(open) = self.open(stream) else { return };
-        let Stage::Checking { early, room, is_whole } = std::mem::replace(&mut open.stage, Stage::Working)
-        else {
-            return;
-        };
+        let stage = self.open(stream).map(|open| std::mem::replace(&mut open.stage, Stage::Working));
+        let Some(Stage::Checking { early, room, is_whole }) = stage else { return };
         // A message reserves what it is of.
         drop(room);
         match checked {
             Ok((message, call)) => {
-                open.stage = Stage::Arriving(Box::new((call, message, arrival)));
+                // Its window opens only now. What is whole has no time to keep to.
+                let arrival = self.arrival(if is_whole { heard } else { now() });
+                if let Some(open) = self.open(stream) {
+                    open.stage = Stage::Arriving(Box::new((call, message, arrival)));
+                }
                 self.data(stream, &early);
                 if is_whole {
                     self.end(stream);
@@ -329,5 +330,90 @@ impl Calls {
         if let (Some(observed), Some(begun)) = (&self.server.observed, begun) {
             observed.grpc_ended(begun.into_std(), signal, status);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use http::HeaderMap;
+    use weir_component::{
+        AuthData, Batch, Blocking, Capabilities, Consumer, Failure, Host, Output, Outputs, Port, ServerAuth,
+        Stop, Telemetry, async_trait,
+    };
+    use weir_config::net::AuthConfig;
+
+    use super::*;
+    use crate::auth::Authenticator;
+    use crate::clock::pause;
+    use crate::http2::Limits;
+    use crate::server::intake::Intake;
+    use crate::server::reading::Reader;
+    use crate::server::{ServerSettings, strangers::Strangers};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// An agent in which nobody takes anything, and an authenticator that lets everybody in after 59 seconds.
+    struct Slow;
+
+    #[async_trait]
+    impl ServerAuth for Slow {
+        async fn authenticate(&self, _: &HeaderMap) -> Result<AuthData, Failure> {
+            pause(59 * SECOND).await;
+            Ok(AuthData::new())
+        }
+    }
+
+    #[async_trait]
+    impl Consumer for Slow {
+        async fn consume(&self, _: Batch) {
+            pending().await
+        }
+    }
+
+    impl Blocking for Slow {
+        fn run(&self, _: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+            pending().boxed()
+        }
+    }
+
+    fn guarded_calls(stop: Stop) -> Calls {
+        let host = Host::new("1.0.0", 0, Telemetry::default(), Arc::new(Slow));
+        host.offer("slow", Capabilities::default().with_server_auth(Arc::new(Slow)));
+        let auth = AuthConfig { authenticator: "slow".parse().ok() };
+        let auth = Authenticator::of_grpc(Some(&auth), &host).expect("found");
+        let settings = ServerSettings { auth, ..ServerSettings::default() };
+        let output = Output::new(Arc::new(Slow));
+        let outputs = Outputs::new(vec![Port { signal: Signal::Logs, pipeline: "logs".to_owned(), output }]);
+        let intake = Intake::new(outputs, Reader::new(None, None));
+        let server =
+            Server { intake, observed: None, strangers: Arc::new(Strangers::default()), stop, settings };
+        let machine = Machine::new(Limits { max_streams: 9, max_header_bytes: 999, pings: None }, now());
+        Calls::new(Arc::new(server), Arc::default(), machine, Activity::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_has_its_time_from_when_its_caller_is_known() {
+        let (_running, stop) = Stop::new();
+        let mut calls = guarded_calls(stop);
+        let heard = now();
+        let path = format!("/{}/Export", Signal::Logs.service());
+        let head = Request::post(path).header("content-type", "application/grpc").body(()).expect("a head");
+        calls.event(Event::Head(1, Arc::new(head)), &[], heard);
+        let known = poll_fn(|cx| {
+            calls.poll(cx, heard);
+            let waits = matches!(calls.open.first(), Some(Open { stage: Stage::Checking { .. }, .. }));
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        });
+        known.await;
+        pause(2 * SECOND).await;
+        calls.refuse_slow(now());
+        assert!(!calls.is_empty(), "60 seconds after its head");
+        pause(60 * SECOND).await;
+        calls.refuse_slow(now());
+        assert!(calls.is_empty());
     }
 }
