@@ -71,7 +71,8 @@ pub struct ServerLimits {
     pub min_body_rate: usize,
     /// How often that is looked at. Default every 10 s.
     pub body_look: Duration,
-    /// A connection ends when so long nothing is taken of what waits to be written, or over HTTP/2 for a window. Default 60 s.
+    /// A connection ends when so long nothing is taken of what waits to be written; over HTTP/2 of what waits for a window
+    /// too, except on ports for gRPC alone. Default 60 s.
     pub write_timeout: Duration,
     /// From the head of a request to the end of its answer; ports for gRPC alone have no such limit. What takes longer
     /// ends the connection, over HTTP/2 the stream. Default without limit.
