@@ -253,6 +253,8 @@ impl Connection {
     fn receive(&mut self, input: &[u8], events: &mut Vec<Event>) {
         self.clocks.hear();
         let now = self.clocks.heard();
+        // A panic may have left some of another connection.
+        events.clear();
         self.calls.machine.receive(input, now, events);
         for event in events.drain(..) {
             self.calls.event(event, input, now);
