@@ -549,7 +549,7 @@ fn promtool_takes_the_rules_and_their_tests_pass() {
         run(Command::new(bin.join("promtool")).current_dir(root().join("deploy/prometheus")).args(args))
     };
     let checked = promtool(&["check", "rules", "--lint-fatal", "weir-alerts.yaml"]);
-    assert!(checked.contains("3 rules found"), "{checked}");
+    assert!(checked.contains("5 rules found"), "{checked}");
     promtool(&["check", "config", "prometheus.yml"]);
     promtool(&["test", "rules", "weir-alerts.test.yaml"]);
 }
