@@ -58,15 +58,14 @@ fn poured(kind: Kind) -> Outcome {
     let before = bench.agent.memory_mib().0;
     let mut taken = Vec::new();
     for (what, pour) in pours() {
-        let (requests, poured) = (bench.backend.requests(), bench.backend.poured().unwrap_or(0));
+        let poured = bench.backend.poured().unwrap_or(0);
         bench.backend.set(Mode::Pour(pour));
         let (ids, body) = bench.oracle.request(50, 10);
         if Client::new(bench.http).post("/v1/logs", PROTOBUF, &body) == Some(200) {
             bench.oracle.acknowledge(&ids);
         }
-        let over = wait_until(Duration::from_secs(60), || {
-            bench.backend.poured().filter(|_| bench.backend.requests() > requests)
-        });
+        let over =
+            wait_until(Duration::from_secs(60), || bench.backend.poured().filter(|after| *after > poured));
         bench.backend.set(Mode::Accept);
         let bytes = over.map_or(0, |after| after - poured);
         taken.push(format!("{} KiB of the {what}", bytes >> 10));
