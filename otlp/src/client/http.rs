@@ -85,7 +85,8 @@ pub struct HttpSettings {
     pub proxy_tls: ClientTls,
     /// Send back the cookies that the server sets. Default false.
     pub cookies: bool,
-    /// Most of a response to an accepted request that is read; of a larger one nothing is. Default 4 MiB.
+    /// Most of a response to an accepted request that is read; of a larger one nothing is. Default 64 KiB, as in the
+    /// Collector.
     pub max_response: usize,
     /// After what time the caller gives an export up. Default never.
     pub timeout: Option<Duration>,
@@ -112,7 +113,7 @@ impl HttpSettings {
             proxy_url: String::new(),
             proxy_tls: ClientTls::default(),
             cookies: false,
-            max_response: 4 << 20,
+            max_response: 64 << 10,
             timeout: None,
             telemetry: Telemetry::default(),
         }
