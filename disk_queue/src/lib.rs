@@ -67,7 +67,8 @@
 //! to know where the ids of a segment that is there end, which the next one tells, and where ids and numbers go on. So of each
 //! row of removed segments the first entry of the acks of the first stays while an older segment does, and that of the last
 //! segment of all. One that was damaged is renamed to `.v1.damaged` instead; the newest four of these are kept.
-//! One that could not be read is renamed to `.v1.unreadable`, and stays: it may be whole. So the space in use is at most that of
+//! One that could not be read is renamed to `.v1.unreadable`, and stays: it may be whole; an empty file has that name from when it
+//! is given up, for later starts. So the space in use is at most that of
 //! the segments that hold a record which is not done, of their acks, of a file with one entry for each of them and for the last,
 //! and of what was put aside.
 //!

@@ -29,6 +29,8 @@ use crate::state::{Ready, Receivable, Segment, State, Taken};
 
 /// How long the disk may not give a part of a segment until that counts as lost.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// Tries that are further apart say nothing about the time between them.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Where reading stands.
 #[derive(Default)]
@@ -39,8 +41,15 @@ pub(crate) struct Reader(Option<Reading>);
 struct Reading {
     name: Name,
     scanner: Scanner,
-    /// Where the disk did not give what comes next, and since when.
-    failing: Option<(u64, Duration)>,
+    failing: Option<Failing>,
+}
+
+/// Where the disk did not give what comes next.
+struct Failing {
+    at: u64,
+    since: Duration,
+    /// When it was tried last.
+    last: Duration,
 }
 
 /// The part of a segment that is to be read.
@@ -78,8 +87,9 @@ impl Reading {
     /// Whether it may still pass that the disk does not give what comes next.
     fn may_pass(&mut self, error: &io::Error, now: Duration) -> bool {
         let at = self.scanner.offset;
-        let (_, since) = self.failing.filter(|(before, _)| *before == at).unwrap_or((at, now));
-        self.failing = Some((at, since));
+        let before = self.failing.take().filter(|it| it.at == at && now.saturating_sub(it.last) <= AGAIN);
+        let since = before.map_or(now, |before| before.since);
+        self.failing = Some(Failing { at, since, last: now });
         is_curable(error) || now.saturating_sub(since) < PATIENCE
     }
 }
@@ -213,6 +223,10 @@ impl Queue {
              be put aside",
             PATIENCE.as_secs() / 60
         );
+        // A name beside it, which takes that of the file when it is put aside, tells later starts not to remove it. A disk that
+        // takes no name has it removed by one of these.
+        drop(self.fs.create(&part.name.file(Holds::Unreadable)).and_then(|_| self.fs.sync()));
+        self.state().change(&part.name, |segment| segment.unreadable = true);
     }
 
     /// The size of a segment that could not be read when the queue was opened.

@@ -13,7 +13,7 @@
 //! What only keeps this process from a file, or only now, ends the start with nothing changed but a torn tail. Else it goes on, and
 //! the first save of the queue writes down what was lost, once, and removes what nobody needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,18 +41,19 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The state of a directory, and the last number of a segment in it. `fsync`: a power loss changes nothing about the order in
 /// which its files were written and removed.
 pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(State, u64)> {
-    let (found, number) = segments(fs)?;
+    let Found { segments: found, given_up, number } = segments(fs)?;
     let mut state = State::default();
     let firsts: Vec<u64> = found.keys().map(|name| name.first).collect();
     let mut progress = Progress { told: fs.now(), read: 0, all: None };
     for (at, (name, has_records)) in found.iter().enumerate() {
         let limit = firsts.get(at + 1).copied();
         let acks = acks_of(fs, name)?;
-        let segment = if *has_records {
+        let mut segment = if *has_records {
             open(fs, name, limit, acks, counts)?
         } else {
             without_records(fs, name, limit, acks, fsync, counts)
         };
+        segment.unreadable = given_up.contains(name);
         progress.read += segment.size;
         progress.tell(fs, &found);
         state.backlog.add(segment.live);
@@ -108,7 +109,7 @@ impl Queue {
 
 /// Records that a directory holds and that are not done, as far as the files of acks tell: no records are read.
 pub(crate) fn records_left(fs: &dyn Fs) -> io::Result<u64> {
-    let (found, _) = segments(fs)?;
+    let found = segments(fs)?.segments;
     let firsts: Vec<u64> = found.keys().map(|name| name.first).collect();
     let mut left = 0;
     for (at, (name, _)) in found.iter().enumerate().filter(|(_, (_, has_records))| **has_records) {
@@ -121,19 +122,29 @@ pub(crate) fn records_left(fs: &dyn Fs) -> io::Result<u64> {
     Ok(left)
 }
 
-/// The segments in a directory in their order, and whether their records are there; and the last number of all, those that
-/// were put aside included, so that numbers tell which of them is the newest.
-fn segments(fs: &dyn Fs) -> io::Result<(BTreeMap<Name, bool>, u64)> {
-    let (mut found, mut number) = (BTreeMap::new(), 0);
+/// What is in a directory.
+#[derive(Default)]
+struct Found {
+    /// In their order, and whether their records are there.
+    segments: BTreeMap<Name, bool>,
+    /// Those that were put aside because they could not be read, or are to be.
+    given_up: BTreeSet<Name>,
+    /// The last number of all, those that were put aside included, so that numbers tell which of them is the newest.
+    number: u64,
+}
+
+fn segments(fs: &dyn Fs) -> io::Result<Found> {
+    let mut found = Found::default();
     for file in fs::thrice(|| fs.list())? {
         match Name::parse(&file) {
             None => {}
             Some(Ok((name, holds))) => {
-                number = number.max(name.number);
+                found.number = found.number.max(name.number);
                 match holds {
-                    Holds::Records => drop(found.insert(name, true)),
-                    Holds::Acks => drop(found.entry(name).or_insert(false)),
-                    Holds::Damaged | Holds::Unreadable => {}
+                    Holds::Records => drop(found.segments.insert(name, true)),
+                    Holds::Acks => drop(found.segments.entry(name).or_insert(false)),
+                    Holds::Unreadable => drop(found.given_up.insert(name)),
+                    Holds::Damaged => {}
                 }
             }
             Some(Err(version)) => {
@@ -143,7 +154,7 @@ fn segments(fs: &dyn Fs) -> io::Result<(BTreeMap<Name, bool>, u64)> {
             }
         }
     }
-    Ok((found, number))
+    Ok(found)
 }
 
 fn acks_of(fs: &dyn Fs, name: &Name) -> io::Result<Acks> {

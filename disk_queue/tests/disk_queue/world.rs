@@ -181,8 +181,10 @@ impl World {
     /// Takes all there is, although the disk does not give some of one segment for as long as a queue waits for it.
     pub(crate) fn outlast(&mut self) {
         while self.take() {}
-        self.disk.pass(Duration::from_secs(300));
-        while self.take() {}
+        for _ in 0..6 {
+            self.disk.pass(Duration::from_secs(50));
+            while self.take() {}
+        }
     }
 
     /// One of those that are held is done.
