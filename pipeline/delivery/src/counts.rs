@@ -243,7 +243,7 @@ fn stability(signal: Signal) -> &'static str {
 /// The Collector's word for what failed: the name of the gRPC status, where there is one.
 fn error_type(failure: &Failure) -> &'static str {
     match (failure.kind(), failure.status()) {
-        (Kind::Abandoned, _) => "Shutdown",
+        (Kind::Abandoned, None) => "Shutdown",
         (_, status) => status.map_or("_OTHER", Status::name),
     }
 }

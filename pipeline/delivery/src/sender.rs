@@ -259,7 +259,8 @@ impl Sender {
         let mut interval = self.retry.as_ref().map_or(Duration::ZERO, |r| r.initial_interval);
         loop {
             if batch.receipt.is_forsaken() {
-                return Err(Failure::abandoned("its sender has gone away before it was sent"));
+                let failure = Failure::abandoned("its sender has gone away before it was sent");
+                return Err(failure.with_status(Status::Cancelled));
             }
             let last_chance = self.draining.has_begun();
             let failure = match self.attempt(payload, context).await {
