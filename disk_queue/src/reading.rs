@@ -116,7 +116,7 @@ impl Queue {
             if part.removed {
                 let taken_off = self.take_off(&mut self.state(), &part.name, part.ids.clone());
                 self.log_removed(&part.name, taken_off);
-                self.pass(&part, false);
+                self.pass(&part);
                 continue;
             }
             let reading = reader.segment(&part.name);
@@ -203,15 +203,14 @@ impl Queue {
             }
         }
         self.lose(&part.name, next..part.ids.end, scanner);
-        Ok(self.pass(part, scanner.unreadable) >= most)
+        Ok(self.pass(part) >= most)
     }
 
     /// What the disk did not give for long counts as lost: of a file that can be opened, the pages that cannot be read.
     fn give_up(&self, scanner: &mut Scanner, part: &Part, error: &io::Error) {
         if std::mem::replace(&mut scanner.gives_up, true) {
-            scanner.unreadable = true;
             self.lose(&part.name, part.ids.clone(), scanner);
-            self.pass(part, true);
+            self.pass(part);
             return;
         }
         tracing::error!(
@@ -226,7 +225,7 @@ impl Queue {
         // A name beside it, which takes that of the file when it is put aside, tells later starts not to remove it. A disk that
         // takes no name has it removed by one of these.
         drop(self.fs.create(&part.name.file(Holds::Unreadable)).and_then(|_| self.fs.sync()));
-        self.state().change(&part.name, |segment| segment.unreadable = true);
+        self.with(&part.name, |segment| segment.given_up = true);
     }
 
     /// The size of a segment that could not be read when the queue was opened.
@@ -237,13 +236,10 @@ impl Queue {
     }
 
     /// Reading goes on behind a part; the bytes that are in memory.
-    fn pass(&self, part: &Part, unreadable: bool) -> usize {
+    fn pass(&self, part: &Part) -> usize {
         let mut state = self.state();
         state.read_to = state.read_to.max(part.ids.end);
-        state.change(&part.name, |segment| {
-            segment.unread = false;
-            segment.unreadable |= unreadable;
-        });
+        state.change(&part.name, |segment| segment.unread = false);
         state.ready_bytes
     }
 
@@ -263,11 +259,8 @@ impl Queue {
     /// Records that should be there and are not. Those that were found when the queue was opened are counted.
     fn lose(&self, name: &Name, range: Range<u64>, scanner: &mut Scanner) {
         let damaged = std::mem::take(&mut scanner.damaged);
-        let mut state = self.state();
-        let taken_off = self.take_off(&mut state, name, range);
+        let taken_off = self.take_off(&mut self.state(), name, range);
         if let Some((lost, ids)) = taken_off {
-            state.change(name, |segment| segment.unreadable |= scanner.unreadable);
-            drop(state);
             self.counts.damaged.fetch_add(damaged, Ordering::Relaxed);
             log_lost(&*self.fs, name, lost, &ids);
         }

@@ -53,7 +53,7 @@ pub(crate) fn recover(fs: &dyn Fs, fsync: bool, counts: &Counts) -> io::Result<(
         } else {
             without_records(fs, name, limit, acks, fsync, counts)
         };
-        segment.unreadable = given_up.contains(name);
+        segment.given_up = *has_records && given_up.contains(name);
         progress.read += segment.size;
         progress.tell(fs, &found);
         state.backlog.add(segment.live);

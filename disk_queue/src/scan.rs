@@ -24,24 +24,13 @@ pub(crate) struct Scanner {
     pub(crate) damaged: u64,
     /// What cannot be read passes for zeros, which are no record.
     pub(crate) gives_up: bool,
-    /// Some of it did.
-    pub(crate) unreadable: bool,
     piece: Bytes,
     piece_at: u64,
 }
 
 impl Scanner {
     pub(crate) fn new(salt: u64) -> Scanner {
-        Scanner {
-            salt,
-            offset: 0,
-            valid: 0,
-            damaged: 0,
-            gives_up: false,
-            unreadable: false,
-            piece: Bytes::new(),
-            piece_at: 0,
-        }
+        Scanner { salt, offset: 0, valid: 0, damaged: 0, gives_up: false, piece: Bytes::new(), piece_at: 0 }
     }
 
     /// The next record in the first `size` bytes of the segment, over whatever is damaged; `None` at the end.
@@ -106,7 +95,7 @@ impl Scanner {
         let rest = usize::try_from(size - at).unwrap_or(usize::MAX);
         let mut piece = BytesMut::zeroed(length.max(PIECE).min(rest));
         match fs::thrice(|| fs::read_full(file, &mut piece, at)) {
-            Err(_) if self.gives_up => self.unreadable |= !read_pages(file, &mut piece, at),
+            Err(_) if self.gives_up => read_pages(file, &mut piece, at),
             read => drop(read?),
         }
         self.piece = piece.freeze();
@@ -115,17 +104,15 @@ impl Scanner {
     }
 }
 
-/// Reads the pages that can be read; true when all could.
-fn read_pages(file: &dyn File, buffer: &mut [u8], at: u64) -> bool {
-    let (mut rest, mut at, mut whole) = (buffer, at, true);
+/// Reads the pages that can be read.
+fn read_pages(file: &dyn File, buffer: &mut [u8], at: u64) {
+    let (mut rest, mut at) = (buffer, at);
     while !rest.is_empty() {
         let left = PAGE - at % PAGE;
         let (page, behind) = rest.split_at_mut(rest.len().min(left as usize));
         if fs::thrice(|| fs::read_full(file, page, at)).is_err() {
             page.fill(0);
-            whole = false;
         }
         (rest, at) = (behind, at + left);
     }
-    whole
 }

@@ -145,8 +145,8 @@ pub(crate) struct Segment {
     pub(crate) sealed: bool,
     /// Some of its records were lost.
     pub(crate) damaged: bool,
-    /// The disk did not give some of it.
-    pub(crate) unreadable: bool,
+    /// The disk did not give some of it for so long that this counts as lost.
+    pub(crate) given_up: bool,
     /// It could not be read when the queue was opened: until it is, nobody knows what it holds beyond what its acks and the next
     /// segment tell. The weights and lengths of these records are not in what is live.
     pub(crate) unread: bool,
@@ -171,7 +171,7 @@ impl Segment {
             unsynced_since: Duration::ZERO,
             sealed: false,
             damaged: false,
-            unreadable: false,
+            given_up: false,
             unread: false,
             gone: false,
             removed: false,
@@ -231,7 +231,7 @@ impl Segment {
     /// As what its records are put aside, if they are.
     pub(crate) fn set_aside(&self) -> Option<Holds> {
         let damaged = self.damaged.then_some(Holds::Damaged);
-        if self.unreadable { Some(Holds::Unreadable) } else { damaged }
+        if self.given_up { Some(Holds::Unreadable) } else { damaged }
     }
 
     /// Takes records off what is live; what that is, with the weights of lost ones when nothing else is left, and without those

@@ -388,6 +388,19 @@ fn a_file_that_was_given_up_stays_though_a_later_start_can_read_it() {
 }
 
 #[test]
+fn a_file_that_was_given_up_and_then_removed_is_not_looked_for_again_and_again() {
+    let (mut world, name) = pages(1, 600);
+    world.disk.hide(|_| Some(name.clone()), 100..200);
+    world.crash(Crash::Kill);
+    world.outlast();
+    world.close();
+    world.disk.unlink(|other| other == name);
+    world.crash(Crash::Kill);
+    world.save();
+    assert!(!world.queue.as_ref().expect("open").has_unsynced(), "{:?}", world.disk.names());
+}
+
+#[test]
 fn a_file_that_was_put_aside_unread_is_delivered_after_it_was_named_as_before() {
     let (mut world, name) = pages(1, 600);
     world.disk.hide(|_| Some(name.clone()), 0..usize::MAX);
