@@ -171,6 +171,7 @@ mod tests {
         let refused = Place::below(&base, &base.join("a/b/file"), 0o755).expect_err("a link");
         assert!(refused.to_string().contains("a symbolic link, which is not followed"), "{refused}");
     }
+
     #[test]
     fn a_group_of_a_path_without_a_folder_lies_below_where_the_agent_runs() {
         // Tests run in the folder of their package.

@@ -86,18 +86,23 @@ fn nothing_is_opened_or_written_where_the_backend_takes_everything() {
     assert_eq!(fs::read_dir(directory.path()).expect("a folder").count(), 0);
 }
 
-#[test]
-fn what_is_under_way_or_waits_at_the_last_call_is_moved_without_an_attempt() {
-    let directory = tempfile::tempdir().expect("a folder");
-    let mut bench = Bench::on_disk(directory.path(), settings(in_memory()), |_, _| Reply::Hang);
-    (0..5).for_each(|first| drop(bench.send(first, 2)));
-    bench.settle();
+/// Stops what hangs, and which only the last call ends.
+fn hang_until_the_last_call(bench: &mut Bench) {
     bench.close();
     bench.pass(5 * SECOND);
     assert!(!bench.is_stopped(), "two attempts hang");
     bench.last_call();
     bench.settle();
     assert!(bench.is_stopped());
+}
+
+#[test]
+fn what_is_under_way_or_waits_at_the_last_call_is_moved_without_an_attempt() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut bench = Bench::on_disk(directory.path(), settings(in_memory()), |_, _| Reply::Hang);
+    (0..5).for_each(|first| drop(bench.send(first, 2)));
+    bench.settle();
+    hang_until_the_last_call(&mut bench);
     assert_eq!((bench.attempts().len(), bench.undelivered(), bench.counts()), (2, 0, [0; 4]));
     drop(bench);
     assert_eq!(found(directory.path(), in_memory()).len(), 10);
@@ -284,12 +289,7 @@ fn a_storage_that_comes_by_a_reload_takes_what_has_been_under_way_since_before_a
     (0..4).for_each(|first| drop(bench.send(first, 1)));
     bench.settle();
     bench.move_to(directory.path());
-    bench.close();
-    bench.pass(5 * SECOND);
-    assert!(!bench.is_stopped(), "two attempts hang");
-    bench.last_call();
-    bench.settle();
-    assert!(bench.is_stopped());
+    hang_until_the_last_call(&mut bench);
     assert_eq!((bench.attempts().len(), bench.undelivered()), (2, 0));
     drop(bench);
     assert_eq!(found(directory.path(), in_memory()), [0, 1, 2, 3]);
