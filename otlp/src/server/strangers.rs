@@ -1,8 +1,8 @@
 //! Callers of whom nobody knows yet who they are.
 //!
-//! Over HTTP/2 they may send a window ahead of what is read, while their authenticator is asked. That is reserved whether it
-//! comes or not, so that heads alone would take the whole budget from callers who are known. So all of them together have a
-//! part of it.
+//! Over HTTP/2 they may send a window ahead of what is read, while their authenticator is asked. They would take the whole budget
+//! from callers who are known, so all of them together have a part of it. A port of HTTP reserves the window whether it comes or
+//! not ([`Strangers::wait`]); one of gRPC alone sees what comes ([`Early`]).
 
 use weir_component::{Budget, Failure, Reservation, Status};
 
@@ -24,13 +24,60 @@ impl Strangers {
         early: usize,
         budget: &Budget,
     ) -> Result<Reservation, Failure> {
-        let part = budget.limit() / PART;
-        self.0.set_limit(part);
         // One alone has room, however little that is.
-        let all = held.bytes().saturating_add(early).min(part);
+        let all = held.bytes().saturating_add(early).min(self.part(budget));
         let place = self.0.reserve(all).map_err(|_| budget.refuse(crowded()))?;
         held.grow(all.saturating_sub(held.bytes()))?;
         Ok(place)
+    }
+
+    /// Nothing yet, of a message that comes while its caller is checked.
+    pub(super) fn early(&self, budget: &Budget) -> Early {
+        Early { bytes: Vec::new(), room: budget.begin(), place: self.0.begin() }
+    }
+
+    /// How much all of them together may hold.
+    fn part(&self, budget: &Budget) -> usize {
+        let part = budget.limit() / PART;
+        self.0.set_limit(part);
+        part
+    }
+}
+
+/// What has come of a message while its caller is checked.
+pub(super) struct Early {
+    bytes: Vec<u8>,
+    room: Reservation,
+    place: Reservation,
+}
+
+impl Early {
+    /// Keeps a piece.
+    ///
+    /// # Errors
+    /// As [`Strangers::wait`].
+    pub(super) fn push(
+        &mut self,
+        piece: &[u8],
+        strangers: &Strangers,
+        budget: &Budget,
+    ) -> Result<(), Failure> {
+        // One alone has room here too.
+        let more = piece.len().min(strangers.part(budget).saturating_sub(self.place.bytes()));
+        self.place.grow(more).map_err(|_| budget.refuse(crowded()))?;
+        self.room.grow(piece.len())?;
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// How much was kept.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What was kept, without its room: whoever takes it reserves it.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 }
 

@@ -1,7 +1,8 @@
 //! Authenticators: callers are checked by the head of their request, requests are signed right before they are sent.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::metrics::MeterProvider;
@@ -199,6 +200,64 @@ async fn strangers_take_a_part_of_the_budget_at_most_and_leave_the_rest_to_calle
     let large = logs_request(1, |_| "x".repeat(15 * WINDOW));
     let known = known.header("content-type", "application/x-protobuf");
     assert!(within(http(known, Payload::from(large).to_bytes())).await.0.is_success());
+}
+
+#[tokio::test]
+async fn what_strangers_send_ahead_to_a_port_of_grpc_takes_a_part_of_the_budget_at_most() {
+    const SENT: usize = 60_000;
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&refused);
+    let budget = Budget::default().telling(move |why| told.lock().expect("lock").push(why.to_string()));
+    // A part has room for 16 and their heads.
+    budget.set_limit(4 * 16 * (SENT + 1_000));
+    let server = guarded_within(budget.clone(), Protocols::Grpc, &[]).await;
+    let message = &framed(false, &vec![0; 1_000_000])[..SENT];
+    let mut asked = Vec::new();
+    for _ in 0..40 {
+        let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+        let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+        let mut driver = tokio::task::JoinSet::new();
+        driver.spawn(async { drop(connection.await) });
+        let mut sender = sender.ready().await.expect("ready");
+        let request = http::Request::post(server.url(LOGS)).header("x-word", "?");
+        let request = request.header("content-type", "application/grpc").body(()).expect("a request");
+        let (answer, mut body) = sender.send_request(request, false).expect("sent");
+        body.send_data(message.to_vec().into(), false).expect("sent");
+        asked.push((answer, body, sender, driver));
+    }
+    let mut sent_away = 0;
+    let all = async {
+        while budget.held() / SENT + sent_away < 40 {
+            let mut waiting = Vec::new();
+            for (mut answer, body, sender, driver) in asked.drain(..) {
+                match futures_util::poll!(&mut answer) {
+                    Poll::Ready(answer) => {
+                        assert_eq!(answer.expect("an answer").headers()["grpc-status"], "14");
+                        sent_away += 1;
+                    }
+                    Poll::Pending => waiting.push((answer, body, sender, driver)),
+                }
+            }
+            asked = waiting;
+            tokio::task::yield_now().await;
+        }
+    };
+    within(all).await;
+    assert!((10..=16).contains(&(budget.held() / SENT)), "{}", budget.held());
+    let refused = std::mem::take(&mut *refused.lock().expect("lock"));
+    assert!(refused.iter().all(|why| why.contains("too many callers wait")), "{refused:?}");
+    // Who is known finds the other parts.
+    let large = framed(false, &Payload::from(logs_request(1, |_| "x".repeat(2 << 20))).to_bytes());
+    let known = within(grpc(server.address, LOGS, &[("x-word", "sesame")], &large)).await;
+    assert_eq!(known.1["grpc-status"], "0");
+    server.pipeline.batches.lock().expect("lock").clear();
+    drop(asked);
+    let left = async {
+        while budget.held() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(left).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use weir_component::{Budget, Clock, Count, Failure, ReceiverContext};
+use weir_component::{Budget, Clock, Count, Failure, ReceiverContext, Status};
 use weir_otlp::server::{Protocols, ServerSettings};
 
 /// Least time between two lines about one port.
@@ -25,7 +25,8 @@ struct Door {
 pub(crate) fn budget_of(cx: &ReceiverContext, transport: &'static str) -> Budget {
     let refused = cx.host.stats().counter(
         "otelcol_receiver_refused_requests",
-        "Number of requests that were refused as they came in, because the agent holds as much telemetry as it may.",
+        "Number of requests that were refused as they came in, because the agent holds as much telemetry as it may, or as \
+         much as callers may send before they are known.",
         vec![("receiver", cx.id.clone()), ("transport", transport.to_owned())],
     );
     let door = Door {
@@ -50,7 +51,12 @@ impl Door {
         {
             return;
         }
-        let (what, cure) = if why.is_retryable() { FULL } else { TOO_LARGE };
+        let (what, cure) = match why.status() {
+            // The budget itself gives no status to what can come again.
+            Some(Status::Unavailable) => CROWDED,
+            _ if why.is_retryable() => FULL,
+            _ => TOO_LARGE,
+        };
         tracing::warn!(
             otelcol.component.id = %self.id,
             otelcol.component.kind = "receiver",
@@ -68,6 +74,11 @@ const FULL: (&str, &str) = (
     "Requests are refused: the agent holds as much telemetry as it may.",
     "give the agent more memory, or let exporters hold less: sending_queue::queue_size, or sending_queue::storage, which holds it \
      on disk",
+);
+const CROWDED: (&str, &str) = (
+    "Requests are refused: callers who are being checked may not send more ahead.",
+    "see who comes without a valid password or token; if they are your senders, let fewer connect at once, or give the agent more \
+     memory: a quarter of what telemetry may take is for them",
 );
 const TOO_LARGE: (&str, &str) = (
     "A request is refused for good: it is larger than all the telemetry that the agent may hold.",
@@ -141,6 +152,11 @@ mod tests {
         let large = logged(LevelFilter::WARN, || drop(budget.reserve(11)));
         let said = ["refused for good", "needs 11 bytes", "10 are allowed", "limit_mib"];
         assert!(matches!(&large[..], [line] if said.iter().all(|said| line.contains(said))), "{large:?}");
+        simulation.run(cx.clock.sleep(Duration::from_secs(60))).expect("time passes");
+        let crowded = Failure::retry("too many callers wait").with_status(Status::Unavailable);
+        let crowded = logged(LevelFilter::WARN, || drop(budget.refuse(crowded)));
+        let said = ["are being checked", "too many callers wait", "password or token"];
+        assert!(matches!(&crowded[..], [line] if said.iter().all(|said| line.contains(said))), "{crowded:?}");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! # Design
 //! A call is in one of three stages, and is forgotten when it is answered or reset:
 //!
-//! - *Checking*: its head is there, and the authenticator works. Without one a call begins in the next stage.
+//! - *Checking*: its head is there, and the authenticator works. Without one, and with one that answers at once, a call begins in
+//!   the next stage.
 //! - *Arriving*: its message is put together and reserved as it comes. Only here a call can be too slow.
 //! - *Working*: its message is whole, and the pipeline has it.
 //!
@@ -20,12 +21,12 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use http::{Request, Response, StatusCode, Version};
 use tokio::time::Instant;
-use weir_component::{Reservation, Status};
+use weir_component::Status;
 use weir_pdata::Signal;
 
 use crate::body::Body;
@@ -36,6 +37,7 @@ use crate::lifetime::{Activity, Ongoing};
 use crate::message::Arriving;
 use crate::pace::Pace;
 use crate::server::grpc::{self, Call};
+use crate::server::strangers::Early;
 use crate::server::{Late, Server, has_grpc_content_type};
 use crate::status::RpcStatus;
 
@@ -60,7 +62,7 @@ struct Open {
 
 enum Stage {
     /// The authenticator is asked. What has come meanwhile is kept and reserved, and its window stays shut.
-    Checking { early: Vec<u8>, room: Reservation, is_whole: bool },
+    Checking { early: Box<Early>, is_whole: bool },
     /// The message arrives.
     Arriving(Box<(Call, Arriving, Arrival)>),
     /// The pipeline has it.
@@ -180,20 +182,30 @@ impl Calls {
                 return self.refuse_at_once(stream, begun, signal, &status);
             }
         };
-        let stage = if self.server.settings.auth.is_none() {
-            let call = self.server.call(&head, signal, encoding, &self.peer, Vec::new());
-            match self.server.message(&call) {
-                Ok(message) => Stage::Arriving(Box::new((call, message, self.arrival(now)))),
-                Err(status) => return self.refuse_at_once(stream, begun, Some(signal), &status),
-            }
+        let call = if self.server.settings.auth.is_none() {
+            Some(Ok(self.server.call(&head, signal, encoding, &self.peer, Vec::new())))
         } else {
             let (server, peer) = (Arc::clone(&self.server), Arc::clone(&self.peer));
-            let future = Box::pin(async move {
+            let mut future: BoxFuture<'static, Step> = Box::pin(async move {
                 let checked = server.caller(&head, 0).await.map_err(|failure| RpcStatus::of(&failure));
                 Step::Checked(checked.map(|auth| server.call(&head, signal, encoding, &peer, auth)))
             });
-            self.working.push(Working { stream, future });
-            Stage::Checking { early: Vec::new(), room: self.server.settings.budget.begin(), is_whole: false }
+            // Who is known at once is no stranger, even if his message came with his head.
+            match future.as_mut().now_or_never() {
+                Some(Step::Checked(checked)) => Some(checked),
+                _ => {
+                    self.working.push(Working { stream, future });
+                    None
+                }
+            }
+        };
+        let stage = match call.map(|call| call.and_then(|call| Ok((self.server.message(&call)?, call)))) {
+            Some(Ok((message, call))) => Stage::Arriving(Box::new((call, message, self.arrival(now)))),
+            Some(Err(status)) => return self.refuse_at_once(stream, begun, Some(signal), &status),
+            None => {
+                let early = self.server.strangers.early(&self.server.settings.budget);
+                Stage::Checking { early: Box::new(early), is_whole: false }
+            }
         };
         self.open.push(Open { stream, stage, signal, begun, _ongoing: ongoing });
     }
@@ -212,9 +224,8 @@ impl Calls {
     fn checked(&mut self, stream: u32, checked: Result<Call, RpcStatus>, heard: Instant) {
         let checked = checked.and_then(|call| Ok((self.server.message(&call)?, call)));
         let stage = self.open(stream).map(|open| std::mem::replace(&mut open.stage, Stage::Working));
-        let Some(Stage::Checking { early, room, is_whole }) = stage else { return };
-        // A message reserves what it is of.
-        drop(room);
+        let Some(Stage::Checking { early, is_whole }) = stage else { return };
+        let early = early.into_bytes();
         match checked {
             Ok((message, call)) => {
                 // Its window opens only now. What is whole has no time to keep to.
@@ -235,13 +246,13 @@ impl Calls {
     }
 
     fn data(&mut self, stream: u32, piece: &[u8]) {
-        let pushed = match self.open(stream).map(|open| &mut open.stage) {
-            Some(Stage::Checking { early, room, .. }) => {
-                let refused = room.grow(piece.len()).err();
-                early.extend_from_slice(piece);
-                let Some(failure) = refused else { return };
-                let early = std::mem::take(early);
-                self.machine.release(stream, early.len());
+        let at = self.place(stream).ok();
+        let pushed = match at.and_then(|at| self.open.get_mut(at)).map(|open| &mut open.stage) {
+            Some(Stage::Checking { early, .. }) => {
+                let pushed = early.push(piece, &self.server.strangers, &self.server.settings.budget);
+                let Err(failure) = pushed else { return };
+                let unread = early.len() + piece.len();
+                self.machine.release(stream, unread);
                 return self.answer(stream, Err(RpcStatus::of(&failure)));
             }
             Some(Stage::Arriving(call)) => call.1.push(piece),
@@ -263,9 +274,7 @@ impl Calls {
                 let future = Box::pin(async move { Step::Done(server.finish(call, message.finish()).await) });
                 self.working.push(Working { stream, future });
             }
-            Stage::Checking { early, room, .. } => {
-                open.stage = Stage::Checking { early, room, is_whole: true }
-            }
+            Stage::Checking { early, .. } => open.stage = Stage::Checking { early, is_whole: true },
             Stage::Working => {}
         }
     }
