@@ -10,7 +10,7 @@ use weir_pdata::otlp::metrics::v1 as metrics;
 use weir_pdata::otlp::{MetricsRequest, gauge, kv};
 
 use super::reload::taken;
-use super::{Bench, Case, Extra, Outcome, seconds, tls};
+use super::{Bench, Case, Extra, Outcome, seconds, tls, unsampled};
 use crate::agent::{Kind, now, wait_until};
 use crate::http::Client;
 use crate::load::{Load, PROTOBUF, Shape, all_arrive};
@@ -19,12 +19,14 @@ use crate::ports::free_port;
 pub(crate) const CASES: [Case; 1] = [Case {
     number: 43,
     name: "soak, shortened: 100 rounds of a reload, a new certificate, 100 connections under new names and 100 new series",
-    settings: "2 clients beside it; own metrics at level detailed; reload_interval 1 s",
+    settings: "a round a second; 2 clients beside it; own metrics at level detailed; reload_interval 1 s; log not sampled",
     bar: "memory grows by 2 MiB at most from the second quarter to the last, files and threads stay level",
     run: soak,
 }];
 
 const ROUNDS: usize = 100;
+/// How long one lasts at least.
+const ROUND: Duration = Duration::from_secs(1);
 /// Weir's own metrics tell 2,000 names apart at most: after 20 rounds there are that many.
 const CONNECTIONS: usize = 100;
 const SERIES: usize = 100;
@@ -43,6 +45,7 @@ fn soak(kind: Kind) -> Outcome {
     let (begun, mut figures, mut errors) = (now(), Vec::new(), 0);
     outcome.fired = true;
     for round in 0..ROUNDS {
+        let turn = now();
         outcome.fired &= strangers(&bench, round) && series(&bench, round);
         let exporter = format!("    headers: {{x-version: \"{round}\"}}\n");
         let yaml = bench.yaml(Extra { exporter: &exporter, ..Extra::default() });
@@ -55,6 +58,7 @@ fn soak(kind: Kind) -> Outcome {
         errors += missed.unwrap_or(0);
         let agent = &bench.agent;
         figures.push([agent.memory_kib(), agent.files() as u64, agent.threads() as u64]);
+        wait_until(ROUND, || (now() >= turn + ROUND).then_some(()));
     }
     outcome.see(format!("{ROUNDS} rounds in {}", seconds(now() - begun)));
     load.stop();
@@ -76,7 +80,8 @@ fn with_all(yaml: &str, dir: &Path, port: u16, own: u16) -> String {
     let telemetry = format!(
         "metrics: {{level: detailed, readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {own}}}}}}}}}]}}"
     );
-    yaml.replace("receivers:\n", &secured)
+    unsampled(yaml)
+        .replace("receivers:\n", &secured)
         .replace("receivers: [otlp]", "receivers: [otlp, otlp/tls]")
         .replace("metrics: {level: none}", &telemetry)
         .replace("  pipelines:\n", "  pipelines:\n    metrics: {receivers: [otlp], exporters: [otlp_http]}\n")
