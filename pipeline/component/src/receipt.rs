@@ -158,6 +158,11 @@ impl Receipt {
         !self.shares.is_empty()
     }
 
+    /// Whether somebody's data is in the batch that is nowhere else.
+    pub fn is_sole(&self) -> bool {
+        self.sole
+    }
+
     /// Whether all senders that it is owed to have gone away with their data. What is sent nevertheless comes twice when they
     /// come again.
     pub fn is_forsaken(&self) -> bool {

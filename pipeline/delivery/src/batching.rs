@@ -21,6 +21,8 @@ pub(crate) struct Forming {
     /// Of what batches are cut into, and of profiles that are merged.
     budget: Budget,
     partitions: BTreeMap<Partition, Part>,
+    /// No later than when the first of them is due, as one that was looked for then may have gone since.
+    first_due: Option<Instant>,
 }
 
 /// One batch that waits.
@@ -33,12 +35,12 @@ struct Part {
 
 impl Forming {
     pub(crate) fn new(settings: BatchSettings, budget: Budget) -> Forming {
-        Forming { settings, budget, partitions: BTreeMap::new() }
+        Forming { settings, budget, partitions: BTreeMap::new(), first_due: None }
     }
 
-    /// When the first of them is due.
+    /// When to look for those that are [due](Forming::due): with the first of them, or before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.partitions.values().map(|part| part.deadline).min()
+        self.first_due.filter(|_| !self.partitions.is_empty())
     }
 
     /// Adds a load and returns what is ready to be sent.
@@ -82,17 +84,21 @@ impl Forming {
             .filter(|(_, part)| part.deadline <= now)
             .map(|(partition, _)| partition.clone())
             .collect();
-        due.iter().flat_map(|partition| self.finish(partition)).collect()
+        let ready = due.iter().flat_map(|partition| self.finish(partition)).collect();
+        self.first_due = self.partitions.values().map(|part| part.deadline).min();
+        ready
     }
 
     /// All of them.
     pub(crate) fn all(&mut self) -> Vec<Load> {
+        self.first_due = None;
         let all: Vec<Partition> = self.partitions.keys().cloned().collect();
         all.iter().flat_map(|partition| self.finish(partition)).collect()
     }
 
     /// Lets a batch wait for more, and returns the one that it crowds out.
     fn wait(&mut self, partition: Partition, part: Part) -> Vec<Load> {
+        self.first_due = Some(self.first_due.map_or(part.deadline, |first| first.min(part.deadline)));
         self.partitions.insert(partition, part);
         if self.partitions.len() <= MAX_FORMING {
             return Vec::new();
@@ -216,6 +222,8 @@ impl Duty {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use weir_pdata::otlp::ProfilesRequest;
     use weir_pdata::otlp::profiles::v1development::{
         Profile, ProfilesDictionary, ResourceProfiles, Sample, ScopeProfiles,
@@ -262,6 +270,35 @@ mod tests {
         let ready = forming.add(load(one), Instant::default());
         let found: Vec<_> = ready.iter().map(|load| (load.batch.payload.items(), load.room.count)).collect();
         assert_eq!(found, [(N, N)]);
+    }
+
+    #[test]
+    fn each_is_due_at_its_time_whichever_of_them_goes_before() {
+        let metadata_keys = vec!["tenant".to_owned()];
+        let settings = BatchSettings { min_size: 10, metadata_keys, ..BatchSettings::default() };
+        let timeout = settings.flush_timeout;
+        let mut forming = Forming::new(settings, Budget::default());
+        let at = |seconds| Instant::default() + Duration::from_secs(seconds);
+        let add = |forming: &mut Forming, tenant: &str, items, seconds| {
+            let metadata = vec![("tenant".to_owned(), vec![tenant.to_owned()])];
+            let context = Arc::new(Context { metadata, ..Context::default() });
+            let batch = Batch { context, ..Batch::unattended(payload(Signal::Logs, 0, items)) };
+            forming.add(Load { batch, room: Room::default() }, at(seconds)).len()
+        };
+        assert_eq!(forming.deadline(), None);
+        for (tenant, seconds) in [("a", 1), ("b", 2), ("c", 3)] {
+            assert_eq!(add(&mut forming, tenant, 1, seconds), 0);
+        }
+        assert_eq!(forming.deadline(), Some(at(1) + timeout));
+        assert_eq!(add(&mut forming, "a", 9, 3), 1, "whole before its time");
+        assert!(forming.deadline().is_some_and(|look| look <= at(2) + timeout));
+        assert_eq!(forming.due(at(1) + timeout).len(), 0);
+        assert_eq!(forming.deadline(), Some(at(2) + timeout));
+        assert_eq!(forming.due(at(2) + timeout).len(), 1);
+        assert_eq!(forming.deadline(), Some(at(3) + timeout));
+        assert_eq!((forming.all().len(), forming.deadline()), (1, None));
+        assert_eq!(add(&mut forming, "d", 1, 9), 0);
+        assert_eq!(forming.deadline(), Some(at(9) + timeout));
     }
 
     #[test]

@@ -16,8 +16,10 @@
 //! counts as accepted is lost, and is counted.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures_util::future::{BoxFuture, Either, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -38,6 +40,7 @@ pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: Qu
     let mut ready: VecDeque<Load> = VecDeque::new();
     // What is only moved to disk shares its syncs with all the rest.
     let consumers = || if sender.draining.moves_now() { usize::MAX } else { settings.num_consumers.max(1) };
+    let mut taken = 0_u32;
     loop {
         while under_way.len() >= consumers() {
             under_way.next().await;
@@ -52,6 +55,10 @@ pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: Qu
             // It will not be sent, and must not be as a part of something that is.
             (Next::Taken(load), Some(_)) if load.batch.receipt.is_forsaken() => ready.push_back(load),
             (Next::Taken(load), Some(forming)) => {
+                taken = taken.wrapping_add(1);
+                if taken.is_multiple_of(IN_A_ROW) {
+                    others(&mut under_way).await;
+                }
                 let now = sender.clock.now();
                 ready.extend(forming.add(load, now));
                 // Where there is always more to take, what is due goes beside the next batch.
@@ -74,6 +81,24 @@ pub(crate) async fn run(queue: Arc<dyn Queue>, sender: Arc<Sender>, settings: Qu
         }
     }
     while under_way.next().await.is_some() {}
+}
+
+/// Requests that are taken before the sends that are under way, and other tasks, have a turn: where many wait, all of them may be
+/// taken without a pause.
+const IN_A_ROW: u32 = 64;
+
+/// Gives the sends and other tasks a turn.
+async fn others(under_way: &mut FuturesUnordered<BoxFuture<'static, ()>>) {
+    let mut had_it = false;
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(())) = under_way.poll_next_unpin(cx) {}
+        if std::mem::replace(&mut had_it, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The dispatcher's duty for what its queue has accepted. When the dispatcher ends before it is done, because it was
@@ -194,5 +219,23 @@ async fn keep(
             sender.give_up(&load.batch.payload, &failure, acknowledged);
             Ended::Dropped(failure)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_goes_to_the_sends_and_to_other_tasks() {
+        let mut under_way: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
+        under_way.push(Box::pin(std::future::ready(())));
+        under_way.push(Box::pin(std::future::pending()));
+        let mut turn = Box::pin(others(&mut under_way));
+        assert!(turn.as_mut().now_or_never().is_none(), "others are polled first");
+        assert!(turn.now_or_never().is_some());
+        assert_eq!(under_way.len(), 1);
     }
 }

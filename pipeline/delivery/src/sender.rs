@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::sync::Semaphore;
 use weir_component::{
-    Batch, Clock, Context, DeliverySettings, Exporter, Failure, Kind, Outcome, Receivable, RetrySettings,
-    Status,
+    Batch, Clock, Context, DeliverySettings, Exporter, Failure, Kind, Outcome, Receipt, Receivable,
+    RetrySettings, Status,
 };
 use weir_pdata::{Payload, Signal};
 
@@ -17,6 +17,9 @@ use crate::ending::{Draining, Ending, Rest, Undelivered};
 
 /// Longest wait that a backend may impose by Retry-After or RetryInfo, so that one header cannot stop an exporter.
 const MAX_BACKEND_DELAY: Duration = Duration::from_secs(3600);
+
+/// How often a pause looks whether anybody waits for its end.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Sends payloads until they are delivered or given up.
 pub(crate) struct Sender {
@@ -251,10 +254,12 @@ impl Sender {
     /// Attempts until one is accepted, as long as somebody wants that; returns how many items the destination refused.
     ///
     /// A wait that the destination asks for and that goes beyond the longest time ends them: a sender that has its data still
-    /// hears of it, and keeps the wait. What was acknowledged has nobody else, and would be lost together with all that stands
-    /// behind it as fast as the destination answers; so it waits for what is left of its time, and is tried once more then.
+    /// hears of it, and keeps the wait. What was acknowledged, here or before, has nobody else, and would be lost together with all
+    /// that stands behind it as fast as the destination answers; so it waits for what is left of its time, and is tried once more
+    /// then.
     async fn attempts(&self, batch: &Batch, context: &Context, acknowledged: bool) -> Result<usize, Failure> {
         let payload = &batch.payload;
+        let is_sole = acknowledged || batch.receipt.is_sole();
         let begun = self.clock.now();
         let mut interval = self.retry.as_ref().map_or(Duration::ZERO, |r| r.initial_interval);
         loop {
@@ -277,7 +282,7 @@ impl Sender {
             let longest =
                 if retry.max_elapsed_time.is_zero() { Duration::MAX } else { retry.max_elapsed_time };
             let left = longest.saturating_sub(elapsed);
-            let wait = self.wait(retry, interval, &failure, if acknowledged { left } else { Duration::MAX });
+            let wait = self.wait(retry, interval, &failure, if is_sole { left } else { Duration::MAX });
             if last_chance || left.is_zero() || wait > left {
                 return Err(failure.context("no more retries left"));
             }
@@ -293,11 +298,27 @@ impl Sender {
                 "Exporting failed. Will retry the request after interval."
             );
             // Not longer than until no retry waits any more.
-            select(self.clock.sleep(wait), Box::pin(self.draining.begun())).await;
+            select(
+                Box::pin(self.pause(wait, (!is_sole).then_some(&batch.receipt))),
+                Box::pin(self.draining.begun()),
+            )
+            .await;
             if self.draining.stays_now() {
                 return Err(failure);
             }
             interval = grown(interval, retry);
+        }
+    }
+
+    /// A pause between two attempts, which ends soon after the last sender of a receipt has gone away.
+    async fn pause(&self, wait: Duration, receipt: Option<&Receipt>) {
+        let end = self.clock.now() + wait;
+        loop {
+            let left = end - self.clock.now();
+            self.clock.sleep(receipt.map_or(left, |_| left.min(LOOK_EVERY))).await;
+            if receipt.is_some_and(Receipt::is_forsaken) || self.clock.now() >= end {
+                return;
+            }
         }
     }
 
@@ -338,8 +359,8 @@ impl Sender {
         Ok(rejected)
     }
 
-    /// The interval with jitter, or the backend's wish with jitter, of which `most` counts, if that is longer: many agents that
-    /// were told the same time must not come back at the same moment.
+    /// The interval with jitter, or the backend's wish with jitter if that is longer, and then `most` at most: many agents that were
+    /// told the same time must not come back at the same moment.
     fn wait(&self, retry: &RetrySettings, interval: Duration, failure: &Failure, most: Duration) -> Duration {
         let spread = retry.randomization_factor.clamp(0.0, 1.0);
         let jittered = interval.mul_f64(1.0 - spread + 2.0 * spread * self.clock.random());
@@ -347,7 +368,7 @@ impl Sender {
             Some(wish) => {
                 let wish = wish.min(MAX_BACKEND_DELAY);
                 let wish = wish + wish.mul_f64(0.1 * spread * self.clock.random());
-                jittered.max(wish.min(most))
+                jittered.max(wish).min(most)
             }
             None => jittered,
         }

@@ -159,12 +159,67 @@ fn a_backend_cannot_stop_an_exporter_for_more_than_an_hour() {
 
 #[test]
 fn a_sender_that_has_its_data_hears_at_once_of_a_wait_beyond_the_longest_time() {
-    let bench = Bench::new(retrying(RetrySettings::default()), |_, _| told_to_wait(301 * SECOND));
-    let heard = bench.send(0, 1);
+    for settings in waiting_for_results() {
+        let bench = Bench::new(settings, |_, _| told_to_wait(301 * SECOND));
+        let heard = bench.send_and_wait(0, 1, 600 * SECOND);
+        bench.run_to_end();
+        assert_eq!(bench.attempts(), [0.0]);
+        assert_eq!(heard.after(), Some(0.0));
+        assert_eq!(heard.outcome().expect_err("failed").retry_delay(), Some(301 * SECOND), "he hears it");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_before_has_its_whole_time_where_results_are_waited_for_too() {
+    for settings in waiting_for_results() {
+        let bench = Bench::new(settings, |_, _| told_to_wait(600 * SECOND));
+        let heard = bench.send(0, 1);
+        bench.run_to_end();
+        assert_eq!((bench.attempts(), heard.after()), (vec![0.0, 300.0], Some(300.0)));
+    }
+}
+
+/// Without a queue, and with one whose senders wait for what comes of it.
+fn waiting_for_results() -> [DeliverySettings; 2] {
+    let queue = QueueSettings { wait_for_result: true, ..QueueSettings::default() };
+    let retry = Some(RetrySettings::default());
+    [retrying(RetrySettings::default()), DeliverySettings { retry, ..with_queue(queue) }]
+}
+
+#[test]
+fn a_pause_that_is_longer_than_the_time_left_is_cut_where_the_backend_asks_for_one() {
+    let retry = RetrySettings {
+        initial_interval: 30 * SECOND,
+        max_interval: 30 * SECOND,
+        max_elapsed_time: 30 * SECOND,
+        ..RetrySettings::default()
+    };
+    // Each has its own random number.
+    let queue = QueueSettings { num_consumers: 20, ..QueueSettings::default() };
+    let settings = DeliverySettings { retry: Some(retry), ..with_queue(queue) };
+    let bench = Bench::new(settings, |_, _| told_to_wait(60 * SECOND));
+    (0..20).for_each(|id| drop(bench.send(id, 1)));
     bench.run_to_end();
-    assert_eq!(bench.attempts(), [0.0]);
-    assert_eq!(heard.after(), Some(0.0));
-    assert_eq!(heard.outcome().expect_err("failed").retry_delay(), Some(301 * SECOND), "the sender hears it");
+    assert_eq!(bench.attempts(), [[0.0; 20], [30.0; 20]].concat());
+}
+
+#[test]
+fn a_pause_ends_when_nobody_waits_for_it_any_more() {
+    let queue = QueueSettings { wait_for_result: true, num_consumers: 1, ..QueueSettings::default() };
+    let retry = Some(RetrySettings { max_elapsed_time: Duration::ZERO, ..RetrySettings::default() });
+    let settings = DeliverySettings { retry, ..with_queue(queue) };
+    let bench = Bench::new(settings, |n, _| if n == 0 { told_to_wait(3600 * SECOND) } else { Reply::Accept });
+    let gone = bench.send_and_wait(0, 1, 10 * SECOND);
+    bench.pass(SECOND);
+    let other = bench.send_and_wait(1, 1, 30 * SECOND);
+    bench.run_to_end();
+    assert!(gone.failure().1.contains("its sender has gone away"));
+    assert!(
+        other.outcome().is_ok() && other.after().is_some_and(|after| after <= 12.0),
+        "{:?}",
+        other.after()
+    );
+    assert_eq!(bench.attempts().len(), 2);
 }
 
 #[test]
