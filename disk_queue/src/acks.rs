@@ -14,6 +14,9 @@ pub(crate) const ENTRY: usize = 16;
 /// Bytes that are read at once.
 const PIECE: usize = 64 << 10;
 
+/// A larger file of acks is damaged.
+const LARGEST: u64 = 64 << 20;
+
 /// What such a file says.
 #[derive(Debug, Default)]
 pub(crate) struct Acks {
@@ -25,6 +28,8 @@ pub(crate) struct Acks {
     pub(crate) done: Ranges,
     /// Where the next entry goes: behind the last.
     pub(crate) size: u64,
+    /// The disk did not give all of it: there may be more entries.
+    pub(crate) unread: bool,
 }
 
 impl Acks {
@@ -65,12 +70,14 @@ pub(crate) fn entries(salt: u64, ranges: &Ranges) -> Vec<u8> {
 }
 
 /// Reads a file of acks. Entries that are damaged are left out: their records come again. It ends with a piece that has no entry:
-/// its size may be anything.
+/// its size may be anything. Where the disk does not give it, its size says where entries end, as far as that may be.
 pub(crate) fn read(file: &dyn File, salt: u64) -> Acks {
     let mut acks = Acks { size: ENTRY as u64, ..Acks::default() };
     let (mut piece, mut at) = (vec![0; PIECE], 0);
     loop {
-        let read = fs::thrice(|| fs::read_full(file, &mut piece, at)).unwrap_or(0);
+        let read = fs::thrice(|| fs::read_full(file, &mut piece, at));
+        acks.unread = read.is_err();
+        let read = read.unwrap_or(0);
         let entries = piece[..read].chunks_exact(ENTRY).zip((at..).step_by(ENTRY));
         let entries = entries.filter_map(|(entry, at)| Some((range_of(salt, entry)?, at)));
         let before = acks.size;
@@ -81,6 +88,10 @@ pub(crate) fn read(file: &dyn File, salt: u64) -> Acks {
             } else {
                 acks.done.insert(range);
             }
+        }
+        if acks.unread {
+            let size = file.size().unwrap_or(0).next_multiple_of(ENTRY as u64);
+            acks.size = acks.size.max(if size <= LARGEST { size } else { 0 });
         }
         if read < PIECE || acks.size == before {
             return acks;

@@ -39,8 +39,8 @@
 //! them in order, in pieces of 1 MiB.
 //!
 //! What the disk does not give is not damaged: a path to it, a network and a full table of files come back. So `fill` fails, reading
-//! stays where it is, and the owner tries again. Only when that has lasted for 5 minutes, the pages of that segment that cannot
-//! be read count as lost, so that one bad sector does not hold up for ever what lies behind it. What keeps this process
+//! stays where it is, and the owner tries again. Only when that has lasted for 5 minutes, the pages in that place of the
+//! segment that cannot be read count as lost, so that one bad sector does not hold up for ever what lies behind it. What keeps this process
 //! alone from a file, as permissions do, is waited for without end.
 //!
 //! # Threads and locks

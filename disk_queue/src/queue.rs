@@ -211,7 +211,7 @@ impl Queue {
 
     /// What is in it.
     pub fn backlog(&self) -> Backlog {
-        self.state().backlog
+        self.state().backlog()
     }
 
     /// Bytes that [`Queue::try_take`] finds in memory.

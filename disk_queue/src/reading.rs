@@ -48,7 +48,7 @@ struct Reading {
 struct Failing {
     at: u64,
     since: Duration,
-    /// When it was tried last.
+    /// When the last try ended.
     last: Duration,
 }
 
@@ -84,13 +84,18 @@ impl Reader {
 }
 
 impl Reading {
-    /// Whether it may still pass that the disk does not give what comes next.
-    fn may_pass(&mut self, error: &io::Error, now: Duration) -> bool {
+    /// Whether it may still pass that the disk does not give what comes next, which was tried at that time.
+    fn may_pass(&mut self, error: &io::Error, tried: Range<Duration>) -> bool {
         let at = self.scanner.offset;
-        let before = self.failing.take().filter(|it| it.at == at && now.saturating_sub(it.last) <= AGAIN);
-        let since = before.map_or(now, |before| before.since);
-        self.failing = Some(Failing { at, since, last: now });
-        is_curable(error) || now.saturating_sub(since) < PATIENCE
+        let failing = self.failing.take();
+        // It says nothing about the disk.
+        if is_curable(error) {
+            return true;
+        }
+        let again = |it: &Failing| it.at == at && tried.start.saturating_sub(it.last) <= AGAIN;
+        let since = failing.filter(again).map_or(tried.start, |before| before.since);
+        self.failing = Some(Failing { at, since, last: tried.end });
+        tried.end.saturating_sub(since) < PATIENCE
     }
 }
 
@@ -120,6 +125,7 @@ impl Queue {
                 continue;
             }
             let reading = reader.segment(&part.name);
+            let begun = self.fs.now();
             let enough = match self.read(&mut reading.scanner, &part, most) {
                 Ok(enough) => enough,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -129,7 +135,7 @@ impl Queue {
                     }
                     false
                 }
-                Err(error) if reading.may_pass(&error, self.fs.now()) => {
+                Err(error) if reading.may_pass(&error, begun..self.fs.now()) => {
                     let file = part.name.file(Holds::Records);
                     return Err(io::Error::new(error.kind(), format!("{file}: {error}")));
                 }
@@ -206,9 +212,9 @@ impl Queue {
         Ok(self.pass(part) >= most)
     }
 
-    /// What the disk did not give for long counts as lost: of a file that can be opened, the pages that cannot be read.
+    /// What the disk did not give for long counts as lost: of a file that can be opened, the pages at this place that cannot be read.
     fn give_up(&self, scanner: &mut Scanner, part: &Part, error: &io::Error) {
-        if std::mem::replace(&mut scanner.gives_up, true) {
+        if scanner.gives_up_at.replace(scanner.offset) == Some(scanner.offset) {
             self.lose(&part.name, part.ids.clone(), scanner);
             self.pass(part);
             return;

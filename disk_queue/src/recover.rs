@@ -324,7 +324,7 @@ fn scan(
         }
     }
     // A tail that may hold what was committed stays, for people: there are fewer records than the acks know of.
-    let whole = acks.committed.is_none_or(|committed| committed <= seen.next);
+    let whole = !acks.unread && acks.committed.is_none_or(|committed| committed <= seen.next);
     let torn = segment.size - scanner.valid;
     if torn > 0 && limit.is_none() && whole {
         tracing::info!(

@@ -196,7 +196,14 @@ impl Queue {
         }
         let records = name.file(Holds::Records);
         if let Some(aside) = aside {
-            self.fs.rename(&records, &name.file(aside))?;
+            match self.fs.rename(&records, &name.file(aside)) {
+                // Somebody took it away, to look at it or to be rid of it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.is_gone(name);
+                    return Ok(());
+                }
+                renamed => renamed?,
+            }
             self.counts.quarantined.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 target: UNSAMPLED,

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::fs::{self, File};
 use crate::record::{ALIGN, HEAD, Head};
+use crate::recover::is_curable;
 
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
@@ -22,15 +23,26 @@ pub(crate) struct Scanner {
     pub(crate) valid: u64,
     /// Places behind it where a record should be and none is.
     pub(crate) damaged: u64,
-    /// What cannot be read passes for zeros, which are no record.
-    pub(crate) gives_up: bool,
+    /// While the next record begins here, what cannot be read passes for zeros, which are no record.
+    pub(crate) gives_up_at: Option<u64>,
+    /// So did the end of the last piece, and what follows on it may be of the same.
+    ends_given_up: bool,
     piece: Bytes,
     piece_at: u64,
 }
 
 impl Scanner {
     pub(crate) fn new(salt: u64) -> Scanner {
-        Scanner { salt, offset: 0, valid: 0, damaged: 0, gives_up: false, piece: Bytes::new(), piece_at: 0 }
+        Scanner {
+            salt,
+            offset: 0,
+            valid: 0,
+            damaged: 0,
+            gives_up_at: None,
+            ends_given_up: false,
+            piece: Bytes::new(),
+            piece_at: 0,
+        }
     }
 
     /// The next record in the first `size` bytes of the segment, over whatever is damaged; `None` at the end.
@@ -94,25 +106,33 @@ impl Scanner {
         }
         let rest = usize::try_from(size - at).unwrap_or(usize::MAX);
         let mut piece = BytesMut::zeroed(length.max(PIECE).min(rest));
-        match fs::thrice(|| fs::read_full(file, &mut piece, at)) {
-            Err(_) if self.gives_up => read_pages(file, &mut piece, at),
-            read => drop(read?),
-        }
+        let gives_up = self.ends_given_up || self.gives_up_at == Some(self.offset);
+        self.ends_given_up = match fs::thrice(|| fs::read_full(file, &mut piece, at)) {
+            Err(error) if gives_up && !is_curable(&error) => !read_pages(file, &mut piece, at)?,
+            read => read.map(|_| false)?,
+        };
         self.piece = piece.freeze();
         self.piece_at = at;
         Ok(self.piece.slice(..length))
     }
 }
 
-/// Reads the pages that can be read.
-fn read_pages(file: &dyn File, buffer: &mut [u8], at: u64) {
+/// Reads the pages that can be read; whether the last of them is one.
+fn read_pages(file: &dyn File, buffer: &mut [u8], at: u64) -> io::Result<bool> {
     let (mut rest, mut at) = (buffer, at);
+    let mut is_read = false;
     while !rest.is_empty() {
         let left = PAGE - at % PAGE;
         let (page, behind) = rest.split_at_mut(rest.len().min(left as usize));
-        if fs::thrice(|| fs::read_full(file, page, at)).is_err() {
-            page.fill(0);
-        }
+        is_read = match fs::thrice(|| fs::read_full(file, page, at)) {
+            Err(error) if is_curable(&error) => return Err(error),
+            Err(_) => {
+                page.fill(0);
+                false
+            }
+            Ok(_) => true,
+        };
         (rest, at) = (behind, at + left);
     }
+    Ok(is_read)
 }

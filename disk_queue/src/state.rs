@@ -389,6 +389,15 @@ impl State {
         self.ready.push_back(record);
     }
 
+    /// How much is there. A segment that was never read may hold records of which nothing tells: they count as one.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let mut backlog = self.backlog;
+        if backlog.records == 0 && self.is_behind() && self.segments.iter().any(|segment| segment.unread) {
+            backlog.records = 1;
+        }
+        backlog
+    }
+
     /// Whether records are committed that are not in memory, or may be.
     pub(crate) fn is_behind(&self) -> bool {
         self.read_to < self.committed

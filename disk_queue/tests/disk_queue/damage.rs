@@ -316,17 +316,91 @@ fn a_page_that_the_disk_never_gives_costs_the_records_that_it_touches_and_its_fi
     }
 }
 
-#[test]
-fn what_the_disk_does_not_give_is_waited_for_as_long_as_before_when_that_before_it_was_given() {
+/// A queue of so many records of 1 MiB in one segment, none of them in memory.
+fn megabytes(count: usize) -> (Queue, Disk) {
     let disk = Disk::new(1);
     let queue = Queue::open(Arc::new(disk.clone()), Options { read_ahead: 0, ..Options::default() });
     let queue = queue.expect("opens");
-    for _ in 0..3 {
+    for _ in 0..count {
         assert_eq!(queue.submit(vec![vec![7; 1 << 20].into()], 1, |_| true, |_| {}), Submitted::Commit);
         queue.commit();
     }
     drop(queue);
-    let queue = Queue::open(Arc::new(disk.clone()), Options::default()).expect("opens");
+    (Queue::open(Arc::new(disk.clone()), Options::default()).expect("opens"), disk)
+}
+
+/// Has a queue try again until it goes on.
+fn outlast(queue: &Queue, disk: &Disk) {
+    for _ in 0..6 {
+        queue.fill(1).expect_err("it may pass");
+        disk.pass(Duration::from_secs(50));
+    }
+    queue.fill(1).expect("what there is");
+}
+
+#[test]
+fn what_the_disk_does_not_give_is_waited_for_also_behind_what_was_given_up() {
+    let (queue, disk) = megabytes(5);
+    disk.hide(nth(0), 100..200);
+    outlast(&queue, &disk);
+    assert_eq!((queue.counters().lost, queue.backlog().records), (1, 4));
+    for (megabyte, refused) in [(2, false), (3, true)] {
+        let take = queue.try_take();
+        assert!(matches!(take, Take::Record(_)), "{take:?}");
+        match refused {
+            true => drop(disk.refuse(nth(0), Some(Errno::IO.raw_os_error()))),
+            false => drop(disk.hide(nth(0), (megabyte << 20) + 9000..(megabyte << 20) + 9100)),
+        }
+        queue.fill(1).expect_err("for a moment");
+        disk.show();
+        queue.fill(1).expect("again");
+        assert_eq!(queue.counters().lost, 1, "{megabyte}");
+    }
+    // One that goes on from there is the same.
+    queue.try_take();
+    disk.hide(nth(0), (4 << 20) + 9000..usize::MAX);
+    outlast(&queue, &disk);
+    assert_eq!((queue.counters().lost, queue.backlog().records), (2, 3));
+}
+
+#[test]
+fn what_the_disk_never_gives_is_passed_over_at_once_as_far_as_it_goes() {
+    let (queue, disk) = megabytes(8);
+    disk.hide(nth(0), (1 << 20) + 9000..(6 << 20) - 9000);
+    queue.fill(1).expect("the first");
+    queue.try_take();
+    outlast(&queue, &disk);
+    assert_eq!((queue.counters().lost, queue.backlog().records), (5, 3));
+}
+
+#[test]
+fn a_disk_that_takes_long_to_fail_is_given_up_too() {
+    let (queue, disk) = megabytes(3);
+    disk.hide(nth(0), 100..200);
+    disk.failing_reads_take(Duration::from_secs(25));
+    let tries = (1..20).find(|_| queue.fill(1).is_ok()).expect("it goes on");
+    assert!(tries > 3, "after {tries} tries of 75 s");
+    assert_eq!((queue.counters().lost, queue.backlog().records), (1, 2));
+}
+
+#[test]
+fn a_time_in_which_only_this_process_cannot_open_files_is_none_in_which_the_disk_gave_nothing() {
+    let (queue, disk) = megabytes(1);
+    disk.refuse(nth(0), Some(Errno::MFILE.raw_os_error()));
+    for _ in 0..8 {
+        queue.fill(1).expect_err("too many files");
+        disk.pass(Duration::from_secs(50));
+    }
+    disk.refuse(nth(0), Some(Errno::IO.raw_os_error()));
+    queue.fill(1).expect_err("for a moment");
+    disk.show();
+    queue.fill(1).expect("again");
+    assert_eq!(queue.counters().lost, 0);
+}
+
+#[test]
+fn what_the_disk_does_not_give_is_waited_for_as_long_as_before_when_that_before_it_was_given() {
+    let (queue, disk) = megabytes(3);
     for megabyte in 0..3 {
         disk.hide(nth(0), (megabyte << 20) + 100..(megabyte << 20) + 200);
         for _ in 0..4 {
@@ -398,6 +472,59 @@ fn a_file_that_was_given_up_and_then_removed_is_not_looked_for_again_and_again()
     world.crash(Crash::Kill);
     world.save();
     assert!(!world.queue.as_ref().expect("open").has_unsynced(), "{:?}", world.disk.names());
+}
+
+#[test]
+fn a_file_that_is_to_be_put_aside_and_was_removed_is_not_looked_for_again_and_again() {
+    let (mut world, name) = pages(1, 600);
+    world.disk.hide(|_| Some(name.clone()), 100..200);
+    world.crash(Crash::Kill);
+    world.outlast();
+    world.disk.unlink(|other| other == name);
+    while !world.in_hand().is_empty() {
+        world.finish(0);
+    }
+    world.save();
+    let queue = world.queue.as_ref().expect("open");
+    assert!(!queue.has_unsynced() && queue.disk_bytes() == 0, "{:?}", world.disk.names());
+    world.check(1, true);
+}
+
+#[test]
+fn acks_that_the_disk_does_not_give_for_a_moment_are_not_written_over() {
+    let (mut world, name) = pages(1, 600);
+    while world.take() {}
+    for at in 0..50 {
+        world.finish(at);
+        world.save_for_sure();
+    }
+    let acks = name.replace(".segment", ".acks");
+    let size = world.disk.size_of(&acks);
+    world.disk.hide(|_| Some(acks.clone()), 0..usize::MAX);
+    world.crash(Crash::Kill);
+    while world.take() {}
+    world.finish(60);
+    world.disk.show();
+    world.save_for_sure();
+    assert!(world.disk.size_of(&acks) > size, "{size:?}");
+    world.crash(Crash::Kill);
+    while world.take() {}
+    assert_eq!(world.in_hand().len(), 49);
+}
+
+#[test]
+fn a_file_that_was_never_read_is_not_nothing() {
+    let (mut world, name) = pages(1, 600);
+    world.close();
+    for name in [&name, &name.replace(".segment", ".acks")] {
+        world.disk.hide(|_| Some(name.clone()), 0..usize::MAX);
+    }
+    world.crash(Crash::Kill);
+    let records = |world: &World| world.queue.as_ref().expect("open").backlog().records;
+    assert!(records(&world) > 0);
+    world.disk.show();
+    while world.take() {}
+    assert_eq!((records(&world), world.in_hand().len()), (100, 100));
 }
 
 #[test]

@@ -80,8 +80,9 @@ struct State {
     now: Duration,
     /// What passes with each look at the clock, and how many there were.
     pace: Duration,
-    /// How long a sync of a file takes.
+    /// How long a sync of a file takes, and a read that fails.
     sync_takes: Duration,
+    read_takes: Duration,
     asked: u64,
 }
 
@@ -129,6 +130,7 @@ impl Disk {
             now: Duration::ZERO,
             pace: Duration::from_secs(1),
             sync_takes: Duration::from_millis(2),
+            read_takes: Duration::ZERO,
             asked: 0,
         })))
     }
@@ -145,6 +147,10 @@ impl Disk {
 
     pub(crate) fn syncs_take(&self, time: Duration) {
         self.lock().sync_takes = time;
+    }
+
+    pub(crate) fn failing_reads_take(&self, time: Duration) {
+        self.lock().read_takes = time;
     }
 
     pub(crate) fn pass(&self, time: Duration) {
@@ -462,6 +468,8 @@ impl File for Open {
             && at < hidden.end
             && hidden.start < at + length
         {
+            let takes = state.read_takes;
+            state.now += takes;
             return Err(io::Error::other("a bad sector"));
         }
         buffer[..length].copy_from_slice(&bytes[at..at + length]);

@@ -240,10 +240,12 @@ impl Handle {
     async fn fill(&self) {
         let shared = Arc::clone(&self.shared);
         let work = move || {
-            let lost = shared.queue.counters().lost;
+            let found = || (shared.queue.counters().lost, shared.queue.backlog().records);
+            let before = found();
             let filled = shared.queue.fill(shared.read_ahead_limit());
             shared.reserve_read_ahead();
-            if shared.queue.counters().lost > lost {
+            // Lost, or a segment that could not be read before holds nothing, or more.
+            if found() != before {
                 shared.room.notify_waiters();
             }
             // A segment may turn out to hold nothing that is needed.
