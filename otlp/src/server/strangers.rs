@@ -9,6 +9,9 @@ use weir_component::{Budget, Failure, Reservation, Status};
 /// One over this of the budget is for strangers.
 const PART: usize = 4;
 
+/// Beside it, so that one alone has room for its head and its part.
+const ONE_HEAD: usize = 16 << 10;
+
 /// What the strangers of an agent hold.
 #[derive(Default)]
 pub(super) struct Strangers(Budget);
@@ -39,7 +42,7 @@ impl Strangers {
     /// How much all of them together may hold.
     fn part(&self, budget: &Budget) -> usize {
         let part = budget.limit() / PART;
-        self.0.set_limit(part);
+        self.0.set_limit(part.saturating_add(ONE_HEAD));
         part
     }
 }

@@ -260,6 +260,29 @@ async fn what_strangers_send_ahead_to_a_port_of_grpc_takes_a_part_of_the_budget_
     within(left).await;
 }
 
+#[tokio::test]
+async fn one_stranger_alone_has_room_for_his_head_and_what_comes_with_it() {
+    let budget = Budget::default();
+    budget.set_limit(40_000);
+    let server = guarded_within(budget.clone(), Protocols::Grpc, &[]).await;
+    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
+    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn(async { drop(connection.await) });
+    let mut sender = sender.ready().await.expect("ready");
+    let request = http::Request::post(server.url(LOGS)).header("x-word", "?".repeat(1_000));
+    let request = request.header("content-type", "application/grpc").body(()).expect("a request");
+    let (mut answer, mut body) = sender.send_request(request, false).expect("sent");
+    body.send_data(framed(false, &[0; 20_000])[..9_500].to_vec().into(), false).expect("sent");
+    let kept = async {
+        while budget.held() < 10_500 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(kept).await;
+    assert!(futures_util::poll!(&mut answer).is_pending() && budget.refused() == 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_his_authenticator_is_sent_away_when_the_server_stops() {
     let word = "?".repeat(10_000);
