@@ -40,8 +40,8 @@
 //!
 //! What the disk does not give is not damaged: a path to it, a network and a full table of files come back. So `fill` fails, reading
 //! stays where it is, and the owner tries again. Only when that has lasted for 5 minutes, the pages in that place of the
-//! segment that cannot be read count as lost, so that one bad sector does not hold up for ever what lies behind it. What keeps this process
-//! alone from a file, as permissions do, is waited for without end.
+//! segment that cannot be read count as lost, so that one bad sector does not hold up for ever what lies behind it. What keeps
+//! this process alone from a file, as permissions do, is waited for without end.
 //!
 //! # Threads and locks
 //! The queue has no thread of its own: its owner lets a thread that may block run [`commit`](Queue::commit),
@@ -67,10 +67,9 @@
 //! to know where the ids of a segment that is there end, which the next one tells, and where ids and numbers go on. So of each
 //! row of removed segments the first entry of the acks of the first stays while an older segment does, and that of the last
 //! segment of all. One that was damaged is renamed to `.v1.damaged` instead; the newest four of these are kept.
-//! One that could not be read is renamed to `.v1.unreadable`, and stays: it may be whole; an empty file has that name from when it
-//! is given up, for later starts. So the space in use is at most that of
-//! the segments that hold a record which is not done, of their acks, of a file with one entry for each of them and for the last,
-//! and of what was put aside.
+//! One that could not be read is renamed to `.v1.unreadable`, and stays: it may be whole; an empty file has that name from when
+//! it is given up, for later starts. So the space in use is at most that of the segments that hold a record which is not done, of
+//! their acks, of a file with one entry for each of them and for the last, and of what was put aside.
 //!
 //! # Recovery
 //! Opening reads every segment once. A record is valid when its checksums are right, its id is the next or a later one,

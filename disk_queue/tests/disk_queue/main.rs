@@ -11,4 +11,5 @@ mod memory;
 mod model;
 mod random;
 mod script;
+mod unreadable;
 mod world;
