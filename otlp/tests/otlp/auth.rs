@@ -17,7 +17,7 @@ use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::{Payload, Signal};
 
 use crate::floods::LOGS;
-use crate::support::{Server, framed, grpc, http, logs_request, sample, start, within};
+use crate::support::{Server, framed, grpc, h2_client, http, logs_request, sample, start, within};
 
 /// Lets those through who know the word, and tells it; who asks for it waits for ever; signs with the first value of `x-tenant`.
 struct Word;
@@ -99,13 +99,9 @@ async fn a_stranger_is_refused_before_anything_of_the_body_came_whatever_he_asks
         assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
         assert!(answer.ends_with(r#"{"code":16,"message":"wrong word"}"#), "{answer}");
     }
-    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
-    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
-    let mut driver = tokio::task::JoinSet::new();
-    driver.spawn(async { drop(connection.await) });
+    let (mut sender, _driver) = h2_client(server.address).await;
     let path = format!("http://x/{}/Export", Signal::Logs.service());
     let request = http::Request::post(path).header("content-type", "application/grpc").body(());
-    let mut sender = sender.ready().await.expect("ready");
     let (response, _open) = sender.send_request(request.expect("request"), false).expect("sent");
     let headers = within(response).await.expect("an answer").into_parts().0.headers;
     assert_eq!(
@@ -142,11 +138,7 @@ async fn what_a_caller_may_send_of_his_body_while_he_waits_for_his_authenticator
     for protocols in [Protocols::Both, Protocols::Http] {
         let budget = Budget::default();
         let server = guarded_within(budget.clone(), protocols, &[]).await;
-        let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
-        let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
-        let mut driver = tokio::task::JoinSet::new();
-        driver.spawn(async { drop(connection.await) });
-        let mut sender = sender.ready().await.expect("ready");
+        let (mut sender, mut driver) = h2_client(server.address).await;
         let mut ask = async |length: &str, holds: std::ops::Range<usize>| {
             let request = http::Request::post(server.url("/v1/logs")).header("x-word", "?");
             let request = request.header("content-length", length).body(()).expect("a request");
@@ -177,11 +169,7 @@ async fn strangers_take_a_part_of_the_budget_at_most_and_leave_the_rest_to_calle
     let budget = Budget::default();
     budget.set_limit(64 * WINDOW);
     let server = guarded_within(budget.clone(), Protocols::Http, &[]).await;
-    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
-    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
-    let mut driver = tokio::task::JoinSet::new();
-    driver.spawn(async { drop(connection.await) });
-    let mut sender = sender.ready().await.expect("ready");
+    let (mut sender, _driver) = h2_client(server.address).await;
     let mut asked = Vec::new();
     for _ in 0..65 {
         let request = http::Request::post(server.url("/v1/logs")).header("x-word", "?").body(());
@@ -214,11 +202,7 @@ async fn what_strangers_send_ahead_to_a_port_of_grpc_takes_a_part_of_the_budget_
     let message = &framed(false, &vec![0; 1_000_000])[..SENT];
     let mut asked = Vec::new();
     for _ in 0..40 {
-        let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
-        let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
-        let mut driver = tokio::task::JoinSet::new();
-        driver.spawn(async { drop(connection.await) });
-        let mut sender = sender.ready().await.expect("ready");
+        let (mut sender, driver) = h2_client(server.address).await;
         let request = http::Request::post(server.url(LOGS)).header("x-word", "?");
         let request = request.header("content-type", "application/grpc").body(()).expect("a request");
         let (answer, mut body) = sender.send_request(request, false).expect("sent");
@@ -265,11 +249,7 @@ async fn one_stranger_alone_has_room_for_his_head_and_what_comes_with_it() {
     let budget = Budget::default();
     budget.set_limit(40_000);
     let server = guarded_within(budget.clone(), Protocols::Grpc, &[]).await;
-    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
-    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
-    let mut driver = tokio::task::JoinSet::new();
-    driver.spawn(async { drop(connection.await) });
-    let mut sender = sender.ready().await.expect("ready");
+    let (mut sender, _driver) = h2_client(server.address).await;
     let request = http::Request::post(server.url(LOGS)).header("x-word", "?".repeat(1_000));
     let request = request.header("content-type", "application/grpc").body(()).expect("a request");
     let (mut answer, mut body) = sender.send_request(request, false).expect("sent");

@@ -15,7 +15,7 @@ use weir_pdata::Signal;
 
 use crate::auth::guarded_on;
 use crate::floods::{DATA, END_HEADERS, END_STREAM, HEADERS, HELLO, SETTINGS, call_to, frame};
-use crate::support::{Server, framed, sample, start, within};
+use crate::support::{Server, framed, h2_client, sample, start, within};
 use crate::tls::secured_on;
 
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
@@ -37,11 +37,8 @@ struct Raw {
 }
 
 async fn raw(server: &Server) -> Raw {
-    let stream = TcpStream::connect(server.address).await.expect("connected");
-    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
-    let mut driver = JoinSet::new();
-    driver.spawn(async { drop(connection.await) });
-    Raw { sender: sender.ready().await.expect("ready"), _driver: driver }
+    let (sender, _driver) = h2_client(server.address).await;
+    Raw { sender, _driver }
 }
 
 impl Raw {

@@ -12,7 +12,7 @@ use weir_otlp::encoding::Encoding;
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
-use crate::support::{Server, framed, grpc, http, logs_request, noise, sample, start, start_with};
+use crate::support::{Server, framed, grpc, h2_client, http, logs_request, noise, sample, start, start_with};
 
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
@@ -293,13 +293,9 @@ async fn a_grpc_port_refuses_http_and_an_http_port_knows_no_grpc() {
     assert_eq!(status.as_u16(), 404);
     assert!(!headers.contains_key("grpc-status"));
     let server = start(ServerSettings { protocols: Protocols::Grpc, ..ServerSettings::default() }).await;
-    let stream = tokio::net::TcpStream::connect(server.address).await.expect("connected");
-    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
-    let mut driver = tokio::task::JoinSet::new();
-    driver.spawn(async { drop(connection.await) });
+    let (mut sender, _driver) = h2_client(server.address).await;
     let request =
         http::Request::post(server.url("/v1/logs")).header("content-type", "application/x-protobuf");
-    let mut sender = sender.ready().await.expect("ready");
     let (response, _) = sender.send_request(request.body(()).expect("request"), true).expect("sent");
     assert_eq!(response.await.expect("response").status().as_u16(), 415);
 }

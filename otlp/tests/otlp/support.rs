@@ -11,7 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use weir_component::{Batch, Consumer, Context, Outcome, Output, Outputs, Port, Stop, Stopper, async_trait};
 use weir_otlp::Listener;
 use weir_otlp::server::{self, ServerSettings};
@@ -107,6 +107,15 @@ pub(crate) async fn http(
     (head.status, head.headers, body.collect().await.expect("body").to_bytes())
 }
 
+/// A connection that knows HTTP/2, and what drives it until it is dropped.
+pub(crate) async fn h2_client(address: SocketAddr) -> (h2::client::SendRequest<Bytes>, JoinSet<()>) {
+    let stream = tokio::net::TcpStream::connect(address).await.expect("connected");
+    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
+    let mut driver = JoinSet::new();
+    driver.spawn(async { drop(connection.await) });
+    (sender.ready().await.expect("ready"), driver)
+}
+
 /// A raw gRPC call; the answer is the HTTP status and headers and trailers together.
 pub(crate) async fn grpc(
     address: SocketAddr,
@@ -114,17 +123,13 @@ pub(crate) async fn grpc(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> (StatusCode, HeaderMap) {
-    let stream = tokio::net::TcpStream::connect(address).await.expect("connected");
-    let (sender, connection) = h2::client::handshake(stream).await.expect("handshake");
-    let mut driver = tokio::task::JoinSet::new();
-    driver.spawn(async { drop(connection.await) });
+    let (mut sender, _driver) = h2_client(address).await;
     let mut request = Request::post(format!("http://{address}{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut sender = sender.ready().await.expect("ready");
     let (response, mut stream) =
         sender.send_request(request.body(()).expect("request"), false).expect("sent");
     // The server may answer before it has read everything.
