@@ -7,6 +7,7 @@ mod damage;
 mod directory;
 mod every_call;
 mod gather;
+mod harmed;
 mod memory;
 mod model;
 mod random;
