@@ -111,7 +111,10 @@ impl Way {
         let default =
             if protocol == Protocol::Grpc { "http://localhost:4317" } else { "http://localhost:4318" };
         let url = config.url().unwrap_or_else(|| default.to_owned());
-        let uri: Uri = url.parse().map_err(|e| format!("endpoint {url:?}: {e}"))?;
+        // It may hold a password, and is not repeated.
+        let uri: Uri = url.parse().map_err(|e| {
+            format!("endpoint: {e}: give scheme://host:port, and special characters of a password as %XX")
+        })?;
         if protocol == Protocol::Grpc {
             let endpoint = Endpoint::from(uri.clone()).timeout(common.timeout);
             let channel = endpoint.connect_with_connector_lazy(connector(config, &uri, &["h2"])?);
@@ -206,7 +209,7 @@ fn tls(config: &OtlpExporter) -> Result<ClientTls, String> {
 }
 
 fn read(path: &str) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|e| format!("read {path}: {e}"))
+    fs::read(path).map_err(|e| format!("read {}: {e}", weir_config::shown_path(path)))
 }
 
 /// Both forms; where a name stands in both, `headers` wins.
