@@ -7,7 +7,7 @@
 #   make bench ONLY=gzip,http   some scenarios; the document stays as it is
 #   make bench OTHER=rotel      beside Rotel in place of the Collector, in the scenarios that it knows
 #   make bench CURVES=1         Weir alone: connections, items per request, pipelines, guarantees of delivery; 5 rounds of 3 s
-#                               for each point (about a quarter of an hour)
+#                               for each point (about a quarter of an hour); fails where cost grows faster than its cause
 #   make bench COUNT=1          instructions of the hot paths and of the whole agent, by callgrind: no noise
 #
 # ROUNDS and SECONDS_EACH change the rounds. BIN names a folder with binaries that are built already.
@@ -20,10 +20,15 @@ if [ -z "${BIN:-}" ]; then
   BIN=${CARGO_TARGET_DIR:-$root/target}/release
 fi
 
+version="Weir $(git describe --always --dirty)"
+machine="$(uname -sr), $(nproc) CPUs ($(date -u +%F))"
 if [ -n "${CURVES:-}" ]; then
-  exec "$BIN/weir-bench" curves --weir "$BIN/weir" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-3}"
+  exec "$BIN/weir-bench" curves --weir "$BIN/weir" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-3}" \
+    --about "$version, $machine"
 fi
 if [ -n "${COUNT:-}" ]; then
+  echo "$version"
+  echo
   exec scripts/count-instructions.sh "$BIN"
 fi
 
@@ -34,8 +39,7 @@ case ${OTHER:-otelcol} in
 esac
 binary=$(tests/backends/install.sh "$other")/$other
 options=(--weir "$BIN/weir" "--$other" "$binary" --rounds "${ROUNDS:-5}" --seconds "${SECONDS_EACH:-3}")
-about="Weir $(git describe --always --dirty), $("$binary" --version), $(uname -sr), $(nproc) CPUs"
-options+=(--about "$about ($(date -u +%F))")
+options+=(--about "$version, $("$binary" --version), $machine")
 [ -z "${CHECK:-}" ] || options+=(--check)
 if [ -n "${ONLY:-}" ]; then
   options+=(--only "$ONLY")

@@ -46,7 +46,7 @@ enum Command {
     /// Both agents in all scenarios, in interleaved rounds.
     Run(Run),
     /// Weir alone: connections, items per request, pipelines, and what each guarantee of delivery costs; the points of each in
-    /// interleaved rounds.
+    /// interleaved rounds. Fails where cost grows faster than what it grows with.
     Curves {
         /// Binary of Weir.
         #[arg(long)]
@@ -57,6 +57,9 @@ enum Command {
         /// Seconds of each round.
         #[arg(long, default_value_t = 3)]
         seconds: u64,
+        /// Versions and machine, for the head of the tables.
+        #[arg(long, default_value = "")]
+        about: String,
     },
     /// Repeats one hot path, for an instruction counter.
     Hot {
@@ -133,7 +136,8 @@ struct Run {
 async fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Run(run) => compare(&run).await,
-        Command::Curves { weir, rounds, seconds } => {
+        Command::Curves { weir, rounds, seconds, about } => {
+            println(&format!("{about}; {rounds} rounds of {seconds} s for each point, points in turn.\n"));
             let times = curves::Times { each: Duration::from_secs(seconds), rounds };
             curves::run(&weir, times).await
         }
