@@ -365,9 +365,9 @@ fn report_crowd(crowd: &Full) {
         limit,
         closed,
         "an address has as many connections as it may: new ones from it are closed; where many senders share an address, as \
-         behind a load balancer, let it keep theirs (no SNAT), use fewer connections (gRPC, keep-alive) or raise \
-         max_connections_per_address of the otlp receiver, for a network (/64) its max_connections; where one does, see whether \
-         it closes what it opens"
+         behind a load balancer, let it keep theirs (no SNAT), use fewer connections (gRPC, keep-alive) or, of a receiver otlp, \
+         raise max_connections_per_address, for a network (/64) max_connections; where one does, see whether it closes what \
+         it opens"
     );
 }
 
@@ -386,7 +386,7 @@ fn report_full(endpoint: Option<SocketAddr>, limits: &ServerLimits) {
             endpoint,
             limit,
             "the port has as many connections as it may: new ones wait; let senders use fewer (gRPC, keep-alive), spread \
-             them over more agents, or raise max_connections of the otlp receiver"
+             them over more agents, or, of a receiver otlp, raise max_connections"
         );
     }
 }
