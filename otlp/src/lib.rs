@@ -58,7 +58,7 @@ pub mod check {
     pub use crate::client::{check_answer as answer, check_proxy as proxy, check_url as url};
     pub use crate::encoding::check as decompress;
     pub use crate::http2::check::converse;
-    pub use crate::http2::check_blocks as blocks;
+    pub use crate::http2::{check_blocks as blocks, check_watch as watch};
     pub use crate::local_host::check as host;
     pub use crate::message::check as message;
     pub use crate::tls::check::pem;

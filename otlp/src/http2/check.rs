@@ -81,7 +81,7 @@ fn happen(machine: &mut Machine, open: &mut Vec<(u32, bool)>, event: Event, inpu
     }
 }
 
-fn answer(data: &'static [u8]) -> Answer {
+pub(super) fn answer(data: &'static [u8]) -> Answer {
     let trailers = HeaderMap::new();
     Answer::new(StatusCode::OK, &trailers, Bytes::from_static(data), (!data.is_empty()).then_some(&trailers))
 }

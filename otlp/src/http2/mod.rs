@@ -40,6 +40,8 @@ pub(crate) use answer::Answer;
 pub use hpack::check::blocks as check_blocks;
 pub(crate) use machine::{Event, Machine, PREFACE};
 pub(crate) use watch::Watch;
+#[cfg(feature = "fuzzing")]
+pub use watch::check::watch as check_watch;
 
 use crate::http_server::PingPolicy;
 

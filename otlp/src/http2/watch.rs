@@ -3,6 +3,9 @@
 //! What comes is looked at on its way to the library, frame by frame, and paid out of the same [`Patience`] as on
 //! connections of our own. Whoever uses it up is cut off.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod check;
+
 use tokio::time::Instant;
 
 use super::frame::{HEAD, Head, flag, kind};
@@ -159,6 +162,40 @@ mod tests {
     fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
         let [_, a, b, c] = u32::try_from(payload).expect("short").to_be_bytes();
         [&[a, b, c, kind, flags, 0, 0, 0, 1][..], &vec![0; payload]].concat()
+    }
+
+    #[test]
+    fn frames_of_the_corpus_are_seen_as_they_are() {
+        for bytes in crate::corpus::corpus("http2_watch") {
+            if let Some((seed, bytes)) = bytes.split_first_chunk() {
+                check::watch(bytes, u64::from_le_bytes(*seed));
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_all_kinds_are_seen_as_they_are() {
+        let mut random = 1_u64;
+        let mut dice = |sides: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % sides
+        };
+        for seed in 0..400_u64 {
+            let mut bytes = frame(kind::SETTINGS, 0, 0);
+            bytes[HEAD - 1] = 0;
+            for _ in 0..dice(60) {
+                let kind = [kind::DATA, kind::HEADERS, kind::CONTINUATION, dice(12) as u8][dice(4)];
+                let flags = [flag::END_STREAM, flag::END_HEADERS, flag::PADDED];
+                let flags = flags.iter().filter(|_| dice(2) == 0).sum();
+                let length = dice(20);
+                let mut next = frame(kind, flags, length);
+                if let Some(padding) = next.get_mut(HEAD) {
+                    *padding = (length - dice(3).min(length)) as u8;
+                }
+                bytes.extend(next);
+            }
+            check::watch(&bytes, seed << 61 | seed);
+        }
     }
 
     #[test]
