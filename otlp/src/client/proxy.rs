@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tower_service::Service;
 
 use super::connect::{self, Target, connect};
@@ -184,11 +184,7 @@ impl Proxy {
         head.extend_from_slice(b"\r\n");
         io.write_all(&head).await.map_err(|e| e.to_string())?;
         io.flush().await.map_err(|e| e.to_string())?;
-        let answer = read_head(io).await?;
-        match answer.split(' ').nth(1) {
-            Some(code) if code.starts_with('2') => Ok(()),
-            _ => Err(format!("it answered {:?}", answer.lines().next().unwrap_or_default())),
-        }
+        granted(io).await
     }
 }
 
@@ -217,8 +213,20 @@ impl Service<Uri> for Way {
     }
 }
 
+/// Reads the answer to CONNECT.
+///
+/// # Errors
+/// What it says where that is no tunnel.
+async fn granted(io: &mut (impl AsyncRead + Unpin)) -> Result<(), String> {
+    let answer = read_head(io).await?;
+    match answer.split(' ').nth(1) {
+        Some(code) if code.starts_with('2') => Ok(()),
+        _ => Err(format!("it answered {:?}", answer.lines().next().unwrap_or_default())),
+    }
+}
+
 /// Reads up to the empty line and no further, because what follows belongs to the server.
-async fn read_head(io: &mut Io) -> Result<String, String> {
+async fn read_head(io: &mut (impl AsyncRead + Unpin)) -> Result<String, String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_ANSWER {
@@ -240,6 +248,19 @@ mod tests {
     #[test]
     fn proxies_of_the_corpus_are_read() {
         crate::corpus::corpus("proxy").iter().for_each(|text| check::proxy(&String::from_utf8_lossy(text)));
+    }
+
+    #[test]
+    fn an_answer_is_read_to_its_empty_line_and_not_beyond_the_limit() {
+        let long = |bytes: usize| format!("HTTP/1.1 200 {}\r\n\r\n", "x".repeat(bytes - 17)).into_bytes();
+        for length in MAX_ANSWER - 2..MAX_ANSWER + 3 {
+            check::answer(&[&long(length)[..], b"TLS"].concat());
+        }
+        for answer in
+            ["HTTP/1.1 200\r\n\r\n", "HTTP/1.1 407 Who?\r\n\r\n", "HTTP/1.1 200 OK\r\n\r", "\r\n\r\n", ""]
+        {
+            check::answer(answer.as_bytes());
+        }
     }
 
     #[test]

@@ -1,10 +1,16 @@
-//! What must hold for any text that names proxies and the servers without one; for tests and for fuzzing.
+//! What must hold for any text that names proxies and the servers without one, and for any answer of a proxy; for tests and for
+//! fuzzing.
 #![expect(clippy::expect_used, reason = "a check that does not hold is a fault")]
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{self, ReadBuf};
 
 use super::environment::Environment;
 use super::*;
 
-/// The first line is the URL of a proxy, the second `NO_PROXY`, the third a server.
+/// The first line is the URL of a proxy, the second `NO_PROXY`, the third a server. What follows is an answer to CONNECT.
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzzing only"))]
 pub fn proxy(text: &str) {
     let mut lines = text.lines();
@@ -37,5 +43,57 @@ pub fn proxy(text: &str) {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
     if host.bytes().all(plain) && !host.starts_with('.') {
         assert!(!proxied(host), "{host:?} is named");
+    }
+    if let Some(said) = text.splitn(4, '\n').nth(3) {
+        answer(said.as_bytes());
+    }
+}
+
+/// An answer is read to its empty line and no further, never beyond the limit, and means the same when it comes at once and
+/// when it drips.
+pub(in crate::client) fn answer(answer: &[u8]) {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
+    let (end, is_whole) = match end.filter(|end| *end <= MAX_ANSWER) {
+        Some(end) => (end, true),
+        None => (answer.len().min(MAX_ANSWER), false),
+    };
+    let code = answer[..end].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let [(at_once, rest), (dripping, rest_of_it)] = [false, true].map(|drips| {
+        let mut io = Coming { rest: answer, drips, waits: false };
+        let said = {
+            let mut read = pin!(granted(&mut io));
+            std::iter::repeat_with(|| read.as_mut().poll(&mut Context::from_waker(Waker::noop())))
+                .find_map(|polled| if let Poll::Ready(said) = polled { Some(said) } else { None })
+        };
+        (said.expect("an end"), io.rest)
+    });
+    assert_eq!((&at_once, rest), (&dripping, rest_of_it), "of {answer:?}");
+    assert_eq!(rest, &answer[end..], "behind {answer:?}");
+    assert_eq!(at_once.is_ok(), is_whole && code.starts_with(b"2"), "{at_once:?} of {answer:?}");
+}
+
+/// What a proxy sends.
+struct Coming<'a> {
+    rest: &'a [u8],
+    /// Whether one byte comes at a time, after a while.
+    drips: bool,
+    waits: bool,
+}
+
+impl AsyncRead for Coming<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.waits = self.drips && !self.waits;
+        if self.waits {
+            return Poll::Pending;
+        }
+        let most = if self.drips { 1 } else { buf.remaining() };
+        let (part, rest) = self.rest.split_at(self.rest.len().min(most));
+        buf.put_slice(part);
+        self.rest = rest;
+        Poll::Ready(Ok(()))
     }
 }
