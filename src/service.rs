@@ -51,9 +51,13 @@ pub(crate) fn host(tokio: &Arc<TokioRuntime>, telemetry: impl Into<Telemetry>) -
     let blocking: Arc<dyn weir_component::Blocking> = Arc::<TokioRuntime>::clone(tokio);
     let host = Host::new(env!("CARGO_PKG_VERSION"), tokio.unix_nanos(), telemetry, blocking);
     let host = host.named(&program().name).with_resident_at_start(memory::resident());
-    let share = memory::total() / 100 * IN_FLIGHT_PERCENT;
-    host.budget().set_limit(usize::try_from(share).unwrap_or(usize::MAX));
+    host.budget().set_limit(in_flight(memory::total()));
     host
+}
+
+/// Bytes that may be in flight with that much memory where no memory limiter says otherwise.
+fn in_flight(memory: u64) -> usize {
+    usize::try_from(memory / 100 * IN_FLIGHT_PERCENT).unwrap_or(usize::MAX)
 }
 
 /// Telemetry in flight, queues in memory included, may take this share of the memory that the process may use.
@@ -310,6 +314,13 @@ pub(crate) fn serve_metrics(bound: Vec<(Page, Listener)>) -> JoinSet<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_quarter_of_the_memory_may_be_in_flight_where_nothing_limits_it() {
+        assert_eq!((in_flight(800 << 20), in_flight(0)), (200 << 20, 0));
+        let host = host(&Arc::new(TokioRuntime::current()), Telemetry::default());
+        assert_eq!(host.budget().limit(), in_flight(memory::total()));
+    }
 
     #[tokio::test]
     async fn the_agent_knows_what_its_process_needs_without_telemetry() {

@@ -362,6 +362,17 @@ mod tests {
     }
 
     #[test]
+    fn files_of_tls_are_looked_at_every_10_seconds_unless_it_is_said_how_often() {
+        let interval = |reload_interval: GoDuration| {
+            let tls = TlsConfig { ca_file: "ca.pem".to_owned(), reload_interval, ..TlsConfig::default() };
+            files(&tls, "", || Ok(())).expect("a file").interval
+        };
+        assert_eq!(TlsConfig::default().reload_interval, GoDuration::ZERO);
+        assert_eq!([interval(GoDuration::ZERO), DEFAULT_INTERVAL], [Duration::from_secs(10); 2]);
+        assert_eq!(interval(GoDuration::from_secs(3600)), Duration::from_secs(3600));
+    }
+
+    #[test]
     fn versions_of_tls_are_a_range() {
         let of = |min: &str, max: &str| {
             let tls = TlsConfig {

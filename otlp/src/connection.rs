@@ -319,6 +319,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_is_silent_over_http2_is_pinged_every_minute_and_has_20_seconds_for_the_answer() {
+        serve_within(ServerLimits::default(), Leaving::Closed, Bytes::new(), async |mut peer, _stopper| {
+            peer.write_all(&requests(1, 65_535)).await.expect("written");
+            assert!(!hear(&mut peer, 59 * SECOND).await.1);
+            for answers in [true, false] {
+                let mut ping = [0; 17];
+                timeout(2 * SECOND, peer.read_exact(&mut ping))
+                    .await
+                    .expect("after a minute")
+                    .expect("asked");
+                assert_eq!(ping[3..5], [6, 0]);
+                if answers {
+                    peer.write_all(&frame(6, 1, 0, &ping[9..])).await.expect("written");
+                    assert_eq!(hear(&mut peer, 59 * SECOND).await, (0, false));
+                }
+            }
+            assert!(!hear(&mut peer, 19 * SECOND).await.1, "it has its time");
+            assert!(hear(&mut peer, 2 * SECOND).await.1);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_asks_over_http2_and_opens_no_window_for_the_answers_is_cut_off() {
         for window in [0, 1] {
             let content = Bytes::from(vec![b'x'; 30_000]);

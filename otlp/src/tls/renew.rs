@@ -31,7 +31,7 @@ pub struct Files<T> {
     /// The files as they were when they were read, or before.
     seen: Vec<Seen>,
     load: Load<T>,
-    interval: Duration,
+    pub(crate) interval: Duration,
 }
 
 impl<T: 'static> Files<T> {

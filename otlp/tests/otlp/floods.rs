@@ -15,7 +15,7 @@ pub(crate) const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
-const PING: u8 = 6;
+pub(crate) const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
@@ -132,7 +132,7 @@ async fn every_flood_is_ended_and_others_are_served() {
 }
 
 /// The kind, the stream and the payload of the next frame.
-async fn next_frame(stream: &mut TcpStream) -> (u8, u32, Vec<u8>) {
+pub(crate) async fn next_frame(stream: &mut TcpStream) -> (u8, u32, Vec<u8>) {
     let mut head = [0; 9];
     within(stream.read_exact(&mut head)).await.expect("a frame");
     let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];

@@ -160,21 +160,6 @@ async fn a_message_that_drips_is_refused_long_before_its_time_is_over_and_its_ro
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_answer_a_ping_is_cut_off() {
-    let limits = ServerLimits {
-        ping_interval: Some(Duration::from_millis(20)),
-        ping_timeout: Duration::from_millis(20),
-        ..ServerLimits::default()
-    };
-    let server = start(settings(limits)).await;
-    let mut silent = TcpStream::connect(server.address).await.expect("connected");
-    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("written");
-    let mut heard = Vec::new();
-    drop(within(silent.read_to_end(&mut heard)).await);
-    assert!(heard.windows(8).any(|bytes| bytes == b"presence"), "it was asked");
-}
-
-#[tokio::test]
 async fn a_stranger_is_refused_before_his_message_came_and_a_friend_with_an_early_one_is_not() {
     let server = guarded_on(Protocols::Grpc, &[]).await;
     let mut raw = raw(&server).await;

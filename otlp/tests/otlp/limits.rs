@@ -25,7 +25,7 @@ use weir_otlp::http_server::{self, ServerLimits, text};
 use weir_otlp::server::{Protocols, ServerSettings};
 use weir_pdata::Signal;
 
-use crate::floods::{HELLO, LOGS, SETTINGS, frame};
+use crate::floods::{HELLO, LOGS, PING, SETTINGS, frame, next_frame};
 use crate::support::{
     BESIDE, Server, framed, grpc as raw_grpc, http as http_request, logs_request, noise, sample, serve,
     start, within,
@@ -430,6 +430,26 @@ async fn a_connection_to_a_page_has_few_requests_at_once() {
     within(stream.read_exact(&mut settings)).await.expect("its content");
     // SETTINGS_MAX_CONCURRENT_STREAMS.
     assert!(settings.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 4]), "{settings:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_no_ping_is_cut_off() {
+    // No other limit may end it.
+    let hour = Duration::from_secs(3600);
+    for protocols in [Protocols::Grpc, Protocols::Http, Protocols::Both] {
+        let limits = ServerLimits {
+            head_timeout: hour,
+            ping_interval: Some(Duration::from_millis(20)),
+            ping_timeout: Duration::from_millis(20),
+            ..ServerLimits::default()
+        };
+        let server = start(ServerSettings { protocols, limits, ..ServerSettings::default() }).await;
+        let mut silent = TcpStream::connect(server.address).await.expect("connected");
+        let hello = [HELLO, &frame(SETTINGS, 0, 0, &[])].concat();
+        silent.write_all(&hello).await.expect("written");
+        while next_frame(&mut silent).await.0 != PING {}
+        drop(within(silent.read_to_end(&mut Vec::new())).await);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
+use std::collections::BTreeMap;
+
 use futures_util::future::join;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use weir_component::{Host, Outputs, Port, Stop, Stopper};
 use weir_otlp::client::{GrpcClient, GrpcSettings, HttpClient, HttpSettings, Target};
+use weir_otlp::http_server::ServerLimits;
 use weir_pdata::Payload;
 use weir_pdata::otlp::kv;
 use weir_testkit::{Recorder, Simulation};
@@ -186,6 +191,88 @@ protocols:
     assert_eq!((http.limits.idle_timeout, http.limits.keep_alive), (Some(second(4)), false));
     assert_eq!(http.cors.map(|c| c.max_age), Some(second(7200)));
     assert_eq!(http.content_encodings, Some(vec![String::new(), "gzip".to_owned()]));
+}
+
+#[test]
+fn without_options_a_port_has_the_limits_that_the_readme_tells() {
+    let node = weir_config::parse_body("protocols: {grpc: , http: }").expect("YAML");
+    let config: Config =
+        weir_config::load(&node, &weir_config::Path::component("receivers", "otlp")).expect("valid");
+    let grpc = config.protocols.grpc.as_ref().expect("on").settings();
+    let http = config.protocols.http.as_ref().expect("on").settings().expect("settings");
+    assert_eq!((grpc.max_message, http.max_body), (4 << 20, 20 << 20));
+    let second = std::time::Duration::from_secs;
+    for limits in [grpc.limits, http.limits] {
+        // All of them, so that a new one has to be thought of here.
+        let expected = ServerLimits {
+            http: limits.http,
+            for_use: limits.for_use,
+            max_connections: 10_000,
+            max_connections_per_address: 1_000,
+            make_room: false,
+            max_concurrent_streams: 100,
+            max_header_bytes: 16 << 10,
+            handshake_timeout: second(5),
+            head_timeout: second(10),
+            idle_timeout: Some(second(120)),
+            body_timeout: second(60),
+            min_body_rate: 1024,
+            body_look: second(10),
+            write_timeout: second(60),
+            answer_timeout: None,
+            ping_interval: Some(second(60)),
+            ping_timeout: second(20),
+            ping_policy: None,
+            max_connection_idle: None,
+            max_connection_age: Some(second(30 * 60)),
+            max_connection_age_grace: None,
+            keep_alive: true,
+            check_host: false,
+        };
+        assert_eq!(limits, expected);
+    }
+}
+
+#[tokio::test]
+async fn without_options_a_client_of_http2_is_told_how_much_it_may_send_at_once() {
+    let simulation = Simulation::new(1);
+    let (grpc, http) = (free_port(), free_port());
+    let body = format!(
+        "protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, http: {{endpoint: '127.0.0.1:{http}'}}}}"
+    );
+    let mut receiver = build(&simulation, &body).expect("built");
+    let (cx, stopper) = context(&simulation, &Recorder::accepting(), &[Signal::Logs]);
+    receiver.start(&cx).await.expect("started");
+    let ask = async {
+        let told = [told_by(grpc).await, told_by(http).await];
+        drop(stopper);
+        told
+    };
+    let (_, told) = join(receiver.run(cx), ask).await;
+    // MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE.
+    let settings = |frame| [(3, 100), (4, 1 << 20), (5, frame), (6, 16 << 10)].into();
+    let window = (4 << 20) - 65_535;
+    assert_eq!(told, [(settings(256 << 10), window), (settings(16 << 10), window)]);
+}
+
+/// The first settings of a server, and by how much it opens the window of the connection.
+async fn told_by(port: u16) -> (BTreeMap<u16, u32>, u32) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("connected");
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(hello).await.expect("written");
+    let mut told = BTreeMap::new();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.expect("a frame");
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).await.expect("all of it");
+        let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("four bytes"));
+        match head[3] {
+            4 => told.extend(payload.chunks(6).map(|s| (u16::from_be_bytes([s[0], s[1]]), number(&s[2..])))),
+            8 => return (told, number(&payload)),
+            _ => {}
+        }
+    }
 }
 
 #[test]
