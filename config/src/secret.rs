@@ -154,7 +154,7 @@ pub fn shown_path(path: &str) -> &str {
 const PEM: &str = "-----BEGIN";
 
 /// A text without what stands from the beginning of a PEM section to the end of the last one.
-fn without_pem(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_pem(text: &str) -> Cow<'_, str> {
     let Some(start) = text.find(PEM) else { return text.into() };
     let last = text[start..].rfind("-----END ").map(|at| start + at + "-----END ".len());
     let end = last.and_then(|at| Some(at + text[at..].find("-----")? + "-----".len()));

@@ -223,7 +223,7 @@ views:
             (
                 "readers: [{periodic: {exporter: {otlp: {endpoint: 'https://host:4318', \
                  certificate: '-----BEGIN PRIVATE KEY-----CANARY'}}}}]",
-                "read [REDACTED]: No such file",
+                "certificate: read [REDACTED]: No such file",
             ),
             ("{level: detailed, views: [{stream: {name: a}}]}", "a selector with at least one condition"),
         ] {

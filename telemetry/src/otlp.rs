@@ -201,15 +201,18 @@ fn connector(
 fn tls(config: &OtlpExporter) -> Result<ClientTls, String> {
     let identity = match (&config.client_certificate, &config.client_key) {
         (None, None) => None,
-        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+        (Some(certificate), Some(key)) => {
+            Some((read("client_certificate", certificate)?, read("client_key", key)?))
+        }
         _ => return Err("client_certificate and client_key belong together".to_owned()),
     };
-    let ca = config.certificate.as_deref().map(read).transpose()?;
+    let ca = config.certificate.as_deref().map(|path| read("certificate", path)).transpose()?;
     Ok(ClientTls { ca, identity, ..ClientTls::default() })
 }
 
-fn read(path: &str) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|e| format!("read {}: {e}", weir_config::shown_path(path)))
+/// The file that an option names.
+fn read(option: &str, path: &str) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|e| format!("{option}: read {}: {e}", weir_config::shown_path(path)))
 }
 
 /// Both forms; where a name stands in both, `headers` wins.
