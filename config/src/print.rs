@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
-use crate::secret::without_pem;
+use crate::secret::has_pem;
 use crate::tree::{Tree, marker};
 use crate::yaml::resolve;
 use crate::{DeError, NodeKind, REDACTED, Settings};
@@ -67,12 +67,13 @@ pub(crate) fn value(tree: &Tree, notation: Notation, secrets: Secrets) -> Value 
     }
 }
 
-/// A text without the content of a file, such as a key that stands in the place of its path. And without what is secret in it if
-/// it is a URL, or a place with a user and no scheme: the password (without one the user, which is a token then), and the values of
-/// the query.
+/// A text without what is secret in it if it is a URL, or a place with a user and no scheme: the password (without one the
+/// user, which is a token then), and the values of the query. Nothing of the content of a file that stands in the place of its path,
+/// such as a key.
 fn without_secrets(text: &str) -> String {
-    let text = without_pem(text);
-    let text = text.as_ref();
+    if has_pem(text) {
+        return REDACTED.to_owned();
+    }
     let is_scheme = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
         let is_place = |user: &str, host: &str| {
@@ -397,8 +398,7 @@ unset: \"\"
             ("localhost:4317", "localhost:4317"),
             ("a b://c:d@e", "a b://c:d@e"),
             ("", ""),
-            ("-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n", "[REDACTED]\n"),
-            ("-----BEGIN PRIVATE KEY----- MIG", "[REDACTED]"),
+            ("secret\n-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n", "[REDACTED]"),
         ] {
             assert_eq!(without_secrets(text), shown);
         }

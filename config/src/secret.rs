@@ -147,14 +147,19 @@ fn is_between_names(text: &str, at: usize) -> bool {
 
 /// A path as a sentence may quote it: not the content of a file, which was given in its place.
 pub fn shown_path(path: &str) -> &str {
-    if path.contains('\n') || path.contains(PEM) { REDACTED } else { path }
+    if path.contains('\n') || has_pem(path) { REDACTED } else { path }
+}
+
+/// Whether there is something in a text that belongs into a file, such as a key.
+pub(crate) fn has_pem(text: &str) -> bool {
+    text.contains(PEM)
 }
 
 /// With this begins what belongs into a file, such as a key.
 const PEM: &str = "-----BEGIN";
 
 /// A text without what stands from the beginning of a PEM section to the end of the last one.
-pub(crate) fn without_pem(text: &str) -> Cow<'_, str> {
+fn without_pem(text: &str) -> Cow<'_, str> {
     let Some(start) = text.find(PEM) else { return text.into() };
     let last = text[start..].rfind("-----END ").map(|at| start + at + "-----END ".len());
     let end = last.and_then(|at| Some(at + text[at..].find("-----")? + "-----".len()));
