@@ -245,7 +245,7 @@ fn accept(shared: &Shared, body: &[u8]) -> Vec<u8> {
 }
 
 /// The head of the next request and the length of its body.
-fn head(reader: &mut impl BufRead) -> Option<(String, usize)> {
+pub(crate) fn head(reader: &mut impl BufRead) -> Option<(String, usize)> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();

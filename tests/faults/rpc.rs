@@ -12,11 +12,16 @@ use tokio::runtime;
 /// no answer. A message that is compressed says so in
 /// the headers, with `grpc-encoding`.
 pub(crate) fn export(port: u16, headers: &[(&str, &str)], message: &[u8]) -> Option<u16> {
+    exchange(port, headers, message).map(|(status, _)| status)
+}
+
+/// The same with headers, body and trailers of the answer as text.
+pub(crate) fn exchange(port: u16, headers: &[(&str, &str)], message: &[u8]) -> Option<(u16, String)> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(call(port, headers, message))
 }
 
-async fn call(port: u16, headers: &[(&str, &str)], message: &[u8]) -> Option<u16> {
+async fn call(port: u16, headers: &[(&str, &str)], message: &[u8]) -> Option<(u16, String)> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
     let compressed = u8::from(headers.iter().any(|(name, _)| *name == "grpc-encoding"));
@@ -29,14 +34,19 @@ async fn call(port: u16, headers: &[(&str, &str)], message: &[u8]) -> Option<u16
     }
     let request = request.body(body).expect("a request");
     let answer = async {
-        let response = sender.send_request(request).await.ok()?;
-        if let Some(status) = status(response.headers()) {
-            return Some(status);
+        let (head, body) = sender.send_request(request).await.ok()?.into_parts();
+        let mut text = shown(&head.headers);
+        if let Some(status) = status(&head.headers) {
+            return Some((status, text));
         }
-        if response.status() != StatusCode::OK {
-            return Some(response.status().as_u16());
+        if head.status != StatusCode::OK {
+            return Some((head.status.as_u16(), text));
         }
-        status(response.into_body().collect().await.ok()?.trailers()?)
+        let rest = body.collect().await.ok()?;
+        let trailers = rest.trailers()?.clone();
+        text += &shown(&trailers);
+        text += &String::from_utf8_lossy(&rest.to_bytes());
+        Some((status(&trailers)?, text))
     };
     // The connection lives for as long as its call.
     tokio::select! {
@@ -47,4 +57,11 @@ async fn call(port: u16, headers: &[(&str, &str)], message: &[u8]) -> Option<u16
 
 fn status(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+fn shown(headers: &HeaderMap) -> String {
+    headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())))
+        .collect()
 }
