@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use weir_pdata::Signal;
 
+use super::answers::figure;
 use super::{Bench, Case, ENOUGH, Extra, Outcome, PATIENT, yaml};
 use crate::agent::{Agent, Kind, Limits, is_released, wait_until};
 use crate::backend::{Backend, Mode};
@@ -102,11 +103,12 @@ impl Durable {
 
     /// What its metrics say of that kind of harm to queues on disk; none where it does not measure it.
     pub(super) fn counted(&self, what: &str) -> Option<u64> {
-        let page = get(self.metrics?, "/metrics", "127.0.0.1")?.1;
-        let name = format!("otelcol_file_storage_{what}");
-        let values = page.lines().filter(|line| line.starts_with(&name)).map(|line| line.rsplit(' ').next());
-        let values: Vec<f64> = values.map(|value| value?.parse().ok()).collect::<Option<_>>()?;
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() as u64)
+        self.figure(&format!("otelcol_file_storage_{what}"))
+    }
+
+    /// The sum of one of its metrics; none where it has none of that name.
+    pub(super) fn figure(&self, name: &str) -> Option<u64> {
+        figure(&get(self.metrics?, "/metrics", "127.0.0.1")?.1, name)
     }
 
     /// Where its queue is, when that is a directory of its own.
