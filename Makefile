@@ -11,9 +11,9 @@ test:
 bench:
 	@CHECK=$(CHECK) OTHER=$(OTHER) ONLY=$(ONLY) CURVES=$(CURVES) COUNT=$(COUNT) scripts/bench.sh
 
-# CASE=21,22 drives only those.
+# CASE=21,22 drives only those, ROUNDS=1200 a longer soak: scripts/faults.sh.
 faults:
-	@CASE=$(CASE) scripts/faults.sh
+	@CASE=$(CASE) ROUNDS=$(ROUNDS) scripts/faults.sh
 
 # TARGET=http2,yaml runs those, SECONDS=3600 longer, KEEP=1 and TESTS=1: scripts/fuzz.sh.
 fuzz:
