@@ -113,12 +113,14 @@ fn requests_share_syncs() {
 #[ignore = "minutes, and needs the Go Collector: make faults"]
 fn side_by_side() {
     let mut failed = Vec::new();
+    // scripts/faults.sh says of which commit Weir was built; somebody else may have built it of anything.
+    let build = std::env::var("WEIR_BUILD").unwrap_or_default();
     for case in chosen(&std::env::var("CASE").unwrap_or_default()) {
         let case = &case;
         let weir = cell(case, Kind::Weir);
         let collector = cell(case, Kind::Collector);
         let row = format!(
-            "| {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | {} | {} | {} | {build} |\n",
             case.number, case.name, case.settings, case.bar, weir, collector
         );
         eprint!("{row}");
@@ -180,7 +182,7 @@ fn write_row(case: u32, row: String) {
     let old = table.lines().filter_map(|row| Some((number(row)?, format!("{row}\n"))));
     let mut all: BTreeMap<u32, String> = old.collect();
     all.insert(case, row);
-    let head = "| # | Case | Settings | Bar | Weir | Go Collector |\n|---|---|---|---|---|---|\n";
+    let head = "| # | Case | Settings | Bar | Weir | Go Collector | Weir built of |\n|---|---|---|---|---|---|---|\n";
     let rows: String = all.into_values().collect();
     fs::write(&path, format!("{before}{BEGIN}{head}{rows}{END}{after}")).expect("written");
 }
