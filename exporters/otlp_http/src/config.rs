@@ -120,12 +120,14 @@ impl Config {
                 return Err(format!("either endpoint or {signal}_endpoint must be specified"));
             }
         };
-        let known = url.starts_with("http://") || url.starts_with("https://");
+        let option = if own.is_empty() { "endpoint".to_owned() } else { format!("{signal}_endpoint") };
         // The URL itself is not repeated: it may hold a password.
-        if known {
-            Ok(url)
-        } else {
-            Err("endpoint must be a URL that begins with http:// or https://".to_owned())
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(format!("{option} must be a URL that begins with http:// or https://"));
+        }
+        match url.parse::<http::Uri>() {
+            Ok(_) => Ok(url),
+            Err(e) => Err(format!("{option}: {e}: write special characters of a password as %XX")),
         }
     }
 

@@ -91,6 +91,8 @@ fn mistakes_are_named_when_the_exporter_is_built() {
     );
     let secret = refused("endpoint: 'me:secret@host'");
     assert!(secret.contains("http:// or https://") && !secret.contains("secret"), "{secret}");
+    let secret = refused("logs_endpoint: 'http://me:sec^ret@host'");
+    assert!(secret.contains("logs_endpoint: invalid uri") && !secret.contains("sec"), "{secret}");
     assert!(refused("{endpoint: 'http://x', encoding: xml}").contains("xml"));
     assert!(refused("{endpoint: 'http://x', proxy_url: 'ftp://p'}").contains("http://, https://, socks5://"));
     assert!(refused("{endpoint: 'http://x', timeout: -1s}").contains("'timeout' must be non-negative"));
