@@ -84,7 +84,7 @@ impl Exporter for File {
         let work = move || {
             let _turn = turn;
             match groups {
-                None => write(&store, None, &payload, format, now),
+                None => write(&store, None, &payload, format, now).map_err(|unwritten| unwritten.failure),
                 Some(attribute) => write_groups(&store, &attribute, &payload, format, now),
             }
         };
@@ -104,15 +104,35 @@ fn write(
     payload: &Payload,
     format: Format,
     now: u64,
-) -> Result<(), Failure> {
-    let record = format.record(payload.signal(), payload).map_err(Failure::permanent)?;
+) -> Result<(), Unwritten> {
+    let record = format.record(payload.signal(), payload).map_err(|error| Unwritten::for_good(&error))?;
     store.write(group, &record, now).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => Failure::permanent(error.to_string()),
-        _ => Failure::retry(format!("cannot write to the file: {error}")),
+        io::ErrorKind::InvalidInput => Unwritten::for_good(&error.to_string()),
+        kind => Unwritten {
+            failure: Failure::retry(format!("cannot write to the file: {error}")),
+            lacks_room: matches!(
+                kind,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+            ),
+        },
     })
 }
 
-/// Writes each group to its file, one after the other. What fails is not to be sent again: other groups have theirs.
+/// Why something was not written.
+struct Unwritten {
+    failure: Failure,
+    /// The disk is full, or the file as large as the user may make one.
+    lacks_room: bool,
+}
+
+impl Unwritten {
+    fn for_good(why: &str) -> Unwritten {
+        Unwritten { failure: Failure::permanent(why), lacks_room: false }
+    }
+}
+
+/// Writes each group to its file, one after the other. What fails is not to be sent again: other groups have theirs. Unless there
+/// was no room for any of them.
 fn write_groups(
     store: &Store,
     attribute: &str,
@@ -128,22 +148,30 @@ fn write_groups(
             "Resources without the attribute of group_by are dropped"
         );
     }
-    let (mut failures, mut failed) = (Vec::new(), 0);
+    let (mut failures, mut failed, mut written, mut lacks_room) = (Vec::new(), 0, false, false);
     if groups.too_long > 0 {
         failures.push(format!("{attribute} is longer than any path in {} of the resources", groups.too_long));
     }
     for (name, payload) in groups.payloads() {
-        if let Err(failure) = write(store, Some(name), &payload, format, now) {
-            failed += 1;
-            if failed <= MAX_NAMED {
-                failures.push(failure.to_string());
+        match write(store, Some(name), &payload, format, now) {
+            Ok(()) => written = true,
+            Err(unwritten) => {
+                failed += 1;
+                lacks_room |= unwritten.lacks_room;
+                if failed <= MAX_NAMED {
+                    failures.push(unwritten.failure.to_string());
+                }
             }
         }
     }
     if failed > MAX_NAMED {
         failures.push(format!("{} more groups failed", failed - MAX_NAMED));
     }
-    if failures.is_empty() { Ok(()) } else { Err(Failure::permanent(failures.join("; "))) }
+    match failures.join("; ") {
+        none if none.is_empty() => Ok(()),
+        said if lacks_room && !written => Err(Failure::retry(said)),
+        said => Err(Failure::permanent(said)),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

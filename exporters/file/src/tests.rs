@@ -593,9 +593,23 @@ fn folders_are_made_when_asked_for_with_their_permissions() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_a_failure_that_passes() {
-    let running = Running::start("path: /dev/full", &[Signal::Logs]).expect("started");
-    let failure = running.export(payload(Signal::Logs, 0, 1)).expect_err("full");
-    assert!(failure.is_retryable() && failure.message().contains("No space left"), "{failure}");
+    let groups = "{path: '/dev/*', group_by: {enabled: true}}";
+    for (options, groups) in [("path: /dev/full", [None, None]), (groups, [Some("full"); 2])] {
+        let running = Running::start(options, &[Signal::Logs]).expect("started");
+        let failure = running.export(grouped(&groups)).expect_err("full");
+        assert!(failure.is_retryable() && failure.message().contains("No space left"), "{failure}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_had_no_room_is_not_sent_again_where_another_group_is_written() {
+    let dir = folder();
+    symlink("/dev", dir.path().join("data")).expect("linked");
+    let body = format!("{{path: '{}/data/*', group_by: {{enabled: true}}}}", dir.path().display());
+    let running = Running::start(&body, &[Signal::Logs]).expect("started");
+    let failure = running.export(grouped(&[Some("full"), Some("null")])).expect_err("full");
+    assert!(!failure.is_retryable() && failure.message().contains("No space left"), "{failure}");
 }
 
 #[test]
