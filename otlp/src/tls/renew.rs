@@ -80,8 +80,11 @@ pub(super) struct Renewed<T> {
 
 struct State<T> {
     value: Arc<T>,
-    /// The files as they were when they were read, also when they could not be used.
+    /// The files as they were when what was read of them could be used.
     seen: Vec<Seen>,
+    /// Why they cannot be used as they are now. They are tried again: what was in the way, such as their mode, may show in
+    /// nothing that is looked at.
+    error: Option<String>,
     looked: Instant,
     /// Of [`ASKED`], when they were last looked at.
     asked: u64,
@@ -95,7 +98,8 @@ impl<T: Send + Sync + 'static> Renewed<T> {
     pub(super) fn new(value: T, files: Option<Files<T>>) -> Renewed<T> {
         let seen = files.as_ref().map(|files| files.seen.clone()).unwrap_or_default();
         let asked = ASKED.load(Ordering::Relaxed);
-        Renewed { files, state: Mutex::new(State { value: Arc::new(value), seen, looked: now(), asked }) }
+        let state = State { value: Arc::new(value), seen, error: None, looked: now(), asked };
+        Renewed { files, state: Mutex::new(state) }
     }
 
     /// The value of now.
@@ -107,20 +111,21 @@ impl<T: Send + Sync + 'static> Renewed<T> {
             let found = look(&files.paths);
             (found != seen).then(|| ((files.load)(), found))
         });
-        if let Ok(Some((loaded, found))) = read.await {
-            let mut state = self.state();
-            state.seen = found;
-            match loaded {
-                Ok(value) => {
-                    tracing::info!("certificates have changed and are used from now on");
-                    state.value = Arc::new(value);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "certificates have changed and cannot be used, the old ones stay");
-                }
+        let Ok(changed) = read.await else { return Arc::clone(&self.state().value) };
+        let mut state = self.state();
+        match changed {
+            None => state.error = None,
+            Some((Ok(value), found)) => {
+                tracing::info!("certificates have changed and are used from now on");
+                (state.value, state.seen, state.error) = (Arc::new(value), found, None);
+            }
+            Some((Err(error), _)) if state.error.as_ref() == Some(&error) => {}
+            Some((Err(error), _)) => {
+                tracing::warn!(%error, "certificates have changed and cannot be used, the old ones stay");
+                state.error = Some(error);
             }
         }
-        Arc::clone(&self.state().value)
+        Arc::clone(&state.value)
     }
 
     /// The files, when it is time to look at them; from then on it is not, so that one handshake looks and not all.
@@ -155,6 +160,7 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
 
@@ -177,6 +183,25 @@ mod tests {
         std::fs::write(&path, "the new one").expect("written");
         assert_eq!(*renewed.current().await, "old");
         look_again();
+        assert_eq!(*renewed.current().await, "the new one");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_tried_again_though_the_files_look_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("cert");
+        std::fs::write(&path, "old").expect("written");
+        let may_read = Arc::new(AtomicBool::new(false));
+        let (again, may) = (path.clone(), Arc::clone(&may_read));
+        let load = move || match may.load(Ordering::Relaxed) {
+            true => std::fs::read_to_string(&again).map_err(|e| e.to_string()),
+            false => Err("permission denied".to_owned()),
+        };
+        let files = Files::new(vec![path.clone()], load, Duration::ZERO);
+        let renewed = Renewed::new("old".to_owned(), Some(files));
+        std::fs::write(&path, "the new one").expect("written");
+        assert_eq!(*renewed.current().await, "old");
+        may_read.store(true, Ordering::Relaxed);
         assert_eq!(*renewed.current().await, "the new one");
     }
 
