@@ -79,7 +79,7 @@ impl Guarded {
     /// `activity` is that of the connection.
     pub(crate) fn new(io: Io, limits: &ServerLimits, budget: &Budget, activity: Activity) -> Guarded {
         Guarded {
-            io: Sending::new(io, limits, activity.clone()),
+            io: Sending::new(io, limits.write_timeout, activity.clone()),
             activity,
             first: Vec::new(),
             talk: Talk::One { begun: 0, bytes: 0 },

@@ -14,11 +14,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock::{Timer, now, timer};
-use crate::http_server::ServerLimits;
 use crate::io::Io;
 use crate::lifetime::Activity;
 
-/// A connection that ends when its peer takes nothing for [`ServerLimits::write_timeout`].
+/// A connection that ends when its peer takes nothing for so long.
 pub(crate) struct Sending {
     io: Io,
     limit: Duration,
@@ -35,8 +34,13 @@ enum Waiting {
 
 impl Sending {
     /// `activity` is that of the connection.
-    pub(crate) fn new(io: Io, limits: &ServerLimits, activity: Activity) -> Sending {
-        Sending { io, limit: limits.write_timeout, activity, waiting: None }
+    pub(crate) fn new(io: Io, limit: Duration, activity: Activity) -> Sending {
+        Sending { io, limit, activity, waiting: None }
+    }
+
+    /// As [`Io::forget_what_was_sent`].
+    pub(crate) fn forget_what_was_sent(&self) {
+        self.io.forget_what_was_sent();
     }
 
     /// What a write gave, unless the peer has had its time.
@@ -75,7 +79,10 @@ impl Sending {
             return Poll::Pending;
         }
         io.forget_what_was_sent();
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer did not take its answers in time")))
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the peer did not take what it was sent in time",
+        )))
     }
 }
 
@@ -132,8 +139,7 @@ mod tests {
 
     fn pair(activity: &Activity) -> (UnixStream, Sending) {
         let (peer, io) = UnixStream::pair().expect("a pair");
-        let limits = ServerLimits { write_timeout: 10 * SECOND, ..ServerLimits::default() };
-        (peer, Sending::new(Io::Unix(io), &limits, activity.clone()))
+        (peer, Sending::new(Io::Unix(io), 10 * SECOND, activity.clone()))
     }
 
     /// Writes until it has to wait.

@@ -72,21 +72,31 @@ impl fmt::Display for Target {
     }
 }
 
-/// Connects; errors say what failed in Go's words, which users search for.
-pub(super) async fn connect(target: &Target) -> Result<Io, String> {
+/// How long a connection may take to be made, with all that is said before it can be used.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Connects, with TLS where `tls` says how and to whom. Of several addresses the first one with which that is done is taken.
+/// Errors say what failed in Go's words, which users search for.
+pub(super) async fn connect(target: &Target, tls: Option<(&TlsConnector, &str)>) -> Result<Io, String> {
+    let secured = async |io: Io| match tls {
+        Some((connector, name)) => secure(io, connector, name).await,
+        None => Ok(io),
+    };
     match target {
         Target::Tcp(host, port) => {
-            let connected = async {
-                let addresses = lookup_host((host.as_str(), *port)).await?;
-                let stream = first(addresses.collect(), TcpStream::connect, no_address()).await?;
+            let failed = |e: io::Error| dial_error(target, &e);
+            let addresses = lookup_host((host.as_str(), *port)).await.map_err(failed)?;
+            let reach = async |address| {
+                let stream = TcpStream::connect(address).await.map_err(failed)?;
                 // A request is written whole: waiting to fill a segment only delays it.
-                stream.set_nodelay(true)?;
-                Ok(Io::Tcp(stream))
+                stream.set_nodelay(true).map_err(failed)?;
+                secured(Io::Tcp(stream)).await
             };
-            connected.await.map_err(|e| dial_error(target, &e))
+            first(addresses.collect(), reach, failed(no_address())).await
         }
         Target::Unix(path) => {
-            UnixStream::connect(path).await.map(Io::Unix).map_err(|e| dial_error(target, &e))
+            let stream = UnixStream::connect(path).await.map_err(|e| dial_error(target, &e))?;
+            secured(Io::Unix(stream)).await
         }
     }
 }

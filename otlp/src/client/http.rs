@@ -6,6 +6,7 @@
 pub(super) mod check;
 mod connector;
 mod cookies;
+mod cut;
 mod lines;
 mod url;
 
@@ -120,6 +121,10 @@ impl HttpSettings {
     }
 }
 
+/// Headers of an answer, over HTTP/1.1 by number and over HTTP/2 by bytes. Who is asked through others hears theirs too, and an
+/// answer that cannot be read would have a request come again that was accepted.
+const MAX_HEADERS: usize = 1000;
+const MAX_HEADER_BYTES: u32 = 1 << 20;
 /// How much of an error's body is read.
 const MAX_ERROR: usize = 64 << 10;
 /// How long the body of an answer is waited for.
@@ -158,13 +163,16 @@ impl HttpClient {
         if let Some(value) = forwarding.and_then(Proxy::authorization) {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
-        let connector = Connector::new(settings.tls.clone(), settings.server_name.clone(), proxy);
+        let connector =
+            Connector::new(settings.tls.clone(), settings.server_name.clone(), proxy, settings.timeout);
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(settings.idle_timeout)
-            .pool_max_idle_per_host(settings.max_idle);
+            .pool_max_idle_per_host(settings.max_idle)
+            .http1_max_headers(MAX_HEADERS)
+            .http2_max_header_list_size(MAX_HEADER_BYTES);
         if let Some((interval, timeout)) = settings.http2_pings {
             builder
                 .http2_keep_alive_interval(interval)

@@ -6,16 +6,19 @@
 pub(super) mod check;
 mod environment;
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Uri};
 use hyper_util::client::legacy::connect::proxy::SocksV5;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tower_service::Service;
 
-use super::connect::{self, Target, connect};
+use super::connect::{Target, connect};
 use crate::io::Io;
 use crate::status::percent_decode;
 use crate::tls::{ClientTls, TlsConnector};
@@ -141,12 +144,10 @@ impl Proxy {
 
     /// Connects to the proxy itself.
     pub(super) async fn connect(&self) -> Result<Io, String> {
-        let io = connect(&self.target).await?;
-        match &self.tls {
-            Some(tls) => connect::secure(io, tls, self.target.host()).await,
-            None if self.kind == Kind::Https => Err(format!("proxy {}: TLS is not set up", self.target)),
-            None => Ok(io),
+        if self.tls.is_none() && self.kind == Kind::Https {
+            return Err(format!("proxy {}: TLS is not set up", self.target));
         }
+        connect(&self.target, self.tls.as_ref().map(|tls| (tls, self.target.host()))).await
     }
 
     /// Connects to the proxy and lets it connect to `server`.
@@ -170,7 +171,7 @@ impl Proxy {
         let destination = Uri::builder().scheme("socks5").authority(server.to_string()).path_and_query("/");
         let destination = destination.build().map_err(|e| e.to_string())?;
         let io = socks.call(destination).await.map_err(|e| e.to_string())?;
-        Ok(io.into_inner())
+        Ok(io.into_inner().0)
     }
 
     /// Asks for a tunnel (CONNECT).
@@ -199,17 +200,49 @@ fn port_of(text: &str) -> Option<u16> {
 struct Way(Proxy);
 
 impl Service<Uri> for Way {
-    type Response = TokioIo<Io>;
+    type Response = TokioIo<ByteByByte>;
     type Error = Box<dyn std::error::Error + Send + Sync>;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
-    fn poll_ready(&mut self, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, _proxy: Uri) -> Self::Future {
         let proxy = self.0.clone();
-        Box::pin(async move { Ok(TokioIo::new(proxy.connect().await?)) })
+        Box::pin(async move { Ok(TokioIo::new(ByteByByte(proxy.connect().await?))) })
+    }
+}
+
+/// A connection of which a byte is read at a time: what comes with the last answer of a proxy, but behind it, belongs to the
+/// server, which may speak first.
+struct ByteByByte(Io);
+
+impl AsyncRead for ByteByByte {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut one = [0];
+        let mut part = ReadBuf::new(&mut one);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut part))?;
+        buf.put_slice(part.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ByteByByte {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 
@@ -261,6 +294,26 @@ mod tests {
         {
             check::answer(answer.as_bytes());
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_first_comes_behind_what_a_socks_proxy_says() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let proxy = Proxy::named(&format!("socks5://{}", listener.local_addr().expect("address")));
+        let proxied = async {
+            let (mut client, _) = listener.accept().await.expect("accepted");
+            client.read_exact(&mut [0; 3]).await.expect("greeted");
+            client.write_all(&[5, 0]).await.expect("let in");
+            client.read_exact(&mut [0; 4 + 1 + 6 + 2]).await.expect("a request");
+            client.write_all(b"\x05\0\0\x01\0\0\0\0\0\0hello").await.expect("granted");
+            client
+        };
+        let server = Target::Tcp("server".to_owned(), 4317);
+        let proxy = proxy.expect("valid");
+        let (tunnel, _client) = tokio::join!(proxy.tunnel(&server), proxied);
+        let mut heard = [0; 5];
+        tunnel.expect("a tunnel").read_exact(&mut heard).await.expect("read");
+        assert_eq!(&heard, b"hello");
     }
 
     #[test]

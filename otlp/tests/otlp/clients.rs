@@ -21,6 +21,7 @@ use weir_pdata::{Payload, Signal};
 
 use crate::limits::Log;
 use crate::support::{framed, logs_request, noise, sample, serve, start, start_with, within};
+use crate::tls::identity;
 
 const GRPC_COMPRESSIONS: [Compression; 5] = [
     Compression::NONE,
@@ -270,6 +271,63 @@ async fn an_export_may_be_cancelled_and_the_client_stays_usable() {
     server.pipeline.open.send_replace(true);
     within(client.export(&sample(Signal::Logs, 7))).await.expect("accepted");
     assert_eq!(server.pipeline.payloads().last().map(Payload::items), Some(7));
+}
+
+#[tokio::test]
+async fn a_request_over_http_1_that_is_given_up_is_not_written_to_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("http://{}/v1/logs", listener.local_addr().expect("address"));
+    let client = http_client(&url, |settings| settings.compression = Compression::NONE);
+    let payload: Payload = logs_request(1, |_| noise(20 << 20)).into();
+    let begun = async {
+        let (stream, _) = listener.accept().await.expect("accepted");
+        assert_eq!(stream.peek(&mut [0]).await.expect("a request"), 1);
+        stream
+    };
+    let given_up = async {
+        tokio::select! {
+            _ = client.export(&payload) => panic!("nobody has read it"),
+            stream = begun => stream,
+        }
+    };
+    let mut stream = within(given_up).await;
+    let (mut taken, mut part) = (0, vec![0; 1 << 20]);
+    let end = loop {
+        match within(stream.read(&mut part)).await {
+            Ok(read) if read > 0 => taken += read,
+            end => break end,
+        }
+    };
+    assert!(taken < 20 << 20, "{taken} bytes, then {end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_over_http_that_is_not_made_is_not_waited_for_without_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let url = format!("https://localhost:{}/v1/logs", listener.local_addr().expect("address").port());
+    let (_, tls) = identity("localhost");
+    let client =
+        http_client(&url, |settings| settings.tls = Some(tls.connector(&["http/1.1"]).expect("settings")));
+    let payload = sample(Signal::Logs, 1);
+    let (failure, _silent) = tokio::join!(client.export(&payload), listener.accept());
+    let failure = failure.expect_err("it says nothing");
+    assert!(failure.is_retryable() && failure.message().contains("no connection within 20s"), "{failure}");
+}
+
+#[tokio::test]
+async fn an_answer_with_hundreds_of_headers_is_one() {
+    let (address, _stopper, _tasks) = scripted(|_| {
+        let mut response = http_server::respond(StatusCode::OK, "application/json", b"{}".to_vec());
+        for n in 0..500 {
+            response
+                .headers_mut()
+                .append("set-cookie", HeaderValue::from_str(&format!("c{n}=1")).expect("text"));
+        }
+        response
+    })
+    .await;
+    let client = http_client(&format!("http://{address}/v1/logs"), |_| ());
+    within(client.export(&sample(Signal::Logs, 1))).await.expect("accepted");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use weir_component::Failure;
 
 use super::channel::{Backoff, Channel};
 use super::{GrpcSettings, unconnected};
-use crate::client::connect::{self, Target};
+use crate::client::connect::{self, CONNECT_TIMEOUT, Target};
 use crate::client::proxy::Proxy;
 use crate::clock::{now, pause};
 use crate::io::Io;
@@ -36,8 +36,6 @@ pub enum Balancing {
 
 /// The least time between two questions for the addresses of a name, unless none is known.
 const BETWEEN_QUESTIONS: Duration = Duration::from_secs(30);
-/// Longest time to connect, handshakes included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// All connections of a client. Dropping it closes them.
 pub(super) struct Balancer {
@@ -303,7 +301,7 @@ impl Dialler {
     }
 
     async fn reach(&self, address: Target) -> Result<Channel, String> {
-        self.speak(connect::connect(&address).await?).await
+        self.speak(connect::connect(&address, None).await?).await
     }
 
     async fn speak(&self, io: Io) -> Result<Channel, String> {

@@ -103,7 +103,7 @@ impl Connection {
         };
         let machine = Machine::new(allowed, clocks.heard());
         let heads = HeadClock::new(limits.head_timeout);
-        let io = Sending::new(io, limits, activity.clone());
+        let io = Sending::new(io, limits.write_timeout, activity.clone());
         let room = server.settings.budget.begin();
         Connection {
             io,

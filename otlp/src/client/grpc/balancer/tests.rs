@@ -61,7 +61,7 @@ async fn an_address_that_is_dead_gets_no_calls_and_holds_none_up() {
     let ((a, _one), (b, two)) = (server().await, server().await);
     drop(two);
     // Its port is closed when its task has ended.
-    while connect::connect(&b).await.is_ok() {
+    while connect::connect(&b, None).await.is_ok() {
         tokio::task::yield_now().await;
     }
     assert_eq!(turns(&balancer(&[&b, &a]), 1, 3).await, [a.clone(), a.clone(), a]);
