@@ -107,6 +107,9 @@ impl Drop for Batcher {
     }
 }
 
+/// Combinations of metadata values that may be known where there is no limit before those that hold nothing are let go.
+const MANY: usize = 1000;
+
 /// Requests of one combination of metadata values.
 struct Shard {
     gathered: Gathering,
@@ -151,6 +154,8 @@ struct Batcher {
     max_size: usize,
     keys: Vec<String>,
     limit: usize,
+    /// So many combinations make it worth while to look for those that hold nothing.
+    many: usize,
     shards: BTreeMap<Vec<Vec<String>>, Shard>,
     metrics: Metrics,
     losses: Arc<Losses>,
@@ -159,6 +164,7 @@ struct Batcher {
 impl Batcher {
     fn new(config: Config, id: &str, host: &Host) -> Batcher {
         let metrics = Metrics::new(id, host);
+        let limit = config.metadata_cardinality_limit as usize;
         // Without keys there is the one combination of no values.
         metrics.combinations.add(usize::from(config.metadata_keys.is_empty()));
         Batcher {
@@ -168,7 +174,8 @@ impl Batcher {
             size: config.send_batch_size as usize,
             max_size: config.send_batch_max_size as usize,
             keys: config.metadata_keys,
-            limit: config.metadata_cardinality_limit as usize,
+            limit,
+            many: if limit == 0 { MANY } else { limit },
             shards: BTreeMap::new(),
             metrics,
             losses: host.shared(),
@@ -178,6 +185,36 @@ impl Batcher {
     /// Values of the metadata keys: what makes a shard.
     fn shard_of(&self, context: &Context) -> Vec<Vec<String>> {
         self.keys.iter().map(|key| context.metadata(key).to_vec()).collect()
+    }
+
+    /// Whether there is room for another combination. Those that hold nothing have to make it: they know nothing either.
+    fn has_room(&mut self) -> bool {
+        if self.keys.is_empty() || self.shards.len() < self.many {
+            return true;
+        }
+        let before = self.shards.len();
+        self.shards.retain(|_, shard| !shard.gathered.is_empty());
+        self.metrics.combinations.sub(before - self.shards.len());
+        if self.limit == 0 {
+            self.many = MANY.max(2 * self.shards.len());
+            return true;
+        }
+        self.shards.len() < self.limit
+    }
+
+    /// What one hears for whose combination there is no room.
+    fn refusal(&self, items: usize) -> Failure {
+        let failure = Failure::permanent("too many batcher metadata-value combinations");
+        tracing::warn!(
+            otelcol.component.id = %self.id,
+            otelcol.component.kind = "processor",
+            otelcol.pipeline.id = %self.pipeline,
+            error = %failure,
+            rejected_items = items,
+            "Refused: batches of as many combinations as metadata_cardinality_limit allows are being filled; raise it, or take \
+             metadata_keys with fewer values"
+        );
+        failure.reported_by(&self.id)
     }
 
     /// The metadata that a batch of a shard carries on.
@@ -278,8 +315,8 @@ impl Stage for Batcher {
         let key = self.shard_of(&batch.context);
         let Batch { payload, receipt, .. } = batch;
         if !self.shards.contains_key(&key) {
-            if self.limit > 0 && !self.keys.is_empty() && self.shards.len() >= self.limit {
-                receipt.settle(Err(Failure::permanent("too many batcher metadata-value combinations")));
+            if !self.has_room() {
+                receipt.settle(Err(self.refusal(payload.items())));
                 return;
             }
             let deadline = cx.clock.now() + self.timeout;

@@ -118,23 +118,78 @@ fn no_timeout_means_every_request_at_once() {
     }
 }
 
+fn tenant(name: &str) -> Context {
+    Context { metadata: vec![("x-tenant".into(), vec![name.into()])], ..Context::default() }
+}
+
+/// Combinations of metadata values, as they are measured.
+fn cardinality(host: &Host) -> u64 {
+    let samples = host.stats().samples();
+    samples.iter().find(|s| s.name == "otelcol_processor_batch_metadata_cardinality").expect("counted").value
+}
+
 #[test]
 fn tenants_are_batched_apart_up_to_the_limit() {
-    let tenant =
-        |name: &str| Context { metadata: vec![("x-tenant".into(), vec![name.into()])], ..Context::default() };
     let config =
         Config { metadata_keys: vec!["X-Tenant".into()], metadata_cardinality_limit: 2, ..Config::default() };
     let b = bench(config).put_with(0, 1, tenant("a")).put_with(1, 1, tenant("b")).put_with(2, 1, tenant("a"));
     let (receipt, settled) = Receipt::new();
     let payload = weir_testkit::payload(Signal::Logs, 3, 1);
     let context = Arc::new(tenant("c"));
-    let b = b.step(move |b, cx| b.on_batch(0, Batch { payload, receipt, context }, cx));
+    let mut b = Some(b);
+    let lines = weir_testkit::logged(tracing::level_filters::LevelFilter::WARN, || {
+        let put = b.take().expect("a bench");
+        b = Some(put.step(move |b, cx| b.on_batch(0, Batch { payload, receipt, context }, cx)));
+    });
+    let b = b.expect("a bench");
     let refused = b.simulation.run(settled).expect("settled").expect_err("refused");
-    assert!(!refused.is_retryable());
+    assert_eq!((refused.is_retryable(), refused.component()), (false, "batch"));
+    let said =
+        |line: &String| line.contains("metadata_cardinality_limit") && line.contains("rejected_items=1");
+    assert!(lines.len() == 1 && lines.iter().all(said), "{lines:?}");
     let b = b.step(|b, cx| b.on_drain(cx));
     let mut ids: Vec<_> = b.recorder.payloads().iter().map(weir_testkit::ids).collect();
     ids.sort();
     assert_eq!(ids, [vec![0, 2], vec![1]]);
+}
+
+#[test]
+fn a_combination_that_holds_nothing_makes_room_for_another_and_one_that_is_filling_does_not() {
+    let config = Config {
+        metadata_keys: vec!["x-tenant".into()],
+        metadata_cardinality_limit: 2,
+        send_batch_size: 2,
+        ..Config::default()
+    };
+    let mut b = bench(config).put_with(0, 1, tenant("filling"));
+    for first in 1..10 {
+        b = b.put_with(2 * first, 2, tenant(&first.to_string()));
+        assert_eq!((b.sizes().len(), cardinality(&b.cx.host)), (first as usize, 2));
+    }
+    let b = b.put_with(1, 1, tenant("filling"));
+    assert_eq!(b.recorder.payloads().last().map(weir_testkit::ids), Some(vec![0, 1]));
+}
+
+#[test]
+fn without_a_limit_combinations_that_hold_nothing_do_not_become_more_and_more() {
+    let config = Config {
+        metadata_keys: vec!["x-tenant".into()],
+        metadata_cardinality_limit: 0,
+        send_batch_size: 2,
+        ..Config::default()
+    };
+    let mut b = bench(config);
+    for filling in 0..1500 {
+        b = b.put_with(filling, 1, tenant(&format!("filling {filling}")));
+    }
+    for idle in 0..3000 {
+        b = b.put_with(2 * idle, 2, tenant(&format!("idle {idle}")));
+    }
+    let known = b.batcher.shards.len();
+    assert!((1500..=3000).contains(&known), "{known}");
+    assert_eq!((cardinality(&b.cx.host), b.sizes().len()), (known as u64, 3000));
+    let b = b.step(|b, cx| b.on_drain(cx));
+    assert_eq!(b.sizes().len(), 4500);
 }
 
 #[test]
@@ -145,13 +200,6 @@ fn contradictory_sizes_are_refused() {
 
 #[test]
 fn combinations_of_metadata_are_counted_as_long_as_the_processor_lives() {
-    let cardinality = |host: &Host| {
-        let samples = host.stats().samples();
-        let of = samples.iter().find(|s| s.name == "otelcol_processor_batch_metadata_cardinality");
-        of.expect("counted").value
-    };
-    let tenant =
-        |name: &str| Context { metadata: vec![("x-tenant".into(), vec![name.into()])], ..Context::default() };
     let config = Config { metadata_keys: vec!["x-tenant".into()], ..Config::default() };
     let b = bench(config).put_with(0, 1, tenant("a")).put_with(1, 1, tenant("b")).put_with(2, 1, tenant("a"));
     let host = b.cx.host.clone();
