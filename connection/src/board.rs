@@ -33,6 +33,11 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), posted);
     }
 
+    /// Drops what detectors have put up that `runs` does not know: one that a reload has removed has its last word when it ends.
+    pub fn retain(&self, runs: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| runs(id));
+    }
+
     /// Whether some detector has put up its findings, also none.
     pub fn has_detector(&self) -> bool {
         !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -173,6 +178,22 @@ mod tests {
             board.report(1.0, 0.0, "1", vec![]).summary,
             "Nothing measured yet; no source of its own."
         );
+    }
+
+    #[test]
+    fn what_a_detector_that_is_no_more_has_put_up_goes_with_it() {
+        let board = Board::default();
+        for id in ["leak_detection", "leak_detection/gone"] {
+            let finding = Finding { id: id.to_owned(), state: State::Leaking, ..Finding::default() };
+            board.put(id, vec![finding], Complaints { unwatched: 7, ..Complaints::default() });
+        }
+        board.retain(|id| id == "leak_detection");
+        let report = board.report(1.0, 0.0, "1", vec![]);
+        let ids: Vec<_> = report.series.iter().map(|finding| finding.id.as_str()).collect();
+        assert_eq!(ids, ["leak_detection"]);
+        assert!(report.summary.contains("1 leak, 7 series"), "{}", report.summary);
+        board.retain(|_| false);
+        assert!(board.report(1.0, 0.0, "1", vec![]).summary.contains("No leak_detection"));
     }
 
     #[test]

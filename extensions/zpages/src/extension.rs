@@ -135,6 +135,8 @@ impl Pages {
             message: s.message,
         });
         let started = self.host.started() as f64 / 1e9;
+        let topology = self.host.topology();
+        self.board.retain(|id| topology.processes_with(id));
         self.board.report(self.now(), started, self.host.version(), sources.collect())
     }
 
@@ -162,4 +164,38 @@ fn html(document: String) -> Response<Body> {
 fn no_store(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_component::{PipelineInfo, Topology};
+    use weir_connection::board::Complaints;
+    use weir_connection::report::{Finding, State};
+    use weir_testkit::Simulation;
+
+    use super::*;
+
+    #[test]
+    fn what_a_detector_found_that_a_reload_has_renamed_is_reported_no_more_though_it_speaks_when_it_ends() {
+        let simulation = Simulation::new(1);
+        let host = weir_testkit::host(&simulation);
+        let pages = Pages { clock: simulation.clock(), board: host.shared(), host };
+        let finds = |id: &str| {
+            let finding = Finding { id: id.to_owned(), state: State::Leaking, ..Finding::default() };
+            pages.board.put(id, vec![finding], Complaints::default());
+        };
+        let reported = |processors: &[&str]| {
+            let processors = processors.iter().map(|id| (*id).to_owned()).collect();
+            let pipelines = vec![PipelineInfo { processors, ..PipelineInfo::default() }];
+            pages.host.set_topology(Topology { pipelines, ..Topology::default() });
+            pages.report().series.into_iter().map(|finding| finding.id).collect::<Vec<_>>()
+        };
+        finds("leak_detection");
+        assert_eq!(reported(&["batch", "leak_detection"]), ["leak_detection"]);
+        finds("leak_detection/new");
+        for _ in 0..2 {
+            assert_eq!(reported(&["batch", "leak_detection/new"]), ["leak_detection/new"]);
+            finds("leak_detection");
+        }
+    }
 }
