@@ -405,12 +405,12 @@ mod tests {
         let taken = Listener::owned(&handover, "other", Network::Tcp, &at("[::]")).await.expect_err("taken");
         assert!(taken.message().contains("already in use by \"otlp\" of this agent"), "{taken}");
         for spelling in ["[::]", "", "0.0.0.0"] {
-            handover.begin(&["otlp".to_owned()].into());
+            handover.begin(&[("", "otlp".to_owned())].into());
             let next = Listener::owned(&handover, "otlp", Network::Tcp, &at(spelling)).await;
             assert!(Arc::ptr_eq(&next.expect("the same").kind, &first.kind), "{spelling:?}");
             handover.end(true);
         }
-        handover.begin(&["otlp".to_owned()].into());
+        handover.begin(&[("", "otlp".to_owned())].into());
         let refused = Listener::owned(&handover, "otlp", Network::Tcp4, &at("")).await.expect_err("another");
         assert!(refused.message().contains("until a reload has succeeded"), "{refused}");
         assert_ne!(Network::Tcp6.key(&bound[0]), Network::Tcp.key(&bound[0]));

@@ -382,7 +382,7 @@ impl<'a> Agent<'a> {
         let prepared = service::prepare(&self.engine, next, Some(&host));
         let prepared = prepared.map_err(|errors| self.refuse(errors, next))?;
         // In one handover, so that pages and components may have each other's ports.
-        host.handover().begin(&BTreeSet::from([service::OWN_METRICS.to_owned()]));
+        host.handover().begin(&BTreeSet::from([("", service::OWN_METRICS.to_owned())]));
         self.engine.begin_handover(&prepared);
         if let Err(error) = own.bind(&host).await {
             host.handover().end(false);

@@ -110,7 +110,7 @@ impl Stage for Connections {
         let (state, message) = self.tracker.state(self.last);
         let status = SourceStatus { kind: "events", state, last: self.last, message };
         self.unwatched.set(self.tracker.table().unwatched());
-        cx.host.report_source(&cx.id, self.acceptance.told_in(status, cx.clock.unix_nanos()));
+        cx.host.report_source(&cx.id, self.acceptance.told_in(status, &cx.clock));
     }
 
     async fn on_drain(&mut self, cx: &StageContext) {

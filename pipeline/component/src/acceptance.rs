@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use weir_pdata::{Payload, Signal};
 
 use crate::{Batch, Clock, Failure, Instant, Outcome, Output, Receipt, SourceStatus};
 
-/// A refusal that nothing followed for so long is over: who was refused has gone away. In ns.
-const LATELY: u64 = 300_000_000_000;
+/// A refusal that nothing followed for so long is over: who was refused has gone away.
+const LATELY: Duration = Duration::from_secs(300);
 
 /// What became of what a source handed over, and of the requests that came to it. Cheap to clone; all clones know the same.
 #[derive(Debug, Clone, Default)]
@@ -20,8 +21,8 @@ pub struct Acceptance(Arc<Mutex<BTreeMap<&'static str, Refusal>>>);
 struct Refusal {
     /// Unix ns of the first.
     since: u64,
-    /// Unix ns of the last.
-    last: u64,
+    /// When the last was, however somebody sets the wall clock.
+    last: Instant,
     items: usize,
     why: String,
 }
@@ -35,7 +36,7 @@ impl Acceptance {
         let (receipt, settled) = Receipt::new();
         let mut receipt = receipt.lasting();
         let (known, time) = (self.clone(), clock.clone());
-        receipt.observe(move |outcome| known.heard(what, items, outcome, time.unix_nanos()));
+        receipt.observe(move |outcome| known.heard(what, items, outcome, &time));
         output.send(Batch { payload, receipt, context: Arc::default() }).await;
         match select(settled, clock.sleep_until(until)).await {
             Either::Left((outcome, _)) => outcome.is_err(),
@@ -43,19 +44,20 @@ impl Acceptance {
         }
     }
 
-    /// Takes in what became of so many items, or requests, of `what` at `now` (Unix ns).
-    pub fn heard(&self, what: &'static str, items: usize, outcome: &Outcome, now: u64) {
+    /// Takes in what has become now of so many items, or requests, of `what`.
+    pub fn heard(&self, what: &'static str, items: usize, outcome: &Outcome, clock: &Clock) {
         match outcome {
             Ok(()) => drop(self.lock().remove(what)),
-            Err(failure) => self.refused(what, items, failure, now),
+            Err(failure) => self.refused(what, items, failure, clock),
         }
     }
 
-    /// Takes in that so many items, or requests, of `what` were refused at `now` (Unix ns).
-    pub fn refused(&self, what: &'static str, items: usize, failure: &Failure, now: u64) {
+    /// Takes in that so many items, or requests, of `what` were refused now.
+    pub fn refused(&self, what: &'static str, items: usize, failure: &Failure, clock: &Clock) {
+        let now = clock.now();
         let mut refusals = self.lock();
         let refusal = refusals.entry(what).or_insert_with(|| Refusal {
-            since: now,
+            since: clock.unix_nanos(),
             last: now,
             items: 0,
             why: String::new(),
@@ -68,11 +70,11 @@ impl Acceptance {
         };
     }
 
-    /// What the source has to say of itself at `now` (Unix ns), when `status` is what it knows apart from this.
+    /// What the source has to say of itself now, when `status` is what it knows apart from this.
     #[must_use]
-    pub fn told_in(&self, mut status: SourceStatus, now: u64) -> SourceStatus {
+    pub fn told_in(&self, mut status: SourceStatus, clock: &Clock) -> SourceStatus {
         let mut refusals = self.lock();
-        refusals.retain(|_, refusal| now.saturating_sub(refusal.last) < LATELY);
+        refusals.retain(|_, refusal| clock.now().since(refusal.last) < LATELY);
         let said: Vec<String> = refusals.iter().map(|(what, refusal)| refusal.sentence(what)).collect();
         if said.is_empty() {
             return status;
@@ -110,9 +112,49 @@ impl Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    const SECOND: u64 = 1_000_000_000;
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::TimeSource;
+
+    /// A machine that has run for so many seconds, and what its wall clock shows.
+    #[derive(Default)]
+    struct Machine {
+        runs: AtomicU64,
+        shows: AtomicU64,
+    }
+
+    impl Machine {
+        fn is_at(&self, runs: u64, shows: u64) {
+            self.runs.store(runs, Ordering::Relaxed);
+            self.shows.store(shows, Ordering::Relaxed);
+        }
+    }
+
+    impl TimeSource for Machine {
+        fn now(&self) -> Instant {
+            Instant::default() + Duration::from_secs(self.runs.load(Ordering::Relaxed))
+        }
+
+        fn unix_nanos(&self) -> u64 {
+            self.shows.load(Ordering::Relaxed) * 1_000_000_000
+        }
+
+        fn sleep_until(&self, _: Instant) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+
+        fn random(&self) -> u64 {
+            0
+        }
+    }
+
+    fn machine() -> (Arc<Machine>, Clock) {
+        let machine = Arc::<Machine>::default();
+        (Arc::clone(&machine), Clock::new(machine))
+    }
 
     fn status(state: &'static str, message: &str) -> SourceStatus {
         SourceStatus { kind: "events", state, last: 0, message: message.to_owned() }
@@ -120,28 +162,39 @@ mod tests {
 
     #[test]
     fn a_source_that_is_refused_says_so_with_reason_and_since_when_until_it_is_taken_again() {
-        let acceptance = Acceptance::default();
+        let (acceptance, (machine, clock)) = (Acceptance::default(), machine());
         let failure = Failure::retry("data refused due to high memory usage").reported_by("memory_limiter");
-        acceptance.heard("metrics", 3, &Err(failure.clone()), SECOND);
-        acceptance.heard("metrics", 4, &Err(failure), 9 * SECOND);
-        let told = acceptance.told_in(status("ok", ""), 10 * SECOND);
+        machine.is_at(1, 1);
+        acceptance.heard("metrics", 3, &Err(failure.clone()), &clock);
+        machine.is_at(9, 9);
+        acceptance.heard("metrics", 4, &Err(failure), &clock);
+        let told = acceptance.told_in(status("ok", ""), &clock);
         assert_eq!(told.state, "degraded");
         let begin = "metrics are refused since 1970-01-01T00:00:01Z, 7 so far: memory_limiter: data refused due to high \
                      memory usage; ";
         assert!(told.message.starts_with(begin), "{}", told.message);
-        acceptance.heard("metrics", 1, &Ok(()), 11 * SECOND);
-        assert_eq!(acceptance.told_in(status("ok", ""), 12 * SECOND), status("ok", ""));
+        acceptance.heard("metrics", 1, &Ok(()), &clock);
+        assert_eq!(acceptance.told_in(status("ok", ""), &clock), status("ok", ""));
     }
 
     #[test]
     fn who_is_refused_does_not_wait_for_anybody_and_what_is_worse_is_still_said() {
-        let acceptance = Acceptance::default();
-        acceptance.refused("requests", 1, &Failure::retry("full"), 0);
-        let told = acceptance.told_in(status("waiting", "no event has come yet"), SECOND);
+        let (acceptance, (_, clock)) = (Acceptance::default(), machine());
+        acceptance.refused("requests", 1, &Failure::retry("full"), &clock);
+        let told = acceptance.told_in(status("waiting", "no event has come yet"), &clock);
         assert!(told.state == "degraded" && !told.message.contains("no event"), "{told:?}");
-        let told = acceptance.told_in(status("failed", "no netlink"), SECOND);
+        let told = acceptance.told_in(status("failed", "no netlink"), &clock);
         assert!(told.state == "failed" && told.message.ends_with("; no netlink"), "{told:?}");
-        let later = acceptance.told_in(status("ok", ""), LATELY + SECOND);
-        assert_eq!(later, status("ok", ""), "whom it refused has gone away");
+    }
+
+    #[test]
+    fn a_refusal_of_one_that_has_gone_away_is_over_after_a_while_however_the_wall_clock_is_set() {
+        let (acceptance, (machine, clock)) = (Acceptance::default(), machine());
+        machine.is_at(0, 10_000);
+        acceptance.refused("requests", 1, &Failure::retry("full"), &clock);
+        for (runs, shows, state) in [(299, 90_000, "degraded"), (299, 0, "degraded"), (300, 0, "ok")] {
+            machine.is_at(runs, shows);
+            assert_eq!(acceptance.told_in(status("ok", ""), &clock).state, state, "{runs} {shows}");
+        }
     }
 }

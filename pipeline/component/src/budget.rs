@@ -130,12 +130,24 @@ impl Budget {
         );
     }
 
-    /// Asks `gate` from now on instead of the limit, as long as somebody else keeps it.
+    /// Asks `gate` from now on instead of the limit, as long as somebody else keeps it and it is not [dropped](Budget::drop_gates).
     pub fn add_gate(&self, gate: Weak<dyn Gate>) {
         let mut gates = self.0.gates.write().unwrap_or_else(PoisonError::into_inner);
         gates.retain(|gate| gate.strong_count() > 0);
         gates.push(gate);
         self.0.gated.store(true, Ordering::Release);
+    }
+
+    /// The gates that are asked now, for [`Budget::drop_gates`]; the engine calls it before others take effect.
+    pub fn gates(&self) -> Vec<Weak<dyn Gate>> {
+        self.0.gates.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks these no more, whoever keeps them: somebody may wait for long in what a reload has removed. The engine calls it when
+    /// others have taken effect, so that there is no moment without any.
+    pub fn drop_gates(&self, these: &[Weak<dyn Gate>]) {
+        let mut gates = self.0.gates.write().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|gate| !these.iter().any(|one| one.ptr_eq(gate)));
     }
 
     /// Whether `bytes` could be reserved now. A look: nothing is reserved, and no refusal is counted or logged.
@@ -447,6 +459,18 @@ mod tests {
         drop(gate);
         assert_eq!(budget.limit(), 100);
         assert!(budget.reserve(1).is_ok());
+    }
+
+    #[test]
+    fn a_gate_that_was_dropped_is_not_asked_though_somebody_keeps_it_and_those_after_it_are() {
+        let (budget, _kept) = gated(100);
+        let before = budget.gates();
+        let next: Arc<dyn Gate> = Arc::<Three>::default();
+        budget.add_gate(Arc::downgrade(&next));
+        budget.drop_gates(&before);
+        assert_eq!((budget.gates().len(), budget.limit()), (1, 3));
+        drop(next);
+        assert_eq!(budget.limit(), 100);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub trait Blocking: Send + Sync {
 pub struct Host {
     inner: Arc<Inner>,
     own: Arc<Own>,
+    handover: Handover,
 }
 
 /// The agent's own telemetry, which a reload may replace.
@@ -37,7 +38,6 @@ struct Inner {
     health: watch::Sender<Health>,
     blocking: Arc<dyn Blocking>,
     budget: Budget,
-    handover: Handover,
     name: String,
     version: String,
     started: u64,
@@ -95,6 +95,22 @@ pub struct SourceStatus {
     pub message: String,
 }
 
+impl Topology {
+    /// Whether a receiver or connector of that id stands at the front of a pipeline. So it is as long as nobody has said what runs.
+    pub fn takes_from(&self, id: &str) -> bool {
+        self.has(id, |pipeline| &pipeline.receivers)
+    }
+
+    /// The same of a processor in a pipeline.
+    pub fn processes_with(&self, id: &str) -> bool {
+        self.has(id, |pipeline| &pipeline.processors)
+    }
+
+    fn has(&self, id: &str, place: fn(&PipelineInfo) -> &Vec<String>) -> bool {
+        self.pipelines.is_empty() || self.pipelines.iter().any(|p| place(p).iter().any(|other| other == id))
+    }
+}
+
 impl Own {
     fn new(telemetry: Telemetry, budget: &Budget) -> Arc<Own> {
         budget.publish(&telemetry);
@@ -119,20 +135,25 @@ impl Host {
             health: watch::Sender::default(),
             blocking,
             budget: Budget::default(),
-            handover: Handover::default(),
             name: "weir".to_owned(),
             version: version.to_owned(),
             started,
             resident_at_start: 0,
         });
         let own = Own::new(telemetry, &inner.budget);
-        Host { inner, own }
+        Host { inner, own, handover: Handover::default() }
     }
 
     /// The same agent with another telemetry of its own, in which all counts begin at zero.
     #[must_use]
     pub fn with_telemetry(&self, telemetry: impl Into<Telemetry>) -> Host {
-        Host { inner: Arc::clone(&self.inner), own: Own::new(telemetry.into(), &self.inner.budget) }
+        Host { own: Own::new(telemetry.into(), &self.inner.budget), ..self.clone() }
+    }
+
+    /// The same agent around a component of that kind, such as `receiver`.
+    #[must_use]
+    pub fn around(&self, kind: &'static str) -> Host {
+        Host { handover: self.handover.of_kind(kind), ..self.clone() }
     }
 
     /// Under another name; for an agent that nobody shares yet.
@@ -174,14 +195,22 @@ impl Host {
         lock(&self.inner.sources).insert(id.to_owned(), status);
     }
 
-    /// How the sources of evidence are doing, by component id.
+    /// How the sources of evidence that run are doing, by component id. One that a reload has removed may still report when it
+    /// ends.
     pub fn sources(&self) -> Vec<(String, SourceStatus)> {
-        lock(&self.inner.sources).iter().map(|(id, s)| (id.clone(), s.clone())).collect()
+        let topology = self.topology();
+        let sources = lock(&self.inner.sources);
+        sources
+            .iter()
+            .filter(|(id, _)| topology.takes_from(id))
+            .map(|(id, s)| (id.clone(), s.clone()))
+            .collect()
     }
 
-    /// Drops the reports of sources that `keep` does not know; the engine calls it.
-    pub fn forget_sources(&self, keep: impl Fn(&str) -> bool) {
-        lock(&self.inner.sources).retain(|id, _| keep(id));
+    /// Drops the reports of sources that do not run; the engine calls it.
+    pub fn forget_sources(&self) {
+        let topology = self.topology();
+        lock(&self.inner.sources).retain(|id, _| topology.takes_from(id));
     }
 
     /// Forgets an extension that is about to end; the engine calls it.
@@ -244,7 +273,7 @@ impl Host {
 
     /// What outlives the component that opened it: listening sockets.
     pub fn handover(&self) -> &Handover {
-        &self.inner.handover
+        &self.handover
     }
 
     /// Live counts of the agent, for its pages and its own metrics.

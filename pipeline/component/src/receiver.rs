@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Clock, Failure, Host, Outputs, Stop};
+use crate::{Clock, Failure, Host, Outputs, SourceStatus, Stop};
 
 /// Takes telemetry in: from the network, from the kernel, from other processes. One instance serves all signals of its
 /// id.
@@ -42,4 +42,14 @@ pub struct ReceiverContext {
     pub clock: Clock,
     /// The agent around it.
     pub host: Host,
+}
+
+impl ReceiverContext {
+    /// Says how this source of evidence is doing, from its [`run`](Receiver::run) on. Of one that is to stop nobody hears: another
+    /// one of its id may run.
+    pub fn report_source(&self, status: SourceStatus) {
+        if !self.stop.is_requested() {
+            self.host.report_source(&self.id, status);
+        }
+    }
 }

@@ -16,23 +16,30 @@
 //! dropped, so that a client that never lets go cannot keep an old graph alive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, FutureExt, join_all, select};
 use weir_component::{
-    Extension, ExtensionContext, Host, Outputs, Receiver, ReceiverContext, Stop, Storage, Topology,
+    Clock, Extension, ExtensionContext, Failure, Host, Outputs, Receiver, ReceiverContext, Stop, Storage,
+    Topology,
 };
 use weir_delivery::{Opening, Undelivered};
 use weir_pdata::Signal;
 
 use crate::build::{Parts, Problem, Tools, parts};
+use crate::fatal::panicked;
 use crate::run::{Engine, StartError, all_ended, finish, losses, split_off_pipelines};
 use crate::running::{Graph, Key, Running, TaskHandle};
 use crate::spec::{Components, ServiceSpec};
 
 /// How long a receiver of an old graph may take to finish the requests that it has begun.
 pub(crate) const RECEIVERS: Duration = Duration::from_secs(10);
+
+/// How long a start may take before it is spoken of.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// How long parts that are not needed may take to end.
 const UNDO: Duration = Duration::from_secs(5);
@@ -201,13 +208,16 @@ impl Engine {
         if let Err(error) = started {
             host.restore_offers(offers);
             self.undo(new, begun).await;
-            self.forget_sources();
+            host.forget_sources();
             return Err(error);
         }
         let Parts { mut graph, tasks, transforms, turns, refusals, topology, .. } = new;
+        // Transforms are all made anew.
+        let gates = host.budget().gates();
         for transform in transforms {
             transform.take_effect();
         }
+        host.budget().drop_gates(&gates);
         for task in tasks {
             let handle = self.spawn(task.key.id(), task.name, task.work);
             if let Some(node) = graph.get_mut(&task.key) {
@@ -239,14 +249,11 @@ impl Engine {
             self.start_extension(id, extension, &mut new.graph).await?;
         }
         let exporters = std::mem::take(&mut new.exporters);
-        open_exporters(&exporters, storage(&new.topology, &self.tools.host)).await?;
+        open_exporters(&exporters, storage(&new.topology, &self.tools.host), &self.tools.clock).await?;
         begun.exporters = exporters;
         for (id, mut receiver, outputs) in std::mem::take(&mut new.receivers) {
             let cx = self.receiver_context(&id, outputs, &mut new.graph);
-            let started = receiver.start(&cx).await;
-            if let Err(failure) = started {
-                return Err(StartError { kind: "receiver", id, failure });
-            }
+            started("receiver", &id, receiver.start(&cx), &cx.clock).await?;
             begun.receivers.push((id, receiver, cx));
         }
         Ok(())
@@ -263,13 +270,11 @@ impl Engine {
             id: id.clone(),
             stop: stop.clone(),
             clock: self.tools.clock.clone(),
-            host: self.tools.host.clone(),
+            host: self.tools.host.around("extension"),
         };
         let kind = "extension";
         tracing::info!(otelcol.component.id = %id, otelcol.component.kind = kind, "Extension is starting...");
-        if let Err(failure) = extension.start(&cx).await {
-            return Err(StartError { kind, id, failure });
-        }
+        started(kind, &id, extension.start(&cx), &cx.clock).await?;
         tracing::info!(otelcol.component.id = %id, otelcol.component.kind = kind, "Extension started.");
         self.tools.host.offer(&id, extension.capabilities());
         let work = self.watched(id.clone(), stop, extension.run(cx));
@@ -285,7 +290,7 @@ impl Engine {
         if let Some(node) = graph.get_mut(&Key::Receiver(id.to_owned())) {
             node.stopper = Some(Arc::new(stopper));
         }
-        let (clock, host) = (self.tools.clock.clone(), self.tools.host.clone());
+        let (clock, host) = (self.tools.clock.clone(), self.tools.host.around("receiver"));
         ReceiverContext { id: id.to_owned(), outputs, stop, clock, host }
     }
 
@@ -316,11 +321,6 @@ impl Engine {
         drop(finish(extensions, clock.sleep(UNDO), &clock).await);
     }
 
-    /// Drops what receivers that are not in the graph said of themselves.
-    fn forget_sources(&self) {
-        self.tools.host.forget_sources(|id| self.graph.keys().any(|key| key.id() == id));
-    }
-
     /// Lets what is not in the graph any more end by itself.
     fn retire(&mut self, old: Graph) {
         self.retired.forget_ended();
@@ -346,7 +346,7 @@ impl Engine {
                 _ => others.push((losses(&key, &node), task)),
             }
         }
-        self.forget_sources();
+        self.tools.host.forget_sources();
         self.retired.receivers.extend(receivers.iter().cloned());
         self.retired.others.extend(others.iter().cloned());
         self.retired.extensions.extend(offering.iter().map(|(_, task)| task).chain(&alone).cloned());
@@ -369,12 +369,12 @@ impl Engine {
     }
 }
 
-/// Ids of receivers and extensions that run and will not.
-fn ending(old: &Graph, new: &Graph) -> BTreeSet<String> {
+/// Receivers and extensions that run and will not, by kind and id.
+fn ending(old: &Graph, new: &Graph) -> BTreeSet<(&'static str, String)> {
     let ends = |(key, node): &(&Key, &Running)| {
         matches!(key, Key::Receiver(_) | Key::Extension(_)) && new.get(key).is_none_or(|now| !now.is(node))
     };
-    old.iter().filter(ends).map(|(key, _)| key.id().to_owned()).collect()
+    old.iter().filter(ends).map(|(key, _)| (kind(key), key.id().to_owned())).collect()
 }
 
 /// As configured, but those that others need before them. Where needs go in a circle the first of it comes first, and
@@ -389,17 +389,42 @@ fn in_order(mut waiting: Vec<(String, Box<dyn Extension>)>) -> Vec<(String, Box<
     ordered
 }
 
+/// What comes of the start of a component. A panic in it is a failure: what runs must not end with it.
+async fn started(
+    kind: &'static str,
+    id: &str,
+    start: impl Future<Output = Result<(), Failure>>,
+    clock: &Clock,
+) -> Result<(), StartError> {
+    let start = pin!(AssertUnwindSafe(start).catch_unwind());
+    let outcome = match select(start, clock.sleep(SLOW)).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right(((), start)) => {
+            tracing::warn!(
+                otelcol.component.id = %id,
+                otelcol.component.kind = kind,
+                "has not started within {} s; nothing of the configuration works before it has",
+                SLOW.as_secs()
+            );
+            start.await
+        }
+    };
+    let outcome = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
+    outcome.map_err(|failure| StartError { kind, id: id.to_owned(), failure })
+}
+
 /// Opens exporters and their queues; when one fails, those before it are ended, because their tasks will not run.
 ///
 /// Then those that name no storage look for what an earlier stop has left in the one that runs.
 async fn open_exporters(
     exporters: &[(String, Opening)],
     storage: Option<Arc<dyn Storage>>,
+    clock: &Clock,
 ) -> Result<(), StartError> {
     for (at, (id, exporter)) in exporters.iter().enumerate() {
-        if let Err(failure) = exporter.open().await {
+        if let Err(error) = started("exporter", id, exporter.open(), clock).await {
             abandon(&exporters[..at]).await;
-            return Err(StartError { kind: "exporter", id: id.clone(), failure });
+            return Err(error);
         }
     }
     if let Some(storage) = storage {

@@ -154,9 +154,13 @@ impl Legacy {
     pub(crate) async fn left(&self) {
         // Made before the look: from here on it hears a notification.
         let told = self.0.told.notified();
-        if !self.will().left {
+        if !self.is_left() {
             told.await;
         }
+    }
+
+    pub(crate) fn is_left(&self) -> bool {
+        self.will().left
     }
 
     pub(crate) fn take(&self) -> Option<Heirloom> {

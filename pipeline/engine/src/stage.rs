@@ -121,7 +121,14 @@ pub(crate) async fn run(
         drop(select(select(left, ended), cx.clock.sleep(INHERIT)).await);
         match legacy.take() {
             Some(heirloom) => stage.take_over(heirloom),
-            None => tracing::debug!(otelcol.component.id = %cx.id, "nothing to take over"),
+            None if legacy.is_left() => {}
+            None => tracing::warn!(
+                otelcol.component.id = %cx.id,
+                otelcol.component.kind = "processor",
+                "Begins with nothing: the one before the reload has not ended within {} s, as what follows it takes nothing, and \
+                 what it knew is lost",
+                INHERIT.as_secs()
+            ),
         }
     }
     let mut alarm = Alarm::default();

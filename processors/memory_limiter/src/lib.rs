@@ -166,7 +166,7 @@ struct MemoryLimiter {
 
 impl Transform for MemoryLimiter {
     fn take_effect(&self) {
-        // It is asked for as long as the processor lives.
+        // It is asked for as long as the processor lives and no other configuration has taken over.
         self.budget.add_gate(Arc::downgrade(&self.door));
     }
 

@@ -85,7 +85,6 @@ impl Receiver for GrpcConnections {
             endpoint = %self.config.endpoint,
             "Starting GRPC and HTTP server"
         );
-        report(cx, &self.tracker, &Acceptance::default(), 0);
         Ok(())
     }
 
@@ -98,6 +97,7 @@ impl Receiver for GrpcConnections {
             return Err(Failure::permanent("was not started"));
         };
         let acceptance = Acceptance::default();
+        report(&cx, &self.tracker, &acceptance, 0);
         let intake = Intake {
             id: cx.id.clone(),
             tracker: Arc::clone(&self.tracker),
@@ -110,7 +110,7 @@ impl Receiver for GrpcConnections {
             Port { signal: Signal::Logs, pipeline: cx.id.clone(), output: Output::new(Arc::new(intake)) };
         let max = usize::try_from(self.config.max_request_body_size).unwrap_or(usize::MAX);
         let (refusals, clock) = (acceptance.clone(), cx.clock.clone());
-        let at_the_door = move |why: &Failure| refusals.refused(REQUESTS, 1, why, clock.unix_nanos());
+        let at_the_door = move |why: &Failure| refusals.refused(REQUESTS, 1, why, &clock);
         let settings = ServerSettings {
             max_body: max,
             max_message: max,
@@ -152,7 +152,7 @@ impl Consumer for Intake {
             self.acceptance.hand(traces, spans, &self.clock, self.clock.now()).await;
         }
         let (acceptance, clock) = (self.acceptance.clone(), self.clock.clone());
-        batch.receipt.observe(move |outcome| acceptance.heard(REQUESTS, 1, outcome, clock.unix_nanos()));
+        batch.receipt.observe(move |outcome| acceptance.heard(REQUESTS, 1, outcome, &clock));
         match &self.logs {
             Some(logs) => logs.send(batch).await,
             None => batch.receipt.settle(Ok(())),
@@ -224,5 +224,5 @@ const REQUESTS: &str = "requests";
 fn report(cx: &ReceiverContext, tracker: &Mutex<Tracker>, acceptance: &Acceptance, last: u64) {
     let (state, message) = lock(tracker).state(last);
     let status = SourceStatus { kind: "events", state, last, message };
-    cx.host.report_source(&cx.id, acceptance.told_in(status, cx.clock.unix_nanos()));
+    cx.report_source(acceptance.told_in(status, &cx.clock));
 }

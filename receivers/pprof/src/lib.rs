@@ -82,13 +82,16 @@ impl Receiver for Pprof {
             let auth = client_auth(target.auth.as_ref(), &cx.host)?;
             self.clients.push(client(target, auth, limit, &budget).map_err(Failure::permanent)?);
         }
-        let targets = self.settings.iter().map(|target| target.endpoint.authority());
-        cx.host.shared::<Asked>().put(&cx.id, targets.collect());
-        cx.host.report_source(&cx.id, self.board().status());
         Ok(())
     }
 
     async fn run(mut self: Box<Self>, cx: ReceiverContext) -> Result<(), Failure> {
+        // Neither in the start nor where the configuration was refused, as one of this id goes on with others then.
+        if !cx.stop.is_requested() {
+            let targets = self.settings.iter().map(|target| target.endpoint.authority());
+            cx.host.shared::<Asked>().put(&cx.id, targets.collect());
+        }
+        cx.report_source(self.board().status());
         let clients = std::mem::take(&mut self.clients);
         let stop = cx.stop.clone();
         let shared = Shared {

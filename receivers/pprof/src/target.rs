@@ -197,8 +197,8 @@ impl Target {
             let line = board.scraped(self.index, shared.cx.clock.unix_nanos(), outcome);
             (line, board.status())
         };
-        let status = shared.acceptance.told_in(status, shared.cx.clock.unix_nanos());
-        shared.cx.host.report_source(id, status);
+        let status = shared.acceptance.told_in(status, &shared.cx.clock);
+        shared.cx.report_source(status);
         match line {
             Some(line) if line.warning => {
                 tracing::warn!(otelcol.component.id = %id, otelcol.component.kind = "receiver", "{}", line.text);

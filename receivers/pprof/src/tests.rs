@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, join};
-use weir_component::{Capabilities, Clock, Host, Outputs, Port, SourceStatus, Stop};
+use weir_component::{Capabilities, Clock, Host, Outputs, Port, SourceStatus, Stop, Stopper};
 use weir_connection::names;
 use weir_connection::process::{ProcessInfo, ProcessKey};
 use weir_connection::table::ConnectionTable;
@@ -73,15 +73,19 @@ impl Agent {
         Pprof { config, settings, clients: Vec::new(), owner: Arc::clone(&self.owner) }
     }
 
-    /// Runs a receiver with this configuration beside `beside` until `until` has happened.
-    async fn run(&self, body: &str, beside: impl Future<Output = ()>, until: impl Fn(&Agent) -> bool) {
-        let mut receiver = Box::new(self.build(body));
+    fn context(&self) -> (Stopper, ReceiverContext) {
         let (stopper, stop) = Stop::new();
         let output = self.recorder.output();
         let port = Port { signal: Signal::Metrics, pipeline: "metrics".to_owned(), output };
         let outputs = Outputs::new(vec![port]);
         let (clock, host) = (self.clock.clone(), self.host.clone());
-        let cx = ReceiverContext { id: "pprof".to_owned(), outputs, stop, clock, host };
+        (stopper, ReceiverContext { id: "pprof".to_owned(), outputs, stop, clock, host })
+    }
+
+    /// Runs a receiver with this configuration beside `beside` until `until` has happened.
+    async fn run(&self, body: &str, beside: impl Future<Output = ()>, until: impl Fn(&Agent) -> bool) {
+        let mut receiver = Box::new(self.build(body));
+        let (stopper, cx) = self.context();
         receiver.start(&cx).await.expect("started");
         let watch = async {
             while !until(self) {
@@ -353,6 +357,20 @@ async fn a_refused_connection_is_told_with_the_cure() {
     agent.run(&target(address, ""), std::future::pending(), has_state("failed")).await;
     let message = agent.status().message;
     assert!(message.contains("connection refused, nothing listens there: start the service"), "{message}");
+}
+
+#[tokio::test]
+async fn one_of_a_configuration_that_is_refused_leaves_what_is_known_of_the_one_of_its_id_that_runs() {
+    let agent = Agent::new();
+    let asked: Arc<Asked> = agent.host.shared();
+    asked.put("pprof", vec!["checkout:6060".to_owned()]);
+    let (stopper, cx) = agent.context();
+    let mut receiver = Box::new(agent.build("targets: [{endpoint: 'http://other:6060'}]"));
+    receiver.start(&cx).await.expect("started");
+    drop(stopper);
+    receiver.run(cx).await.expect("ended");
+    assert_eq!(asked.all(), [("checkout:6060".to_owned(), "pprof".to_owned())]);
+    assert_eq!(agent.host.sources(), []);
 }
 
 #[tokio::test]

@@ -203,6 +203,6 @@ impl Speaker {
 
     fn report(&self, cx: &ReceiverContext, state: &'static str, last: u64, message: String) {
         let status = SourceStatus { kind: "sockets", state, last, message };
-        cx.host.report_source(&cx.id, self.acceptance.told_in(status, cx.clock.unix_nanos()));
+        cx.report_source(self.acceptance.told_in(status, &cx.clock));
     }
 }

@@ -6,6 +6,7 @@ mod acknowledged;
 mod build;
 mod ends;
 mod lifecycle;
+mod limits;
 mod opening;
 mod properties;
 mod random;

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_component::{DeliverySettings, Failure, QueueSettings, RetrySettings, Storage};
+use tracing::level_filters::LevelFilter;
+use weir_component::{Claim, DeliverySettings, Failure, QueueSettings, RetrySettings, Storage};
 use weir_engine::{ComponentSpec, ServiceSpec};
 use weir_pdata::Payload;
 use weir_pdata::Signal::Logs;
-use weir_testkit::{ReceiverScript, Reply};
+use weir_testkit::{ExtensionScript, ReceiverScript, Reply, logged};
 
 use crate::support::{SECOND, World, change, component, pipeline, service};
 
@@ -152,7 +153,117 @@ fn a_source_of_evidence_that_never_came_to_work_is_not_shown() {
     refuse(&world, &mut wrong);
     let (engine, outcome) = world.reload(engine, &wrong);
     assert!(outcome.is_err() && world.life().contains(&"test/new started".to_owned()));
-    let shown: Vec<_> = world.host.sources().into_iter().map(|(id, _)| id).collect();
-    assert_eq!(shown, ["test/r"]);
+    assert_eq!(shown(&world), ["test/r"]);
     assert!(world.stop(engine, SECOND).is_clean());
+}
+
+/// Ids of the sources of evidence that are shown.
+fn shown(world: &World) -> Vec<String> {
+    world.host.sources().into_iter().map(|(id, _)| id).collect()
+}
+
+#[test]
+fn a_source_that_a_reload_has_removed_is_not_shown_though_it_reports_when_it_ends() {
+    let (world, mut spec) =
+        (World::new(1), service(&[], vec![pipeline("logs", &["test/r", "test/x"], &[], &["test/e"])]));
+    spec.extensions.push(component("test/x"));
+    world.script(&spec);
+    let engine = world.start(&spec).expect("starts");
+    assert_eq!(shown(&world), ["test/r", "test/x"]);
+    spec.receivers.retain(|receiver| receiver.id != "test/x");
+    spec.pipelines[0].receivers.pop();
+    let (engine, outcome) = world.reload(engine, &spec);
+    world.pass(SECOND);
+    assert!(outcome.is_ok() && world.life().contains(&"test/x ended".to_owned()));
+    assert_eq!(shown(&world), ["test/r"], "although an extension of that id runs");
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn what_an_extension_has_open_is_not_handed_over_when_a_receiver_of_that_id_changes() {
+    const KEY: &str = "tcp 127.0.0.1:1777";
+    let (world, mut spec) =
+        (World::new(1), service(&[], vec![pipeline("logs", &["test/x"], &[], &["test/e"])]));
+    spec.extensions.push(component("test/x"));
+    world.script(&spec);
+    let port = Arc::new(7_u8);
+    let opens = Some((KEY.to_owned(), Arc::clone(&port)));
+    world.lab.extension("test/x", ExtensionScript { opens, ..ExtensionScript::default() });
+    let engine = world.start(&spec).expect("starts");
+    world.script(&spec);
+    change(&mut spec.receivers, "test/x", 2);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    let claim = || world.host.around("receiver").handover().claim::<u8>("test/y", KEY);
+    assert!(matches!(claim(), Claim::Taken(owner) if owner == "test/x"));
+    change(&mut spec.extensions, "test/x", 2);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    assert!(matches!(claim(), Claim::Yours(it) if Arc::ptr_eq(&it, &port)), "it has ended");
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn a_component_that_panics_when_it_starts_is_named_and_what_ran_before_goes_on() {
+    let (world, spec) = (World::new(1), service(&[], vec![pipeline("logs", &["test/r"], &[], &["test/e"])]));
+    world.script(&spec);
+    let mut engine = world.start(&spec).expect("starts");
+    let tasks = world.simulation.tasks();
+    let mut wrong = spec.clone();
+    wrong.receivers.push(component("test/new"));
+    wrong.pipelines[0].receivers.push("test/new".to_owned());
+    wrong.exporters.push(component("test/f"));
+    wrong.pipelines[0].exporters.push("test/f".to_owned());
+    wrong.extensions.push(component("test/x"));
+    for kind in ["receiver", "exporter", "extension"] {
+        world.script(&wrong);
+        let panics_at_start = true;
+        let id = match kind {
+            "receiver" => {
+                let panics = ReceiverScript { panics_at_start, ..ReceiverScript::default() };
+                world.lab.receiver("test/new", panics);
+                "test/new"
+            }
+            "exporter" => {
+                world.exporter("test/f", durable(), |_, _| Reply::PanicAtStart);
+                "test/f"
+            }
+            _ => {
+                let panics = ExtensionScript { panics_at_start, ..ExtensionScript::default() };
+                world.lab.extension("test/x", panics);
+                "test/x"
+            }
+        };
+        let (same, outcome) = world.reload(engine, &wrong);
+        let why = outcome.expect_err("refused");
+        let expected = format!("failed to start \"{id}\" {kind}: panicked: a test {kind} panics");
+        assert!(why.ends_with(&expected), "{why}");
+        world.pass(SECOND);
+        assert_eq!(world.simulation.tasks(), tasks, "{kind}");
+        engine = same;
+    }
+    assert!(!world.life().contains(&"test/r ended".to_owned()));
+    assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn a_start_that_takes_long_is_spoken_of_once_and_may_still_succeed() {
+    let (world, mut spec) =
+        (World::new(1), service(&[], vec![pipeline("logs", &["test/r"], &[], &["test/e"])]));
+    world.script(&spec);
+    let mut engine = Some(world.start(&spec).expect("starts"));
+    for (seconds, lines) in [(9, 0), (60, 1)] {
+        let slow = ReceiverScript { starts_for: seconds * SECOND, ..ReceiverScript::default() };
+        world.lab.receiver("test/r", slow);
+        change(&mut spec.receivers, "test/r", seconds.into());
+        let said = logged(LevelFilter::WARN, || {
+            let (next, outcome) = world.reload(engine.take().expect("runs"), &spec);
+            assert_eq!(outcome, Ok(()));
+            engine = Some(next);
+        });
+        assert_eq!(said.len(), lines, "{said:?}");
+        let names = "otelcol.component.id=test/r;otelcol.component.kind=\"receiver\";";
+        assert!(said.iter().all(|line| line.contains(names) && line.contains("10 s")), "{said:?}");
+    }
+    assert!(world.stop(engine.expect("runs"), SECOND).is_clean());
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
 use weir_component::{DeliverySettings, Failure, Health, QueueSettings, RetrySettings, Verdict};
 use weir_config::{Node, NodeKind, Span};
 use weir_engine::ServiceSpec;
 use weir_pdata::Signal::{Logs, Traces};
-use weir_testkit::{Event, Parcel, ReceiverScript, Reply, Role};
+use weir_testkit::{Event, Parcel, ReceiverScript, Reply, Role, logged};
 
 use crate::support::{COMPONENTS, SECOND, World, change, component, direct, pipeline, service};
 
@@ -291,6 +292,38 @@ fn a_processor_in_its_senders_task_takes_effect_with_its_configuration_and_never
     assert!(world.stop(engine, SECOND).is_clean());
 }
 
+#[test]
+fn who_admits_is_the_configuration_that_runs_though_somebody_waits_in_the_one_before() {
+    let (world, mut spec) = (World::new(1), spec());
+    spec.pipelines[0].processors = vec!["limits".to_owned()];
+    spec.processors = vec![component("limits")];
+    world.script(&spec);
+    world.exporter("test/e", direct(), |_, _| Reply::Hang);
+    world.sends("test/r", &[(Logs, 0, 1)]);
+    change(&mut spec.processors, "limits", 100);
+    let mut engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    let admitted = || world.host.budget().limit();
+    assert_eq!(admitted(), 100);
+    // The second one is refused, with another reason than its limit.
+    for (refused, limit, expected) in [(true, 7, 100), (false, 1000, 1000), (false, 500, 500)] {
+        let fails_to_start = refused.then(|| "no".to_owned());
+        world.lab.receiver("test/r2", ReceiverScript { fails_to_start, ..ReceiverScript::default() });
+        spec.receivers = vec![component("test/r"), component("test/r2")];
+        spec.pipelines[0].receivers = vec!["test/r".to_owned(), "test/r2".to_owned()];
+        change(&mut spec.processors, "limits", limit);
+        let (same, outcome) = world.reload(engine, &spec);
+        assert_eq!((outcome.is_err(), admitted()), (refused, expected));
+        engine = same;
+    }
+    assert_eq!(world.lab.outcomes(0), [], "it still waits");
+    spec.pipelines[0].processors.clear();
+    spec.processors.clear();
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!((outcome, admitted()), (Ok(()), usize::MAX));
+    world.stop(engine, SECOND);
+}
+
 fn same_tasks(world: &World, tasks: usize) -> bool {
     world.pass(Duration::from_millis(1));
     world.simulation.tasks() == tasks
@@ -377,6 +410,30 @@ fn a_state_is_taken_over_even_from_behind_a_receiver_that_has_to_be_cut_off() {
     let took_over = |e: &weir_testkit::Entry| matches!(e.event, Event::TookOver { came: 1 });
     assert!(world.lab.journal().iter().any(took_over));
     assert!(world.stop(engine, SECOND).is_clean());
+}
+
+#[test]
+fn a_stage_whose_predecessor_cannot_end_begins_with_nothing_which_the_log_says() {
+    let (world, mut spec) = (World::new(1), spec());
+    spec.pipelines = vec![pipeline("logs", &["test/r"], &["shared/x"], &["test/e"])];
+    spec.processors = vec![component("shared/x")];
+    world.script(&spec);
+    let parcel = |seconds, first| Parcel { after: seconds * SECOND, signal: Logs, first, items: 1 };
+    let clients = vec![vec![parcel(0, 0)], vec![parcel(5, 1)]];
+    world.lab.receiver("test/r", ReceiverScript { clients, ..ReceiverScript::default() });
+    world.exporter("test/e", direct(), |_, _| Reply::Hang);
+    let engine = world.start(&spec).expect("starts");
+    world.pass(SECOND);
+    change(&mut spec.processors, "shared/x", 2);
+    let (engine, outcome) = world.reload(engine, &spec);
+    assert_eq!(outcome, Ok(()));
+    let said = logged(LevelFilter::WARN, || world.pass(30 * SECOND));
+    assert!(
+        matches!(&said[..], [line] if line.contains("id=shared/x;") && line.contains("15 s")),
+        "{said:?}"
+    );
+    assert_eq!(world.came("shared/x"), [(0, vec![0]), (0, vec![1])], "it works");
+    assert!(!world.stop(engine, SECOND).is_clean(), "what hangs is named");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use weir_testkit::{
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// `test` does what its script says for every signal; `traces` knows traces only; one `shared` processor is one
-/// instance for all its pipelines; `same` connects pipelines of one signal and `count` traces with metrics; an extension
+/// instance for all its pipelines, and `limits` says how many bytes may be held; `same` connects pipelines of one signal and `count` traces with metrics; an extension
 /// `offers` is one that others use. `batch` and `file_storage` are the real ones, `held` is one of which the queues open
 /// late.
 pub(crate) const COMPONENTS: Components = Components {
@@ -28,6 +28,7 @@ pub(crate) const COMPONENTS: Components = Components {
         PROCESSOR,
         ProcessorFactory { kind: "traces", signals: &[Signal::Traces], ..PROCESSOR },
         ProcessorFactory { kind: "shared", shared: true, ..PROCESSOR },
+        crate::limits::LIMITS,
         weir_processor_batch::FACTORY,
     ],
     exporters: &[EXPORTER, ExporterFactory { kind: "traces", signals: &[Signal::Traces], ..EXPORTER }],

@@ -40,6 +40,8 @@ pub enum Reply {
     After(Duration, Box<Reply>),
     /// It cannot start, with this text: an answer to [`Exporter::start`], asked for with an empty payload.
     RefuseStart(String),
+    /// It panics, also as an answer to [`Exporter::start`].
+    PanicAtStart,
 }
 
 pub(super) type Script = Arc<dyn Fn(usize, &Payload) -> Reply + Send + Sync>;
@@ -86,10 +88,12 @@ fn create(build: &Build<'_>, _: Signal) -> Result<ExporterParts, BuildError> {
 
 #[async_trait]
 impl Exporter for Scripted {
+    #[expect(clippy::panic, reason = "what a panic does to the others is what some tests look at")]
     async fn start(&self, _: &Host) -> Result<(), Failure> {
         self.record(Event::Started);
         match (self.script)(0, &Payload::empty(Signal::Logs)) {
             Reply::RefuseStart(text) => Err(Failure::permanent(text)),
+            Reply::PanicAtStart => panic!("a test exporter panics"),
             _ => Ok(()),
         }
     }
@@ -108,7 +112,7 @@ impl Exporter for Scripted {
                     return Err(failure);
                 }
                 Reply::Hang => std::future::pending::<()>().await,
-                Reply::Panic => panic!("a test exporter panics"),
+                Reply::Panic | Reply::PanicAtStart => panic!("a test exporter panics"),
                 Reply::After(wait, then) => {
                     self.clock.sleep(wait).await;
                     reply = *then;

@@ -25,6 +25,10 @@ pub const EXTENSION: ExtensionFactory = ExtensionFactory {
 pub struct ExtensionScript {
     /// It cannot start, with this text.
     pub fails_to_start: Option<String>,
+    /// It opens this under that key.
+    pub opens: Option<(String, Arc<u8>)>,
+    /// It panics in its start.
+    pub panics_at_start: bool,
     /// It never ends, whatever it is told.
     pub ignores_stop: bool,
     /// Ids of those that have to start before it.
@@ -44,8 +48,15 @@ struct TestExtension {
 
 #[async_trait]
 impl Extension for TestExtension {
+    #[expect(clippy::panic, reason = "what a panic does to the others is what some tests look at")]
     async fn start(&mut self, cx: &ExtensionContext) -> Result<(), Failure> {
         self.lab.record(cx.clock.now(), &cx.id, Event::Started);
+        if let Some((key, thing)) = &self.script.opens {
+            cx.host.handover().keep(&cx.id, key, thing);
+        }
+        if self.script.panics_at_start {
+            panic!("a test extension panics");
+        }
         self.script.fails_to_start.clone().map_or(Ok(()), |text| Err(Failure::permanent(text)))
     }
 

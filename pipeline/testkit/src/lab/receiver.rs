@@ -32,6 +32,8 @@ pub struct ReceiverScript {
     pub starts_for: Duration,
     /// It cannot start, with this text.
     pub fails_to_start: Option<String>,
+    /// It panics in its start.
+    pub panics_at_start: bool,
     /// It fails after its clients are done, with this text.
     pub fails: Option<String>,
     /// It never ends, whatever it is told.
@@ -68,10 +70,14 @@ struct TestReceiver {
 
 #[async_trait]
 impl Receiver for TestReceiver {
+    #[expect(clippy::panic, reason = "what a panic does to the others is what some tests look at")]
     async fn start(&mut self, cx: &ReceiverContext) -> Result<(), Failure> {
         self.lab.record(cx.clock.now(), &cx.id, Event::Started);
         cx.host.report_source(&cx.id, SourceStatus { state: "waiting", ..SourceStatus::default() });
         cx.clock.sleep(self.script.starts_for).await;
+        if self.script.panics_at_start {
+            panic!("a test receiver panics");
+        }
         self.script.fails_to_start.clone().map_or(Ok(()), |text| Err(Failure::permanent(text)))
     }
 
@@ -89,6 +95,7 @@ impl Receiver for TestReceiver {
             std::future::pending::<()>().await;
         }
         cx.stop.requested().await;
+        cx.host.report_source(&cx.id, SourceStatus { state: "ok", ..SourceStatus::default() });
         lab.record(cx.clock.now(), &cx.id, Event::Ended);
         Ok(())
     }
