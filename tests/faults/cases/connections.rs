@@ -243,7 +243,7 @@ fn idle(kind: Kind) -> Outcome {
 }
 
 /// Lets this process open so many files.
-fn may_open(files: u32) {
+pub(super) fn may_open(files: u32) {
     let limit = format!("--nofile={}:", files + 1000);
     let mut command = Command::new("prlimit");
     let raised = command.args(["--pid", &std::process::id().to_string(), &limit]).status();
