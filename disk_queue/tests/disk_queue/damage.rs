@@ -231,11 +231,7 @@ fn of_the_segments_that_were_put_aside_the_newest_are_kept() {
     };
     let mut before = Vec::new();
     for round in 0..7 {
-        world.send(2);
-        world.close();
-        world.wipe();
-        world.crash(Crash::Kill);
-        world.check(round, true);
+        world.lose_a_segment(round);
         world.crash(Crash::Kill);
         let now = aside(&world);
         let fresh: Vec<_> = now.iter().filter(|name| !before.contains(*name)).collect();

@@ -25,11 +25,7 @@ enum Harm {
 fn harmed(harm: Harm, seed: u64) -> World {
     let mut world = World::new(seed);
     for round in 0..4 {
-        world.send(2);
-        world.close();
-        world.wipe();
-        world.crash(Crash::Kill);
-        world.check(round, true);
+        world.lose_a_segment(round);
     }
     for _ in 0..10 {
         world.send(2);

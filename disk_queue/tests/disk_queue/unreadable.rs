@@ -108,11 +108,7 @@ fn a_page_that_the_disk_never_gives_costs_the_records_that_it_touches_and_its_fi
         world.check(seed, true);
         // Others that are damaged later do not push it out.
         for _ in 0..6 {
-            world.send(2);
-            world.close();
-            world.wipe();
-            world.crash(Crash::Kill);
-            world.check(seed, true);
+            world.lose_a_segment(seed);
         }
         let names = world.disk.names();
         assert!(names.contains(&name.replace(".segment", ".unreadable")), "seed {seed}: {names:?}");

@@ -236,6 +236,15 @@ impl World {
         self.disk.damage(segment, |bytes| bytes.fill(0));
     }
 
+    /// Sends what is damaged while the queue is closed, and found by the next start.
+    pub(crate) fn lose_a_segment(&mut self, seed: u64) {
+        self.send(2);
+        self.close();
+        self.wipe();
+        self.crash(Crash::Kill);
+        self.check(seed, true);
+    }
+
     /// Takes everything that is left, and checks what a queue promises. `forgiven`: records that damage may have cost.
     pub(crate) fn check(&mut self, seed: u64, forgiven: bool) {
         self.disk.disarm();
