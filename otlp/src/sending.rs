@@ -2,7 +2,8 @@
 //!
 //! Who asks and never reads fills the buffers of the system, and then whoever answers waits, with a place and its memory,
 //! for as long as the peer likes. So the time is limited in which nothing of what waits is taken, and, where answers have
-//! a time, that of the last one, too. What is in the buffers of the system is not waited for.
+//! a time, that of the last one, too. What is in the buffers of the system is not waited for. The same holds for requests of
+//! our own, which nobody waits for any more once they are given up.
 //!
 //! TLS has a buffer of its own: what it still takes is no sign of the peer while it waits to be flushed.
 
