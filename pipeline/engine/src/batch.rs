@@ -2,8 +2,8 @@
 //!
 //! A batch processor acknowledges what it holds, so what it sends on must not be refused. In front of a queue in memory its
 //! batches wait for room when nobody else is held up by that, and the stage refuses what comes meanwhile: senders are
-//! told, and nothing is lost ([`may_refuse`]). Where receivers or exporters are shared with other pipelines, one
-//! destination that stands still would stop the others: there it loses what it cannot take, counted, as in the Collector.
+//! told, and nothing is lost ([`may_refuse`]). Where a receiver feeds several exporters, one destination that stands still
+//! would stop the others: there it loses what it cannot take, counted, as in the Collector.
 //!
 //! # Durable queues
 //! A batch processor acknowledges what it holds. In front of a durable queue that would be a promise which a crash breaks,
@@ -80,8 +80,9 @@ pub(crate) fn behind_queue(left_out: &BatchSettings, exporter: &str, delivery: &
     }
 }
 
-/// Whether nobody but this pipeline's exporter is held up when its queue has no room: one exporter, and nothing that stands
-/// in other pipelines too. With `block_on_overflow` senders wait instead of being refused.
+/// Whether nobody but this pipeline's exporter is held up when its queue has no room: one exporter, the same one in all
+/// pipelines that share a receiver with this one, and nothing in these that is one instance for more of them. With
+/// `block_on_overflow` senders wait instead of being refused.
 pub(crate) fn may_refuse(builder: &Builder<'_>, connections: &Connections<'_>, at: usize) -> bool {
     let spec = builder.spec;
     let pipeline = &spec.pipelines[at];
@@ -91,16 +92,18 @@ pub(crate) fn may_refuse(builder: &Builder<'_>, connections: &Connections<'_>, a
     if waits || !connections.behind(exporter, pipeline.signal).is_empty() {
         return false;
     }
-    let others = || (spec.pipelines.iter().enumerate()).filter(|(i, _)| *i != at).map(|(_, other)| other);
-    let shared_receiver = |id: &String| {
-        find(&spec.connectors, id).is_some()
-            || others().any(|other| other.signal == pipeline.signal && other.receivers.contains(id))
-    };
-    let shared_processor = |id: &String| {
+    let is_connector = |id: &String| find(&spec.connectors, id).is_some();
+    let is_shared = |id: &String| {
         let kind = find(&spec.processors, id).and_then(|spec| builder.components.processor(spec.kind()));
         kind.is_none_or(|factory| factory.shared)
     };
-    !pipeline.receivers.iter().any(shared_receiver) && !pipeline.processors.iter().any(shared_processor)
+    // This one among them.
+    let has_its_receivers = |other: &&PipelineSpec| {
+        other.signal == pipeline.signal && other.receivers.iter().any(|id| pipeline.receivers.contains(id))
+    };
+    !pipeline.receivers.iter().any(is_connector)
+        && (spec.pipelines.iter().filter(has_its_receivers))
+            .all(|one| one.exporters == pipeline.exporters && !one.processors.iter().any(is_shared))
 }
 
 /// Says so when senders are to hear the result, which a batch processor on the way does not wait for.

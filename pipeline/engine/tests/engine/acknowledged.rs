@@ -117,6 +117,41 @@ fn a_backend_that_is_slow_is_waited_for() {
 }
 
 #[test]
+fn pipelines_that_share_a_receiver_and_their_only_exporter_lose_nothing_either() {
+    let ways =
+        |n: usize| (0..n).map(|i| pipeline(&format!("logs/{i}"), &["test/r"], &["batch"], &["test/e"]));
+    for seed in 0..20 {
+        let (world, spec) = (World::new(seed), batched(ways(3).collect()));
+        world.script(&spec);
+        let up = down(&world, "test/e", small_queue());
+        let engine = start(&world, &spec);
+        world.pass(10 * SECOND);
+        let accepted = accepted(&world);
+        assert!((1..=5).contains(&accepted.len()), "{accepted:?}");
+        up.store(true, Ordering::Relaxed);
+        world.pass(10 * SECOND);
+        let delivered = world.delivered("test/e");
+        for id in &accepted {
+            assert_eq!(delivered.iter().filter(|it| *it == id).count(), 3, "{id}, once by each pipeline");
+        }
+        assert_eq!(lost(&world), 0);
+        assert!(world.stop(engine, 10 * SECOND).is_clean());
+    }
+    // An exporter, or an instance, that others have to do with is not held up.
+    let apart = pipeline("logs", &["test/r"], &["batch"], &["test/well"]);
+    let shared = pipeline("logs", &["test/r"], &["shared/x"], &["test/e"]);
+    for other in [apart, shared] {
+        let (world, spec) = (World::new(1), batched(ways(2).chain([other]).collect()));
+        world.script(&spec);
+        down(&world, "test/e", small_queue());
+        let engine = start(&world, &spec);
+        world.pass(20 * SECOND);
+        assert!(lost(&world) > 0);
+        world.stop(engine, 10 * SECOND);
+    }
+}
+
+#[test]
 fn a_backend_that_is_down_stops_neither_another_exporter_nor_another_pipeline() {
     let beside = || pipeline("logs", &["test/r"], &["batch"], &["test/e", "test/well"]);
     let apart = || {
