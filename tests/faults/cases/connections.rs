@@ -188,7 +188,7 @@ fn silent_h2(kind: Kind) -> Outcome {
 
 /// Idle connections, and the files that the agent may have open for them.
 const IDLE: usize = 10_000;
-const FILES: u32 = 12_000;
+pub(super) const FILES: u32 = 12_000;
 
 /// Connections of a kind, and what each may cost in KiB.
 struct Idle {

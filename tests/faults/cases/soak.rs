@@ -8,7 +8,7 @@ use weir_pdata::Payload;
 use weir_pdata::otlp::metrics::v1 as metrics;
 use weir_pdata::otlp::{MetricsRequest, gauge, kv};
 
-use super::connections::may_open;
+use super::connections::{FILES, may_open};
 use super::reload::taken;
 use super::{Bench, Case, Extra, Outcome, seconds, tls, unsampled};
 use crate::agent::{Kind, now, wait_until};
@@ -56,8 +56,8 @@ fn soak(kind: Kind) -> Outcome {
     let secured = tls::Secured { oracle: bench.oracle.clone(), dir: path.to_owned(), port, client: None };
     secured.trust(["even", "odd"]);
     let rounds = rounds();
-    // An agent that leaves its connections to the backend open must not be the end of the test.
-    may_open(u32::try_from(10 * rounds).expect("few rounds"));
+    // An agent that leaves its connections to the backend open, some at each reload, must not be the end of the test.
+    may_open(FILES);
     // The oracle keeps all ids in memory: a longer run has no more of them.
     let pause = Shape::default().pause * rounds.div_ceil(ROUNDS) as u32;
     let load = Load::start(bench.http, &bench.oracle, Shape { clients: 2, pause, ..Shape::default() });
